@@ -1,0 +1,58 @@
+# The project's commands. Each sets up what it needs; a fresh machine wants Python 3.11 or later.
+PYTHON ?= python3
+VENV := .venv
+SAM_VENV := .venv-sam
+BIN := $(CURDIR)/$(VENV)/bin
+SAM_BIN := $(CURDIR)/$(SAM_VENV)/bin
+export PYTHONPATH := $(CURDIR)/handler:$(CURDIR)
+export PATH := $(SAM_BIN):$(PATH)
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help demo cloud test check lint types contracts build lock clean
+
+help: ## what there is to run
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.ready: requirements-dev.txt requirements-uv.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.txt requirements-uv.txt
+	@touch $@
+
+$(SAM_VENV)/.ready: requirements-sam.txt $(VENV)/.ready
+	$(PYTHON) -m venv $(SAM_VENV)
+	$(BIN)/uv pip sync --quiet --python $(SAM_BIN)/python --require-hashes requirements-sam.txt
+	@touch $@
+
+demo: $(VENV)/.ready ## replicate an image on an embedded cloud, twice
+	@$(BIN)/python -m local.demo
+
+cloud: $(VENV)/.ready ## registries and a CloudFormation endpoint on loopback, until Ctrl-C
+	@$(BIN)/python -m local
+
+test: $(VENV)/.ready $(SAM_VENV)/.ready ## every test, with branch coverage
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest --cov --cov-report=
+
+check: lint types contracts test ## what CI runs
+
+lint: $(VENV)/.ready ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready ## mypy, strict
+	$(BIN)/mypy handler local tests
+
+contracts: $(VENV)/.ready ## who may import whom
+	$(BIN)/lint-imports --config .importlinter --no-cache
+
+build: $(SAM_VENV)/.ready ## the function and its layer, as sam deploy ships them
+	$(SAM_BIN)/sam build --template template.yaml
+
+lock: $(VENV)/.ready ## pin every requirement again, with hashes
+	for each in layers/dependencies/requirements requirements-uv requirements-dev requirements-sam; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --upgrade $$each.in -o $$each.txt || exit 1; done
+
+clean: ## what the commands above have made
+	rm -rf $(VENV) $(SAM_VENV) .aws-sam .coverage*

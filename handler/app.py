@@ -1,0 +1,49 @@
+"""The Lambda entry point: an event of CloudFormation's in, exactly one answer out.
+
+Read on in `lifecycle` (how a stack is answered) and `replicator` (how an image is copied).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
+
+from lifecycle import ReplicationResource
+from replicator.replication import Replicator
+from replicator.settings import Settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = Logger(service="ecr-image-replicator")
+copy_config_to_registered_loggers(logger, include={"replicator", "lifecycle", "answers"})
+for library in ("boto3", "botocore", "crhelper", "requests", "s3transfer", "urllib3"):
+    # at DEBUG these write out presigned URLs, tokens and the whole event
+    logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+@functools.cache
+def replicator() -> Replicator:
+    """Make the engine when it is first needed; it is kept for warm invocations."""
+    return Replicator(Settings.from_environment(os.environ))
+
+
+resource = ReplicationResource(replicator)
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer one event; the answer is also the return value."""
+    logger.structure_logs(
+        append=False,
+        stack_id=event.get("StackId"),
+        logical_resource_id=event.get("LogicalResourceId"),
+        request_id=event.get("RequestId"),
+        request_type=event.get("RequestType"),
+        function_request_id=context.aws_request_id,
+    )
+    return resource.answer(event, context)

@@ -1,0 +1,7 @@
+"""The engine: copies container images between registries; usable without Lambda or CloudFormation.
+
+Reading order: `request` (what is asked for) and `references` (names of images); `replication`
+(the use case), `sides` (both ends), `content` (which manifests are meant), `plan` (what moves),
+`transfer` (how it moves); `ports` (what an end must be able to do), implemented by `registry`;
+underneath `manifests`, `digests`, `platforms`, `retries`, `deadline`, `errors`.
+"""

@@ -1,0 +1,162 @@
+"""Which content a request means: the image, or the index and everything below it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from replicator.errors import InvalidManifestError, PlatformNotFoundError
+from replicator.manifests import ImageIndex, ImageManifest
+from replicator.selection import choose_child
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from replicator.caching import CachingSource
+    from replicator.digests import Digest
+    from replicator.manifests import Descriptor, Manifest
+    from replicator.platforms import Platform
+    from replicator.request import ReplicationRequest
+
+#: An index below an index below an index is the deepest that anybody builds.
+_MAX_INDEX_DEPTH: Final = 4
+_MAX_MANIFESTS: Final = 1000
+
+PlatformDigests = tuple[tuple["Platform", "Digest"], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the tags are to point at, and all that is below it.
+
+    Attributes
+    ----------
+    root
+        The image or the index.
+    children
+        Every manifest below it.
+    platforms
+        Of each image, with its manifest's digest; empty when that is not known yet.
+    """
+
+    root: Manifest
+    children: Mapping[Digest, Manifest]
+    platforms: PlatformDigests
+
+
+class ContentReader:
+    """Reads from the source what a request means.
+
+    Parameters
+    ----------
+    request
+        Chooses the platforms.
+    source
+        Where the image is.
+    default_platform
+        Taken from an index when the request chooses none; None for the whole index.
+    streams
+        Manifests read at once.
+    """
+
+    def __init__(
+        self,
+        request: ReplicationRequest,
+        source: CachingSource,
+        *,
+        default_platform: Platform | None,
+        streams: int,
+    ) -> None:
+        self._request = request
+        self._source = source
+        self._default_platform = default_platform
+        self._streams = streams
+
+    def read(self, pinned: Digest | None) -> Content:
+        """Read the manifest that the source's reference names, and those below it that count.
+
+        Raises
+        ------
+        PlatformNotFoundError
+            A platform that was asked for is not there.
+        ReplicationError
+            Something cannot be read.
+        """
+        manifest = self._source.fetch_manifest(pinned)
+        if isinstance(manifest, ImageManifest):
+            if self._request.platforms:
+                self._check_platform(manifest, self._request.platforms[0])
+            return Content(manifest, {}, self.platforms_at_hand(manifest))
+        platform = self._platform
+        if platform is None:
+            return Content(manifest, self._read_children(manifest), _listed(manifest))
+        child = choose_child(manifest, platform, str(self._request.source))
+        chosen = self._source.fetch_manifest(child.digest)
+        return Content(chosen, {}, ((child.platform or platform, child.digest),))
+
+    def takes_as_is(self, manifest: Manifest) -> bool:
+        """Tell whether a manifest of the source is copied whole, with no choice to be made."""
+        if isinstance(manifest, ImageManifest):
+            return not self._request.platforms
+        return self._platform is None
+
+    def platforms_at_hand(self, manifest: Manifest) -> PlatformDigests:
+        """Say which platforms a manifest is for, as far as that needs no request."""
+        if isinstance(manifest, ImageIndex):
+            return _listed(manifest)
+        platform = self._source.known_platform(manifest)
+        return ((platform, manifest.digest),) if platform else ()
+
+    def platforms_of(self, content: Content) -> PlatformDigests:
+        """Say which platforms there are; a single image's config is read for it if need be."""
+        if content.platforms or not isinstance(content.root, ImageManifest):
+            return content.platforms
+        platform = self._source.find_platform(content.root)
+        return ((platform, content.root.digest),) if platform else ()
+
+    @property
+    def _platform(self) -> Platform | None:
+        """The platform to take from an index; None for all of it."""
+        if self._request.copies_index:
+            return None
+        chosen = self._request.platforms
+        return chosen[0] if chosen else self._default_platform
+
+    def _check_platform(self, manifest: ImageManifest, wanted: Platform) -> None:
+        """Refuse an image of another platform than the one asked for by property."""
+        there = self._source.find_platform(manifest)
+        if there is None or (there.os, there.architecture) != (wanted.os, wanted.architecture):
+            raise PlatformNotFoundError(
+                f"{self._request.source} has no image for {wanted}; it is a single image "
+                f"{f'for {there}' if there else 'without a platform'}"
+            )
+
+    def _read_children(self, index: ImageIndex) -> dict[Digest, Manifest]:
+        """Read every manifest below an index, each once, a level at a time in parallel."""
+        children: dict[Digest, Manifest] = {}
+        pending: Sequence[Descriptor] = index.manifests
+        depth = 0
+        with ThreadPoolExecutor(self._streams, thread_name_prefix="children") as pool:
+            while pending:
+                depth += 1
+                digests = {child.digest for child in pending} - children.keys()
+                if depth > _MAX_INDEX_DEPTH or len(children) + len(digests) > _MAX_MANIFESTS:
+                    raise InvalidManifestError(
+                        f"the index {index.digest} nests deeper than {_MAX_INDEX_DEPTH} or holds "
+                        f"more than {_MAX_MANIFESTS} manifests"
+                    )
+                read = list(pool.map(self._source.fetch_manifest, sorted(digests)))
+                children.update((child.digest, child) for child in read)
+                nested = [child for child in read if isinstance(child, ImageIndex)]
+                pending = [grandchild for child in nested for grandchild in child.manifests]
+        return children
+
+
+def _listed(index: ImageIndex) -> PlatformDigests:
+    """List an index's platforms; attestations, which run nowhere, are left out."""
+    return tuple(
+        (child.platform, child.digest)
+        for child in index.manifests
+        if child.platform is not None and child.platform.os != "unknown"
+    )

@@ -1,0 +1,138 @@
+"""What can go wrong, as one tree; every message is one sentence for the stack's owner.
+
+::
+
+    ReplicationError
+    ├── RequestError                what the stack asked for cannot be meant
+    │   ├── InvalidReferenceError   an image or archive reference is malformed
+    │   └── PlatformNotFoundError   the image lacks a platform that was asked for
+    ├── ContentError                bytes are not what their name promises
+    │   ├── InvalidDigestError
+    │   ├── InvalidManifestError
+    │   └── DigestMismatchError
+    ├── RegistryError               a registry refused; carries its status and code
+    │   ├── NotFoundError           no such image, tag, blob or repository
+    │   ├── DeniedError             signed in or not, this is not allowed
+    │   ├── ThrottledError          too many requests, also after waiting
+    │   ├── UnavailableError        not reached or overloaded, as often as was tried
+    │   └── ProtocolError           an answer that the specification does not allow
+    ├── TransientError              broken off or overloaded; the same again may work
+    ├── OutOfTimeError              the deadline does not leave the time for it
+    └── StoppedError                given up because something else failed first
+
+A message says what was asked, what was found and what to do. It never holds a credential, a token
+or a URL with a query; exceptions of libraries, which may hold them, are chained and never printed.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+
+class Side(Enum):
+    """Which end of a replication something belongs to."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class ReplicationError(Exception):
+    """The root of everything that the engine raises on purpose."""
+
+
+class RequestError(ReplicationError):
+    """What the stack asked for cannot be meant; nothing was read or written."""
+
+
+class InvalidReferenceError(RequestError):
+    """An image or archive reference is malformed."""
+
+
+class PlatformNotFoundError(RequestError):
+    """The image does not have a platform that was asked for; the message lists what it has."""
+
+
+class ContentError(ReplicationError):
+    """Bytes are not what their name, length or media type promises."""
+
+
+class InvalidDigestError(ContentError):
+    """A text is not a digest of a supported algorithm."""
+
+
+class InvalidManifestError(ContentError):
+    """A manifest or index cannot be understood, or is hostile."""
+
+
+class DigestMismatchError(ContentError):
+    """The bytes that arrived are not the ones that the digest names."""
+
+
+class RegistryError(ReplicationError):
+    """A registry refused a request.
+
+    Parameters
+    ----------
+    message
+        One sentence.
+    side
+        The end of the replication that refused.
+    status
+        The HTTP status, 0 when there was none.
+    code
+        The registry's error code (``MANIFEST_UNKNOWN``), "" when it sent none.
+    """
+
+    def __init__(self, message: str, *, side: Side, status: int = 0, code: str = "") -> None:
+        super().__init__(message)
+        self.side: Final = side
+        self.status: Final = status
+        self.code: Final = code
+
+
+class NotFoundError(RegistryError):
+    """The registry has no such image, tag, blob or repository."""
+
+
+class DeniedError(RegistryError):
+    """The registry does not allow it, with the credentials given or without any."""
+
+
+class ThrottledError(RegistryError):
+    """The registry wants fewer requests than waiting could give it."""
+
+
+class UnavailableError(RegistryError):
+    """The registry was not reached, or kept failing, as often as was tried."""
+
+
+class ProtocolError(RegistryError):
+    """The registry answered something that the specification does not allow."""
+
+
+class TransientError(ReplicationError):
+    """A connection broke or a server was overloaded; the same request may work again.
+
+    Parameters
+    ----------
+    message
+        One sentence.
+    retry_after_seconds
+        How long the server asked to be left alone, when it did.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds: Final = retry_after_seconds
+
+
+class OutOfTimeError(ReplicationError):
+    """The time that is left does not allow the next step."""
+
+
+class StoppedError(ReplicationError):
+    """Given up because something else failed first; that other error is the one to show."""

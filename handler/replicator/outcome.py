@@ -1,0 +1,81 @@
+"""What a replication came to, and how CloudFormation is told.
+
+The names are those of docs/resource-reference.md, "Return values".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from replicator.transfer import TransferReport
+
+if TYPE_CHECKING:
+    from replicator.digests import Digest
+    from replicator.platforms import Platform
+    from replicator.references import ImageReference
+
+DIGEST_PREFIX: Final = "Digest."
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A replication that succeeded.
+
+    Attributes
+    ----------
+    destination
+        With the resource's own tag.
+    digest, media_type
+        Of what the tags point at.
+    platforms
+        Of each image that is there with its own manifest's digest, in the index's order; of a
+        single image that was found unchanged only what was asked for or known already.
+    changed
+        Whether anything was pushed.
+    report
+        What was moved.
+    duration_seconds
+        From the request to the outcome.
+    """
+
+    destination: ImageReference
+    digest: Digest
+    media_type: str
+    platforms: tuple[tuple[Platform, Digest], ...]
+    changed: bool
+    report: TransferReport
+    duration_seconds: float
+
+    @property
+    def physical_resource_id(self) -> str:
+        """Which bytes are under which tag: ``host/repository:tag@sha256:…``."""
+        return f"{self.destination}@{self.digest}"
+
+    def attributes(self) -> dict[str, str]:
+        """Give the values that Fn::GetAtt reads."""
+        destination, report = self.destination, self.report
+        return {
+            "ImageDigest": str(self.digest),
+            "ImageUri": f"{destination.name}@{self.digest}",
+            "TaggedUri": f"{destination.name}:{destination.tag}",
+            "RepositoryUri": destination.name,
+            "RepositoryName": destination.repository,
+            "ImageTag": destination.tag,
+            "MediaType": self.media_type,
+            "Platforms": ",".join(dict.fromkeys(str(platform) for platform, _ in self.platforms)),
+            "Changed": "true" if self.changed else "false",
+            "BlobsCopied": str(report.blobs_copied),
+            "BlobsSkipped": str(report.blobs_skipped),
+            "BlobsMounted": str(report.blobs_mounted),
+            "BytesCopied": str(report.bytes_copied),
+            "DurationSeconds": f"{self.duration_seconds:.3f}",
+            **self._digests(),
+        }
+
+    def _digests(self) -> dict[str, str]:
+        """Name each platform's digest by its architecture; the first of a name keeps it."""
+        digests: dict[str, str] = {}
+        for platform, digest in self.platforms:
+            digests.setdefault(f"{DIGEST_PREFIX}{platform.label}", str(digest))
+        return digests

@@ -1,0 +1,109 @@
+"""What has to move, in which order; pure, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from replicator.manifests import ImageIndex, ImageManifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from replicator.digests import Digest
+    from replicator.manifests import Descriptor, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationPlan:
+    """The steps of a copy, each of which needs the ones before it.
+
+    Attributes
+    ----------
+    blobs
+        To be moved or found, each digest once, the largest first.
+    present
+        Blobs that need no asking: the destination refers to them already.
+    levels
+        Children's manifests to be pushed by digest, level after level, so that whatever a
+        manifest refers to stands in an earlier level.
+    root
+        What the tags are to point at.
+    tags
+        To be put, last of all.
+    mount_from
+        A repository of the destination's registry that holds every blob.
+    """
+
+    blobs: tuple[Descriptor, ...]
+    present: tuple[Descriptor, ...]
+    levels: tuple[tuple[Manifest, ...], ...]
+    root: Manifest
+    tags: tuple[str, ...]
+    mount_from: str | None = None
+
+
+def make_plan(
+    root: Manifest,
+    children: Mapping[Digest, Manifest],
+    tags: Sequence[str],
+    *,
+    known: Iterable[Descriptor] = (),
+    mount_from: str | None = None,
+) -> ReplicationPlan:
+    """Plan the copy of a manifest and all that it refers to.
+
+    Parameters
+    ----------
+    root
+        The image or index.
+    children
+        Every manifest below an index, at any depth.
+    tags
+        That do not point at the root yet.
+    known
+        Blobs that the destination is known to hold.
+    mount_from
+        A repository of the destination's registry that holds every blob.
+    """
+    levels = _levels(root, children)
+    manifests = [manifest for level in levels for manifest in level] + [root]
+    blobs = {
+        blob.digest: blob
+        for manifest in manifests
+        if isinstance(manifest, ImageManifest)
+        for blob in manifest.blobs
+    }
+    there = {descriptor.digest for descriptor in known}
+    by_size = sorted(blobs.values(), key=lambda blob: (-blob.size_bytes, str(blob.digest)))
+    return ReplicationPlan(
+        blobs=tuple(blob for blob in by_size if blob.digest not in there),
+        present=tuple(blob for blob in by_size if blob.digest in there),
+        levels=levels,
+        root=root,
+        tags=tuple(tags),
+        mount_from=mount_from,
+    )
+
+
+def tag_plan(root: Manifest, tags: Sequence[str]) -> ReplicationPlan:
+    """Plan further tags for content that the destination holds already."""
+    return ReplicationPlan(blobs=(), present=(), levels=(), root=root, tags=tuple(tags))
+
+
+def _levels(
+    root: Manifest, children: Mapping[Digest, Manifest]
+) -> tuple[tuple[Manifest, ...], ...]:
+    """Sort manifests below the root by height, images first; each once."""
+    by_height: dict[int, dict[Digest, Manifest]] = {}
+
+    def height(manifest: Manifest) -> int:
+        if not isinstance(manifest, ImageIndex):
+            return 0
+        below = [children[d.digest] for d in manifest.manifests if d.digest in children]
+        for child in below:
+            by_height.setdefault(height(child), {})[child.digest] = child
+        return 1 + max(map(height, below), default=-1)
+
+    height(root)
+    return tuple(tuple(by_height[level].values()) for level in sorted(by_height))

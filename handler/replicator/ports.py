@@ -1,0 +1,129 @@
+"""What the engine needs of the world: protocols, implemented by registries, archives and AWS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
+
+    from replicator.digests import ByteReader, Digest, VerifiedStream
+    from replicator.manifests import Descriptor, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user name and password for one registry.
+
+    Attributes
+    ----------
+    origin
+        Where they come from, for sentences: ``SrcCreds``, ``the secret hub``, ``ECR's sign-in``.
+    """
+
+    username: str
+    password: str = field(repr=False)
+    origin: str
+
+
+class Credentials(Protocol):
+    """Logins by registry, from wherever they are kept."""
+
+    def find(self, registry: str) -> Login | None:
+        """Give the login for ``host[:port]``, None for an anonymous visit."""
+
+    def renew(self, registry: str, rejected: Login) -> Login | None:
+        """Give another login than the one that the registry refused, None when there is none."""
+
+
+class BlobOutcome(Enum):
+    """How a blob came to be at the destination."""
+
+    COPIED = "copied"
+    MOUNTED = "mounted"
+    SKIPPED = "skipped"
+
+
+class Upload(Protocol):
+    """An upload session that is open at the destination."""
+
+    def finish(self, body: VerifiedStream) -> None:
+        """Send the whole blob and close the session.
+
+        Raises
+        ------
+        TransientError
+            It broke off; the session is of no more use, a new one may work.
+        ReplicationError
+            The destination refused, or the body failed its verification.
+        """
+
+    def cancel(self) -> None:
+        """Let go of the session; never raises."""
+
+
+class ImageSource(Protocol):
+    """The image to be copied, wherever it is."""
+
+    def find_digest(self) -> Digest | None:
+        """Give the image's digest without reading it; None where only reading tells.
+
+        Raises
+        ------
+        ReplicationError
+            There is no such image, or it may not be read.
+        """
+
+    def fetch_manifest(self, digest: Digest | None = None) -> Manifest:
+        """Read a manifest by its digest, verified; without one, the image's own."""
+
+    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
+        """Start reading a blob from its first byte."""
+
+
+class ImageDestination(Protocol):
+    """The repository that the image goes to."""
+
+    def find_manifest(self, tag: str) -> Manifest | None:
+        """Read what the tag points at, None when there is no such tag."""
+
+    def find_digest(self, tag: str) -> Digest | None:
+        """Give what the tag points at without reading it, None when there is no such tag."""
+
+    def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
+        """Give the blobs that are known to be there; the others `start_upload` finds out about."""
+
+    def start_upload(
+        self, descriptor: Descriptor, *, mount_from: str | None
+    ) -> Upload | BlobOutcome:
+        """Open an upload session for a blob, or say how it came to be there without one.
+
+        Parameters
+        ----------
+        descriptor
+            The blob.
+        mount_from
+            A repository of the same registry that holds the blob.
+        """
+
+    def push_manifest(self, manifest: Manifest, reference: str) -> None:
+        """Put the manifest's own bytes under a tag or its digest."""
+
+
+class Progress(Protocol):
+    """Told what the engine does, from several threads at once."""
+
+    def plan(self, blobs: Iterable[Descriptor]) -> None:
+        """Learn of all blobs that are going to be dealt with."""
+
+    def start(self, blob: Descriptor) -> None:
+        """Count from the blob's first byte: a stream begins, or begins again."""
+
+    def advance(self, blob: Descriptor, count_bytes: int) -> None:
+        """So many more bytes have arrived."""
+
+    def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
+        """Count the blob as done: it is at the destination."""

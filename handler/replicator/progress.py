@@ -1,0 +1,106 @@
+"""How far a copy has come, as log lines every few seconds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from replicator.manifests import Descriptor
+    from replicator.ports import BlobOutcome
+
+_LOGGER: Final = logging.getLogger(__name__)
+DEFAULT_INTERVAL_SECONDS: Final = 5.0
+
+
+class LoggedProgress:
+    """Counts bytes as they pass, and logs at most once an interval.
+
+    Parameters
+    ----------
+    interval_seconds
+        Between two lines at least; a copy that is shorter logs none.
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._began_at = self._logged_at = clock()
+        self._total_bytes = 0
+        self._finished_bytes = 0
+        self._moved_bytes = 0
+        self._running: dict[Descriptor, int] = {}
+
+    def plan(self, blobs: Iterable[Descriptor]) -> None:
+        """Learn of all blobs that are going to be dealt with."""
+        with self._lock:
+            self._total_bytes += sum(blob.size_bytes for blob in blobs)
+
+    def start(self, blob: Descriptor) -> None:
+        """Count from the blob's first byte."""
+        with self._lock:
+            self._running[blob] = 0
+
+    def advance(self, blob: Descriptor, count_bytes: int) -> None:
+        """Count bytes, and log when it is time."""
+        with self._lock:
+            self._running[blob] = self._running.get(blob, 0) + count_bytes
+            self._moved_bytes += count_bytes
+            now = self._clock()
+            if now - self._logged_at < self._interval_seconds:
+                return
+            self._logged_at = now
+            line = self._describe(now)
+        _LOGGER.info("progress", extra=line)
+
+    def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
+        """Count the blob as done."""
+        with self._lock:
+            self._running.pop(blob, None)
+            self._finished_bytes += blob.size_bytes
+        _LOGGER.debug(
+            "blob done",
+            extra={
+                "blob": str(blob.digest),
+                "outcome": outcome.value,
+                "bytes": blob.size_bytes,
+            },
+        )
+
+    def summary(self) -> str:
+        """Say in a few words how far it has come and what is running."""
+        with self._lock:
+            line = self._describe(self._clock())
+            running = ", ".join(
+                f"{blob.digest} at {count} of {blob.size_bytes}"
+                for blob, count in self._running.items()
+            )
+        return (
+            f"{line['bytes_done']} of {line['bytes_total']} bytes were there, at "
+            f"{line['bytes_per_second']} bytes a second"
+            + (f", with {running} still running" if running else "")
+        )
+
+    def _describe(self, now: float) -> dict[str, object]:
+        seconds = max(now - self._began_at, 1e-3)
+        return {
+            "bytes_done": self._finished_bytes + sum(self._running.values()),
+            "bytes_total": self._total_bytes,
+            "bytes_per_second": round(self._moved_bytes / seconds),
+            "running": {
+                f"{blob.digest.encoded[:12]} of {blob.size_bytes}": count
+                for blob, count in self._running.items()
+            },
+        }

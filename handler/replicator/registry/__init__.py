@@ -1,0 +1,1 @@
+"""The OCI distribution protocol: sessions, sign-in, and registries as source and destination."""

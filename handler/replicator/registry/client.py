@@ -1,0 +1,275 @@
+"""Requests to one repository of one registry: signed in, redirected, retried, within the deadline.
+
+OCI distribution specification 1.1; what a response means is the callers' business, in
+`registry.source` and `registry.destination`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
+
+from replicator.errors import ProtocolError, ReplicationError, Side, TransientError
+from replicator.registry.auth import TokenAnswer, parse_challenges
+from replicator.registry.hosts import api_host, is_private, origin, shown_url
+from replicator.registry.messages import Answer, HttpRequest
+from replicator.registry.refusals import OverloadedError, exhausted, pull_limit
+from replicator.registry.session import NotTlsError
+from replicator.retries import RETRYABLE_STATUSES, SharedPause, parse_retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from replicator.deadline import Deadline
+    from replicator.digests import VerifiedStream
+    from replicator.registry.auth import Authenticator, Challenge, TokenRequest
+    from replicator.registry.hosts import Schemes
+    from replicator.registry.messages import HttpResponse
+    from replicator.registry.session import Session
+    from replicator.retries import Backoff
+
+_LOGGER: Final = logging.getLogger(__name__)
+_MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MAX_TOKEN_BYTES: Final = 1024 * 1024
+#: Enough for any error body, list page or upload answer; manifests bring their own bound.
+_MAX_ANSWER_BYTES: Final = 1024 * 1024
+_CLEANUP_TIMEOUT_SECONDS: Final = 5.0
+
+
+class RegistryClient:
+    """Talks to one repository on behalf of one side, for one invocation.
+
+    Parameters
+    ----------
+    registry
+        ``host[:port]`` as references name it.
+    side
+        For errors.
+    session
+        The process's connections.
+    authenticator
+        The repository's, kept across invocations.
+    schemes
+        Which hosts are plain HTTP.
+    backoff
+        How failures are tried again.
+    deadline
+        The invocation's.
+    pause
+        The host's, kept across streams.
+    """
+
+    def __init__(
+        self,
+        registry: str,
+        side: Side,
+        *,
+        session: Session,
+        authenticator: Authenticator,
+        schemes: Schemes,
+        backoff: Backoff,
+        deadline: Deadline,
+        pause: SharedPause,
+    ) -> None:
+        self.registry: Final = registry
+        self.side: Final = side
+        self._host = api_host(registry)
+        self._session = session
+        self._authenticator = authenticator
+        self._schemes = schemes
+        self._backoff = backoff
+        self._deadline = deadline
+        self._pause = pause
+
+    @property
+    def login_origin(self) -> str:
+        """Where the credentials in use come from, "" when there are none."""
+        return self._authenticator.login_origin
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | VerifiedStream | None = None,
+        limit_bytes: int = _MAX_ANSWER_BYTES,
+    ) -> Answer:
+        """Send a request and read its whole answer, whatever its status.
+
+        Parameters
+        ----------
+        target
+            A path on the registry or an absolute URL.
+        limit_bytes
+            The longest body that makes sense.
+
+        Raises
+        ------
+        UnavailableError, ThrottledError
+            Every attempt failed.
+        TransientError
+            It failed and the body cannot be sent again.
+        OutOfTimeError
+            The deadline has passed.
+        """
+        request = HttpRequest(method, target, headers or {}, body)
+        for attempt in itertools.count(1):
+            try:
+                response = self._exchange(request)
+                content = b"" if method == "HEAD" else response.read(limit_bytes)
+            except TransientError as error:
+                self._wait_or_give_up(request, attempt, error)
+            else:
+                return Answer.of(response, content)
+        raise AssertionError  # itertools.count has no end
+
+    def open(self, target: str, headers: Mapping[str, str]) -> HttpResponse:
+        """Send a GET and give its response with the body unread; the caller closes it.
+
+        Raises
+        ------
+        UnavailableError, ThrottledError, OutOfTimeError
+            As `request` does.
+        """
+        request = HttpRequest("GET", target, headers)
+        for attempt in itertools.count(1):
+            try:
+                return self._exchange(request)
+            except TransientError as error:
+                self._wait_or_give_up(request, attempt, error)
+        raise AssertionError  # itertools.count has no end
+
+    def finish(self, response: HttpResponse) -> Answer:
+        """Read an open response that turned out to be a refusal."""
+        try:
+            return Answer.of(response, response.read(_MAX_ANSWER_BYTES))
+        finally:
+            response.close()
+
+    def clean_up(self, url: str) -> None:
+        """Send one DELETE as well as the moment allows: short, once, and never raising."""
+        request = HttpRequest("DELETE", url)
+        try:
+            response = self._session.send(
+                self._authorized(request), side=self.side, timeout_seconds=_CLEANUP_TIMEOUT_SECONDS
+            )
+            response.read(_MAX_ANSWER_BYTES)
+        except ReplicationError as error:
+            _LOGGER.warning("an upload session was left to expire: %s", error)
+
+    def _wait_or_give_up(self, request: HttpRequest, attempt: int, error: TransientError) -> None:
+        if not request.is_repeatable:
+            raise error
+        if not self._backoff.wait_after(attempt, error, self._pause):
+            raise exhausted(error, self.side, attempt) from error
+        _LOGGER.info("trying again: %s", error, extra={"attempt": attempt + 1})
+
+    def _exchange(self, request: HttpRequest) -> HttpResponse:
+        """Send once, in the scheme that the host speaks; an overload is an error."""
+        self._deadline.check(f"ask the {self.side} {self.registry}")
+        if not self._backoff.wait_for(self._pause):
+            raise TransientError(f"the {self.side} {self.registry} asked for a longer pause")
+        *first, last = self._schemes.candidates(self._host)
+        for scheme in first:
+            try:
+                return self._learn(scheme, self._signed_in(self._absolute(request, scheme)))
+            except NotTlsError:
+                continue
+        return self._learn(last, self._signed_in(self._absolute(request, last)))
+
+    def _learn(self, scheme: str, response: HttpResponse) -> HttpResponse:
+        self._schemes.learn(self._host, scheme)
+        if response.status not in RETRYABLE_STATUSES:
+            return response
+        content = response.read(_MAX_ANSWER_BYTES)
+        answer = Answer.of(response, content)
+        if (limited := pull_limit(answer, self.side, self.registry, self.login_origin)) is not None:
+            raise limited
+        after = parse_retry_after(answer.headers, now=time.time)
+        raise OverloadedError(answer, self.side, self.registry, retry_after_seconds=after)
+
+    def _absolute(self, request: HttpRequest, scheme: str) -> HttpRequest:
+        return replace(request, url=urljoin(f"{scheme}://{self._host}/", request.url))
+
+    def _signed_in(self, request: HttpRequest) -> HttpResponse:
+        """Send, and when challenged sign in and send again; twice, as a kept secret may be old."""
+        for _ in range(2):
+            sent = self._authorized(request)
+            response = self._followed(sent)
+            if response.status != 401 or not self._is_home(response.url):
+                return response
+            challenges = parse_challenges(response.header_values("www-authenticate"))
+            response.read(_MAX_ANSWER_BYTES)
+            self._sign_in(challenges, sent.headers.get("Authorization"))
+            if not request.is_repeatable:
+                raise TransientError(f"the {self.side} {self.registry} wanted a new sign-in")
+        return self._followed(self._authorized(request))
+
+    def _sign_in(self, challenges: list[Challenge], rejected: str | None) -> None:
+        with self._authenticator.lock:
+            current = self._authenticator.authorization
+            if current is not None and current != rejected:
+                return  # another stream has signed in meanwhile
+            flow = self._authenticator.sign_in(challenges, rejected)
+            try:
+                asked = next(flow)
+                while True:
+                    asked = flow.send(self._ask_token_service(asked))
+            except StopIteration:
+                return
+
+    def _ask_token_service(self, asked: TokenRequest) -> TokenAnswer:
+        self._guard(asked.url, "its token service")
+        method = "GET" if asked.form is None else "POST"
+        request = HttpRequest(method, asked.url, asked.headers, asked.form)
+        response = self._session.send(
+            request, side=self.side, timeout_seconds=self._deadline.remaining_seconds
+        )
+        if response.status in RETRYABLE_STATUSES:
+            answer = Answer.of(response, response.read(_MAX_TOKEN_BYTES))
+            after = parse_retry_after(answer.headers, now=time.time)
+            raise OverloadedError(answer, self.side, self.registry, retry_after_seconds=after)
+        return TokenAnswer(response.status, response.read(_MAX_TOKEN_BYTES))
+
+    def _followed(self, request: HttpRequest) -> HttpResponse:
+        """Send, and follow the redirects of a read; Authorization stays with its host."""
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = self._session.send(
+                request, side=self.side, timeout_seconds=self._deadline.remaining_seconds
+            )
+            location = response.header("location")
+            if response.status not in _REDIRECTS or request.method not in {"GET", "HEAD"}:
+                return response
+            url = urljoin(request.url, location)
+            response.read(_MAX_ANSWER_BYTES)
+            self._guard(url, "a redirect")
+            request = self._authorized(replace(request, url=url))
+        raise ProtocolError(
+            f"the {self.side} {self.registry} redirects without end", side=self.side, status=307
+        )
+
+    def _authorized(self, request: HttpRequest) -> HttpRequest:
+        headers = {k: v for k, v in request.headers.items() if k != "Authorization"}
+        authorization = self._authenticator.authorization
+        if authorization is not None and self._is_home(request.url):
+            headers["Authorization"] = authorization
+        return replace(request, headers=headers)
+
+    def _is_home(self, url: str) -> bool:
+        """Tell whether a URL is the registry's own, where Authorization may go."""
+        schemes = self._schemes.candidates(self._host)
+        return any(origin(url) == origin(f"{scheme}://{self._host}") for scheme in schemes)
+
+    def _guard(self, url: str, what: str) -> None:
+        if is_private(url) and not is_private(f"https://{self._host}"):
+            raise ProtocolError(
+                f"the public {self.side} registry {self.registry} leads, by {what}, to the "
+                f"private address {shown_url(url)}; that is refused",
+                side=self.side,
+            )

@@ -1,0 +1,207 @@
+"""A registry's repository as the destination of an image.
+
+OCI distribution specification 1.1, "Push".
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from replicator.errors import ProtocolError
+from replicator.manifests import MAX_MANIFEST_BYTES
+from replicator.ports import BlobOutcome
+from replicator.registry.refusals import refusal
+from replicator.registry.source import ACCEPT_MANIFESTS, announced_digest, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from replicator.digests import Digest, VerifiedStream
+    from replicator.manifests import Descriptor, Manifest
+    from replicator.references import ImageReference
+    from replicator.registry.client import RegistryClient
+    from replicator.registry.messages import Answer
+
+_LOGGER: Final = logging.getLogger(__name__)
+#: HEADs spent on finding out whether a registry honours mounts from the repository itself.
+_MOUNT_PROBES: Final = 2
+
+
+class _SelfMount(Enum):
+    """Whether a POST with ``mount`` and ``from`` the same repository tells what is there."""
+
+    UNKNOWN = "unknown"
+    HONOURED = "honoured"
+    IGNORED = "ignored"
+
+
+class RegistryDestination:
+    """A repository in a registry.
+
+    Whether a blob is there is asked together with opening its upload session: a POST that wants
+    it mounted from the repository itself is answered 201 when it is there and 202, with a session,
+    when it is not. That is one request where a HEAD and a POST are two. A registry that ignores
+    such mounts answers 202 for every blob; it is found out by a HEAD on the first ones, and is
+    asked with HEADs from then on.
+
+    Parameters
+    ----------
+    reference
+        What the stack named.
+    client
+        Of the reference's registry.
+    """
+
+    def __init__(self, reference: ImageReference, client: RegistryClient) -> None:
+        self._reference = reference
+        self._client = client
+        self._path = f"/v2/{reference.repository}"
+        self._self_mount = _SelfMount.UNKNOWN
+        self._probes_left = _MOUNT_PROBES
+        self._lock = threading.Lock()
+
+    def find_manifest(self, tag: str) -> Manifest | None:
+        """Read what the tag points at."""
+        answer = self._client.request(
+            "GET",
+            f"{self._path}/manifests/{tag}",
+            headers={"Accept": ACCEPT_MANIFESTS},
+            limit_bytes=MAX_MANIFEST_BYTES,
+        )
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self._refusal(answer, "show", f"{self._reference.name}:{tag}")
+        return read_manifest(answer, None, self._reference.registry)
+
+    def find_digest(self, tag: str) -> Digest | None:
+        """Ask with a HEAD; a registry that gives no digest with it is asked with a GET."""
+        answer = self._client.request(
+            "HEAD", f"{self._path}/manifests/{tag}", headers={"Accept": ACCEPT_MANIFESTS}
+        )
+        if answer.status == 404:
+            return None
+        if answer.status == 200 and (digest := announced_digest(answer)) is not None:
+            return digest
+        manifest = self.find_manifest(tag)
+        return manifest.digest if manifest else None
+
+    def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:  # noqa: ARG002
+        """Know of none: `start_upload` asks with the request that it needs anyway."""
+        return frozenset()
+
+    def start_upload(
+        self, descriptor: Descriptor, *, mount_from: str | None
+    ) -> RegistryUpload | BlobOutcome:
+        """Mount, find or open an upload session for a blob, in one request where possible."""
+        if mount_from is not None and mount_from != self._reference.repository:
+            return self._post(descriptor, mount_from) or BlobOutcome.MOUNTED
+        if self._self_mount is _SelfMount.IGNORED:
+            if self._has_blob(descriptor):
+                return BlobOutcome.SKIPPED
+            upload = self._post(descriptor, None)
+            return upload or BlobOutcome.SKIPPED
+        upload = self._post(descriptor, self._reference.repository)
+        if upload is None:
+            self._self_mount = _SelfMount.HONOURED
+            return BlobOutcome.SKIPPED
+        if self._takes_a_probe() and self._has_blob(descriptor):
+            self._self_mount = _SelfMount.IGNORED
+            upload.cancel()
+            return BlobOutcome.SKIPPED
+        return upload
+
+    def push_manifest(self, manifest: Manifest, reference: str) -> None:
+        """PUT the manifest's own bytes."""
+        target = f"{self._path}/manifests/{reference}"
+        answer = self._client.request(
+            "PUT", target, headers={"Content-Type": manifest.media_type}, body=manifest.content
+        )
+        separator = "@" if ":" in reference else ":"
+        subject = f"{self._reference.name}{separator}{reference}"
+        if answer.status not in {200, 201, 202}:
+            raise self._refusal(answer, "take the manifest", subject)
+        stored = announced_digest(answer)
+        if stored is not None and stored != manifest.digest:
+            raise ProtocolError(
+                f"the destination stored {subject} as {stored} where {manifest.digest} was sent",
+                side=self._client.side,
+                status=answer.status,
+            )
+
+    def send_blob(self, url: str, descriptor: Descriptor, body: VerifiedStream) -> None:
+        """PUT a whole blob to its upload session (monolithic upload)."""
+        separator = "&" if urlsplit(url).query else "?"
+        answer = self._client.request(
+            "PUT",
+            f"{url}{separator}{urlencode({'digest': str(descriptor.digest)})}",
+            headers={"Content-Type": "application/octet-stream"},
+            body=body,
+        )
+        if answer.status not in {201, 204}:
+            raise self._refusal(answer, "take the blob", self._blob_name(descriptor))
+
+    def cancel(self, url: str) -> None:
+        """DELETE an upload session."""
+        self._client.clean_up(url)
+
+    def _post(self, descriptor: Descriptor, mount_from: str | None) -> RegistryUpload | None:
+        """Open an upload session; None when the blob was mounted instead."""
+        target = f"{self._path}/blobs/uploads/"
+        if mount_from is not None:
+            target += "?" + urlencode({"mount": str(descriptor.digest), "from": mount_from})
+        answer = self._client.request("POST", target)
+        if answer.status == 201:
+            return None
+        if answer.status != 202 and mount_from is not None and answer.status not in {401, 403, 404}:
+            self._self_mount = _SelfMount.IGNORED  # some refuse what they do not know
+            return self._post(descriptor, None)
+        location = answer.header("location")
+        if answer.status != 202 or not location:
+            raise self._refusal(answer, "take the blob", self._blob_name(descriptor))
+        return RegistryUpload(self, urljoin(answer.url, location), descriptor)
+
+    def _takes_a_probe(self) -> bool:
+        with self._lock:
+            if self._self_mount is not _SelfMount.UNKNOWN or not self._probes_left:
+                return False
+            self._probes_left -= 1
+            return True
+
+    def _has_blob(self, descriptor: Descriptor) -> bool:
+        answer = self._client.request("HEAD", f"{self._path}/blobs/{descriptor.digest}")
+        return answer.status == 200
+
+    def _blob_name(self, descriptor: Descriptor) -> str:
+        return f"{descriptor.digest} for {self._reference.name}"
+
+    def _refusal(self, answer: Answer, asked: str, subject: str) -> Exception:
+        return refusal(
+            answer,
+            side=self._client.side,
+            registry=self._reference.registry,
+            asked=asked,
+            subject=subject,
+            login_origin=self._client.login_origin,
+        )
+
+
+class RegistryUpload:
+    """An upload session; its URL may hold a secret and is never shown."""
+
+    def __init__(self, destination: RegistryDestination, url: str, descriptor: Descriptor) -> None:
+        self._destination = destination
+        self._url = url
+        self._descriptor = descriptor
+
+    def finish(self, body: VerifiedStream) -> None:
+        """Send the whole blob and close the session."""
+        self._destination.send_blob(self._url, self._descriptor, body)
+
+    def cancel(self) -> None:
+        """DELETE the session; one that cannot be is left to expire."""
+        self._destination.cancel(self._url)

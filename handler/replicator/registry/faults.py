@@ -1,0 +1,62 @@
+"""Why a connection failed, in words that hold no URL: read off the exceptions' types and numbers.
+
+The messages of HTTP libraries quote whole URLs, which may be presigned; those are never shown.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAX_DEPTH: Final = 12
+_NOT_TLS_REASONS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
+)
+
+
+def describe_fault(error: BaseException) -> str:
+    """Say in a few words why a connection failed."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({cause.verify_message})"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed ({(cause.reason or 'no reason given').lower().replace('_', ' ')})"
+        if isinstance(cause, socket.gaierror):
+            return "its name cannot be resolved"
+        if isinstance(cause, TimeoutError):
+            return "it did not answer in time"
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return os.strerror(cause.errno).lower()
+    return "the connection was closed in the middle"
+
+
+def is_certificate_fault(error: BaseException) -> bool:
+    """Tell whether a server's certificate was refused, which trying again does not change."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
+def is_not_tls(error: BaseException) -> bool:
+    """Tell whether a TLS handshake failed because the server does not speak TLS."""
+    return any(
+        (isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS_REASONS)
+        or isinstance(cause, ssl.SSLEOFError | ConnectionResetError)
+        for cause in _causes(error)
+    ) and not is_certificate_fault(error)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk what an exception wraps, in arguments and in causes, the innermost first."""
+    found: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending and len(found) < _MAX_DEPTH:
+        candidate = pending.pop(0)
+        if isinstance(candidate, BaseException) and candidate not in found:
+            found.append(candidate)
+            pending += [*candidate.args, getattr(candidate, "reason", None)]
+            pending += [candidate.__cause__, candidate.__context__]
+    return reversed(found)

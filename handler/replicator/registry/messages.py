@@ -1,0 +1,93 @@
+"""Requests and responses as plain values, so that only the session knows the HTTP library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from replicator.digests import VerifiedStream
+
+_KEPT_HEADERS: Final = (
+    "content-type",
+    "docker-content-digest",
+    "link",
+    "location",
+    "oci-subject",
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "retry-after",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request, with an absolute URL; headers and URL may hold secrets."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | VerifiedStream | None = field(default=None, repr=False)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """False when the body can be sent only once."""
+        return self.body is None or isinstance(self.body, bytes)
+
+
+class HttpResponse(Protocol):
+    """A response whose body has not been read yet; closed by whoever holds it."""
+
+    status: int
+    url: str
+
+    def header(self, name: str) -> str:
+        """Give a header's value, "" when there is none; several are joined by a comma."""
+
+    def header_values(self, name: str) -> list[str]:
+        """Give every header of that name."""
+
+    def read(self, limit_bytes: int) -> bytes:
+        """Read the whole body and keep the connection.
+
+        Raises
+        ------
+        TransientError
+            It broke off.
+        ProtocolError
+            It is longer than the limit.
+        """
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer as far as bytes come; 0 is the end of the body, or of the connection.
+
+        Raises
+        ------
+        TransientError
+            The connection broke.
+        """
+
+    def close(self) -> None:
+        """Give the connection back when the body was read to its end, else drop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response whose body was read."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    url: str = field(repr=False)
+
+    @classmethod
+    def of(cls, response: HttpResponse, content: bytes) -> Answer:
+        """Keep what matters of a response."""
+        headers = {name: response.header(name) for name in _KEPT_HEADERS}
+        return cls(response.status, headers, content, response.url)
+
+    def header(self, name: str) -> str:
+        """Give a header's value, "" when there is none."""
+        return self.headers.get(name.lower(), "")

@@ -1,0 +1,155 @@
+"""What a registry's refusal means: error bodies and statuses into one sentence of the error tree.
+
+OCI distribution specification 1.1, "Error Codes".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from replicator.errors import (
+    DeniedError,
+    NotFoundError,
+    RegistryError,
+    Side,
+    ThrottledError,
+    TransientError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from replicator.registry.messages import Answer
+
+_MAX_MESSAGE_CHARACTERS: Final = 200
+_CREDENTIALS_PROPERTIES: Final = {Side.SOURCE: "SrcCreds", Side.DESTINATION: "DestCreds"}
+
+
+class OverloadedError(TransientError):
+    """A status that may pass: too many requests, or a server in trouble."""
+
+    def __init__(
+        self, answer: Answer, side: Side, registry: str, *, retry_after_seconds: float | None
+    ) -> None:
+        super().__init__(
+            f"the {side} registry {registry} answered {diagnosis(answer)}",
+            retry_after_seconds=retry_after_seconds,
+        )
+        self.status: Final = answer.status
+        self.code: Final = error_code(answer)
+
+
+def refusal(
+    answer: Answer, *, side: Side, registry: str, asked: str, subject: str, login_origin: str
+) -> RegistryError:
+    """Turn a refusal into an error.
+
+    Parameters
+    ----------
+    asked
+        What was asked, as the end of "refused to …".
+    subject
+        What it was asked of: a reference or a digest in a repository.
+    login_origin
+        Where the credentials in use came from, "" for none.
+    """
+    found = diagnosis(answer)
+    code = error_code(answer)
+    if answer.status in {401, 403}:
+        return DeniedError(
+            f"the {side} registry {registry} refused to {asked} {subject} ({found}); "
+            f"{_credentials_hint(side, login_origin)}",
+            side=side,
+            status=answer.status,
+            code=code,
+        )
+    if answer.status == 404:
+        what = "repository" if code == "NAME_UNKNOWN" else "image or what it refers to"
+        return NotFoundError(
+            f"the {side} registry {registry} could not {asked} {subject}: there is no such {what} "
+            f"({found}); check its name",
+            side=side,
+            status=404,
+            code=code,
+        )
+    return RegistryError(
+        f"the {side} registry {registry} refused to {asked} {subject} ({found})",
+        side=side,
+        status=answer.status,
+        code=code,
+    )
+
+
+def exhausted(error: TransientError, side: Side, attempts: int) -> RegistryError:
+    """Say that a passing trouble did not pass in as many attempts as there was time for."""
+    times = "once" if attempts == 1 else f"{attempts} times"
+    sentence = f"{error}; it was tried {times}, see RetryConfigs"
+    if isinstance(error, OverloadedError):
+        kind = ThrottledError if error.status == 429 else UnavailableError
+        return kind(sentence, side=side, status=error.status, code=error.code)
+    return UnavailableError(sentence, side=side)
+
+
+def pull_limit(
+    answer: Answer, side: Side, registry: str, login_origin: str
+) -> ThrottledError | None:
+    """Recognise a pull limit that is used up, which no wait of seconds outlasts.
+
+    Docker Hub says ``ratelimit-limit: 100;w=21600`` and ``ratelimit-remaining: 0;w=21600``.
+    """
+    limit, _, window = answer.header("ratelimit-limit").partition(";w=")
+    remaining = answer.header("ratelimit-remaining").partition(";")[0]
+    if answer.status != 429 or not limit or remaining != "0":
+        return None
+    hours = f" in {int(window) / 3600:g} hours" if window.isdigit() else ""
+    opens = f"; it opens again within{hours[3:]}" if hours else ""
+    return ThrottledError(
+        f"the {side} registry {registry} allows {limit} pulls{hours} and 0 are left{opens}; "
+        f"{_credentials_hint(side, login_origin)}",
+        side=side,
+        status=429,
+        code=error_code(answer),
+    )
+
+
+def error_code(answer: Answer) -> str:
+    """Give the first error code of the body, "" when there is none."""
+    return _first_error(answer)[0]
+
+
+def diagnosis(answer: Answer) -> str:
+    """Give status, code and message in a few words, fit for a sentence."""
+    code, message = _first_error(answer)
+    words = f"{answer.status} {code}".strip()
+    return f"{words}: {message}" if message else words
+
+
+def _first_error(answer: Answer) -> tuple[str, str]:
+    try:
+        document: Any = json.loads(answer.content) if answer.content else None
+    except (ValueError, RecursionError):
+        document = None
+    errors = document.get("errors") if isinstance(document, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors else None
+    if not isinstance(first, dict):
+        return "", ""
+    return _printable(first.get("code"), 64), _printable(
+        first.get("message"), _MAX_MESSAGE_CHARACTERS
+    )
+
+
+def _printable(text: object, limit: int) -> str:
+    """Make somebody else's text fit for ours: one line, bounded, no URL's query."""
+    if not isinstance(text, str):
+        return ""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", line)
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def _credentials_hint(side: Side, login_origin: str) -> str:
+    name = _CREDENTIALS_PROPERTIES[side]
+    if login_origin:
+        return f"the credentials from {login_origin} were used"
+    return f"no credentials were given, {name} takes them"

@@ -1,0 +1,254 @@
+"""Connections to registries: the only module that knows requests and urllib3.
+
+A session lives as long as the process and keeps its connections. It sends one request and gives
+one response: no redirects, no retries, no cookies, no netrc. What the libraries raise becomes an
+error of our tree, with the reason and without the URL.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+import certifi
+import requests
+import requests.adapters
+import requests.exceptions
+import requests.utils
+import urllib3
+import urllib3.exceptions
+
+from replicator.errors import ProtocolError, Side, TransientError, UnavailableError
+from replicator.registry.faults import describe_fault, is_certificate_fault, is_not_tls
+from replicator.registry.hosts import origin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from replicator.registry.messages import HttpRequest, HttpResponse
+
+CONNECT_TIMEOUT_SECONDS: Final = 10.0
+USER_AGENT: Final = "ecr-image-replicator"
+_CA_VARIABLES: Final = (
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "AWS_CA_BUNDLE",
+)
+_LIBRARY_FAULTS: Final = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    OSError,
+)
+
+
+class NotTlsError(TransientError):
+    """The server does not speak TLS; whoever may can try without."""
+
+
+class Session:
+    """Kept connections to any number of hosts.
+
+    Parameters
+    ----------
+    connections
+        Kept per host at most.
+    stall_timeout_seconds
+        A connection without a byte for so long counts as broken.
+    """
+
+    def __init__(self, *, connections: int, stall_timeout_seconds: float = 30.0) -> None:
+        self._stall_timeout_seconds = stall_timeout_seconds
+        self._requests = requests.Session()
+        self._requests.cookies.set_policy(_NoCookies())
+        adapter = _Adapter(connections)
+        self._requests.mount("https://", adapter)
+        self._requests.mount("http://", adapter)
+        self._proxies: dict[tuple[str, str, int | None], Mapping[str, str]] = {}
+
+    def send(self, request: HttpRequest, *, side: Side, timeout_seconds: float) -> HttpResponse:
+        """Send one request and wait for the head of its response.
+
+        Parameters
+        ----------
+        request
+            With an absolute URL.
+        side
+            For errors.
+        timeout_seconds
+            The longest wait for any one step, beside the session's own bounds.
+
+        Raises
+        ------
+        NotTlsError
+            The server does not speak TLS.
+        TransientError
+            The connection could not be made or broke.
+        UnavailableError
+            The server's certificate is not trusted.
+        ProtocolError
+            What came is not HTTP, or was encoded in a way that was not asked for.
+        """
+        prepared = self._prepare(request)
+        connect_seconds = max(0.001, min(CONNECT_TIMEOUT_SECONDS, timeout_seconds))
+        stall_seconds = max(0.001, min(self._stall_timeout_seconds, timeout_seconds))
+        try:
+            response = self._requests.get_adapter(request.url).send(
+                prepared,
+                stream=True,
+                timeout=(connect_seconds, stall_seconds),
+                proxies=dict(self._proxies_of(request.url)),
+            )
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+            raise ProtocolError(f"the {side} leads to a malformed URL", side=side) from error
+        except _LIBRARY_FAULTS as error:
+            raise _fault(error, request.url, side) from error
+        opened = _Response(response, side, request.method)
+        if opened.header("content-encoding").lower() not in {"", "identity"}:
+            opened.close()
+            raise ProtocolError(
+                f"the {side} {_host(request.url)} encoded a body although it was not asked to",
+                side=side,
+                status=opened.status,
+            )
+        return opened
+
+    def close(self) -> None:
+        """Drop every kept connection."""
+        self._requests.close()
+
+    def _prepare(self, request: HttpRequest) -> requests.PreparedRequest:
+        prepared = requests.PreparedRequest()
+        prepared.prepare_method(request.method)
+        prepared.prepare_url(request.url, None)
+        prepared.prepare_headers(
+            {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers}
+        )
+        prepared.hooks = requests.hooks.default_hooks()
+        # set past prepare_body, which would send an empty stream in chunks and measure the others
+        prepared.body = request.body or None  # type: ignore[assignment]
+        if request.body is not None or request.method in {"POST", "PUT", "PATCH"}:
+            length = len(request.body) if request.body is not None else 0
+            prepared.headers["Content-Length"] = str(length)
+        return prepared
+
+    def _proxies_of(self, url: str) -> Mapping[str, str]:
+        key = origin(url)
+        if key not in self._proxies:
+            self._proxies[key] = requests.utils.get_environ_proxies(url, no_proxy=None)
+        return self._proxies[key]
+
+
+class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[misc, name-defined]
+    """Registries need no cookies, and one kept is a secret kept."""
+
+    def set_ok(self, *_: Any) -> bool:
+        return False
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Gives every connection one TLS context, so that the trust store is read once."""
+
+    def __init__(self, connections: int) -> None:
+        self._ssl_context = _new_ssl_context()
+        super().__init__(pool_connections=16, pool_maxsize=connections)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._ssl_context, **kwargs)
+
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {key: value for key, value in pool.items() if not key.startswith("ca_cert")}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Leave verification to the context; requests would load the trust store once more."""
+
+
+class _Response:
+    """An open response of requests, as the rest of the program sees it."""
+
+    def __init__(self, response: requests.Response, side: Side, method: str) -> None:
+        self.status: int = response.status_code
+        self.url: str = response.url
+        self._side = side
+        raw: Any = response.raw
+        self._raw = raw
+        # urllib3's own readinto reads into a new bytes object and copies; http.client's does not
+        self._body: Any = raw._fp  # noqa: SLF001
+        if method == "HEAD":
+            self._body.read()  # there is nothing to read, but http.client wants to be asked
+            self.close()
+
+    def header(self, name: str) -> str:
+        return str(self._raw.headers.get(name, ""))
+
+    def header_values(self, name: str) -> list[str]:
+        return list(self._raw.headers.getlist(name))
+
+    def read(self, limit_bytes: int) -> bytes:
+        parts: list[bytes] = []
+        left = limit_bytes + 1
+        buffer = memoryview(bytearray(min(left, 65536)))
+        while left and (count := self.readinto(buffer[:left])):
+            parts.append(bytes(buffer[:count]))
+            left -= count
+        if not left:
+            self.close()
+            raise ProtocolError(
+                f"the {self._side} {_host(self.url)} answered {self.status} with more than "
+                f"{limit_bytes} bytes where so many make no sense",
+                side=self._side,
+                status=self.status,
+            )
+        truncated = getattr(self._body, "length", None)
+        self.close()
+        if truncated:
+            raise TransientError(f"the {self._side} {_host(self.url)} broke off an answer")
+        return b"".join(parts)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        try:
+            return int(self._body.readinto(buffer))
+        except (*_LIBRARY_FAULTS, ValueError, AttributeError) as error:
+            self.close()
+            raise _fault(error, self.url, self._side) from error
+
+    def close(self) -> None:
+        if self._body is None or self._body.isclosed():
+            self._raw.release_conn()
+        else:
+            self._raw.close()
+
+
+def _new_ssl_context() -> ssl.SSLContext:
+    named = next(filter(None, map(os.environ.get, _CA_VARIABLES)), None)
+    if named is None:
+        return ssl.create_default_context(cafile=certifi.where())
+    is_folder = os.path.isdir(named)  # noqa: PTH112 - a plain question, no path is built
+    return ssl.create_default_context(
+        cafile=None if is_folder else named, capath=named if is_folder else None
+    )
+
+
+def _fault(error: BaseException, url: str, side: Side) -> TransientError | UnavailableError:
+    reason = describe_fault(error)
+    sentence = f"the {side} {_host(url)} cannot be spoken to: {reason}"
+    if is_certificate_fault(error):
+        return UnavailableError(
+            f"{sentence}; if it is signed by an authority of your own, name that in SSL_CERT_FILE",
+            side=side,
+        )
+    if url.startswith("https:") and is_not_tls(error):
+        return NotTlsError(sentence)
+    return TransientError(sentence)
+
+
+def _host(url: str) -> str:
+    _, host, port = origin(url)
+    return host if port in {80, 443} else f"{host}:{port}"

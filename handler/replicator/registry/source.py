@@ -1,0 +1,243 @@
+"""A registry's repository as the source of an image.
+
+OCI distribution specification 1.1, "Pull".
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from replicator.digests import Digest
+from replicator.errors import (
+    ContentError,
+    DigestMismatchError,
+    ProtocolError,
+    ReplicationError,
+    TransientError,
+)
+from replicator.manifests import (
+    INDEX_MEDIA_TYPES,
+    MANIFEST_MEDIA_TYPES,
+    MAX_MANIFEST_BYTES,
+    parse_manifest,
+)
+from replicator.registry.refusals import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from replicator.digests import ByteReader
+    from replicator.manifests import Descriptor, Manifest
+    from replicator.references import ImageReference
+    from replicator.registry.client import RegistryClient
+    from replicator.registry.messages import Answer, HttpResponse
+    from replicator.retries import Backoff
+
+_LOGGER: Final = logging.getLogger(__name__)
+ACCEPT_MANIFESTS: Final = ", ".join(sorted(MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES))
+
+
+def read_manifest(answer: Answer, wanted: Digest | None, origin: str) -> Manifest:
+    """Parse a manifest that a registry answered with, and check that it is the one asked for.
+
+    Raises
+    ------
+    DigestMismatchError
+        It hashes to another digest.
+    InvalidManifestError
+        It cannot be understood.
+    """
+    if wanted is not None and Digest.of(answer.content, wanted.algorithm) != wanted:
+        found = Digest.of(answer.content, wanted.algorithm)
+        raise DigestMismatchError(
+            f"the manifest {wanted} from {origin} hashes to {found}; the origin is corrupt or was "
+            "tampered with"
+        )
+    return parse_manifest(answer.content, answer.header("content-type"))
+
+
+def announced_digest(answer: Answer) -> Digest | None:
+    """Read Docker-Content-Digest; None when it is missing or malformed, as it is at times."""
+    try:
+        return Digest.parse(answer.header("docker-content-digest"))
+    except ContentError:
+        return None
+
+
+class RegistrySource:
+    """An image in a registry.
+
+    Parameters
+    ----------
+    reference
+        What the stack named.
+    client
+        Of the reference's registry.
+    backoff
+        For downloads that break off.
+    """
+
+    def __init__(self, reference: ImageReference, client: RegistryClient, backoff: Backoff) -> None:
+        self._reference = reference
+        self._client = client
+        self._backoff = backoff
+        self._path = f"/v2/{reference.repository}"
+
+    def find_digest(self) -> Digest | None:
+        """Ask with a HEAD, which counts against no pull limit."""
+        answer = self._client.request(
+            "HEAD",
+            f"{self._path}/manifests/{self._reference.selector}",
+            headers={"Accept": ACCEPT_MANIFESTS},
+        )
+        if answer.status == 200:
+            digest = announced_digest(answer)
+            pinned = self._reference.digest
+            if pinned is not None and digest is not None and digest != pinned:
+                raise ProtocolError(
+                    f"asked for {self._reference}, the source answered with {digest}",
+                    side=self._client.side,
+                    status=200,
+                )
+            return digest or pinned
+        if answer.status in {404, 405}:
+            # a HEAD has no body: the GET that follows brings the code, or works all the same
+            return None
+        raise self._refusal(answer, "show", str(self._reference))
+
+    def fetch_manifest(self, digest: Digest | None = None) -> Manifest:
+        """Read a manifest of at most 4 MiB."""
+        wanted = digest or self._reference.digest
+        selector = str(wanted) if wanted else self._reference.selector
+        answer = self._client.request(
+            "GET",
+            f"{self._path}/manifests/{selector}",
+            headers={"Accept": ACCEPT_MANIFESTS},
+            limit_bytes=MAX_MANIFEST_BYTES,
+        )
+        subject = f"{self._reference.name}@{digest}" if digest else str(self._reference)
+        if answer.status != 200:
+            raise self._refusal(answer, "give", subject)
+        return read_manifest(answer, wanted, self._reference.registry)
+
+    @contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
+        """Read a blob; a download that breaks off goes on after the last byte that came."""
+        reader = _ResumingReader(self, descriptor)
+        try:
+            yield reader
+        finally:
+            reader.close()
+
+    def request_blob(self, descriptor: Descriptor, offset: int) -> HttpResponse:
+        """Ask for a blob's bytes from an offset on; the response stands at that byte.
+
+        Raises
+        ------
+        DigestMismatchError
+            The source announces another length than the manifest does.
+        ProtocolError
+            It resumes at another byte.
+        NotFoundError, DeniedError, RegistryError
+            It refuses.
+        """
+        digest = descriptor.digest
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        response = self._client.open(f"{self._path}/blobs/{digest}", headers)
+        if response.status not in {200, 206}:
+            answer = self._client.finish(response)
+            raise self._refusal(answer, "give", f"the blob {digest} of {self._reference.name}")
+        start = offset if response.status == 206 else 0
+        try:
+            self._check_extent(response, descriptor, start)
+            _skip(response, offset - start)
+        except ReplicationError:
+            response.close()
+            raise
+        return response
+
+    def _check_extent(self, response: HttpResponse, descriptor: Descriptor, start: int) -> None:
+        if response.status == 206 and not response.header("content-range").startswith(
+            f"bytes {start}-"
+        ):
+            raise ProtocolError(
+                f"{self._reference.registry} resumed a blob at another byte than asked for",
+                side=self._client.side,
+                status=206,
+            )
+        announced = response.header("content-length")
+        if announced and announced != str(descriptor.size_bytes - start):
+            raise DigestMismatchError(
+                f"the blob {descriptor.digest} from {self._reference.registry} has {announced} "
+                f"bytes where the manifest says {descriptor.size_bytes - start}; the origin is "
+                "corrupt or was tampered with"
+            )
+
+    def wait_after(self, attempt: int, error: TransientError) -> bool:
+        """Wait before a broken download goes on; False when it is to be given up."""
+        _LOGGER.info("a download goes on where it broke off: %s", error)
+        return self._backoff.wait_after(attempt, error)
+
+    def _refusal(self, answer: Answer, asked: str, subject: str) -> Exception:
+        return refusal(
+            answer,
+            side=self._client.side,
+            registry=self._reference.registry,
+            asked=asked,
+            subject=subject,
+            login_origin=self._client.login_origin,
+        )
+
+
+class _ResumingReader:
+    """A blob's bytes over as many responses as it takes."""
+
+    def __init__(self, source: RegistrySource, descriptor: Descriptor) -> None:
+        self._source = source
+        self._descriptor = descriptor
+        self._offset = 0
+        self._failures = 0
+        self._response = source.request_blob(descriptor, 0)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        while True:
+            try:
+                count = self._read(buffer)
+            except TransientError as error:
+                self._resume(error)
+            else:
+                self._offset += count
+                return count
+
+    def _read(self, buffer: memoryview) -> int:
+        count = self._response.readinto(buffer)
+        if count:
+            self._failures = 0
+        elif self._offset < self._descriptor.size_bytes:
+            raise TransientError(
+                f"the source closed the connection {self._offset} bytes into the blob "
+                f"{self._descriptor.digest} of {self._descriptor.size_bytes} bytes"
+            )
+        return count
+
+    def _resume(self, error: TransientError) -> None:
+        self._response.close()
+        self._failures += 1
+        if not self._source.wait_after(self._failures, error):
+            raise error
+        self._response = self._source.request_blob(self._descriptor, self._offset)
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _skip(response: HttpResponse, count_bytes: int) -> None:
+    """Drop what was already had, from a server that ignores Range."""
+    buffer = memoryview(bytearray(min(count_bytes, 65536)))
+    while count_bytes:
+        count = response.readinto(buffer[: min(len(buffer), count_bytes)])
+        if not count:
+            raise TransientError("a download that had to start again broke off once more")
+        count_bytes -= count

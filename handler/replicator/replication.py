@@ -1,0 +1,171 @@
+"""The use case: this image, from there, must be in that repository under these tags."""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from replicator.content import ContentReader
+from replicator.manifests import ImageManifest
+from replicator.outcome import Outcome
+from replicator.plan import make_plan, tag_plan
+from replicator.retries import Backoff
+from replicator.sides import SideOpener
+from replicator.transfer import Transfer, TransferReport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from replicator.content import Content, PlatformDigests
+    from replicator.deadline import Deadline
+    from replicator.digests import Digest
+    from replicator.manifests import Manifest
+    from replicator.plan import ReplicationPlan
+    from replicator.ports import Progress
+    from replicator.request import ReplicationRequest
+    from replicator.settings import Settings
+    from replicator.sides import Sides
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class Replicator:
+    """Replicates images; keeps connections, sign-ins and manifests for the next one.
+
+    Parameters
+    ----------
+    settings
+        The function's configuration.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opener = SideOpener(settings)
+
+    def replicate(
+        self, request: ReplicationRequest, *, deadline: Deadline, progress: Progress
+    ) -> Outcome:
+        """Make the destination's tags point at the source's image.
+
+        Raises
+        ------
+        ReplicationError
+            It could not be done; every tag is as it was, unless the failure came between two tags
+            of the same content.
+        """
+        backoff = Backoff(request.retry_policy, deadline)
+        sides = self._opener.open(request, backoff, deadline)
+        reader = ContentReader(
+            request,
+            sides.source,
+            default_platform=self._settings.default_platform,
+            streams=self._settings.streams,
+        )
+        transfer = Transfer(
+            sides.source,
+            sides.destination,
+            deadline=deadline,
+            backoff=backoff,
+            progress=progress,
+            streams=self._settings.streams,
+        )
+        return _Replication(request, sides, reader, transfer).run()
+
+    def close(self) -> None:
+        """Drop every kept connection."""
+        self._opener.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What both sides have before anything is done.
+
+    `found` has the digest of each of the destination's tags; `current` is what its first one
+    points at.
+    """
+
+    pinned: Digest | None
+    current: Manifest | None
+    found: Mapping[str, Digest | None]
+
+
+class _Replication:
+    """One request on its way."""
+
+    def __init__(
+        self, request: ReplicationRequest, sides: Sides, reader: ContentReader, transfer: Transfer
+    ) -> None:
+        self._request = request
+        self._sides = sides
+        self._reader = reader
+        self._transfer = transfer
+        self._started_at = time.monotonic()
+
+    def run(self) -> Outcome:
+        survey = self._ask_both_sides()
+        if (current := self._unchanged_at_a_glance(survey)) is not None:
+            _LOGGER.info("nothing to do", extra={"digest": str(current.digest)})
+            return self._outcome(current, self._reader.platforms_at_hand(current), None)
+        content = self._reader.read(survey.pinned)
+        missing = [tag for tag, digest in survey.found.items() if digest != content.root.digest]
+        if not missing:
+            _LOGGER.info("nothing to do", extra={"digest": str(content.root.digest)})
+            return self._outcome(content.root, self._reader.platforms_of(content), None)
+        plan = self._plan(survey, content, missing)
+        _LOGGER.info(
+            "copying",
+            extra={
+                "digest": str(content.root.digest),
+                "tags": list(plan.tags),
+                "blobs": len(plan.blobs),
+                "blobs_present": len(plan.present),
+            },
+        )
+        report = self._transfer.run(plan)
+        return self._outcome(content.root, self._reader.platforms_of(content), report)
+
+    def _ask_both_sides(self) -> _Survey:
+        """Ask for the source's digest and for each destination tag, all at once."""
+        own, *others = self._request.all_tags
+        source, destination = self._sides.source, self._sides.destination
+        with ThreadPoolExecutor(min(8, 2 + len(others)), thread_name_prefix="survey") as pool:
+            pinned = pool.submit(source.find_digest)
+            current = pool.submit(destination.find_manifest, own)
+            found = [pool.submit(destination.find_digest, tag) for tag in others]
+            # the source's failure is the one to show when both sides fail
+            digest, manifest = pinned.result(), current.result()
+            digests = [future.result() for future in found]
+        first = manifest.digest if manifest else None
+        return _Survey(digest, manifest, dict(zip((own, *others), (first, *digests), strict=True)))
+
+    def _unchanged_at_a_glance(self, survey: _Survey) -> Manifest | None:
+        """Give what all tags point at if that is the source's own manifest, taken as it is."""
+        current = survey.current
+        if current is None or any(digest != survey.pinned for digest in survey.found.values()):
+            return None
+        return current if self._reader.takes_as_is(current) else None
+
+    def _plan(self, survey: _Survey, content: Content, tags: Sequence[str]) -> ReplicationPlan:
+        mount_from = self._sides.mount_from
+        within_repository = mount_from == self._request.destination.repository
+        if within_repository or content.root.digest in survey.found.values():
+            return tag_plan(content.root, tags)
+        current = survey.current
+        known = current.blobs if isinstance(current, ImageManifest) else ()
+        return make_plan(content.root, content.children, tags, known=known, mount_from=mount_from)
+
+    def _outcome(
+        self, root: Manifest, platforms: PlatformDigests, report: TransferReport | None
+    ) -> Outcome:
+        return Outcome(
+            destination=self._request.destination,
+            digest=root.digest,
+            media_type=root.media_type,
+            platforms=platforms,
+            changed=report is not None,
+            report=report or TransferReport(),
+            duration_seconds=time.monotonic() - self._started_at,
+        )

@@ -1,0 +1,157 @@
+"""When to try a request again, as values that answer questions; waiting is the caller's."""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from replicator.deadline import Deadline
+    from replicator.errors import TransientError
+
+#: Statuses of overload and passing trouble (RFC 9110, section 15; RFC 6585, section 4).
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how long: full-jitter exponential backoff.
+
+    Attributes
+    ----------
+    attempts
+        Times that a request is sent at most, at least 1.
+    base_delay_seconds, max_delay_seconds
+        The backoff before attempt n + 1 is drawn from 0 to ``base * 2**(n - 1)``, at most the
+        maximum.
+    """
+
+    attempts: int = 5
+    base_delay_seconds: float = 1.0
+    max_delay_seconds: float = 30.0
+
+    def delay_seconds(
+        self,
+        attempt: int,
+        *,
+        retry_after_seconds: float | None,
+        draw: Callable[[], float],
+    ) -> float | None:
+        """Give the seconds to wait after the attempt (the first is 1), None to give up.
+
+        `draw` gives a random number from 0 to 1.
+
+        A server's Retry-After is obeyed in full, plus jitter, even past the maximum: asking
+        sooner only prolongs a throttle.
+        """
+        if attempt >= self.attempts:
+            return None
+        ceiling = min(self.max_delay_seconds, self.base_delay_seconds * 2.0 ** min(attempt - 1, 30))
+        if retry_after_seconds is not None:
+            return retry_after_seconds + draw() * min(1.0, ceiling)
+        return draw() * ceiling
+
+
+def parse_retry_after(headers: Mapping[str, str], *, now: Callable[[], float]) -> float | None:
+    """Read Retry-After as seconds, from either of its forms (RFC 9110, section 10.2.3).
+
+    Parameters
+    ----------
+    headers
+        Of the response, by case-insensitive or lowercase name.
+    now
+        Seconds since the epoch, to turn a date into a delay.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - now())
+
+
+class SharedPause:
+    """A moment before which nobody speaks to a host, so that one throttle slows every stream."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._until = 0.0
+
+    def extend(self, seconds: float) -> None:
+        """Keep everybody away for that long from now; a longer pause that is set stays."""
+        with self._lock:
+            self._until = max(self._until, self._clock() + seconds)
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Seconds until anybody may speak again."""
+        return max(0.0, self._until - self._clock())
+
+
+class Backoff:
+    """Carries a policy out: waits within the deadline, and makes others wait when throttled.
+
+    Parameters
+    ----------
+    policy
+        How often and how long.
+    deadline
+        No wait may pass it.
+    draw
+        Gives a random number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        deadline: Deadline,
+        *,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._policy = policy
+        self._deadline = deadline
+        self._draw = draw
+
+    def wait_after(
+        self, attempt: int, error: TransientError, pause: SharedPause | None = None
+    ) -> bool:
+        """Wait before the next attempt; False when there is to be none.
+
+        Parameters
+        ----------
+        attempt
+            The one that failed, from 1.
+        error
+            Why.
+        pause
+            The host's: a throttle holds back all its streams.
+
+        Raises
+        ------
+        StoppedError
+            Something else failed meanwhile.
+        """
+        seconds = self._policy.delay_seconds(
+            attempt, retry_after_seconds=error.retry_after_seconds, draw=self._draw
+        )
+        if seconds is None:
+            return False
+        if pause is not None and error.retry_after_seconds is not None:
+            pause.extend(error.retry_after_seconds)
+        return self._deadline.wait(seconds)
+
+    def wait_for(self, pause: SharedPause) -> bool:
+        """Wait until a host may be spoken to again; False when that is past the deadline."""
+        seconds = pause.remaining_seconds
+        return seconds <= 0 or self._deadline.wait(seconds + self._draw() * min(1.0, seconds))

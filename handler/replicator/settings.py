@@ -1,0 +1,67 @@
+"""What the function's owner sets, by environment variables; docs/resource-reference.md has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from replicator.errors import RequestError
+from replicator.platforms import Platform
+from replicator.transfer import DEFAULT_STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DEFAULT_PLATFORM: Final = Platform("linux", "amd64")
+_MAX_STREAMS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The function's configuration.
+
+    Attributes
+    ----------
+    default_platform
+        Taken from an index when the resource chooses none; None for the whole index.
+    streams
+        Blobs in flight at once; memory is streams times the buffer, and the base.
+    plain_http
+        Registries that are spoken to in plain HTTP, ``host`` or ``host:port``.
+    stall_timeout_seconds
+        A connection without a byte for so long counts as broken.
+    """
+
+    default_platform: Platform | None = _DEFAULT_PLATFORM
+    streams: int = DEFAULT_STREAMS
+    plain_http: tuple[str, ...] = ()
+    stall_timeout_seconds: float = 30.0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read DEFAULT_PLATFORMS, PARALLEL_STREAMS, PLAIN_HTTP_REGISTRIES, STALL_TIMEOUT_SECONDS.
+
+        Raises
+        ------
+        RequestError
+            The sentence names the variable and its value.
+        """
+        platform = environment.get("DEFAULT_PLATFORMS", "").strip() or str(_DEFAULT_PLATFORM)
+        plain_http = environment.get("PLAIN_HTTP_REGISTRIES", "").split(",")
+        return cls(
+            default_platform=None if platform == "all" else Platform.parse(platform),
+            streams=int(_number(environment, "PARALLEL_STREAMS", DEFAULT_STREAMS, _MAX_STREAMS)),
+            plain_http=tuple(filter(None, (name.strip() for name in plain_http))),
+            stall_timeout_seconds=_number(environment, "STALL_TIMEOUT_SECONDS", 30.0, 900.0),
+        )
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, most: float) -> float:
+    text = environment.get(name, "").strip()
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = 0.0
+    if not 1 <= number <= most:
+        raise RequestError(f"the function's {name} is {text!r}; it is a number of 1 to {most:g}")
+    return number

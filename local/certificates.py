@@ -1,0 +1,33 @@
+"""Certificates for loopback: an authority of one's own, and the servers it vouches for."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import trustme
+
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+class CertificateAuthority:
+    """A new certificate authority, trusted by whoever is shown its file.
+
+    `ca_file` (PEM, without the key) is written into `directory`, for SSL_CERT_FILE,
+    REQUESTS_CA_BUNDLE or AWS_CA_BUNDLE.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._authority = trustme.CA(organization_name="Loopback")
+        self.ca_file = directory / "loopback-ca.pem"
+        self._authority.cert_pem.write_to_path(str(self.ca_file))
+
+    def server_context(self, *names: str) -> ssl.SSLContext:
+        """Return what a server needs to be `localhost`, 127.0.0.1, ::1 and any further names."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert(*_LOOPBACK_NAMES, *names).configure_cert(context)
+        return context
+
+    def client_context(self) -> ssl.SSLContext:
+        """Return what a client needs to trust this authority and nobody else."""
+        return ssl.create_default_context(cafile=str(self.ca_file))

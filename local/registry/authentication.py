@@ -1,0 +1,133 @@
+"""Who may do what: the strategies' interface, none, and HTTP Basic (RFC 7617)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from local.registry.errors import ErrorCode, RegistryError
+from local.registry.routes import Action, Operation
+from local.web import Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A right that an operation needs: `pull`, `push` or `delete` on a repository."""
+
+    repository: str
+    action: str
+
+
+class Authentication(Protocol):
+    """A way for clients to say who they are."""
+
+    def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
+        """Let a request pass.
+
+        Raises
+        ------
+        RegistryError
+            401 UNAUTHORIZED with WWW-Authenticate, or 403 DENIED.
+        """
+        ...
+
+    def serve(self, request: Request) -> Response | None:
+        """Answer the strategy's own end points (a token service), None for all other paths."""
+        ...
+
+
+class NoAuthentication:
+    """Everybody may do everything."""
+
+    def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
+        """Let every request pass."""
+
+    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - the protocol's signature
+        """Have no end point."""
+        return None
+
+
+class BasicAuthentication:
+    """User names and passwords with every request; each user may do everything.
+
+    The challenge names `realm` and, when given, `service`. With `anonymous_pull` nobody needs to be
+    known for reading.
+    """
+
+    def __init__(
+        self,
+        users: Mapping[str, str],
+        *,
+        realm: str = "loopback registry",
+        service: str | None = None,
+        anonymous_pull: bool = False,
+    ) -> None:
+        self._users = dict(users)
+        self._anonymous_pull = anonymous_pull
+        self._challenge = f'Basic realm="{realm}"' + (f',service="{service}"' if service else "")
+
+    def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
+        """Let a known user pass, and anybody pull if that is allowed; see `Authentication`."""
+        header = request.headers.get("authorization")
+        if header is None:
+            pulls = accesses and all(access.action == "pull" for access in accesses)
+            if self._anonymous_pull and pulls:
+                return
+            self._refuse("authentication required")
+        user = authenticated_user(header, self._users)
+        if user is None:
+            self._refuse("wrong user name or password")
+
+    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - the protocol's signature
+        """Have no end point."""
+        return None
+
+    def _refuse(self, message: str) -> NoReturn:
+        raise RegistryError(
+            ErrorCode.UNAUTHORIZED, message, headers={"WWW-Authenticate": self._challenge}
+        )
+
+
+def required_accesses(operation: Operation, request: Request) -> tuple[Access, ...]:
+    """Return the rights an operation needs; a mount needs `pull` on its source as well."""
+    repository = operation.repository
+    match operation.action:
+        case Action.PING:
+            return ()
+        case Action.DELETE_BLOB | Action.DELETE_MANIFEST:
+            return (Access(repository, "delete"),)
+        case Action.GET_BLOB | Action.GET_MANIFEST | Action.LIST_TAGS | Action.LIST_REFERRERS:
+            return (Access(repository, "pull"),)
+    push = (Access(repository, "pull"), Access(repository, "push"))
+    source = request.parameter("from")
+    if operation.action is Action.START_UPLOAD and source and source != repository:
+        return (*push, Access(source, "pull"))
+    return push
+
+
+def parse_basic(header: str) -> tuple[str, str] | None:
+    """Return the user name and password of an Authorization header, None if it is not Basic."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded.strip()).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (user, password) if colon else None
+
+
+def authenticated_user(header: str, users: Mapping[str, str]) -> str | None:
+    """Return the user whom an Authorization header proves, or None."""
+    credentials = parse_basic(header)
+    if credentials is None:
+        return None
+    user, password = credentials
+    expected = users.get(user)
+    if expected is None or not hmac.compare_digest(password.encode(), expected.encode()):
+        return None
+    return user

@@ -1,0 +1,46 @@
+"""What the end points share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from local.registry.digests import Digest, DigestError, parse_digest
+from local.registry.errors import ErrorCode, RegistryError
+from local.registry.policy import Policy
+from local.registry.redirects import SignedBlobStorage
+from local.registry.store import Store
+from local.web import Request
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryContext:
+    """A registry's store and the ways in which it was configured.
+
+    `blob_storage` is where blobs are redirected to, at `storage_origin`, or None to send them from
+    here.
+    """
+
+    store: Store
+    policy: Policy
+    referrers_api: bool = True
+    absolute_locations: bool = False
+    blob_storage: SignedBlobStorage | None = None
+    storage_origin: str = ""
+
+    def location(self, request: Request, path: str) -> str:
+        """Return a path as this registry writes it into Location and Link."""
+        return request.origin + path if self.absolute_locations else path
+
+
+def requested_digest(text: str) -> Digest:
+    """Return a digest that a request names.
+
+    Raises
+    ------
+    RegistryError
+        400 DIGEST_INVALID.
+    """
+    try:
+        return parse_digest(text)
+    except DigestError as error:
+        raise RegistryError(ErrorCode.DIGEST_INVALID, str(error)) from error

@@ -1,0 +1,88 @@
+"""Blobs behind presigned URLs of another origin, as registries on object storage have them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from typing import Literal
+from urllib.parse import quote, urlencode
+
+from local.registry.blob_responses import serve_blob
+from local.registry.store import Store
+from local.web import Request, Response
+
+BlobRedirects = Literal["absolute", "network-path", "path"]
+"""How Location names the storage: `http://host:port/…`, `//host:port/…`, or `/…` on the registry.
+
+The first two are another origin, where Authorization is refused; with `path` the registry's own
+origin serves the signed URL and takes no offence at Authorization.
+"""
+
+_PREFIX = "/signed-blobs/"
+_LIFETIME_SECONDS = 3600
+
+
+class SignedBlobStorage:
+    """Hands out signed URLs of blobs, and answers them.
+
+    `clock` gives seconds; a URL is good for an hour.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        refuses_authorization: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._refuses_authorization = refuses_authorization
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+
+    def location(self, origin: str, repository: str, digest: str) -> str:
+        """Return the signed URL of a repository's blob.
+
+        `origin` is put before its path: scheme and authority, `//` and authority, or nothing.
+        """
+        path = f"{_PREFIX}{repository}/{digest}"
+        expires = str(int(self._clock()) + _LIFETIME_SECONDS)
+        query = urlencode({"X-Expires": expires, "X-Signature": self._signature(path, expires)})
+        return f"{origin}{quote(path)}?{query}"
+
+    def serves(self, request: Request) -> bool:
+        """Return whether a request is for this storage."""
+        return request.path.startswith(_PREFIX)
+
+    def handle(self, request: Request) -> Response:
+        """Answer a signed URL: 200, 206 or 416; 400 with Authorization; 403 not signed; 404."""
+        if self._refuses_authorization and "authorization" in request.headers:
+            return _refusal(400, "InvalidArgument", "Only one auth mechanism allowed")
+        if not self.serves(request) or request.method not in {"GET", "HEAD"}:
+            return _refusal(404, "NoSuchKey", "The specified key does not exist.")
+        expires = request.parameter("X-Expires") or ""
+        signature = request.parameter("X-Signature") or ""
+        expected = self._signature(request.path, expires)
+        if not hmac.compare_digest(signature.encode(), expected.encode()):
+            return _refusal(403, "SignatureDoesNotMatch", "The signature does not match.")
+        if self._clock() > int(expires):
+            return _refusal(403, "AccessDenied", "Request has expired")
+        repository, _, digest = request.path.removeprefix(_PREFIX).rpartition("/")
+        blob = self._store.find_blob(repository, digest)
+        if blob is None:
+            return _refusal(404, "NoSuchKey", "The specified key does not exist.")
+        served = serve_blob(blob, request.headers.get("range"))
+        # object storage knows nothing of registries' headers
+        kept = {k: v for k, v in served.headers.items() if k != "Docker-Content-Digest"}
+        return Response(served.status, kept, served.body)
+
+    def _signature(self, path: str, expires: str) -> str:
+        return hmac.new(self._key, f"{path}\n{expires}".encode(), hashlib.sha256).hexdigest()
+
+
+def _refusal(status: int, code: str, message: str) -> Response:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Response(status, {"Content-Type": "application/xml"}, body.encode())

@@ -1,0 +1,116 @@
+"""A registry on a loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local.registry.application import RegistryApplication
+from local.registry.authentication import Authentication, NoAuthentication
+from local.registry.context import RegistryContext
+from local.registry.policy import Policy, SpecificationPolicy
+from local.registry.redirects import BlobRedirects, SignedBlobStorage
+from local.registry.store import Store
+from local.web import AccessLogEntry, LoopbackServer
+
+
+class RegistryServer:
+    """An OCI registry (distribution specification 1.1) served from `start` (or `with`) to `close`.
+
+    Port 0 takes a free port. `tls` serves HTTPS. `referrers_api=False` answers 404 there, as
+    registries before 1.1 do. `blob_redirects` answers blob GETs with 307 to signed URLs (see
+    `BlobRedirects`). `absolute_locations` writes Location and Link with scheme and host. Content is
+    kept in `directory`, by default a temporary one which `close` removes.
+
+    Raises
+    ------
+    OSError
+        The port is taken.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        tls: ssl.SSLContext | None = None,
+        authentication: Authentication | None = None,
+        policy: Policy | None = None,
+        referrers_api: bool = True,
+        blob_redirects: BlobRedirects | None = None,
+        absolute_locations: bool = False,
+        directory: Path | None = None,
+    ) -> None:
+        with contextlib.ExitStack() as opened:
+            self.store = Store(directory)
+            opened.callback(self.store.close)
+            self._storage_server: LoopbackServer | None = None
+            storage: SignedBlobStorage | None = None
+            storage_origin = ""
+            if blob_redirects is not None:
+                elsewhere = blob_redirects != "path"
+                storage = SignedBlobStorage(self.store, refuses_authorization=elsewhere)
+                if elsewhere:
+                    self._storage_server = LoopbackServer(storage.handle, tls=tls)
+                    opened.callback(self._storage_server.close)
+                    scheme = (
+                        ""
+                        if blob_redirects == "network-path"
+                        else f"{self._storage_server.scheme}:"
+                    )
+                    storage_origin = f"{scheme}//{self._storage_server.host}"
+            context = RegistryContext(
+                store=self.store,
+                policy=policy or SpecificationPolicy(),
+                referrers_api=referrers_api,
+                absolute_locations=absolute_locations,
+                blob_storage=storage,
+                storage_origin=storage_origin,
+            )
+            application = RegistryApplication(context, authentication or NoAuthentication())
+            self._server = LoopbackServer(application, port=port, tls=tls)
+            opened.callback(self._server.close)
+            self._opened = opened.pop_all()
+        self.port = self._server.port
+        self.host = self._server.host
+        self.url = self._server.url
+
+    @property
+    def requests(self) -> tuple[AccessLogEntry, ...]:
+        """A snapshot of the registry's requests, in the order in which their answers began."""
+        return self._server.requests
+
+    @property
+    def storage_requests(self) -> tuple[AccessLogEntry, ...]:
+        """A snapshot of the requests to the storage that blobs are redirected to."""
+        return self._storage_server.requests if self._storage_server else ()
+
+    def clear_requests(self) -> None:
+        """Forget the requests so far."""
+        self._server.access_log.clear()
+        if self._storage_server is not None:
+            self._storage_server.access_log.clear()
+
+    def start(self) -> Self:
+        """Begin to accept connections."""
+        if self._storage_server is not None:
+            self._storage_server.start()
+        self._server.start()
+        return self
+
+    def close(self) -> None:
+        """Stop serving and remove the temporary directory, if there is one. May be called twice."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

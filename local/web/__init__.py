@@ -1,0 +1,29 @@
+"""HTTP/1.1 on loopback: messages without sockets, and a server that carries them."""
+
+from local.web.access_log import AccessLog, AccessLogEntry
+from local.web.messages import (
+    AbortedBodyError,
+    Body,
+    DroppedConnectionError,
+    FileSpan,
+    OversizedBodyError,
+    Request,
+    Response,
+    read_body,
+)
+from local.web.server import Application, LoopbackServer
+
+__all__ = [
+    "AbortedBodyError",
+    "AccessLog",
+    "AccessLogEntry",
+    "Application",
+    "Body",
+    "DroppedConnectionError",
+    "FileSpan",
+    "LoopbackServer",
+    "OversizedBodyError",
+    "Request",
+    "Response",
+    "read_body",
+]

@@ -1,0 +1,148 @@
+"""A threaded HTTP/1.1 server on a loopback port, with TLS if wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import ssl
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from local.web.access_log import AccessLog, AccessLogEntry
+from local.web.connection import ConnectionHandler
+from local.web.messages import Request, Response
+
+Application = Callable[[Request], Response]
+"""Answers a request; raises `DroppedConnectionError` to close the connection instead."""
+
+_SHUTDOWN_POLL_SECONDS = 0.02
+_HANDSHAKE_SECONDS = 10.0
+_JOIN_SECONDS = 5.0
+
+
+class LoopbackServer:
+    """Serves one application on 127.0.0.1; port 0 takes a free port.
+
+    The port is bound when the server is made and served from `start` (or `with`) to `close`,
+    which ends open connections and waits for their threads.
+
+    Raises
+    ------
+    OSError
+        The port is taken.
+    """
+
+    def __init__(
+        self, application: Application, *, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.access_log = AccessLog()
+        self._sockets = _SocketServer(port, application, self.access_log, tls)
+        self.scheme = "https" if tls else "http"
+        self.port = int(self._sockets.server_address[1])
+        self.host = f"127.0.0.1:{self.port}"
+        self.url = f"{self.scheme}://{self.host}"
+        self._thread: threading.Thread | None = None
+
+    @property
+    def requests(self) -> tuple[AccessLogEntry, ...]:
+        """A snapshot of the requests so far, in the order in which their answers began."""
+        return self.access_log.entries()
+
+    def start(self) -> Self:
+        """Begin to accept connections."""
+        self._thread = threading.Thread(
+            target=self._sockets.serve_forever,
+            args=(_SHUTDOWN_POLL_SECONDS,),
+            name=f"loopback-{self.port}",
+            daemon=True,
+        )
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop accepting, end all connections, free the port. May be called twice."""
+        if self._thread is not None:
+            self._sockets.shutdown()
+            self._thread.join()
+            self._thread = None
+        self._sockets.server_close()
+        self._sockets.end_connections()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _SocketServer(socketserver.TCPServer):
+    """Accepts connections and gives each a daemon thread, which also does the TLS handshake."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(
+        self, port: int, application: Application, access_log: AccessLog, tls: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(("127.0.0.1", port), socketserver.BaseRequestHandler)
+        self._application = application
+        self._access_log = access_log
+        self._tls = tls
+        self._connections: dict[threading.Thread, socket.socket] = {}
+        self._lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own (`socketserver` calls it a request)."""
+        thread = threading.Thread(
+            target=self._serve_connection, args=(request, client_address), daemon=True
+        )
+        with self._lock:
+            self._connections[thread] = request
+        thread.start()
+
+    def end_connections(self) -> None:
+        """Shut every open connection down and wait for the threads which serve them."""
+        with self._lock:
+            connections = dict(self._connections)
+        for connection in connections.values():
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in connections:
+            thread.join(_JOIN_SECONDS)
+
+    def _serve_connection(self, connection: socket.socket, client_address: Any) -> None:
+        try:
+            connection = self._secured(connection)
+            ConnectionHandler(connection, client_address, self, self._application, self._access_log)
+        except OSError:
+            pass  # a client that goes away, or does not speak TLS here, is nobody's error
+        finally:
+            with self._lock:
+                self._connections.pop(threading.current_thread(), None)
+            connection.close()
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        if self._tls is None:
+            return connection
+        connection.settimeout(_HANDSHAKE_SECONDS)
+        secured = self._tls.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
+        )
+        with self._lock:
+            # wrap_socket detached the accepted socket: closing has to find the new one
+            self._connections[threading.current_thread()] = secured
+        try:
+            secured.do_handshake()
+        except BaseException:
+            secured.close()
+            raise
+        secured.settimeout(None)
+        return secured

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import ssl
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ARGUMENTS = ("--source-port=0", "--destination-port=0", "--cloudformation-port=0")
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "local", *ARGUMENTS, f"--directory={tmp_path}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        try:
+            yield process, "".join(lines)
+        finally:
+            process.kill()
+
+
+def event_of(text: str) -> dict[str, Any]:
+    event, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
+    assert isinstance(event, dict)
+    return event
+
+
+def test_the_program_serves_demo_images_till_it_is_interrupted(
+    cloud: tuple[subprocess.Popen[str], str],
+) -> None:
+    process, text = cloud
+    host, _, rest = event_of(text)["ResourceProperties"]["SrcImage"][9:].partition("/")
+    repository, _, tag = rest.partition(":")
+    connection = http.client.HTTPConnection(host, timeout=5)
+    connection.request("GET", f"/v2/{repository}/manifests/{tag}")
+    document = json.loads(connection.getresponse().read())
+    connection.close()
+    assert len(document["manifests"]) == 3
+    assert "export SSL_CERT_FILE=" in text
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+
+
+def test_the_program_prints_answers(
+    cloud: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    process, text = cloud
+    url = event_of(text)["ResponseURL"]
+    context = ssl.create_default_context(cafile=str(tmp_path / "loopback-ca.pem"))
+    request = urllib.request.Request(  # noqa: S310 - the program's own URL
+        url, b'{"Status": "FAILED"}', {"Content-Type": ""}, method="PUT"
+    )
+    with urllib.request.urlopen(request, context=context, timeout=5) as response:  # noqa: S310 - the same
+        assert response.status == 200
+    assert process.stdout is not None
+    printed = [process.stdout.readline() for _ in range(5)]
+    assert any("Reason is required" in line for line in printed)
