@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
+OTHER_PYTHONS := 3.12 3.13 3.14
 BIN := $(CURDIR)/$(VENV)/bin
 SAM_BIN := $(CURDIR)/$(SAM_VENV)/bin
 export PYTHONPATH := $(CURDIR)/handler:$(CURDIR)
 export PATH := $(SAM_BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help demo cloud test check lint types contracts build lock clean
+.PHONY: help demo cloud test test-versions check lint types contracts template build lock clean
 
 help: ## what there is to run
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,7 +35,21 @@ test: $(VENV)/.ready $(SAM_VENV)/.ready ## every test, with branch coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest --cov --cov-report=
 
-check: lint types contracts test ## what CI runs
+# pyenv hides a version that is not chosen: choose all
+test-versions: $(VENV)/.ready ## unit and functional tests on the other Pythons that are installed
+	@export PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd: -)"; \
+	for version in $(OTHER_PYTHONS); do \
+	  python=$$($(BIN)/uv python find --no-python-downloads --no-project $$version 2>/dev/null) \
+	    || { echo "Python $$version is not installed: skipped"; continue; }; \
+	  echo "Python $$version"; \
+	  $(BIN)/uv venv --quiet --clear --no-project --python "$$python" .venv-$$version \
+	    && $(BIN)/uv pip sync --quiet --python .venv-$$version/bin/python --require-hashes \
+	      requirements-dev.txt \
+	    && .venv-$$version/bin/python -m pytest -q $(wildcard tests/unit tests/functional) \
+	    || exit 1; \
+	done
+
+check: lint types contracts template test ## what CI runs
 
 lint: $(VENV)/.ready ## ruff
 	$(BIN)/ruff check .
@@ -46,6 +61,10 @@ types: $(VENV)/.ready ## mypy, strict
 contracts: $(VENV)/.ready ## who may import whom
 	$(BIN)/lint-imports --config .importlinter --no-cache
 
+template: $(VENV)/.ready $(SAM_VENV)/.ready ## cfn-lint and sam validate
+	$(BIN)/cfn-lint template.yaml
+	$(SAM_BIN)/sam validate --lint --template template.yaml --region eu-west-1
+
 build: $(SAM_VENV)/.ready ## the function and its layer, as sam deploy ships them
 	$(SAM_BIN)/sam build --template template.yaml
 
@@ -55,4 +74,4 @@ lock: $(VENV)/.ready ## pin every requirement again, with hashes
 	    --upgrade $$each.in -o $$each.txt || exit 1; done
 
 clean: ## what the commands above have made
-	rm -rf $(VENV) $(SAM_VENV) .aws-sam .coverage*
+	rm -rf $(VENV) $(SAM_VENV) $(OTHER_PYTHONS:%=.venv-%) .aws-sam .coverage*

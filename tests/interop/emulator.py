@@ -1,0 +1,235 @@
+"""The Lambda runtime interface emulator, as a context manager."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_INVOCATIONS: Final = "/2015-03-31/functions/function/invocations"
+_START_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 5.0
+
+
+class EmulatorError(Exception):
+    """The emulator is not there, does not start, or was not able to answer."""
+
+
+class FunctionError(Exception):
+    """The function raised: `kind` is the exception's name, the message its message."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+class FunctionTimeoutError(Exception):
+    """The function was stopped, as its time was over."""
+
+
+def find_emulator() -> Path:
+    """Find the emulator: the file that LAMBDA_RIE names, else the one beside `sam` on the PATH.
+
+    Raises
+    ------
+    EmulatorError
+        There is neither.
+    """
+    if named := os.environ.get("LAMBDA_RIE"):
+        return Path(named)
+    sam = shutil.which("sam")
+    if sam is None:
+        raise EmulatorError("sam is not on the PATH: run `make test`, or set LAMBDA_RIE")
+    machine = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
+    installed = f"lib/python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}"
+    prefix = Path(sam).resolve().parents[1]
+    for program in prefix.glob(installed):
+        return program
+    raise EmulatorError(f"{prefix}/{installed} does not exist: set LAMBDA_RIE to the emulator")
+
+
+class LambdaEmulator:
+    """A function as Lambda runs it: one event at a time, warm between them, stopped at its timeout.
+
+    Parameters
+    ----------
+    code
+        The directory that Lambda would have as its task root.
+    handler
+        As the template writes it.
+    environment
+        The function's variables. Nothing else of this process is passed on but its PATH.
+    timeout_seconds, memory_megabytes, name
+        The function's settings. Memory is told to the function and not enforced.
+    """
+
+    def __init__(
+        self,
+        code: Path,
+        *,
+        handler: str = "app.lambda_handler",
+        environment: Mapping[str, str] | None = None,
+        timeout_seconds: int = 30,
+        memory_megabytes: int = 512,
+        name: str = "replicator",
+    ) -> None:
+        self._code = code
+        self._handler = handler
+        self._timeout_seconds = timeout_seconds
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "AWS_REGION": "eu-west-1",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            **(environment or {}),
+            "PYTHONPATH": str(code),
+            "AWS_LAMBDA_FUNCTION_NAME": name,
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_seconds),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_megabytes),
+        }
+        self._port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = Path()
+
+    def __enter__(self) -> Self:
+        program = find_emulator()
+        self._port, runtime_port = _free_ports()
+        descriptor, path = tempfile.mkstemp(prefix="lambda-emulator-", suffix=".log")
+        self._log = Path(path)
+        with os.fdopen(descriptor, "wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    program,
+                    "--runtime-interface-emulator-address",
+                    f"127.0.0.1:{self._port}",
+                    "--runtime-api-address",
+                    f"127.0.0.1:{runtime_port}",
+                    sys.executable,
+                    "-m",
+                    "awslambdaric",
+                    self._handler,
+                ],
+                cwd=self._code,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_it_listens(self._process)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            _end_session(self._process)
+            self._process = None
+        self._log.unlink(missing_ok=True)
+
+    @property
+    def log(self) -> str:
+        """All that the function and the emulator have printed so far; gone after the exit."""
+        return self._log.read_text(errors="replace")
+
+    def invoke(self, event: Mapping[str, Any]) -> Any:
+        """Give the function an event and return what it returns.
+
+        Raises
+        ------
+        FunctionError
+            The function raised.
+        FunctionTimeoutError
+            It took longer than its timeout.
+        EmulatorError
+            The emulator gave no answer that can be read; the log is in the message.
+        """
+        # the first event waits for the function's imports too
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self._port, timeout=self._timeout_seconds + 30
+        )
+        try:
+            connection.request("POST", _INVOCATIONS, body=json.dumps(event))
+            body = connection.getresponse().read()
+        except OSError as error:
+            raise EmulatorError(f"no answer: {error}\n{self.log}") from error
+        finally:
+            connection.close()
+        if body.startswith(b"Task timed out"):
+            raise FunctionTimeoutError(body.decode())
+        try:
+            answer = json.loads(body)
+        except ValueError as error:
+            raise EmulatorError(f"not JSON: {body!r}\n{self.log}") from error
+        if isinstance(answer, dict) and {"errorType", "errorMessage"} <= answer.keys():
+            raise FunctionError(answer["errorType"], answer["errorMessage"])
+        return answer
+
+    def _wait_until_it_listens(self, process: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                raise EmulatorError(f"the emulator ended with {process.returncode}:\n{self.log}")
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
+            try:
+                # a path that it does not know: an invocation would start the function
+                connection.request("GET", "/")
+                connection.getresponse().read()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+            finally:
+                connection.close()
+        raise EmulatorError(f"the emulator does not listen on {self._port}:\n{self.log}")
+
+
+def _free_ports() -> tuple[int, int]:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as first,
+        socket.create_server(("127.0.0.1", 0)) as second,
+    ):
+        return int(first.getsockname()[1]), int(second.getsockname()[1])
+
+
+def _end_session(leader: subprocess.Popen[bytes]) -> None:
+    """Stop the emulator and whatever it has started: the runtime has a process group of its own."""
+    started = _process_groups(leader.pid)
+    leader.terminate()
+    try:
+        leader.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        leader.kill()
+        leader.wait()
+    for group in started | _process_groups(leader.pid):
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _process_groups(session: int) -> set[int]:
+    groups = set()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # after the name, which may hold spaces: state, parent, group, session
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(fields[3]) == session:
+            groups.add(int(fields[2]))
+    return groups

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from tests.interop.emulator import (
+    EmulatorError,
+    FunctionError,
+    FunctionTimeoutError,
+    LambdaEmulator,
+    find_emulator,
+)
+
+_FUNCTION = """\
+import os
+import time
+
+invocations = 0
+
+
+def lambda_handler(event, context):
+    global invocations
+    invocations += 1
+    print("told", event.get("say"))
+    time.sleep(event.get("sleep_seconds", 0))
+    if "fail" in event:
+        raise ValueError(event["fail"])
+    return {
+        "invocations": invocations,
+        "memory": context.memory_limit_in_mb,
+        "name": context.function_name,
+        "pid": os.getpid(),
+        "remaining_ms": context.get_remaining_time_in_millis(),
+        "variables": dict(os.environ),
+    }
+"""
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(_FUNCTION)
+    return tmp_path
+
+
+def test_a_function_stays_warm_between_two_events(code: Path) -> None:
+    with LambdaEmulator(code) as emulator:
+        first, second = emulator.invoke({}), emulator.invoke({})
+    assert (first["invocations"], second["invocations"]) == (1, 2)
+
+
+def test_a_function_knows_its_settings(code: Path) -> None:
+    with LambdaEmulator(
+        code, timeout_seconds=7, memory_megabytes=300, name="copier", environment={"COLOUR": "red"}
+    ) as emulator:
+        told = emulator.invoke({})
+    assert told["memory"] == "300"
+    assert told["name"] == "copier"
+    assert 5000 < told["remaining_ms"] <= 7000
+    assert told["variables"]["COLOUR"] == "red"
+
+
+def test_a_function_does_not_see_the_variables_of_the_tests(
+    code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_SECRET", "of the developer")
+    with LambdaEmulator(code) as emulator:
+        assert "A_SECRET" not in emulator.invoke({})["variables"]
+
+
+def test_a_function_that_takes_too_long_is_stopped_and_starts_cold(code: Path) -> None:
+    with LambdaEmulator(code, timeout_seconds=1) as emulator:
+        emulator.invoke({})
+        with pytest.raises(FunctionTimeoutError, match=r"1\.00 seconds"):
+            emulator.invoke({"sleep_seconds": 20})
+        assert emulator.invoke({})["invocations"] == 1
+
+
+def test_an_exception_of_the_function_is_raised_with_its_name(code: Path) -> None:
+    with (
+        LambdaEmulator(code) as emulator,
+        pytest.raises(FunctionError, match="no such tag") as raised,
+    ):
+        emulator.invoke({"fail": "no such tag"})
+    assert raised.value.kind == "ValueError"
+
+
+def test_what_the_function_prints_is_in_the_log(code: Path) -> None:
+    with LambdaEmulator(code) as emulator:
+        emulator.invoke({"say": "something to find"})
+        assert "told something to find" in emulator.log
+
+
+def test_nothing_runs_on_after_the_exit(code: Path) -> None:
+    with LambdaEmulator(code) as emulator:
+        pid = emulator.invoke({})["pid"]
+        os.kill(pid, 0)
+    end = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        time.sleep(0.02)  # until its parent has taken note
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_without_sam_or_a_variable_it_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("LAMBDA_RIE", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EmulatorError, match="make test"):
+        find_emulator()
+
+
+def test_an_emulator_that_ends_at_once_says_so(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMBDA_RIE", "/bin/false")
+    with pytest.raises(EmulatorError, match="ended with 1"), LambdaEmulator(code):
+        pass

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from replicator.settings import Settings
+
+_ROOT = Path(__file__).parents[2]
+_TEMPLATE = _ROOT / "template.yaml"
+_LAYER_LIMIT_BYTES = 64 * 1024 * 1024
+_MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+
+
+class _TemplateLoader(yaml.SafeLoader):
+    """Reads ``!Ref X`` as ``{"Ref": "X"}``."""
+
+
+def _function(loader: yaml.Loader, name: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        return {name: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {name: loader.construct_sequence(node, deep=True)}
+    raise TypeError(f"!{name} of a {type(node).__name__}")
+
+
+_TemplateLoader.add_multi_constructor("!", _function)
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    loaded = yaml.load(_TEMPLATE.read_text(), _TemplateLoader)  # noqa: S506 - a SafeLoader
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def sam() -> str:
+    program = shutil.which("sam")
+    if program is None:
+        pytest.fail("sam is not on the PATH: run `make test`, which installs it")
+    return program
+
+
+def _run(*command: str, **variables: str) -> str:
+    finished = subprocess.run(
+        command,
+        cwd=_ROOT,
+        env={**os.environ, "SAM_CLI_TELEMETRY": "0", **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout
+    return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def build(sam: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    @functools.cache
+    def run(*arguments: str) -> Path:
+        directory = tmp_path_factory.mktemp("sam") / "build"
+        _run(sam, "build", "--template", str(_TEMPLATE), "--build-dir", str(directory), *arguments)
+        return directory
+
+    return run
+
+
+@pytest.fixture(scope="module", params=["arm64", "x86_64"])
+def built(request: pytest.FixtureRequest, build: Callable[..., Path]) -> tuple[str, Path]:
+    return request.param, build("--parameter-overrides", f"Architecture={request.param}")
+
+
+def _fingerprints(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_cfn_lint_finds_nothing_at_its_strictest() -> None:
+    cfn_lint = Path(sys.executable).with_name("cfn-lint")
+    _run(str(cfn_lint), "--include-checks", "I", "--include-experimental", "--", str(_TEMPLATE))
+
+
+def test_sam_finds_the_template_valid(sam: str) -> None:
+    _run(sam, "validate", "--lint", "--template", str(_TEMPLATE), "--region", "eu-west-1")
+
+
+def test_no_statement_of_a_policy_has_a_wildcard(template: dict[str, Any]) -> None:
+    statements = list(_statements(template["Resources"]))
+    assert statements
+    for statement in statements:
+        for name in ("Action", "Resource", "Principal"):
+            for each in _as_list(statement.get(name)):
+                assert "*" not in str(each), statement
+
+
+def test_no_managed_policy_is_attached(template: dict[str, Any]) -> None:
+    for resource in template["Resources"].values():
+        assert "ManagedPolicyArns" not in resource["Properties"]
+        if resource["Type"] == "AWS::Serverless::Function":
+            assert "Role" in resource["Properties"]
+
+
+def test_every_parameter_is_in_a_group_with_a_label(template: dict[str, Any]) -> None:
+    interface = template["Metadata"]["AWS::CloudFormation::Interface"]
+    grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(template["Parameters"])
+    assert set(interface["ParameterLabels"]) == set(template["Parameters"])
+
+
+def test_the_parameters_defaults_are_those_of_the_engine(template: dict[str, Any]) -> None:
+    function = template["Resources"]["ReplicatorFunction"]["Properties"]
+    variables = {
+        name: str(template["Parameters"][value["Ref"]]["Default"])
+        for name, value in function["Environment"]["Variables"].items()
+        if isinstance(value, dict)
+    }
+    assert Settings.from_environment(variables) == Settings()
+
+
+def test_the_layer_is_built_for_the_architecture_that_is_asked_for(
+    built: tuple[str, Path],
+) -> None:
+    architecture, directory = built
+    compiled = list(directory.rglob("*.so"))
+    assert compiled
+    for library in compiled:
+        assert f"cpython-313-{_MACHINES[architecture]}-linux" in library.name
+
+
+def test_a_build_has_nothing_that_differs_between_machines(built: tuple[str, Path]) -> None:
+    names = {path.name for path in built[1].rglob("*")}
+    assert not names & {"__pycache__", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
+    assert not (built[1] / "DependenciesLayer" / "python" / "bin").exists()
+
+
+def test_the_function_is_its_modules_and_nothing_else(built: tuple[str, Path]) -> None:
+    function = built[1] / "ReplicatorFunction"
+    handler = _ROOT / "handler"
+    modules = {str(path.relative_to(handler)) for path in handler.rglob("*.py")}
+    assert set(_fingerprints(function)) == modules
+
+
+def test_the_function_imports_what_the_layer_has_and_no_more(built: tuple[str, Path]) -> None:
+    _, directory = built
+    layer, function = directory / "DependenciesLayer" / "python", directory / "ReplicatorFunction"
+    # -S: without the packages of the Python that runs the tests; -B: the build stays as it is
+    _run(
+        *(sys.executable, "-S", "-B", "-c", "import app, boto3; app.lambda_handler"),
+        PYTHONPATH=f"{layer}{os.pathsep}{function}",
+    )
+
+
+def test_the_layer_leaves_most_of_lambdas_250_megabytes_free(built: tuple[str, Path]) -> None:
+    files = (path for path in (built[1] / "DependenciesLayer").rglob("*") if path.is_file())
+    assert sum(path.stat().st_size for path in files) < _LAYER_LIMIT_BYTES
+
+
+def test_a_second_build_is_the_same_byte_for_byte_and_for_arm64_by_default(
+    build: Callable[..., Path],
+) -> None:
+    explicit = build("--parameter-overrides", "Architecture=arm64")
+    by_default = build()
+    for part in ("ReplicatorFunction", "DependenciesLayer"):
+        assert _fingerprints(explicit / part) == _fingerprints(by_default / part)
+
+
+def _statements(node: Any) -> Iterator[dict[str, Any]]:
+    """Every policy statement, wherever it is."""
+    if isinstance(node, dict):
+        if "Effect" in node:
+            yield node
+        for value in node.values():
+            yield from _statements(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _statements(value)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
