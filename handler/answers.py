@@ -65,6 +65,9 @@ class Answer:
                 break
             data = {name: value for name, value in data.items() if not name.startswith(family)}
         reason = self.reason
+        if len(reason) > MAX_ANSWER_BYTES:
+            # cut to size at once: the small steps below would take minutes for megabytes
+            reason = f"{reason[: MAX_ANSWER_BYTES * 3 // 4]} … {reason[-MAX_ANSWER_BYTES // 4 :]}"
         while reason and _size_bytes(self._fields(reason, data)) > MAX_ANSWER_BYTES:
             middle = len(reason) * 3 // 4
             reason = f"{reason[: middle - 16]} … {reason[middle + 16 :]}"
@@ -156,4 +159,4 @@ def _size_bytes(fields: Mapping[str, Any]) -> int:
 
 
 def _cut(text: str, most_bytes: int) -> str:
-    return text.encode()[:most_bytes].decode(errors="ignore")
+    return text.encode(errors="replace")[:most_bytes].decode(errors="ignore")

@@ -53,6 +53,9 @@ def _without_clients() -> Iterator[None]:
 with _without_clients():
     from crhelper import CfnResource
 
+# at DEBUG it writes out the whole event, with its response URL and credentials
+logging.getLogger("crhelper").setLevel(logging.CRITICAL)
+
 
 class ReplicationResource(CfnResource):
     """The custom resource.
@@ -70,6 +73,7 @@ class ReplicationResource(CfnResource):
     RequestType: str
     _event: dict[str, Any]
     _context: Any
+    _timer: threading.Timer
     _response_url: str
     _create_func: Callable[..., Any]
     _update_func: Callable[..., Any]
@@ -103,6 +107,8 @@ class ReplicationResource(CfnResource):
         self._deadline = Deadline(remaining_seconds - reserve_seconds)
         self._progress = LoggedProgress()
         self(complete, context)
+        # a timer that has just gone off must not live to see the next event
+        self._timer.join()
         assert self._body is not None  # noqa: S101 - for mypy: __call__ always sends
         return self._body
 
@@ -117,9 +123,9 @@ class ReplicationResource(CfnResource):
             "started",
             extra={"source": str(request.source), "destination": str(request.destination)},
         )
-        outcome = self._replicator().replicate(
-            request, deadline=self._deadline, progress=self._progress
-        )
+        replicator = self._replicator()
+        self._progress = LoggedProgress(replicator.settings.progress_interval_seconds)
+        outcome = replicator.replicate(request, deadline=self._deadline, progress=self._progress)
         self.Data = outcome.attributes()
         _LOGGER.info("done", extra={"result": self.Data})
         return outcome.physical_resource_id
@@ -127,6 +133,10 @@ class ReplicationResource(CfnResource):
     def _delete_nothing(self, *_: Any) -> None:
         """Retain: whoever uses the image goes on using it."""
         _LOGGER.info("deleted; the image and its tags are retained")
+
+    def _poll_enabled(self) -> bool:
+        """Never poll; crhelper's own would stumble over an unknown RequestType."""
+        return False
 
     def _get_func(self) -> Callable[..., Any]:
         hooks = {
@@ -181,8 +191,8 @@ class ReplicationResource(CfnResource):
             sentence = reason or self.Reason
             answer = Answer(
                 status=final,
-                physical_resource_id=self.PhysicalResourceId
-                or event.get("PhysicalResourceId")
+                physical_resource_id=("" if final == "FAILED" else self.PhysicalResourceId)
+                or str(event.get("PhysicalResourceId") or "")
                 or self.generate_physical_id(event),
                 stack_id=event["StackId"],
                 request_id=event["RequestId"],

@@ -48,7 +48,8 @@ class Digest:
         algorithm, _, encoded = text.partition(":") if isinstance(text, str) else ("", "", "")
         length = _ENCODED_LENGTHS.get(algorithm)
         if length is None or len(encoded) != length or not _HEX.fullmatch(encoded):
-            shown = repr(text)
+            # what is no text may be nested too deeply to be shown
+            shown = repr(text) if isinstance(text, str) else f"a {type(text).__name__}"
             raise InvalidDigestError(
                 f"{shown if len(shown) <= 160 else shown[:157] + '...'} is not a digest; "
                 "one looks like sha256: and 64 lowercase hexadecimal digits"

@@ -192,9 +192,13 @@ def _media_type(document: dict[str, Any], content_type: str) -> str:
     if "manifests" in document and ("layers" in document or "config" in document):
         raise InvalidManifestError("the manifest claims to be an image and an index at once")
     declared = document.get("mediaType") or content_type.partition(";")[0].strip().lower()
+    if not isinstance(declared, str):
+        raise InvalidManifestError("the manifest's media type is not a text")
+    if declared in INDEX_MEDIA_TYPES and "manifests" not in document:
+        raise InvalidManifestError("the manifest claims to be an index and lists no manifests")
     if declared in MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES:
-        return str(declared)
-    if document.get("schemaVersion") == 1 or str(declared).startswith(_SCHEMA_1):
+        return declared
+    if document.get("schemaVersion") == 1 or declared.startswith(_SCHEMA_1):
         raise InvalidManifestError(
             "the image has a manifest of Docker's schema 1, which registries no longer take; "
             "push it again with a current tool"
@@ -204,7 +208,7 @@ def _media_type(document: dict[str, Any], content_type: str) -> str:
     if "mediaType" not in document and "config" in document:
         is_docker = _text(document["config"], "mediaType") == DOCKER_CONFIG
         return DOCKER_MANIFEST if is_docker else OCI_MANIFEST
-    raise InvalidManifestError(f"the manifest's media type {str(declared)[:120]!r} is not known")
+    raise InvalidManifestError(f"the manifest's media type {declared[:120]!r} is not known")
 
 
 def _descriptors(document: dict[str, Any], name: str) -> tuple[Descriptor, ...]:
@@ -255,7 +259,9 @@ def _platform(value: dict[str, Any]) -> Platform | None:
         architecture,
         _text(value, "variant"),
         os_version=_text(value, "os.version"),
-        os_features=tuple(map(str, features)) if isinstance(features, list) else (),
+        os_features=tuple(each for each in features if isinstance(each, str))
+        if isinstance(features, list)
+        else (),
     )
 
 

@@ -95,15 +95,19 @@ def _levels(
     root: Manifest, children: Mapping[Digest, Manifest]
 ) -> tuple[tuple[Manifest, ...], ...]:
     """Sort manifests below the root by height, images first; each once."""
-    by_height: dict[int, dict[Digest, Manifest]] = {}
+    heights: dict[Digest, int] = {}
+    by_height: dict[int, list[Manifest]] = {}
 
     def height(manifest: Manifest) -> int:
         if not isinstance(manifest, ImageIndex):
             return 0
-        below = [children[d.digest] for d in manifest.manifests if d.digest in children]
-        for child in below:
-            by_height.setdefault(height(child), {})[child.digest] = child
-        return 1 + max(map(height, below), default=-1)
+        # an index may list a child often: each is visited once, however they are nested
+        below = dict.fromkeys(d.digest for d in manifest.manifests if d.digest in children)
+        for digest in below:
+            if digest not in heights:
+                heights[digest] = height(children[digest])
+                by_height.setdefault(heights[digest], []).append(children[digest])
+        return 1 + max((heights[digest] for digest in below), default=-1)
 
     height(root)
-    return tuple(tuple(by_height[level].values()) for level in sorted(by_height))
+    return tuple(tuple(by_height[level]) for level in sorted(by_height))

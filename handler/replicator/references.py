@@ -143,7 +143,7 @@ def _split_digest(text: str, rest: str) -> tuple[str, Digest | None]:
 def _split_registry(rest: str) -> tuple[str, str]:
     """Split off the host, by the rule that tells ``localhost/a`` and ``a.b/c`` from ``a/c``."""
     first, slash, path = rest.partition("/")
-    is_host = any(mark in first for mark in ".:[") or first == "localhost" or first != first.lower()
+    is_host = any(mark in first for mark in ".:[") or first.lower() == "localhost"
     return (first, path) if slash and is_host else (DOCKER_HUB, rest)
 
 
@@ -186,7 +186,7 @@ def _shown(part: str) -> str:
 
 
 def _invalid(text: str, reason: str) -> InvalidReferenceError:
-    shown = text if len(text) <= 300 else text[:297] + "..."
     # what stands before an @ could be a user and a password typed into a URL by habit
-    shown = re.sub(r"//[^/@]*:[^/@]*@", "//***@", shown)
+    shown = re.sub(r"(^|//)[^/@]*:.*@(?!sha(?:256|512):)", r"\1***@", text, flags=re.DOTALL)
+    shown = shown if len(shown) <= 300 else shown[:297] + "..."
     return InvalidReferenceError(f"{shown!r} is not an image reference: {reason}")

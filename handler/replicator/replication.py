@@ -42,7 +42,7 @@ class Replicator:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings: Final = settings
         self._opener = SideOpener(settings)
 
     def replicate(
@@ -61,8 +61,8 @@ class Replicator:
         reader = ContentReader(
             request,
             sides.source,
-            default_platform=self._settings.default_platform,
-            streams=self._settings.streams,
+            default_platform=self.settings.default_platform,
+            streams=self.settings.streams,
         )
         transfer = Transfer(
             sides.source,
@@ -70,7 +70,7 @@ class Replicator:
             deadline=deadline,
             backoff=backoff,
             progress=progress,
-            streams=self._settings.streams,
+            streams=self.settings.streams,
         )
         return _Replication(request, sides, reader, transfer).run()
 

@@ -178,6 +178,11 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
     """
     _refuse_unknown(properties)
     destination = _parse_destination(read_required(properties, "DestImage"))
+    on_delete = OnDelete(
+        read_choice(properties, "OnDelete", [each.value for each in OnDelete], "Retain")
+    )
+    if on_delete is OnDelete.UNTAG:
+        raise RequestError("OnDelete Untag is not supported by this version yet")
     platforms, copies_index = _parse_platforms(properties)
     return ReplicationRequest(
         source=parse_as("SrcImage", parse_image_reference, read_required(properties, "SrcImage")),
@@ -193,9 +198,7 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
         referrers=_parse_referrers(properties),
         compression=read_choice(properties, "Compression", ("gzip", "zstd", "none"), "gzip"),
         new_repository=_parse_new_repository(properties),
-        on_delete=OnDelete(
-            read_choice(properties, "OnDelete", [each.value for each in OnDelete], "Retain")
-        ),
+        on_delete=on_delete,
         retry_policy=_parse_retries(properties),
         signature_key=read_text(properties, "VerifySignatureKey"),
         dry_run=read_boolean(properties, "DryRun"),
@@ -273,7 +276,13 @@ def _parse_platforms(properties: Mapping[str, Any]) -> tuple[tuple[Platform, ...
         return (), True
     chosen_by = "ImageArch" if architectures else "Platforms"
     platforms = [parse_as(chosen_by, Platform.parse, name) for name in names or architectures]
-    return tuple(dict.fromkeys(platforms)), copies_index
+    chosen = tuple(dict.fromkeys(platforms))
+    if len(chosen) > 1:
+        raise RequestError(
+            f"Platforms chooses {len(chosen)} platforms, which is not supported by this version "
+            "yet; give one, or 'all'"
+        )
+    return chosen, copies_index
 
 
 def _parse_arch_tags(properties: Mapping[str, Any]) -> dict[Platform, str]:

@@ -74,10 +74,10 @@ def parse_retry_after(headers: Mapping[str, str], *, now: Callable[[], float]) -
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        moment_seconds = email.utils.parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, moment.timestamp() - now())
+    return max(0.0, moment_seconds - now())
 
 
 class SharedPause:

@@ -30,16 +30,22 @@ class Settings:
         Registries that are spoken to in plain HTTP, ``host`` or ``host:port``.
     stall_timeout_seconds
         A connection without a byte for so long counts as broken.
+    progress_interval_seconds
+        Between two log lines of a long copy at least.
     """
 
     default_platform: Platform | None = _DEFAULT_PLATFORM
     streams: int = DEFAULT_STREAMS
     plain_http: tuple[str, ...] = ()
     stall_timeout_seconds: float = 30.0
+    progress_interval_seconds: float = 5.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read DEFAULT_PLATFORMS, PARALLEL_STREAMS, PLAIN_HTTP_REGISTRIES, STALL_TIMEOUT_SECONDS.
+        """Read the configuration from the variables that are set.
+
+        DEFAULT_PLATFORMS, PARALLEL_STREAMS, PLAIN_HTTP_REGISTRIES, STALL_TIMEOUT_SECONDS,
+        PROGRESS_INTERVAL_SECONDS.
 
         Raises
         ------
@@ -50,9 +56,12 @@ class Settings:
         plain_http = environment.get("PLAIN_HTTP_REGISTRIES", "").split(",")
         return cls(
             default_platform=None if platform == "all" else Platform.parse(platform),
-            streams=int(_number(environment, "PARALLEL_STREAMS", DEFAULT_STREAMS, _MAX_STREAMS)),
+            streams=max(
+                1, int(_number(environment, "PARALLEL_STREAMS", DEFAULT_STREAMS, _MAX_STREAMS))
+            ),
             plain_http=tuple(filter(None, (name.strip() for name in plain_http))),
             stall_timeout_seconds=_number(environment, "STALL_TIMEOUT_SECONDS", 30.0, 900.0),
+            progress_interval_seconds=_number(environment, "PROGRESS_INTERVAL_SECONDS", 5.0, 900.0),
         )
 
 
@@ -62,6 +71,8 @@ def _number(environment: Mapping[str, str], name: str, default: float, most: flo
         number = float(text) if text else default
     except ValueError:
         number = 0.0
-    if not 1 <= number <= most:
-        raise RequestError(f"the function's {name} is {text!r}; it is a number of 1 to {most:g}")
+    if not 0 < number <= most:
+        raise RequestError(
+            f"the function's {name} is {text!r}; it is a number above 0, at most {most:g}"
+        )
     return number

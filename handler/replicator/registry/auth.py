@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from replicator.errors import DeniedError, ProtocolError, Side
+from replicator.registry.hosts import resolve_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -174,10 +175,12 @@ class Authenticator:
         if self._login is None:
             self._login = self._credentials.find(self._registry)
         elif rejected is not None and rejected == _basic(self._login):
-            self._login = self._credentials.renew(self._registry, self._login)
-            if self._login is None:
-                self._current = None
-                raise self._denied("the registry refused the user name or password", 401)
+            renewed = self._credentials.renew(self._registry, self._login)
+            if renewed is None:
+                refused = self._denied("the registry refused the user name or password", 401)
+                self._login = self._current = None
+                raise refused
+            self._login = renewed
 
     def _use_basic(self, rejected: str | None) -> None:
         if self._login is None:
@@ -188,8 +191,8 @@ class Authenticator:
         self._current = _Authorization(header, float("inf"))
 
     def _fetch_token(self, challenge: Challenge) -> Generator[TokenRequest, TokenAnswer, None]:
-        realm = challenge.parameters.get("realm", "")
-        if urlsplit(realm).scheme not in {"http", "https"} or not urlsplit(realm).hostname:
+        realm = resolve_url("", challenge.parameters.get("realm", ""))
+        if realm is None:
             raise ProtocolError(
                 f"the {self._side} registry {self._registry} names no usable token service",
                 side=self._side,
@@ -237,7 +240,7 @@ class Authenticator:
                 document = None
         fields = document if isinstance(document, dict) else {}
         token = fields.get("token") or fields.get("access_token")
-        if not isinstance(token, str) or not token or not token.isascii() or "\n" in token:
+        if not isinstance(token, str) or not token or not _is_sendable(token):
             raise ProtocolError(
                 f"the token service of the {self._side} registry {self._registry} answered "
                 f"{answer.status} without a token",
@@ -265,6 +268,11 @@ class Authenticator:
             status=status,
             code="UNAUTHORIZED",
         )
+
+
+def _is_sendable(token: str) -> bool:
+    """Tell whether a token can stand in a header without ending it."""
+    return token.isascii() and token.isprintable()
 
 
 def _basic(login: Login) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 
 from replicator.errors import ProtocolError, ReplicationError, Side, TransientError
 from replicator.registry.auth import TokenAnswer, parse_challenges
-from replicator.registry.hosts import api_host, is_private, origin, shown_url
+from replicator.registry.hosts import api_host, is_private, origin, resolve_url, shown_url
 from replicator.registry.messages import Answer, HttpRequest
 from replicator.registry.refusals import OverloadedError, exhausted, pull_limit
 from replicator.registry.session import NotTlsError
@@ -246,8 +246,14 @@ class RegistryClient:
             location = response.header("location")
             if response.status not in _REDIRECTS or request.method not in {"GET", "HEAD"}:
                 return response
-            url = urljoin(request.url, location)
             response.read(_MAX_ANSWER_BYTES)
+            url = resolve_url(request.url, location)
+            if url is None:
+                raise ProtocolError(
+                    f"the {self.side} {self.registry} redirects to a malformed URL",
+                    side=self.side,
+                    status=response.status,
+                )
             self._guard(url, "a redirect")
             request = self._authorized(replace(request, url=url))
         raise ProtocolError(

@@ -9,11 +9,12 @@ import logging
 import threading
 from enum import Enum
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from replicator.errors import ProtocolError
 from replicator.manifests import MAX_MANIFEST_BYTES
 from replicator.ports import BlobOutcome
+from replicator.registry.hosts import resolve_url
 from replicator.registry.refusals import refusal
 from replicator.registry.source import ACCEPT_MANIFESTS, announced_digest, read_manifest
 
@@ -161,9 +162,10 @@ class RegistryDestination:
             self._self_mount = _SelfMount.IGNORED  # some refuse what they do not know
             return self._post(descriptor, None)
         location = answer.header("location")
-        if answer.status != 202 or not location:
+        url = resolve_url(answer.url, location) if location else None
+        if answer.status != 202 or url is None:
             raise self._refusal(answer, "take the blob", self._blob_name(descriptor))
-        return RegistryUpload(self, urljoin(answer.url, location), descriptor)
+        return RegistryUpload(self, url, descriptor)
 
     def _takes_a_probe(self) -> bool:
         with self._lock:

@@ -23,9 +23,10 @@ def describe_fault(error: BaseException) -> str:
     """Say in a few words why a connection failed."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({cause.verify_message})"
+            why = getattr(cause, "verify_message", "") or "no reason given"
+            return f"its certificate is not trusted ({why})"
         if isinstance(cause, ssl.SSLError):
-            return f"TLS failed ({(cause.reason or 'no reason given').lower().replace('_', ' ')})"
+            return f"TLS failed ({_reason(cause).lower().replace('_', ' ')})"
         if isinstance(cause, socket.gaierror):
             return "its name cannot be resolved"
         if isinstance(cause, TimeoutError):
@@ -43,10 +44,15 @@ def is_certificate_fault(error: BaseException) -> bool:
 def is_not_tls(error: BaseException) -> bool:
     """Tell whether a TLS handshake failed because the server does not speak TLS."""
     return any(
-        (isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS_REASONS)
+        (isinstance(cause, ssl.SSLError) and _reason(cause) in _NOT_TLS_REASONS)
         or isinstance(cause, ssl.SSLEOFError | ConnectionResetError)
         for cause in _causes(error)
     ) and not is_certificate_fault(error)
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """Give OpenSSL's reason; errors that Python's own code raises do not have the attribute."""
+    return getattr(error, "reason", None) or "no reason given"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

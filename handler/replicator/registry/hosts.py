@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import threading
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from replicator.references import DOCKER_HUB, is_loopback
 
@@ -52,6 +52,17 @@ class Schemes:
         """Remember in which scheme a host has answered."""
         with self._lock:
             self._learned[host] = scheme
+
+
+def resolve_url(base: str, location: str) -> str | None:
+    """Resolve a URL that a server gave; None when it is not http or https, or malformed."""
+    try:
+        url = urljoin(base, location)
+        parts = urlsplit(url)
+        is_usable = parts.scheme in _DEFAULT_PORTS and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return url if is_usable else None
 
 
 def origin(url: str) -> tuple[str, str, int | None]:

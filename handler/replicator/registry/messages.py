@@ -78,8 +78,8 @@ class Answer:
     """A response whose body was read."""
 
     status: int
-    headers: Mapping[str, str]
-    content: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
     url: str = field(repr=False)
 
     @classmethod

@@ -102,7 +102,8 @@ def pull_limit(
     remaining = answer.header("ratelimit-remaining").partition(";")[0]
     if answer.status != 429 or not limit or remaining != "0":
         return None
-    hours = f" in {int(window) / 3600:g} hours" if window.isdigit() else ""
+    seconds = int(window[:9]) if window.isascii() and window.isdigit() else 0
+    hours = f" in {seconds / 3600:g} hours" if seconds else ""
     opens = f"; it opens again within{hours[3:]}" if hours else ""
     return ThrottledError(
         f"the {side} registry {registry} allows {limit} pulls{hours} and 0 are left{opens}; "

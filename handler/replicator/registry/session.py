@@ -90,12 +90,11 @@ class Session:
         ProtocolError
             What came is not HTTP, or was encoded in a way that was not asked for.
         """
-        prepared = self._prepare(request)
         connect_seconds = max(0.001, min(CONNECT_TIMEOUT_SECONDS, timeout_seconds))
         stall_seconds = max(0.001, min(self._stall_timeout_seconds, timeout_seconds))
         try:
             response = self._requests.get_adapter(request.url).send(
-                prepared,
+                self._prepare(request),
                 stream=True,
                 timeout=(connect_seconds, stall_seconds),
                 proxies=dict(self._proxies_of(request.url)),

@@ -1,0 +1,247 @@
+"""Manifests, properties and fakes that the unit tests share."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from replicator.digests import ByteReader, Digest, VerifiedStream
+from replicator.manifests import (
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    ImageIndex,
+    ImageManifest,
+    Manifest,
+    parse_manifest,
+)
+from replicator.ports import BlobOutcome, Upload
+
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+def digest_of(content: bytes | str) -> Digest:
+    return Digest.of(content.encode() if isinstance(content, str) else content)
+
+
+def entry(content: bytes | str, media_type: str = LAYER, **more: Any) -> dict[str, Any]:
+    content = content.encode() if isinstance(content, str) else content
+    return {
+        "mediaType": media_type,
+        "digest": str(digest_of(content)),
+        "size": len(content),
+        **more,
+    }
+
+
+def blob(content: bytes, media_type: str = LAYER) -> Descriptor:
+    return Descriptor(media_type, digest_of(content), len(content))
+
+
+def manifest_document(
+    layers: Iterable[bytes] = (b"layer",), *, config: bytes = b"{}", **more: Any
+) -> dict[str, Any]:
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": entry(config, OCI_CONFIG),
+        "layers": [entry(layer) for layer in layers],
+        **more,
+    }
+
+
+def image(
+    layers: Iterable[bytes] = (b"layer",), *, config: bytes = b"{}", **more: Any
+) -> ImageManifest:
+    manifest = parse_manifest(encoded(manifest_document(layers, config=config, **more)))
+    assert isinstance(manifest, ImageManifest)
+    return manifest
+
+
+def index_document(
+    children: Iterable[Manifest], platforms: Mapping[Digest, str] | None = None, **more: Any
+) -> dict[str, Any]:
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [
+            entry(child.content, child.media_type, **_platform(child, platforms or {}))
+            for child in children
+        ],
+        **more,
+    }
+
+
+def index(
+    children: Iterable[Manifest], platforms: Mapping[Digest, str] | None = None, **more: Any
+) -> ImageIndex:
+    manifest = parse_manifest(encoded(index_document(children, platforms, **more)))
+    assert isinstance(manifest, ImageIndex)
+    return manifest
+
+
+def _platform(child: Manifest, platforms: Mapping[Digest, str]) -> dict[str, Any]:
+    if child.digest not in platforms:
+        return {}
+    names = zip(("os", "architecture", "variant"), platforms[child.digest].split("/"), strict=False)
+    return {"platform": dict(names)}
+
+
+def encoded(document: object) -> bytes:
+    return json.dumps(document).encode()
+
+
+class FakeClock:
+    """Time that passes only when told."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def wait(self, seconds: float) -> bool:
+        """Pass the time of a deadline's wait, that nothing stops."""
+        self.sleep(seconds)
+        return False
+
+
+class FakeReader:
+    """Bytes in pieces of a given length; an exception among them is raised when its turn comes."""
+
+    def __init__(self, content: bytes, *, piece: int = 1 << 20) -> None:
+        self._left = memoryview(content)
+        self._piece = piece
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        count = min(len(buffer), len(self._left), self._piece)
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+
+class FakeSource:
+    """An image source in memory that counts what is read."""
+
+    def __init__(
+        self, blobs: Iterable[bytes] = (), manifests: Iterable[Manifest] = (), piece: int = 1 << 20
+    ) -> None:
+        self.content = {digest_of(content): content for content in blobs}
+        self.manifests = {manifest.digest: manifest for manifest in manifests}
+        self.root: Digest | None = next(iter(self.manifests), None)
+        self.opened: list[Digest] = []
+        self.fetched: list[Digest | None] = []
+        self._piece = piece
+        self._lock = threading.Lock()
+
+    def find_digest(self) -> Digest | None:
+        return self.root
+
+    def fetch_manifest(self, digest: Digest | None = None) -> Manifest:
+        with self._lock:
+            self.fetched.append(digest)
+        wanted = digest or self.root
+        assert wanted is not None
+        return self.manifests[wanted]
+
+    @contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
+        with self._lock:
+            self.opened.append(descriptor.digest)
+        yield FakeReader(self.content[descriptor.digest], piece=self._piece)
+
+
+class FakeUpload:
+    """An upload session that keeps what it was sent, unless it is told to fail."""
+
+    def __init__(self, destination: FakeDestination, descriptor: Descriptor) -> None:
+        self._destination = destination
+        self._descriptor = descriptor
+
+    def finish(self, body: VerifiedStream) -> None:
+        self._destination.sending(self._descriptor)
+        content = b"".join(bytes(view) for view in body)
+        self._destination.store(self._descriptor, content)
+
+    def cancel(self) -> None:
+        self._destination.log("cancel", str(self._descriptor.digest))
+
+
+class FakeDestination:
+    """A repository in memory that writes down the order of what happens to it.
+
+    Parameters
+    ----------
+    there
+        Blobs that `find_blobs` knows of.
+    outcomes
+        Blobs that need no upload.
+    failures
+        By blob's digest or manifest's reference: raised, one after the other, when it is sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        there: Iterable[Digest] = (),
+        outcomes: Mapping[Digest, BlobOutcome] | None = None,
+        failures: Mapping[str, Sequence[Exception]] | None = None,
+    ) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.stored: dict[Digest, bytes] = {}
+        self.asked_to_mount_from: list[str | None] = []
+        self._there = frozenset(there)
+        self._outcomes = dict(outcomes or {})
+        self._failures = {name: list(errors) for name, errors in (failures or {}).items()}
+        self._lock = threading.Lock()
+
+    def log(self, event: str, subject: str) -> None:
+        with self._lock:
+            self.events.append((event, subject))
+
+    def happened(self, event: str) -> list[str]:
+        return [subject for name, subject in self.events if name == event]
+
+    def find_manifest(self, tag: str) -> Manifest | None:
+        raise AssertionError(f"a transfer has no business with the tag {tag}")
+
+    def find_digest(self, tag: str) -> Digest | None:
+        raise AssertionError(f"a transfer has no business with the tag {tag}")
+
+    def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
+        return self._there & {descriptor.digest for descriptor in descriptors}
+
+    def start_upload(
+        self, descriptor: Descriptor, *, mount_from: str | None
+    ) -> Upload | BlobOutcome:
+        self.log("start", str(descriptor.digest))
+        self.asked_to_mount_from.append(mount_from)
+        return self._outcomes.get(descriptor.digest) or FakeUpload(self, descriptor)
+
+    def sending(self, descriptor: Descriptor) -> None:
+        self._fail_if_told(str(descriptor.digest))
+
+    def store(self, descriptor: Descriptor, content: bytes) -> None:
+        self.stored[descriptor.digest] = content
+        self.log("blob", str(descriptor.digest))
+
+    def push_manifest(self, manifest: Manifest, reference: str) -> None:
+        self._fail_if_told(reference)
+        self.stored[manifest.digest] = manifest.content
+        self.log("manifest", reference)
+
+    def _fail_if_told(self, name: str) -> None:
+        with self._lock:
+            errors = self._failures.get(name)
+            error = errors.pop(0) if errors else None
+        if error is not None:
+            raise error

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from tests.unit.builders import FakeClock
+
+from replicator.deadline import Deadline
+from replicator.errors import OutOfTimeError, StoppedError
+
+
+def test_time_runs_down_to_nothing() -> None:
+    clock = FakeClock()
+    deadline = Deadline(10, clock=clock)
+    assert deadline.remaining_seconds == 10
+    clock.now += 4
+    assert deadline.remaining_seconds == 6
+    clock.now += 100
+    assert deadline.remaining_seconds == 0
+
+
+def test_a_step_is_taken_while_there_is_time() -> None:
+    clock = FakeClock()
+    deadline = Deadline(10, clock=clock)
+    deadline.check("copy a blob")
+    clock.now += 10
+    with pytest.raises(OutOfTimeError, match="no time left to copy a blob; give the function"):
+        deadline.check("copy a blob")
+
+
+def test_no_step_is_taken_after_a_stop() -> None:
+    deadline = Deadline(10)
+    deadline.stop()
+    with pytest.raises(StoppedError, match="before it could copy a blob"):
+        deadline.check("copy a blob")
+
+
+def test_a_stop_is_told_rather_than_the_time_when_both_are_true() -> None:
+    deadline = Deadline(0)
+    deadline.stop()
+    with pytest.raises(StoppedError):
+        deadline.check("go on")
+
+
+@pytest.mark.parametrize(("seconds", "waited"), [(9.9, True), (10, False), (11, False)])
+def test_a_wait_must_end_before_the_moment(seconds: float, waited: bool) -> None:
+    clock = FakeClock()
+    assert Deadline(10, clock=clock, wait=clock.wait).wait(seconds) is waited
+    assert clock.slept == ([seconds] if waited else [])
+
+
+def test_a_stop_ends_a_wait_that_goes_on() -> None:
+    deadline = Deadline(60)
+    stopper = threading.Timer(0.05, deadline.stop)
+    stopper.start()
+    began_at = time.monotonic()
+    with pytest.raises(StoppedError):
+        deadline.wait(50)
+    assert time.monotonic() - began_at < 10
+    stopper.join()

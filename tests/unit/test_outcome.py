@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from tests.unit.builders import digest_of
+
+from replicator.outcome import Outcome
+from replicator.platforms import Platform
+from replicator.references import ImageReference
+from replicator.transfer import TransferReport
+
+DIGEST, FIRST, SECOND = digest_of(b"root"), digest_of(b"1"), digest_of(b"2")
+
+
+def _outcome(*, changed: bool = True) -> Outcome:
+    return Outcome(
+        destination=ImageReference("quay.io", "team/app", "v1"),
+        digest=DIGEST,
+        media_type="application/x",
+        platforms=(
+            (Platform("linux", "amd64"), FIRST),
+            (Platform("linux", "arm", "v7"), SECOND),
+            (Platform("windows", "amd64", "", "10.0.1"), SECOND),
+            (Platform("windows", "amd64", "", "10.0.2"), SECOND),
+        ),
+        changed=changed,
+        report=TransferReport(3, 2, 1, 77),
+        duration_seconds=1.23456,
+    )
+
+
+def test_the_physical_id_says_which_bytes_are_under_which_tag() -> None:
+    assert _outcome().physical_resource_id == f"quay.io/team/app:v1@{DIGEST}"
+
+
+def test_every_value_of_the_contract_is_a_text() -> None:
+    assert _outcome().attributes() == {
+        "ImageDigest": str(DIGEST),
+        "ImageUri": f"quay.io/team/app@{DIGEST}",
+        "TaggedUri": "quay.io/team/app:v1",
+        "RepositoryUri": "quay.io/team/app",
+        "RepositoryName": "team/app",
+        "ImageTag": "v1",
+        "MediaType": "application/x",
+        "Platforms": "linux/amd64,linux/arm/v7,windows/amd64",
+        "Changed": "true",
+        "BlobsCopied": "3",
+        "BlobsMounted": "2",
+        "BlobsSkipped": "1",
+        "BytesCopied": "77",
+        "DurationSeconds": "1.235",
+        "Digest.amd64": str(FIRST),
+        "Digest.armv7": str(SECOND),
+    }
+
+
+def test_what_was_found_unchanged_says_so() -> None:
+    assert _outcome(changed=False).attributes()["Changed"] == "false"

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+from tests.unit.builders import FakeClock, blob
+
+from replicator.ports import BlobOutcome
+from replicator.progress import LoggedProgress
+
+ONE, TWO = blob(b"0123456789"), blob(b"01234")
+
+
+def test_a_line_is_logged_at_most_once_an_interval(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = FakeClock()
+    progress = LoggedProgress(5, clock=clock)
+    progress.plan([ONE, TWO])
+    progress.start(ONE)
+    for seconds in (4, 1, 4, 1):
+        clock.now += seconds
+        progress.advance(ONE, 2)
+    lines = [vars(record) for record in caplog.records]
+    assert [line["bytes_done"] for line in lines] == [4, 8]
+    assert [line["bytes_total"] for line in lines] == [15, 15]
+    assert [line["bytes_per_second"] for line in lines] == [1, 1]
+
+
+def test_the_summary_says_how_far_it_came_and_what_is_running() -> None:
+    clock = FakeClock()
+    progress = LoggedProgress(clock=clock)
+    progress.plan([ONE, TWO])
+    progress.finish(TWO, BlobOutcome.SKIPPED)
+    progress.start(ONE)
+    clock.now += 2
+    progress.advance(ONE, 4)
+    assert progress.summary() == (
+        f"9 of 15 bytes were there, at 2 bytes a second, with {ONE.digest} at 4 of 10 still running"
+    )
+    progress.finish(ONE, BlobOutcome.COPIED)
+    assert progress.summary() == "15 of 15 bytes were there, at 2 bytes a second"
+
+
+def test_a_blob_that_begins_again_counts_from_its_first_byte() -> None:
+    progress = LoggedProgress(clock=FakeClock())
+    progress.plan([ONE])
+    progress.start(ONE)
+    progress.advance(ONE, 9)
+    progress.start(ONE)
+    assert progress.summary().startswith("0 of 10 bytes")

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.builders import FakeClock
+
+from replicator.deadline import Deadline
+from replicator.errors import StoppedError, TransientError
+from replicator.retries import Backoff, RetryPolicy, SharedPause, parse_retry_after
+
+NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
+
+
+@pytest.mark.parametrize(
+    ("attempt", "longest"), [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30), (99, 30)]
+)
+def test_the_backoff_doubles_up_to_its_maximum(attempt: int, longest: float) -> None:
+    policy = RetryPolicy(attempts=100)
+    for drawn in (0.0, 0.5, 1.0):
+        delay = policy.delay_seconds(attempt, retry_after_seconds=None, draw=lambda d=drawn: d)  # type: ignore[misc]
+        assert delay == longest * drawn
+
+
+def test_the_last_attempt_is_the_last() -> None:
+    policy = RetryPolicy(attempts=3)
+    assert policy.delay_seconds(2, retry_after_seconds=None, draw=lambda: 1.0) is not None
+    assert policy.delay_seconds(3, retry_after_seconds=1.0, draw=lambda: 1.0) is None
+
+
+def test_a_servers_wish_is_obeyed_even_past_the_maximum() -> None:
+    policy = RetryPolicy(max_delay_seconds=5)
+    assert policy.delay_seconds(1, retry_after_seconds=60, draw=lambda: 0.0) == 60
+    assert policy.delay_seconds(1, retry_after_seconds=60, draw=lambda: 1.0) == 61
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("", None),
+        ("0", 0.0),
+        (" 120 ", 120.0),
+        ("9" * 400, 999999999.0),
+        ("-1", None),
+        ("1.5", None),
+        ("²", None),
+        ("soon", None),
+        ("Tue, 14 Nov 2023 22:13:50 GMT", 30.0),
+        ("Tue, 14 Nov 2023 22:13:50 +0000", 30.0),
+        ("Tue, 14 Nov 2023 22:13:00 GMT", 0.0),
+        ("Tue, 14 Nov 2023 22:13:00 +99999999999999999", None),
+        ("Tue, 14 Nov 99999 22:13:00 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
+    assert parse_retry_after({"retry-after": value}, now=lambda: NOW) == seconds
+
+
+def test_without_retry_after_nothing_was_asked_for() -> None:
+    assert parse_retry_after({}, now=lambda: NOW) is None
+
+
+@given(
+    st.text()
+    | st.from_regex(r"(Mon, )?[0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,6} [0-9:]{0,9} ?([+-][0-9]{1,30})?")
+)
+def test_any_retry_after_is_a_wait_or_nothing(value: str) -> None:
+    seconds = parse_retry_after({"retry-after": value}, now=lambda: NOW)
+    assert seconds is None or seconds >= 0
+
+
+def test_a_longer_pause_stays_when_a_shorter_one_is_asked_for() -> None:
+    clock = FakeClock()
+    pause = SharedPause(clock=clock)
+    assert pause.remaining_seconds == 0
+    pause.extend(10)
+    pause.extend(3)
+    clock.now += 4
+    assert pause.remaining_seconds == 6
+    clock.now += 100
+    assert pause.remaining_seconds == 0
+
+
+def _backoff(seconds: float, clock: FakeClock, draw: float = 0.5) -> Backoff:
+    deadline = Deadline(seconds, clock=clock, wait=clock.wait)
+    return Backoff(RetryPolicy(attempts=3), deadline, draw=lambda: draw)
+
+
+def test_waits_are_as_long_as_the_policy_says() -> None:
+    clock = FakeClock()
+    backoff = _backoff(100, clock)
+    error = TransientError("broke")
+    assert [backoff.wait_after(attempt, error) for attempt in (1, 2, 3)] == [True, True, False]
+    assert clock.slept == [0.5, 1.0]
+
+
+def test_a_wait_that_would_pass_the_deadline_is_not_begun() -> None:
+    clock = FakeClock()
+    error = TransientError("broke", retry_after_seconds=60)
+    assert not _backoff(50, clock).wait_after(1, error)
+    assert clock.slept == []
+
+
+def test_a_throttle_holds_back_everybody_on_that_host() -> None:
+    clock = FakeClock()
+    pause = SharedPause(clock=clock)
+    assert _backoff(100, clock, 0.0).wait_after(
+        1, TransientError("slow down", retry_after_seconds=20), pause
+    )
+    assert clock.slept == [20]
+    clock.now -= 5
+    assert _backoff(100, clock).wait_for(pause)
+    assert clock.slept == [20, 5.5]
+
+
+def test_an_ordinary_failure_holds_back_nobody_else() -> None:
+    clock = FakeClock()
+    pause = SharedPause(clock=clock)
+    assert _backoff(100, clock).wait_after(1, TransientError("broke"), pause)
+    assert pause.remaining_seconds == 0
+    assert _backoff(100, clock).wait_for(pause)
+    assert clock.slept == [0.5]
+
+
+def test_a_pause_past_the_deadline_is_not_waited_for() -> None:
+    clock = FakeClock()
+    pause = SharedPause(clock=clock)
+    pause.extend(200)
+    assert not _backoff(100, clock).wait_for(pause)
+
+
+def test_a_stop_ends_the_wait() -> None:
+    deadline = Deadline(100)
+    deadline.stop()
+    with pytest.raises(StoppedError):
+        Backoff(RetryPolicy(), deadline).wait_after(1, TransientError("broke"))
