@@ -1,0 +1,55 @@
+"""Every event of events/, as `sam local invoke` sends it, against what `make cloud` serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.__main__ import push_demo_images
+from local.registry import RegistryServer
+from tests.functional.conftest import Function
+
+EVENTS = Path(__file__).parent.parent.parent / "events"
+
+#: What each event comes to: the answer's status, and what its data or reason holds.
+EXPECTED = {
+    "create-one-platform": ("SUCCESS", "linux/amd64"),
+    "create-whole-index": ("SUCCESS", "linux/amd64,linux/arm64,linux/arm/v7"),
+    "create-one-architecture": ("SUCCESS", "mirror/app:arm64"),
+    "create-further-tags": ("SUCCESS", "linux/amd64"),
+    "create-docker-image": ("SUCCESS", "application/vnd.docker.distribution.manifest.v2+json"),
+    "create-missing-image": ("FAILED", "demo/absent:1.0"),
+    "create-unknown-property": ("FAILED", "the nearest is CopyImageIndex"),
+    "update-further-tags": ("SUCCESS", "linux/amd64"),
+    "delete": ("SUCCESS", ""),
+}
+
+
+def test_every_event_has_an_expectation() -> None:
+    assert {file.stem for file in EVENTS.glob("*.json")} == EXPECTED.keys()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_event_comes_to_what_it_is_for(
+    function: Function, registries: Callable[..., RegistryServer], name: str
+) -> None:
+    source, destination = registries(), registries()
+    push_demo_images(source.host)
+    text = (EVENTS / f"{name}.json").read_text()
+    text = text.replace("localhost:5001", source.host).replace("localhost:5002", destination.host)
+    event: dict[str, Any] = json.loads(text)
+
+    answer = function.send(event)
+
+    status, found = EXPECTED[name]
+    assert answer["Status"] == status, answer
+    assert found in json.dumps([answer["Data"], answer.get("Reason", "")])
+    tags = {event["ResourceProperties"]["DestImage"].rpartition(":")[2]}
+    tags |= set(event["ResourceProperties"].get("DestTags", []))
+    repositories = destination.store.repositories
+    there = {tag for repository in repositories for tag in destination.store.tags(repository)}
+    moves = status == "SUCCESS" and event["RequestType"] != "Delete"
+    assert there == (tags if moves else set())

@@ -1,0 +1,201 @@
+"""What registries ask of a client: signing in, redirects, locations; and what they must not see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from local.images import Image, build_image, build_layer, push
+from local.registry import (
+    BasicAuthentication,
+    BearerAuthentication,
+    RegistryServer,
+    TokenService,
+)
+from tests.functional.conftest import Function
+
+Start = Callable[..., RegistryServer]
+
+LOGIN = {"robot": "correct-horse"}
+CREDENTIALS = "robot:correct-horse"
+
+
+def put(registry: RegistryServer, image: Image, repository: str = "team/app") -> None:
+    """Put an image into a registry's storage, past its sign-in."""
+    for content in image.blobs.values():
+        registry.store.put_blob(repository, content)
+    registry.store.put_manifest(repository, "1", image.manifest, image.media_type)
+
+
+@pytest.fixture
+def image() -> Image:
+    return build_image([build_layer(300_000, seed=seed) for seed in range(3)])
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        TokenService(),
+        TokenService(token_fields=("access_token",), states_expiry=False),
+        TokenService(token_fields=("token",), first_scope_only=True),
+    ],
+    ids=["both-fields", "access-token-without-expiry", "token-of-the-first-scope"],
+)
+def test_a_token_is_fetched_for_each_side(
+    function: Function, registries: Start, image: Image, tokens: TokenService
+) -> None:
+    source = registries(authentication=BearerAuthentication(anonymous_pull=True))
+    destination = registries(
+        authentication=BearerAuthentication(LOGIN, anonymous_pull=False, token_service=tokens)
+    )
+    put(source, image)
+
+    answer = function.create(
+        f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", DestCreds=CREDENTIALS
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    asked = [entry for entry in destination.requests if entry.path == "/token"]
+    assert len(asked) == 1
+
+
+def test_basic_credentials_are_sent_when_asked_for(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source = registries(authentication=BasicAuthentication(LOGIN))
+    put(source, image)
+    destination = registries()
+
+    answer = function.create(
+        f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", SrcCreds=CREDENTIALS
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert sum(entry.status == 401 for entry in source.requests) == 1
+
+
+def test_a_token_that_is_refused_in_a_warm_function_is_fetched_again(
+    function: Function, registries: Start, image: Image
+) -> None:
+    authentication = BearerAuthentication(LOGIN, anonymous_pull=False)
+    source = registries(authentication=authentication)
+    put(source, image)
+    destination = registries()
+    images = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
+    assert function.create(*images, SrcCreds=CREDENTIALS)["Status"] == "SUCCESS"
+    authentication.revoke_all()
+    source.clear_requests()
+
+    answer = function.create(*images, SrcCreds=CREDENTIALS)
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert [(entry.method, entry.path, entry.status) for entry in source.requests] == [
+        ("HEAD", "/v2/team/app/manifests/1", 401),
+        ("GET", "/token", 200),
+        ("HEAD", "/v2/team/app/manifests/1", 200),
+    ]
+
+
+def test_a_warm_function_signs_in_no_more(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source = registries(authentication=BearerAuthentication(LOGIN, anonymous_pull=False))
+    put(source, image)
+    destination = registries(authentication=BasicAuthentication(LOGIN))
+    images = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
+    credentials = {"SrcCreds": CREDENTIALS, "DestCreds": CREDENTIALS}
+    function.create(*images, **credentials)
+    source.clear_requests()
+    destination.clear_requests()
+
+    function.create(*images, **credentials)
+
+    assert (len(source.requests), len(destination.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+@pytest.mark.parametrize("kind", ["bearer", "basic"])
+@pytest.mark.parametrize("given", ["robot:wrong-battery", None])
+def test_a_refused_sign_in_names_the_side_the_host_and_where_credentials_came_from(
+    function: Function, registries: Start, image: Image, side: str, kind: str, given: str | None
+) -> None:
+    authentication = (
+        BearerAuthentication(LOGIN, anonymous_pull=False)
+        if kind == "bearer"
+        else BasicAuthentication(LOGIN)
+    )
+    options = {side: {"authentication": authentication}}
+    source = registries(**options.get("source", {}))
+    destination = registries(**options.get("destination", {}))
+    put(source, image)
+    name = "SrcCreds" if side == "source" else "DestCreds"
+
+    answer = function.create(
+        f"{source.host}/team/app:1",
+        f"{destination.host}/mirror/app:1",
+        **({name: given} if given else {}),
+    )
+
+    reason = answer["Reason"]
+    refusing = source if side == "source" else destination
+    assert answer["Status"] == "FAILED"
+    assert f"the {side} registry {refusing.host}" in reason
+    assert name in reason
+    assert ("no credentials were given" in reason) == (given is None)
+    assert "wrong-battery" not in reason
+    assert "robot" not in reason
+
+
+@pytest.mark.parametrize("redirects", ["absolute", "network-path"])
+def test_authorization_stays_with_the_registry_when_it_redirects_to_storage(
+    function: Function, registries: Start, image: Image, redirects: str
+) -> None:
+    source = registries(authentication=BasicAuthentication(LOGIN), blob_redirects=redirects)
+    put(source, image)
+    destination = registries(absolute_locations=True)
+
+    answer = function.create(
+        f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", SrcCreds=CREDENTIALS
+    )
+
+    # the storage answers 400 to an Authorization header, as S3 does to a second one
+    assert answer["Status"] == "SUCCESS", answer
+    assert [entry.status for entry in source.storage_requests] == [200] * 4
+
+
+def test_a_missing_blob_stops_the_copy_and_leaves_nothing_open(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    put(source, image)
+    lost = build_image([build_layer(100, seed=50)])
+    put(destination, lost, "mirror/app")
+    before = destination.store.tags("mirror/app")
+    digest = next(iter(image.blobs))
+    source.store.delete_blob("team/app", digest)
+
+    answer = function.create(f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1")
+
+    assert answer["Status"] == "FAILED"
+    assert str(digest) in answer["Reason"]
+    assert "BLOB_UNKNOWN" in answer["Reason"]
+    assert destination.store.tags("mirror/app") == before
+    assert destination.store.open_uploads == ()
+
+
+def test_several_tags_are_put_after_the_manifest_itself(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+
+    answer = function.create(
+        f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", DestTags="a, b,1"
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    puts = [entry.path for entry in destination.requests if "/manifests/" in entry.path]
+    puts = [path.rpartition("/")[2] for path in puts][3:]
+    assert puts[0] == str(image.digest)
+    assert sorted(puts[1:]) == ["1", "a", "b"]
+    assert set(destination.store.tags("mirror/app")) == {"1", "a", "b"}
