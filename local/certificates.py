@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from pathlib import Path
 
 import trustme
@@ -26,6 +27,25 @@ class CertificateAuthority:
         """Return what a server needs to be `localhost`, 127.0.0.1, ::1 and any further names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._authority.issue_cert(*_LOOPBACK_NAMES, *names).configure_cert(context)
+        return context
+
+    def any_name_context(self) -> ssl.SSLContext:
+        """Return what a server needs to be whatever name a client asks for (SNI, RFC 6066)."""
+        contexts: dict[str, ssl.SSLContext] = {}
+        lock = threading.Lock()
+
+        def choose(
+            connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
+        ) -> None:
+            if name is None:
+                return
+            with lock:
+                if name not in contexts:
+                    contexts[name] = self.server_context(name)
+            connection.context = contexts[name]
+
+        context = self.server_context()
+        context.sni_callback = choose
         return context
 
     def client_context(self) -> ssl.SSLContext:

@@ -1,7 +1,8 @@
 """Images made to order, for the demo, the tests and the benchmarks.
 
 Reading order: `layers` builds tar archives, `manifests` puts them into images, indexes and
-artifacts, `pushing` brings those to a registry. Equal arguments give equal bytes.
+artifacts, `pushing` brings those to a registry, `placing` puts them there without a request. Equal
+arguments give equal bytes.
 """
 
 from local.images.layers import Compression, Layer, build_layer
@@ -14,6 +15,7 @@ from local.images.manifests import (
     build_image,
     build_index,
 )
+from local.images.placing import place
 from local.images.pushing import PushError, push
 
 __all__ = [
@@ -28,5 +30,6 @@ __all__ = [
     "build_image",
     "build_index",
     "build_layer",
+    "place",
     "push",
 ]

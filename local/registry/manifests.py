@@ -160,11 +160,7 @@ def _check_references(context: RegistryContext, repository: str, manifest: Manif
             if not context.store.has_blob(repository, digest)
         ]
     if missing:
-        raise RegistryError(
-            ErrorCode.MANIFEST_BLOB_UNKNOWN,
-            f"{repository} does not have {', '.join(missing[:5])}",
-            detail=[{"digest": digest} for digest in missing],
-        )
+        raise context.policy.missing_references(repository, manifest, missing)
 
 
 def _required_blobs(manifest: Manifest) -> Iterator[Digest]:

@@ -7,9 +7,11 @@ PutImage: 429 with Retry-After; an immutable tag; an empty blob), by `DroppedCon
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from local.registry.digests import Digest
+from local.registry.errors import ErrorCode, RegistryError
 from local.registry.routes import Operation
 from local.registry.store import Manifest, Store
 from local.registry.uploads import UploadSession
@@ -40,6 +42,12 @@ class Policy(Protocol):
         """Refuse a complete, verified manifest before it is stored, or let it go on."""
         ...
 
+    def missing_references(
+        self, repository: str, manifest: Manifest, missing: Sequence[Digest]
+    ) -> RegistryError:
+        """Return the refusal of a manifest whose blobs or children are not in the repository."""
+        ...
+
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         """Return the answer to send, to a refusal as well as to a success."""
         ...
@@ -62,6 +70,19 @@ class SpecificationPolicy:
         self, repository: str, reference: str, manifest: Manifest, store: Store
     ) -> None:
         """Accept every manifest."""
+
+    def missing_references(
+        self,
+        repository: str,
+        manifest: Manifest,  # noqa: ARG002 - overridden by policies that look
+        missing: Sequence[Digest],
+    ) -> RegistryError:
+        """Name what is missing in MANIFEST_BLOB_UNKNOWN."""
+        return RegistryError(
+            ErrorCode.MANIFEST_BLOB_UNKNOWN,
+            f"{repository} does not have {', '.join(missing[:5])}",
+            detail=[{"digest": digest} for digest in missing],
+        )
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:  # noqa: ARG002 - overridden by policies that look
         """Send every answer as it is."""

@@ -28,7 +28,7 @@ _LIFETIME_SECONDS = 3600
 class SignedBlobStorage:
     """Hands out signed URLs of blobs, and answers them.
 
-    `clock` gives seconds; a URL is good for an hour.
+    `clock` gives seconds; a URL is good for an hour. `prefix` begins every path.
     """
 
     def __init__(
@@ -36,10 +36,12 @@ class SignedBlobStorage:
         store: Store,
         *,
         refuses_authorization: bool = True,
+        prefix: str = _PREFIX,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._refuses_authorization = refuses_authorization
+        self._prefix = prefix
         self._clock = clock
         self._key = secrets.token_bytes(32)
 
@@ -48,14 +50,14 @@ class SignedBlobStorage:
 
         `origin` is put before its path: scheme and authority, `//` and authority, or nothing.
         """
-        path = f"{_PREFIX}{repository}/{digest}"
+        path = f"{self._prefix}{repository}/{digest}"
         expires = str(int(self._clock()) + _LIFETIME_SECONDS)
         query = urlencode({"X-Expires": expires, "X-Signature": self._signature(path, expires)})
         return f"{origin}{quote(path)}?{query}"
 
     def serves(self, request: Request) -> bool:
         """Return whether a request is for this storage."""
-        return request.path.startswith(_PREFIX)
+        return request.path.startswith(self._prefix)
 
     def handle(self, request: Request) -> Response:
         """Answer a signed URL: 200, 206 or 416; 400 with Authorization; 403 not signed; 404."""
@@ -70,7 +72,7 @@ class SignedBlobStorage:
             return _refusal(403, "SignatureDoesNotMatch", "The signature does not match.")
         if self._clock() > int(expires):
             return _refusal(403, "AccessDenied", "Request has expired")
-        repository, _, digest = request.path.removeprefix(_PREFIX).rpartition("/")
+        repository, _, digest = request.path.removeprefix(self._prefix).rpartition("/")
         blob = self._store.find_blob(repository, digest)
         if blob is None:
             return _refusal(404, "NoSuchKey", "The specified key does not exist.")

@@ -30,7 +30,8 @@ class TokenService:
     `lifetime_seconds` is enforced by the registry; `states_expiry` says whether the answer has
     `expires_in` and `issued_at`; `token_fields` are the names the token is answered under
     (`token`, `access_token` or both). `first_scope_only` reads but one `scope` parameter, as some
-    services do. `identity_tokens` maps refresh tokens to users.
+    services do. `identity_tokens` maps refresh tokens to users. `realm` is the service's URL where
+    that is another host's; by default it is `path` on the registry's own.
     """
 
     path: str = "/token"
@@ -40,12 +41,14 @@ class TokenService:
     token_fields: tuple[str, ...] = ("token", "access_token")
     first_scope_only: bool = False
     identity_tokens: Mapping[str, str] | None = None
+    realm: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
     accesses: frozenset[Access]
     expires_at: float
+    user: str | None
 
 
 class BearerAuthentication:
@@ -75,11 +78,9 @@ class BearerAuthentication:
 
     def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
         """Let a request with a token for all its accesses pass; see `Authentication`."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
+        if not _bearer_token(request):
             raise self._refusal(request, accesses, "authentication required", None)
-        with self._lock:
-            grant = self._grants.get(token.strip())
+        grant = self._grant(request)
         if grant is None or grant.expires_at <= self._clock():
             raise self._refusal(request, accesses, "the token is not valid", "invalid_token")
         if not grant.accesses.issuperset(accesses):
@@ -95,10 +96,25 @@ class BearerAuthentication:
             return self._answer_post(request)
         return _token_error(405, "UNSUPPORTED", "GET or POST")
 
+    def user(self, request: Request) -> str | None:
+        """Return whose token a request carries, None for an anonymous one's or none."""
+        grant = self._grant(request)
+        return grant.user if grant is not None else None
+
+    def challenge(
+        self, request: Request, accesses: tuple[Access, ...], message: str
+    ) -> RegistryError:
+        """Return the refusal of a token that does not go far enough."""
+        return self._refusal(request, accesses, message, "insufficient_scope")
+
     def revoke_all(self) -> None:
         """Make every token issued so far invalid."""
         with self._lock:
             self._grants.clear()
+
+    def _grant(self, request: Request) -> _Grant | None:
+        with self._lock:
+            return self._grants.get(_bearer_token(request) or "")
 
     def _answer_get(self, request: Request) -> Response:
         user: str | None = None
@@ -144,7 +160,7 @@ class BearerAuthentication:
         token = secrets.token_urlsafe(32)
         now = self._clock()
         with self._lock:
-            self._grants[token] = _Grant(accesses, now + self._tokens.lifetime_seconds)
+            self._grants[token] = _Grant(accesses, now + self._tokens.lifetime_seconds, user)
         answer: dict[str, Any] = dict.fromkeys(self._tokens.token_fields, token)
         if self._tokens.states_expiry:
             answer["expires_in"] = int(self._tokens.lifetime_seconds)
@@ -168,7 +184,7 @@ class BearerAuthentication:
         self, request: Request, accesses: tuple[Access, ...], message: str, error: str | None
     ) -> RegistryError:
         challenge = {
-            "realm": request.origin + self._tokens.path,
+            "realm": self._tokens.realm or request.origin + self._tokens.path,
             "service": self._tokens.service,
             "scope": _scope_text(accesses),
             "error": error or "",
@@ -177,6 +193,11 @@ class BearerAuthentication:
         return RegistryError(
             ErrorCode.UNAUTHORIZED, message, headers={"WWW-Authenticate": f"Bearer {parameters}"}
         )
+
+
+def _bearer_token(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _parse_scope(text: str) -> list[Access]:

@@ -12,6 +12,7 @@ from local.web.messages import (
     read_body,
 )
 from local.web.server import Application, LoopbackServer
+from local.web.wsgi import WsgiApplication
 
 __all__ = [
     "AbortedBodyError",
@@ -25,5 +26,6 @@ __all__ = [
     "OversizedBodyError",
     "Request",
     "Response",
+    "WsgiApplication",
     "read_body",
 ]

@@ -32,6 +32,11 @@ class AccessLogEntry:
     started_at_seconds: float = field(repr=False)
 
     @property
+    def host(self) -> str:
+        """The host that the client addressed, with the port where it named one."""
+        return self.headers.get("host", "")
+
+    @property
     def parameters(self) -> dict[str, str]:
         """The query as a dictionary, the last of equal names winning."""
         return dict(parse_qsl(self.query, keep_blank_values=True))

@@ -78,17 +78,21 @@ class Response:
     """One response; the server adds Content-Length and leaves the body out for HEAD.
 
     With `drop_after_bytes` the connection is cut once so many bytes of the body were sent,
-    although Content-Length promised all of them: a broken download.
+    although Content-Length promised all of them: a broken download. `promised_bytes` is the
+    Content-Length of an answer to HEAD whose body is not at hand.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | FileSpan = b""
     drop_after_bytes: int | None = None
+    promised_bytes: int | None = None
 
     @property
     def length(self) -> int:
         """The size of the body in bytes."""
+        if self.promised_bytes is not None:
+            return self.promised_bytes
         return self.body.length if isinstance(self.body, FileSpan) else len(self.body)
 
 

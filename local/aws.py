@@ -1,0 +1,193 @@
+"""AWS and Docker Hub in one object: every host under its real name, through one proxy.
+
+A program that is given `LoopbackAws.environment` reaches `123456789012.dkr.ecr.eu-west-1.amazonaws
+.com`, `sts.eu-west-1.amazonaws.com` or `registry-1.docker.io` on loopback, with TLS, and nothing
+else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
+
+from local.aws_services import AwsServices
+from local.certificates import CertificateAuthority
+from local.dockerhub import DockerHub, HubUser
+from local.ecr import EcrRegistry, EcrService
+from local.ecr.hosts import parse_registry_host
+from local.ecr.public import EcrPublic
+from local.hosts import Hosts
+from local.proxy import ConnectProxy, Tunnel
+from local.web import AccessLogEntry, Application, LoopbackServer
+
+DEFAULT_ACCOUNT = "123456789012"
+DEFAULT_REGION = "eu-west-1"
+_ACCESS_KEY_ID = "AKIALOOPBACKEXAMPLE1"
+_SECRET_ACCESS_KEY = "loopback/secret/key/which/opens/nothing"  # noqa: S105 - it opens nothing
+
+
+class LoopbackAws:
+    """ECR, ECR Public, Docker Hub, STS, Secrets Manager, S3, KMS and IAM, from `with` to its end.
+
+    `environment` is for a program that is to find them. `docker_hub` and `public_ecr` are there
+    to put images into; `ecr` gives any account's registry in any region. `clock` gives seconds
+    since 1970, for tokens, rates and limits of all but moto's services. Port 0 takes a free port
+    for the proxy. `authority` signs the hosts' certificates; one is made in a temporary directory
+    if absent.
+
+    Raises
+    ------
+    OSError
+        The port is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        authority: CertificateAuthority | None = None,
+        hub_users: dict[str, HubUser] | None = None,
+        clock: Callable[[], float] = time.time,
+        port: int = 0,
+    ) -> None:
+        with contextlib.ExitStack() as opened:
+            if authority is None:
+                directory = opened.enter_context(tempfile.TemporaryDirectory(prefix="loopback-"))
+                authority = CertificateAuthority(Path(directory))
+            self.authority = authority
+            self.services = AwsServices()
+            self._ecr = EcrService(self.services.find_caller, clock=clock)
+            opened.callback(self._ecr.close)
+            self.public_ecr = EcrPublic(self.services.find_caller, clock=clock)
+            opened.callback(self.public_ecr.close)
+            self.docker_hub = DockerHub(hub_users, clock)
+            opened.callback(self.docker_hub.close)
+            self._hosts = Hosts()
+            for rule in (
+                self._ecr.application,
+                self.public_ecr.application,
+                self.docker_hub.application,
+                self.services.application,
+            ):
+                self._hosts.add(rule)
+            self._server = LoopbackServer(self._hosts, tls=authority.any_name_context())
+            opened.callback(self._server.close)
+            self.proxy = ConnectProxy(self._target, port=port)
+            opened.callback(self.proxy.close)
+            self._opened = opened.pop_all()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which a program finds all of this, with credentials of the account."""
+        return {
+            "AWS_ACCESS_KEY_ID": _ACCESS_KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": _SECRET_ACCESS_KEY,
+            "AWS_REGION": DEFAULT_REGION,
+            "AWS_DEFAULT_REGION": DEFAULT_REGION,
+            "AWS_CA_BUNDLE": str(self.authority.ca_file),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "HTTPS_PROXY": self.proxy.url,
+            "NO_PROXY": "localhost,127.0.0.1",
+            "SSL_CERT_FILE": str(self.authority.ca_file),
+        }
+
+    def ecr(self, account: str = DEFAULT_ACCOUNT, region: str = DEFAULT_REGION) -> EcrRegistry:
+        """Return an account's registry in a region, to prepare, to switch and to look at."""
+        return self._ecr.registry(account, region)
+
+    def expire_tokens(self) -> None:
+        """Make every token and password that any registry has issued one that has expired."""
+        self._ecr.tokens.expire_all()
+        self.public_ecr.expire_tokens()
+        self.docker_hub.expire_tokens()
+
+    def add_host(self, host: str, application: Application) -> None:
+        """Have an application answer at a further host."""
+        self._hosts.add_names(application, host)
+
+    def client(self, service: str, *, region: str = DEFAULT_REGION, role: str | None = None) -> Any:
+        """Return a boto3 client that reaches these services, as the account or as a role's ARN."""
+        key, secret, token = _ACCESS_KEY_ID, _SECRET_ACCESS_KEY, None
+        if role is not None:
+            session = self.client("sts").assume_role(RoleArn=role, RoleSessionName="seed")
+            credentials = session["Credentials"]
+            key, secret = credentials["AccessKeyId"], credentials["SecretAccessKey"]
+            token = credentials["SessionToken"]
+        any_service: Any = service  # the stubs have an overload for each name
+        return _session().client(
+            any_service,
+            region_name=region,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+            verify=str(self.authority.ca_file),
+            config=Config(proxies={"https": self.proxy.url}, retries={"total_max_attempts": 1}),
+        )
+
+    @property
+    def requests(self) -> tuple[AccessLogEntry, ...]:
+        """A snapshot of all requests to all hosts, in the order in which their answers began."""
+        return self._server.requests
+
+    def requests_to(self, *hosts: str | EcrRegistry) -> tuple[AccessLogEntry, ...]:
+        """Return a snapshot of the requests to hosts, or to registries under all names."""
+        return tuple(
+            entry for entry in self.requests if any(_is_host(entry.host, each) for each in hosts)
+        )
+
+    @property
+    def tunnels(self) -> tuple[Tunnel, ...]:
+        """Every CONNECT that the proxy was asked for."""
+        return self.proxy.tunnels
+
+    def clear_requests(self) -> None:
+        """Forget requests, tunnels and calls so far."""
+        self._server.access_log.clear()
+        self.proxy.clear_tunnels()
+        self._ecr.clear_calls()
+
+    def start(self) -> Self:
+        """Begin to accept connections; moto begins empty."""
+        self.services.reset()
+        self._server.start()
+        self.proxy.start()
+        return self
+
+    def close(self) -> None:
+        """Stop serving and remove what was kept on disk. May be called twice."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _target(self, host: str, port: int) -> int | None:
+        return self._server.port if port == 443 and self._hosts.find(host) is not None else None
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    """Return the one session, which reads each service's model once for all clients."""
+    return boto3.session.Session()
+
+
+def _is_host(asked: str, host: str | EcrRegistry) -> bool:
+    name = asked.partition(":")[0]
+    if isinstance(host, EcrRegistry):
+        return parse_registry_host(name) == (host.account, host.region)
+    return name == host

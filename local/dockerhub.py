@@ -1,0 +1,164 @@
+"""Docker Hub on loopback: registry-1.docker.io, auth.docker.io, and the limit on pulls.
+
+Follows Docker's documentation ("Docker Hub pull usage and limits"): the GET of a manifest is a
+pull, its HEAD is not, and the layers are nobody's concern.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from local.images import Content, place
+from local.registry import (
+    Access,
+    Action,
+    BearerAuthentication,
+    ErrorCode,
+    Operation,
+    RegistryError,
+    SpecificationPolicy,
+    Store,
+    TokenService,
+)
+from local.registry.application import RegistryApplication
+from local.registry.context import RegistryContext
+from local.registry.digests import Digest
+from local.web import Application, Request, Response
+
+REGISTRY_HOST = "registry-1.docker.io"
+TOKEN_HOST = "auth.docker.io"  # noqa: S105 - a host
+_ANONYMOUS_SOURCE = "192.0.2.1"
+_WINDOW_SECONDS = 6 * 3600
+_LIMIT_REACHED = (
+    "You have reached your pull rate limit. You may increase the limit by authenticating and "
+    "upgrading: https://www.docker.com/increase-rate-limit"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HubUser:
+    """An account; `pull_limit` in six hours, None for the paid ones' lack of one."""
+
+    password: str
+    pull_limit: int | None = 200
+
+
+class DockerHub:
+    """Docker Hub's two hosts as applications.
+
+    `pull_limit` is what anonymous visitors have in six hours and may be changed; `users` are the
+    accounts by name. `clock` gives seconds.
+    """
+
+    def __init__(
+        self, users: Mapping[str, HubUser] | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.pull_limit: int | None = 100
+        self._users = dict(users or {})
+        self.store = Store()
+        self._tokens = BearerAuthentication(
+            {name: user.password for name, user in self._users.items()},
+            permissions={},
+            token_service=TokenService(
+                service="registry.docker.io", realm=f"https://{TOKEN_HOST}/token"
+            ),
+            clock=clock,
+        )
+        policy = _HubPolicy(self, self._tokens, clock)
+        context = RegistryContext(store=self.store, policy=policy)
+        self._registry = RegistryApplication(context, _RegistrySide(self._tokens))
+
+    def close(self) -> None:
+        """Remove what is kept on disk."""
+        self.store.close()
+
+    def put(self, content: Content, repository: str, tag: str | None = None) -> Digest:
+        """Put an image or index into a repository, `library/nginx`; no request is sent."""
+        return place(content, self.store, repository, tag)
+
+    def expire_tokens(self) -> None:
+        """Make every token issued so far invalid."""
+        self._tokens.revoke_all()
+
+    def application(self, host: str) -> Application | None:
+        """Return what answers at a host, None when that is not Docker Hub's."""
+        if host == REGISTRY_HOST:
+            return self._registry
+        return self._answer_token_host if host == TOKEN_HOST else None
+
+    def limit_of(self, user: str | None) -> int | None:
+        """Return how many pulls a user, or an anonymous visitor, has in six hours."""
+        return self.pull_limit if user is None else self._users[user].pull_limit
+
+    def _answer_token_host(self, request: Request) -> Response:
+        return self._tokens.serve(request) or Response(404)
+
+
+class _RegistrySide:
+    """The registry's half of the sign-in: it takes tokens and issues none."""
+
+    def __init__(self, tokens: BearerAuthentication) -> None:
+        self._tokens = tokens
+
+    def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
+        self._tokens.authorize(request, accesses)
+
+    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - the protocol's signature
+        return None
+
+
+class _HubPolicy(SpecificationPolicy):
+    """Counts pulls by their source, and hides what does not exist."""
+
+    def __init__(
+        self, hub: DockerHub, tokens: BearerAuthentication, clock: Callable[[], float]
+    ) -> None:
+        self._hub = hub
+        self._tokens = tokens
+        self._clock = clock
+        self._pulls: dict[str, list[float]] = {}
+        self._lock = threading.Lock()
+
+    def before(self, operation: Operation, request: Request, store: Store) -> None:
+        if operation.repository and operation.repository not in store.repositories:
+            accesses = (Access(operation.repository, "pull"),)
+            raise self._tokens.challenge(request, accesses, "authentication required")
+        if operation.action is not Action.GET_MANIFEST or request.method == "HEAD":
+            return
+        limit = self._hub.limit_of(self._tokens.user(request))
+        if limit is not None and not self._count_pull(self._source(request), limit):
+            raise RegistryError(ErrorCode.TOOMANYREQUESTS, _LIMIT_REACHED)
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        limit = self._hub.limit_of(self._tokens.user(request))
+        if operation.action is not Action.GET_MANIFEST or limit is None or response.status == 401:
+            return response
+        source = self._source(request)
+        with self._lock:
+            left = limit - len(self._recent(source))
+        headers = {
+            "ratelimit-limit": f"{limit};w={_WINDOW_SECONDS}",
+            "ratelimit-remaining": f"{max(0, left)};w={_WINDOW_SECONDS}",
+            "docker-ratelimit-source": source,
+        }
+        return replace(response, headers={**response.headers, **headers})
+
+    def _source(self, request: Request) -> str:
+        return self._tokens.user(request) or _ANONYMOUS_SOURCE
+
+    def _count_pull(self, source: str, limit: int) -> bool:
+        with self._lock:
+            recent = self._recent(source)
+            if len(recent) >= limit:
+                return False
+            recent.append(self._clock())
+            return True
+
+    def _recent(self, source: str) -> list[float]:
+        since = self._clock() - _WINDOW_SECONDS
+        recent = [each for each in self._pulls.get(source, []) if each > since]
+        self._pulls[source] = recent
+        return recent

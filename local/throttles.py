@@ -1,0 +1,33 @@
+"""Rates, as services enforce them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class TokenBucket:
+    """Lets `rate_per_second` requests pass on average, and as many at once after a pause.
+
+    `clock` gives seconds. Safe for threads.
+    """
+
+    def __init__(self, rate_per_second: float, clock: Callable[[], float]) -> None:
+        self._rate_per_second = rate_per_second
+        self._capacity = max(1.0, rate_per_second)
+        self._clock = clock
+        self._tokens = self._capacity
+        self._filled_at = clock()
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Return whether one more request may pass now."""
+        with self._lock:
+            now = self._clock()
+            gained = max(0.0, now - self._filled_at) * self._rate_per_second
+            self._tokens = min(self._capacity, self._tokens + gained)
+            self._filled_at = now
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
