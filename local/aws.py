@@ -113,11 +113,21 @@ class LoopbackAws:
         """Have an application answer at a further host."""
         self._hosts.add_names(application, host)
 
+    def add_role(self, arn: str, *, external_id: str | None = None) -> str:
+        """Let a role be assumed, with an external id if it wants one, and return its ARN."""
+        self.services.roles[arn] = external_id
+        return arn
+
     def client(self, service: str, *, region: str = DEFAULT_REGION, role: str | None = None) -> Any:
-        """Return a boto3 client that reaches these services, as the account or as a role's ARN."""
+        """Return a boto3 client that reaches these services, as the account or as a role.
+
+        A role that nobody has added is added.
+        """
         key, secret, token = _ACCESS_KEY_ID, _SECRET_ACCESS_KEY, None
         if role is not None:
-            session = self.client("sts").assume_role(RoleArn=role, RoleSessionName="seed")
+            external_id = self.services.roles.setdefault(role, None)
+            more = {"ExternalId": external_id} if external_id is not None else {}
+            session = self.client("sts").assume_role(RoleArn=role, RoleSessionName="seed", **more)
             credentials = session["Credentials"]
             key, secret = credentials["AccessKeyId"], credentials["SecretAccessKey"]
             token = credentials["SessionToken"]
@@ -153,6 +163,7 @@ class LoopbackAws:
         self._server.access_log.clear()
         self.proxy.clear_tunnels()
         self._ecr.clear_calls()
+        self.services.clear_calls()
 
     def start(self) -> Self:
         """Begin to accept connections; moto begins empty."""

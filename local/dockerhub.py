@@ -1,4 +1,4 @@
-"""Docker Hub on loopback: registry-1.docker.io, auth.docker.io, and the limit on pulls.
+"""Docker Hub on loopback: registry-1.docker.io, auth.docker.io, its blobs, the limit on pulls.
 
 Follows Docker's documentation ("Docker Hub pull usage and limits"): the GET of a manifest is a
 pull, its HEAD is not, and the layers are nobody's concern.
@@ -26,10 +26,12 @@ from local.registry import (
 from local.registry.application import RegistryApplication
 from local.registry.context import RegistryContext
 from local.registry.digests import Digest
+from local.registry.redirects import SignedBlobStorage
 from local.web import Application, Request, Response
 
 REGISTRY_HOST = "registry-1.docker.io"
 TOKEN_HOST = "auth.docker.io"  # noqa: S105 - a host
+STORAGE_HOST = "production.cloudflare.docker.com"
 _ANONYMOUS_SOURCE = "192.0.2.1"
 _WINDOW_SECONDS = 6 * 3600
 _LIMIT_REACHED = (
@@ -47,16 +49,17 @@ class HubUser:
 
 
 class DockerHub:
-    """Docker Hub's two hosts as applications.
+    """Docker Hub's hosts as applications.
 
-    `pull_limit` is what anonymous visitors have in six hours and may be changed; `users` are the
-    accounts by name. `clock` gives seconds.
+    `pull_limit` is what anonymous visitors have in six hours, `private_repositories` what only
+    users may pull; both may be changed. `users` are the accounts by name. `clock` gives seconds.
     """
 
     def __init__(
         self, users: Mapping[str, HubUser] | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self.pull_limit: int | None = 100
+        self.private_repositories: set[str] = set()
         self._users = dict(users or {})
         self.store = Store()
         self._tokens = BearerAuthentication(
@@ -68,7 +71,13 @@ class DockerHub:
             clock=clock,
         )
         policy = _HubPolicy(self, self._tokens, clock)
-        context = RegistryContext(store=self.store, policy=policy)
+        self._storage = SignedBlobStorage(self.store, prefix="/registry-v2/", clock=clock)
+        context = RegistryContext(
+            store=self.store,
+            policy=policy,
+            blob_storage=self._storage,
+            storage_origin=f"https://{STORAGE_HOST}",
+        )
         self._registry = RegistryApplication(context, _RegistrySide(self._tokens))
 
     def close(self) -> None:
@@ -87,7 +96,9 @@ class DockerHub:
         """Return what answers at a host, None when that is not Docker Hub's."""
         if host == REGISTRY_HOST:
             return self._registry
-        return self._answer_token_host if host == TOKEN_HOST else None
+        if host == TOKEN_HOST:
+            return self._answer_token_host
+        return self._storage.handle if host == STORAGE_HOST else None
 
     def limit_of(self, user: str | None) -> int | None:
         """Return how many pulls a user, or an anonymous visitor, has in six hours."""
@@ -123,12 +134,15 @@ class _HubPolicy(SpecificationPolicy):
         self._lock = threading.Lock()
 
     def before(self, operation: Operation, request: Request, store: Store) -> None:
-        if operation.repository and operation.repository not in store.repositories:
+        user = self._tokens.user(request)
+        unseen = user is None and operation.repository in self._hub.private_repositories
+        unknown = operation.repository and operation.repository not in store.repositories
+        if unseen or unknown:
             accesses = (Access(operation.repository, "pull"),)
             raise self._tokens.challenge(request, accesses, "authentication required")
         if operation.action is not Action.GET_MANIFEST or request.method == "HEAD":
             return
-        limit = self._hub.limit_of(self._tokens.user(request))
+        limit = self._hub.limit_of(user)
         if limit is not None and not self._count_pull(self._source(request), limit):
             raise RegistryError(ErrorCode.TOOMANYREQUESTS, _LIMIT_REACHED)
 

@@ -23,6 +23,9 @@ class Manners:
         Further manifests are answered 429; None for no limit.
     refuses_bodies_without_media_type
         405 UNSUPPORTED for OCI manifests that do not name their own type.
+    creates_on_push
+        What the names of repositories begin with that a push may make, as a creation template for
+        CREATE_ON_PUSH has it; None for no such template.
     states_digests
         Docker-Content-Digest is answered.
     denied_actions
@@ -36,6 +39,7 @@ class Manners:
     drops_denied_uploads: bool = False
     put_images_per_second: float | None = 10
     refuses_bodies_without_media_type: bool = False
+    creates_on_push: str | None = None
     states_digests: bool = True
     denied_actions: set[str] = field(default_factory=set)
     throttled_actions: dict[str, int] = field(default_factory=dict)

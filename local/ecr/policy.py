@@ -160,6 +160,11 @@ class EcrPolicy(SpecificationPolicy):
     def _check_repository(self, operation: Operation) -> None:
         if self._registry.find_repository(operation.repository) is not None:
             return
+        prefix = self._registry.manners.creates_on_push
+        pushes = operation.action in {Action.START_UPLOAD, Action.PUT_MANIFEST}
+        if prefix is not None and pushes and operation.repository.startswith(prefix):
+            self._registry.open_repository(operation.repository)
+            return
         drops = self._registry.manners.drops_uploads_to_missing_repositories
         if drops and operation.action is Action.START_UPLOAD:
             raise DroppedConnectionError

@@ -87,6 +87,11 @@ class EcrRegistry:
             self.store.create_repository(name)
         return repository
 
+    def open_repository(self, name: str) -> Repository:
+        """Return a repository, which is made with the usual settings if missing."""
+        with self._lock:
+            return self._repositories.get(name) or self.create_repository(name)
+
     def find_repository(self, name: str) -> Repository | None:
         """Return a repository, or None."""
         with self._lock:
@@ -121,8 +126,7 @@ class EcrRegistry:
 
     def put(self, content: Content, repository: str, tag: str | None = None) -> Digest:
         """Put an image or index into a repository, which is made if missing; no request is sent."""
-        if self.find_repository(repository) is None:
-            self.create_repository(repository)
+        self.open_repository(repository)
         return place(content, self.store, repository, tag)
 
     def note_push(self, repository: str, digest: str) -> None:
