@@ -118,7 +118,14 @@ class LoopbackAws:
         self.services.roles[arn] = external_id
         return arn
 
-    def client(self, service: str, *, region: str = DEFAULT_REGION, role: str | None = None) -> Any:
+    def client(
+        self,
+        service: str,
+        *,
+        region: str = DEFAULT_REGION,
+        role: str | None = None,
+        endpoint_url: str | None = None,
+    ) -> Any:
         """Return a boto3 client that reaches these services, as the account or as a role.
 
         A role that nobody has added is added.
@@ -138,6 +145,7 @@ class LoopbackAws:
             aws_access_key_id=key,
             aws_secret_access_key=secret,
             aws_session_token=token,
+            endpoint_url=endpoint_url,
             verify=str(self.authority.ca_file),
             config=Config(proxies={"https": self.proxy.url}, retries={"total_max_attempts": 1}),
         )

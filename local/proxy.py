@@ -10,7 +10,7 @@ import contextlib
 import socket
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -152,7 +152,7 @@ class _ProxyHandler(socketserver.BaseRequestHandler):
         client.sendall(f"HTTP/1.1 {tunnel.status} {reason}\r\n{length}\r\n".encode())
 
     @contextlib.contextmanager
-    def _kept(self, each: socket.socket):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def _kept(self, each: socket.socket) -> Iterator[None]:
         with self.server.lock:
             self.server.sockets.add(each)
         try:

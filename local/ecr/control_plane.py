@@ -36,6 +36,8 @@ _OPERATIONS: dict[str, _Operation] = {
     "GetAccountSetting": account_operations.get_account_setting,
     "PutAccountSetting": account_operations.put_account_setting,
 }
+OPERATIONS = frozenset({*_OPERATIONS, "GetAuthorizationToken"})
+"""Everything of the API that is answered here."""
 
 
 class ControlPlane:
@@ -68,7 +70,7 @@ class ControlPlane:
         target = request.headers.get("x-amz-target", "")
         operation = target.removeprefix(_TARGET)
         parameters = read_parameters(request)
-        if operation == target or operation not in {*_OPERATIONS, "GetAuthorizationToken"}:
+        if operation == target or operation not in OPERATIONS:
             raise EcrError("UnknownOperationException", f"no such operation: {target}", status=404)
         registry = self._registry(_registry_id(operation, parameters, caller), region)
         error: str | None = None

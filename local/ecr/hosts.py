@@ -11,7 +11,10 @@ _SUFFIX = (
 )
 _ACCOUNT = r"(?P<account>\d{12})"
 _DUAL_STACK_REGISTRY = r"on\.(?:aws|amazonwebservices\.com\.cn)"
-_DUAL_STACK_API = r"api\.(?:aws(?:\.ic\.gov|\.scloud)?|amazonwebservices\.(?:com\.cn|eu))"
+_DUAL_STACK_API = (
+    r"api\.(?:aws(?:\.ic\.gov|\.scloud|\.hci\.ic\.gov)?|amazonwebservices\.(?:com\.cn|eu)"
+    r"|cloud-aws\.adc-e\.uk)"
+)
 
 _REGISTRY = (
     re.compile(rf"{_ACCOUNT}\.dkr\.ecr(?:-fips)?\.{_REGION}\.{_SUFFIX}"),

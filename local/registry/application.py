@@ -52,7 +52,8 @@ class RegistryApplication:
         own = self._authentication.serve(request)
         if own is not None:
             return own
-        storage = self._context.blob_storage
+        # at an origin of its own the storage is another server's
+        storage = None if self._context.storage_origin else self._context.blob_storage
         if storage is not None and storage.serves(request):
             return storage.handle(request)
         try:

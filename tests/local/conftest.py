@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
+from local.dockerhub import HubUser
 from local.registry import RegistryServer
-from tests.local.wire_client import WireClient
+from tests.local.wire_client import FakeClock, WireClient
 
 _DOCKER_REGISTRY_CONFIGURATION = """\
 version: 0.1
@@ -48,6 +50,32 @@ def client(registry: RegistryServer, connect: Callable[[RegistryServer], WireCli
     return connect(registry)
 
 
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def aws(authority: CertificateAuthority, clock: FakeClock) -> Iterator[LoopbackAws]:
+    users = {"ann": HubUser("hub-password", 3), "paid": HubUser("paid-password", None)}
+    with LoopbackAws(authority=authority, hub_users=users, clock=clock) as started:
+        yield started
+
+
+@pytest.fixture
+def reach(aws: LoopbackAws) -> Iterator[Callable[[str], WireClient]]:
+    """Open a connection to a host's real name, through the proxy."""
+    clients: list[WireClient] = []
+
+    def open_client(host: str) -> WireClient:
+        clients.append(WireClient.through_proxy(aws, host))
+        return clients[-1]
+
+    yield open_client
+    for client in clients:
+        client.close()
+
+
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
     return CertificateAuthority(tmp_path_factory.mktemp("authority"))
@@ -58,10 +86,11 @@ def skopeo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     program = _installed("skopeo")
     home = tmp_path_factory.mktemp("skopeo")
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, **environment: str) -> str:
+        own = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
         finished = subprocess.run(
             [program, "--insecure-policy", *arguments],
-            env={"PATH": os.environ["PATH"], "HOME": str(home), "XDG_RUNTIME_DIR": str(home)},
+            env=own | environment,
             capture_output=True,
             text=True,
             timeout=60,

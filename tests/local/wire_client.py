@@ -9,7 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from local.aws import LoopbackAws
 from local.registry import RegistryServer
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @dataclass(frozen=True)
@@ -26,10 +35,27 @@ class Answer:
     def error_code(self) -> str:
         return str(self.document["errors"][0]["code"])
 
+    @property
+    def error_message(self) -> str:
+        return str(self.document["errors"][0]["message"])
+
 
 class WireClient:
-    def __init__(self, registry: RegistryServer) -> None:
-        self._connection = http.client.HTTPConnection(registry.host, timeout=10)
+    def __init__(self, server: RegistryServer | http.client.HTTPConnection) -> None:
+        self._connection = (
+            http.client.HTTPConnection(server.host, timeout=10)
+            if isinstance(server, RegistryServer)
+            else server
+        )
+
+    @classmethod
+    def through_proxy(cls, aws: LoopbackAws, host: str) -> WireClient:
+        context = aws.authority.client_context()
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", aws.proxy.port, timeout=10, context=context
+        )
+        connection.set_tunnel(host, 443)
+        return cls(connection)
 
     def send(
         self,

@@ -1,0 +1,72 @@
+"""What the tests of ECR's registries share: signing in, and pushing by single requests."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from local.aws import DEFAULT_REGION, LoopbackAws
+from local.ecr import EcrRegistry
+from local.images import Image, build_image, build_layer
+from local.registry.digests import digest_of
+from tests.local.wire_client import Answer, WireClient, with_digest
+
+REPOSITORY = "team/app"
+
+
+def sign_in(aws: LoopbackAws, *, region: str = DEFAULT_REGION, role: str | None = None) -> str:
+    """Return the Authorization header of a new token."""
+    answer = aws.client("ecr", region=region, role=role).get_authorization_token()
+    return "Basic " + str(answer["authorizationData"][0]["authorizationToken"])
+
+
+def password_of(authorization: str) -> str:
+    return base64.b64decode(authorization.partition(" ")[2]).decode().partition(":")[2]
+
+
+def small_image(seed: int = 0, **options: Any) -> Image:
+    return build_image([build_layer(1000, seed)], **options)
+
+
+class EcrClient:
+    """One signed-in connection to a registry's host."""
+
+    def __init__(
+        self, client: WireClient, authorization: str, repository: str = REPOSITORY
+    ) -> None:
+        self.client = client
+        self.authorization = authorization
+        self.repository = repository
+
+    def send(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+        target = path if path.startswith("/v2/") else f"/v2/{self.repository}/{path}"
+        return self.client.send(method, target, body, Authorization=self.authorization, **headers)
+
+    def push_blob(self, content: bytes) -> Answer:
+        started = self.send("POST", "blobs/uploads/")
+        assert started.status == 202, started.body
+        return self.send("PUT", upload_target(started, digest_of(content)), content)
+
+    def push_blobs(self, image: Image) -> None:
+        for content in image.blobs.values():
+            assert self.push_blob(content).status == 201
+
+    def put_manifest(self, image: Any, reference: str | None = None) -> Answer:
+        path = f"manifests/{reference or image.digest}"
+        return self.send("PUT", path, image.manifest, Content_Type=image.media_type)
+
+
+def upload_target(answer: Answer, digest: str | None = None) -> str:
+    """Return the path of an upload's Location, which ECR gives with scheme and host."""
+    location = answer.headers["location"]
+    assert location.startswith("https://")
+    path = "/" + location.split("/", 3)[3]
+    return with_digest(path, digest) if digest else path
+
+
+def repository_in(registry: EcrRegistry, image: Image | None = None, **settings: Any) -> Image:
+    """Make the repository, with an image tagged `1`, and return that."""
+    registry.create_repository(REPOSITORY, **settings)
+    content = image or small_image()
+    registry.put(content, REPOSITORY, "1")
+    return content

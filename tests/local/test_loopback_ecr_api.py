@@ -1,0 +1,419 @@
+"""ECR's API, called by boto3; every answer is held against botocore's model of it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.endpoint_provider import EndpointProvider
+from botocore.exceptions import ClientError, EndpointProviderError
+from botocore.session import get_session
+from botocore.validate import ParamValidator
+from local.aws import LoopbackAws
+from local.ecr import control_plane
+from local.ecr.hosts import parse_api_host
+from local.images import build_artifact, build_index
+from local.registry.digests import digest_of
+from tests.local.ecr_client import REPOSITORY, EcrClient, repository_in, sign_in, small_image
+from tests.local.wire_client import WireClient
+
+Reach = Callable[[str], WireClient]
+API_HOST = "api.ecr.eu-west-1.amazonaws.com"
+REGISTRY_HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+ARN = f"arn:aws:ecr:eu-west-1:123456789012:repository/{REPOSITORY}"
+
+LIFECYCLE = json.dumps(
+    {
+        "rules": [
+            {
+                "rulePriority": 1,
+                "selection": {
+                    "tagStatus": "untagged",
+                    "countType": "sinceImagePushed",
+                    "countUnit": "days",
+                    "countNumber": 14,
+                },
+                "action": {"type": "expire"},
+            }
+        ]
+    }
+)
+
+
+@pytest.fixture
+def ecr(aws: LoopbackAws) -> Any:
+    return checked(aws.client("ecr"))
+
+
+def checked(client: Any) -> Any:
+    """Have a client fail where an answer's JSON is not what the service's model says."""
+
+    def check(http_response: Any, model: Any, **_: Any) -> None:
+        document = json.loads(http_response.content)
+        if http_response.status_code == 200:
+            if document.get("imageIds") == []:
+                del document["imageIds"]  # its shape is a request's, which must not be empty
+            report = ParamValidator().validate(document, model.output_shape)
+            assert not report.has_errors(), report.generate_report()
+        else:
+            declared = {shape.name for shape in model.error_shapes}
+            common = {"AccessDeniedException", "ThrottlingException"}
+            assert document["__type"] in declared | common
+
+    client.meta.events.register("after-call.ecr", check)
+    return client
+
+
+def code_of(call: Callable[..., object], **parameters: Any) -> str:
+    with pytest.raises(ClientError) as caught:
+        call(**parameters)
+    return str(caught.value.response["Error"]["Code"])
+
+
+def test_every_operation_answers_what_its_model_says(aws: LoopbackAws, ecr: Any) -> None:
+    ecr.get_authorization_token(registryIds=["123456789012", "999999999999"])
+    ecr.create_repository(
+        repositoryName=REPOSITORY,
+        imageTagMutability="IMMUTABLE_WITH_EXCLUSION",
+        imageTagMutabilityExclusionFilters=[{"filterType": "WILDCARD", "filter": "latest*"}],
+        imageScanningConfiguration={"scanOnPush": True},
+        encryptionConfiguration={"encryptionType": "KMS"},
+        tags=[{"Key": "team", "Value": "a"}],
+    )
+    image = small_image()
+    signature = build_artifact(
+        "application/x-signature", [("text/plain", b"x")], subject=image, annotations={"by": "us"}
+    )
+    aws.ecr().put(build_index([image]), REPOSITORY, "1")
+    aws.ecr().put(signature, REPOSITORY)
+    ecr.describe_repositories(repositoryNames=[REPOSITORY])
+    ecr.put_lifecycle_policy(repositoryName=REPOSITORY, lifecyclePolicyText=LIFECYCLE)
+    ecr.set_repository_policy(repositoryName=REPOSITORY, policyText='{"Statement": [{}]}')
+    ecr.tag_resource(resourceArn=ARN, tags=[{"Key": "more", "Value": "b"}])
+    ecr.batch_check_layer_availability(
+        repositoryName=REPOSITORY,
+        layerDigests=[digest_of(image.config), digest_of(b"no"), "not-a-digest"],
+    )
+    ecr.batch_get_image(
+        repositoryName=REPOSITORY, imageIds=[{"imageTag": "1"}, {"imageDigest": digest_of(b"no")}]
+    )
+    ecr.describe_images(repositoryName=REPOSITORY)
+    ecr.list_image_referrers(repositoryName=REPOSITORY, subjectId={"imageDigest": image.digest})
+    ecr.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
+    ecr.get_account_setting(name="BLOB_MOUNTING")
+    ecr.batch_delete_image(
+        repositoryName=REPOSITORY, imageIds=[{"imageTag": "1"}, {"imageTag": "none"}]
+    )
+    assert set(aws.ecr().operations) == set(control_plane.OPERATIONS)
+    assert [call.error for call in aws.ecr().calls] == [None] * len(control_plane.OPERATIONS)
+
+
+def test_every_end_point_that_botocore_knows_is_one() -> None:
+    session = get_session()
+    loader = session.get_component("data_loader")
+    rules = loader.load_service_model("ecr", "endpoint-rule-set-1")
+    partitions = loader.load_data("partitions")
+    provider = EndpointProvider(rules, partitions)
+    hosts: dict[str, str] = {}
+    for partition in session.get_available_partitions():
+        for region in session.get_available_regions("ecr", partition):
+            for fips, dual_stack in itertools.product((False, True), repeat=2):
+                with contextlib.suppress(EndpointProviderError):  # not every partition has each
+                    endpoint = provider.resolve_endpoint(
+                        Region=region, UseFIPS=fips, UseDualStack=dual_stack
+                    )
+                    hosts[endpoint.url.removeprefix("https://")] = region
+    assert len(hosts) > 100
+    assert {host: parse_api_host(host) for host in hosts} == hosts
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "api.ecr.eu-west-1.amazonaws.com",
+        "api.ecr-fips.eu-west-1.amazonaws.com",
+        "ecr-fips.eu-west-1.amazonaws.com",
+        "ecr.eu-west-1.api.aws",
+        "ecr-fips.eu-west-1.api.aws",
+    ],
+)
+def test_the_api_answers_under_all_its_names(aws: LoopbackAws, host: str) -> None:
+    client = aws.client("ecr", endpoint_url=f"https://{host}")
+    assert client.describe_repositories()["repositories"] == []
+    assert [entry.host for entry in aws.requests] == [host]
+
+
+def test_a_repository_is_created_once(aws: LoopbackAws, ecr: Any) -> None:
+    made = ecr.create_repository(repositoryName=REPOSITORY)["repository"]
+    assert made["repositoryUri"] == f"{REGISTRY_HOST}/{REPOSITORY}"
+    assert (made["repositoryArn"], made["imageTagMutability"]) == (ARN, "MUTABLE")
+    again = code_of(ecr.create_repository, repositoryName=REPOSITORY)
+    assert again == "RepositoryAlreadyExistsException"
+    assert [each.name for each in aws.ecr().repositories] == [REPOSITORY]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"repositoryName": "Upper"}, "InvalidParameterException"),
+        ({"repositoryName": "x" * 257}, "InvalidParameterException"),
+        ({"repositoryName": "a//b"}, "InvalidParameterException"),
+        ({"imageTagMutability": "SOMETIMES"}, "InvalidParameterException"),
+        ({"imageTagMutability": "IMMUTABLE_WITH_EXCLUSION"}, "InvalidParameterException"),
+        (
+            {"imageTagMutabilityExclusionFilters": [{"filterType": "WILDCARD", "filter": "a"}]},
+            "InvalidParameterException",
+        ),
+        (
+            {
+                "imageTagMutability": "MUTABLE_WITH_EXCLUSION",
+                "imageTagMutabilityExclusionFilters": [
+                    {"filterType": "WILDCARD", "filter": f"v{number}"} for number in range(6)
+                ],
+            },
+            "InvalidParameterException",
+        ),
+        (
+            {"encryptionConfiguration": {"encryptionType": "AES256", "kmsKey": "k"}},
+            "InvalidParameterException",
+        ),
+        ({"tags": [{"Key": "aws:x", "Value": ""}]}, "InvalidTagParameterException"),
+        (
+            {"tags": [{"Key": str(number), "Value": ""} for number in range(51)]},
+            "TooManyTagsException",
+        ),
+    ],
+)
+def test_a_repository_that_cannot_be_is_refused(
+    aws: LoopbackAws, ecr: Any, parameters: dict[str, Any], code: str
+) -> None:
+    assert code_of(ecr.create_repository, **{"repositoryName": REPOSITORY, **parameters}) == code
+    assert aws.ecr().repositories == ()
+
+
+def test_settings_of_a_repository_are_changed(aws: LoopbackAws, ecr: Any) -> None:
+    aws.ecr().create_repository(REPOSITORY, tags=[{"Key": "a", "Value": "1"}])
+    ecr.tag_resource(resourceArn=ARN, tags=[{"Key": "b", "Value": "2"}])
+    ecr.put_lifecycle_policy(repositoryName=REPOSITORY, lifecyclePolicyText=LIFECYCLE)
+    changed = aws.ecr().repository(REPOSITORY)
+    assert changed.tags == {"a": "1", "b": "2"}
+    assert changed.lifecycle_policy == LIFECYCLE
+    for text in ("not json".ljust(100), "{}".ljust(100), '{"rules": []}'.ljust(100)):
+        refused = code_of(
+            ecr.put_lifecycle_policy, repositoryName=REPOSITORY, lifecyclePolicyText=text
+        )
+        assert refused == "InvalidParameterException"
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("batch_check_layer_availability", {"layerDigests": [digest_of(b"x")]}),
+        ("batch_get_image", {"imageIds": [{"imageTag": "1"}]}),
+        ("batch_delete_image", {"imageIds": [{"imageTag": "1"}]}),
+        ("describe_images", {}),
+        ("list_image_referrers", {"subjectId": {"imageDigest": digest_of(b"x")}}),
+        ("put_lifecycle_policy", {"lifecyclePolicyText": LIFECYCLE}),
+        ("set_repository_policy", {"policyText": '{"Statement": [{}]}'}),
+    ],
+)
+def test_a_missing_repository_is_named(
+    ecr: Any, operation: str, parameters: dict[str, Any]
+) -> None:
+    with pytest.raises(ecr.exceptions.RepositoryNotFoundException) as caught:
+        getattr(ecr, operation)(repositoryName=REPOSITORY, **parameters)
+    assert f"'{REPOSITORY}' does not exist in the registry with id '123456789012'" in str(
+        caught.value
+    )
+
+
+def test_repositories_and_images_come_in_pages(aws: LoopbackAws, ecr: Any) -> None:
+    for number in range(5):
+        aws.ecr().put(small_image(number), f"team/{number}", "1")
+        aws.ecr().put(small_image(number), "team/all", str(number))
+    pages = ecr.get_paginator("describe_repositories").paginate(PaginationConfig={"PageSize": 2})
+    counts = [len(each["repositories"]) for each in pages]
+    assert counts == [2, 2, 2]
+    images = ecr.get_paginator("describe_images").paginate(
+        repositoryName="team/all", PaginationConfig={"PageSize": 4}
+    )
+    assert [len(each["imageDetails"]) for each in images] == [4, 1]
+    assert code_of(ecr.describe_repositories, nextToken="no token") == "InvalidParameterException"
+    assert code_of(ecr.describe_repositories, repositoryNames=["team/0", "no"]) == (
+        "RepositoryNotFoundException"
+    )
+
+
+def test_layers_are_looked_for_by_the_hundred(aws: LoopbackAws, ecr: Any) -> None:
+    image = repository_in(aws.ecr())
+    digests = [*image.blobs, digest_of(b"missing")]
+    answer = ecr.batch_check_layer_availability(
+        repositoryName=REPOSITORY, layerDigests=[*digests, "sha256:short"]
+    )
+    found = {each["layerDigest"]: each["layerAvailability"] for each in answer["layers"]}
+    assert found == dict.fromkeys(image.blobs, "AVAILABLE") | {digest_of(b"missing"): "UNAVAILABLE"}
+    assert {each["layerSize"] for each in answer["layers"] if "layerSize" in each} == {
+        len(content) for content in image.blobs.values()
+    }
+    assert answer["failures"][0]["failureCode"] == "InvalidLayerDigest"
+    too_many = [digest_of(str(number).encode()) for number in range(101)]
+    assert (
+        code_of(
+            ecr.batch_check_layer_availability, repositoryName=REPOSITORY, layerDigests=too_many
+        )
+        == "InvalidParameterException"
+    )
+
+
+def test_images_are_answered_as_they_were_pushed(aws: LoopbackAws, ecr: Any) -> None:
+    image = repository_in(aws.ecr())
+    answer = ecr.batch_get_image(
+        repositoryName=REPOSITORY, imageIds=[{"imageTag": "1"}, {"imageTag": "2"}]
+    )
+    found = answer["images"][0]
+    assert found["imageManifest"].encode() == image.manifest
+    assert found["imageId"] == {"imageDigest": image.digest, "imageTag": "1"}
+    assert found["imageManifestMediaType"] == image.media_type
+    assert answer["failures"][0]["failureCode"] == "ImageNotFound"
+
+
+def test_images_are_described(aws: LoopbackAws, ecr: Any, reach: Reach) -> None:
+    image = small_image()
+    aws.ecr().create_repository(REPOSITORY)
+    client = EcrClient(reach(REGISTRY_HOST), sign_in(aws))
+    client.push_blobs(image)
+    for tag in ("1", "2"):
+        client.put_manifest(image, tag)
+    aws.ecr().put(small_image(1), REPOSITORY)
+    by_tag = ecr.describe_images(repositoryName=REPOSITORY, imageIds=[{"imageTag": "1"}])
+    details = by_tag["imageDetails"][0]
+    assert (details["imageDigest"], details["imageTags"]) == (image.digest, ["1", "2"])
+    assert details["imageSizeInBytes"] == sum(map(len, image.blobs.values()))
+    untagged = ecr.describe_images(repositoryName=REPOSITORY, filter={"tagStatus": "UNTAGGED"})
+    assert [each["imageDigest"] for each in untagged["imageDetails"]] == [small_image(1).digest]
+    missing = code_of(
+        ecr.describe_images, repositoryName=REPOSITORY, imageIds=[{"imageTag": "none"}]
+    )
+    assert missing == "ImageNotFoundException"
+
+
+def test_a_tag_is_removed_and_the_last_one_takes_the_image_with_it(
+    aws: LoopbackAws, ecr: Any
+) -> None:
+    image = repository_in(aws.ecr())
+    aws.ecr().put(image, REPOSITORY, "2")
+    for tag, left in (("1", ["2"]), ("2", [])):
+        answer = ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": tag}])
+        assert answer["imageIds"] == [{"imageDigest": image.digest, "imageTag": tag}]
+        assert list(aws.ecr().store.tags(REPOSITORY)) == left
+        assert bool(aws.ecr().store.manifests(REPOSITORY)) == bool(left)
+
+
+def test_a_tag_is_removed_only_from_the_digest_that_is_named(aws: LoopbackAws, ecr: Any) -> None:
+    image = repository_in(aws.ecr())
+    wrong = {"imageTag": "1", "imageDigest": small_image(1).digest}
+    aws.ecr().put(small_image(1), REPOSITORY)
+    answer = ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[wrong])
+    assert answer["failures"][0]["failureCode"] == "ImageTagDoesNotMatchDigest"
+    right = {"imageTag": "1", "imageDigest": image.digest}
+    assert ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[right])["imageIds"]
+    assert aws.ecr().store.tags(REPOSITORY) == {}
+
+
+def test_an_image_goes_by_digest_with_its_tags_unless_an_index_has_it(
+    aws: LoopbackAws, ecr: Any
+) -> None:
+    image = small_image()
+    index = build_index([image])
+    aws.ecr().put(index, REPOSITORY, "1")
+    aws.ecr().put(index, REPOSITORY, "2")
+    answer = ecr.batch_delete_image(
+        repositoryName=REPOSITORY,
+        imageIds=[{"imageDigest": image.digest}, {}, {"imageTag": "not a tag"}],
+    )
+    assert [each["failureCode"] for each in answer["failures"]] == [
+        "ImageReferencedByManifestList",
+        "MissingDigestAndTag",
+        "InvalidImageTag",
+    ]
+    answer = ecr.batch_delete_image(
+        repositoryName=REPOSITORY, imageIds=[{"imageDigest": index.digest}]
+    )
+    assert [each["imageTag"] for each in answer["imageIds"]] == ["1", "2"]
+    assert aws.ecr().store.tags(REPOSITORY) == {}
+    answer = ecr.batch_delete_image(
+        repositoryName=REPOSITORY, imageIds=[{"imageDigest": image.digest}]
+    )
+    assert answer["imageIds"] == [{"imageDigest": image.digest}]
+    assert aws.ecr().store.manifests(REPOSITORY) == ()
+
+
+def test_referrers_are_listed_by_type(aws: LoopbackAws, ecr: Any) -> None:
+    image = repository_in(aws.ecr())
+    for number, kind in enumerate(("application/x-sbom", "application/x-signature")):
+        artifact = build_artifact(kind, [("text/plain", str(number).encode())], subject=image)
+        aws.ecr().put(artifact, REPOSITORY)
+    subject = {"imageDigest": image.digest}
+    listed = ecr.list_image_referrers(repositoryName=REPOSITORY, subjectId=subject)["referrers"]
+    assert [each["artifactType"] for each in listed] == [
+        "application/x-sbom",
+        "application/x-signature",
+    ]
+    chosen = ecr.list_image_referrers(
+        repositoryName=REPOSITORY,
+        subjectId=subject,
+        filter={"artifactTypes": ["application/x-sbom"]},
+    )
+    assert len(chosen["referrers"]) == 1
+
+
+def test_account_settings_are_kept_by_account(aws: LoopbackAws, ecr: Any) -> None:
+    assert ecr.get_account_setting(name="BLOB_MOUNTING")["value"] == "DISABLED"
+    ecr.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
+    assert ecr.get_account_setting(name="BLOB_MOUNTING")["value"] == "ENABLED"
+    assert aws.ecr("999999999999").account_settings["BLOB_MOUNTING"] == "DISABLED"
+    assert code_of(ecr.get_account_setting, name="OTHER") == "ValidationException"
+    assert code_of(ecr.put_account_setting, name="BLOB_MOUNTING", value="YES") == (
+        "InvalidParameterException"
+    )
+
+
+def test_a_denied_or_throttled_action_says_so(aws: LoopbackAws, ecr: Any) -> None:
+    repository_in(aws.ecr())
+    aws.ecr().manners.throttled_actions["ecr:DescribeImages"] = 2
+    for _ in range(2):
+        assert code_of(ecr.describe_images, repositoryName=REPOSITORY) == "ThrottlingException"
+    assert ecr.describe_images(repositoryName=REPOSITORY)["imageDetails"]
+    aws.ecr().manners.denied_actions.add("ecr:DescribeImages")
+    with pytest.raises(ClientError, match="not authorized to perform: ecr:DescribeImages on res"):
+        ecr.describe_images(repositoryName=REPOSITORY)
+    errors = [call.error for call in aws.ecr().calls]
+    assert errors == ["ThrottlingException"] * 2 + [None, "AccessDeniedException"]
+
+
+def test_a_roles_session_acts_in_the_roles_account(aws: LoopbackAws) -> None:
+    role = aws.add_role("arn:aws:iam::999999999999:role/writer")
+    client = checked(aws.client("ecr", role=role, region="us-east-1"))
+    client.create_repository(repositoryName=REPOSITORY)
+    registry = aws.ecr("999999999999", "us-east-1")
+    assert [each.name for each in registry.repositories] == [REPOSITORY]
+    assert registry.calls[0].caller.arn == "arn:aws:sts::999999999999:assumed-role/writer/seed"
+    foreign = {"registryId": "999999999999", "repositoryName": REPOSITORY}
+    own = checked(aws.client("ecr", region="us-east-1"))
+    assert code_of(own.describe_images, **foreign) == "AccessDeniedException"
+
+
+def test_calls_that_are_not_signed_for_here_are_refused(aws: LoopbackAws, reach: Reach) -> None:
+    target = "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories"
+    unsigned = reach(API_HOST).send("POST", "/", b"{}", X_Amz_Target=target)
+    assert unsigned.document["__type"] == "MissingAuthenticationTokenException"
+    elsewhere = aws.client("ecr", region="us-east-1", endpoint_url=f"https://{API_HOST}")
+    assert code_of(elsewhere.describe_repositories) == "InvalidSignatureException"
+
+
+def test_what_is_not_modelled_is_an_unknown_operation(aws: LoopbackAws) -> None:
+    assert code_of(aws.client("ecr").describe_registry) == "UnknownOperationException"

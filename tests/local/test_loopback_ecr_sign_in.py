@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from local.aws import DEFAULT_ACCOUNT, DEFAULT_REGION, LoopbackAws
+from tests.local.ecr_client import REPOSITORY, password_of, repository_in, sign_in
+from tests.local.wire_client import FakeClock, WireClient, basic
+
+Reach = Callable[[str], WireClient]
+HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+OTHER_ROLE = "arn:aws:iam::999999999999:role/reader"
+EXPIRED = "Your authorization token has expired. Reauthenticate and try again."
+
+
+def test_the_challenge_is_basic_and_its_body_is_plain_text(reach: Reach) -> None:
+    answer = reach(HOST).send("GET", "/v2/")
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == (
+        f'Basic realm="https://{HOST}/",service="ecr.amazonaws.com"'
+    )
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.body == b"Not Authorized\n"
+
+
+def test_a_token_of_the_api_is_a_password_for_twelve_hours(
+    aws: LoopbackAws, reach: Reach, clock: FakeClock
+) -> None:
+    data = aws.client("ecr").get_authorization_token()["authorizationData"][0]
+    assert data["proxyEndpoint"] == f"https://{HOST}"
+    assert data["expiresAt"] == datetime.fromtimestamp(clock.now + 12 * 3600, UTC)
+    client = reach(HOST)
+    authorization = f"Basic {data['authorizationToken']}"
+    assert client.send("GET", "/v2/", Authorization=authorization).status == 200
+    clock.now += 12 * 3600
+    assert client.send("GET", "/v2/", Authorization=authorization).status == 403
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_expired_token_is_denied(aws: LoopbackAws, reach: Reach, status: int) -> None:
+    if status == 401:
+        aws.ecr().manners.expired_token_status = 401
+    authorization = sign_in(aws)
+    aws.expire_tokens()
+    answer = reach(HOST).send("GET", "/v2/", Authorization=authorization)
+    assert (answer.status, answer.error_code, answer.error_message) == (status, "DENIED", EXPIRED)
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+
+
+def test_what_is_no_token_is_refused_without_a_challenge(aws: LoopbackAws, reach: Reach) -> None:
+    password = password_of(sign_in(aws))
+    client = reach(HOST)
+    for wrong in (
+        basic("AWS", "guess"),
+        basic("ann", password),
+        "Basic %%%",
+        f"Bearer {password}",
+        sign_in(aws, region="us-east-1"),
+    ):
+        answer = client.send("GET", "/v2/", Authorization=wrong)
+        assert (answer.status, answer.error_code) == (400, "DENIED")
+        assert "www-authenticate" not in answer.headers
+
+
+def test_no_request_log_holds_a_password(aws: LoopbackAws, reach: Reach) -> None:
+    authorization = sign_in(aws)
+    reach(HOST).send("GET", "/v2/", Authorization=authorization)
+    assert password_of(authorization) not in repr([vars_of(each) for each in aws.requests])
+
+
+def vars_of(entry: object) -> list[object]:
+    return [getattr(entry, name) for name in entry.__slots__]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("account", "region", "form"),
+    [
+        ("123456789012", "eu-west-1", "{a}.dkr.ecr.{r}.amazonaws.com"),
+        ("123456789012", "eu-west-1", "{a}.dkr.ecr-fips.{r}.amazonaws.com"),
+        ("123456789012", "eu-west-1", "{a}.dkr-ecr.{r}.on.aws"),
+        ("123456789012", "eu-west-1", "{a}.dkr-ecr-fips.{r}.on.aws"),
+        ("210987654321", "us-gov-west-1", "{a}.dkr.ecr-fips.{r}.amazonaws.com"),
+        ("210987654321", "cn-north-1", "{a}.dkr.ecr.{r}.amazonaws.com.cn"),
+        ("210987654321", "cn-north-1", "{a}.dkr-ecr.{r}.on.amazonwebservices.com.cn"),
+        ("210987654321", "us-iso-east-1", "{a}.dkr.ecr.{r}.c2s.ic.gov"),
+        ("210987654321", "us-isob-east-1", "{a}.dkr.ecr.{r}.sc2s.sgov.gov"),
+        ("210987654321", "eu-isoe-west-1", "{a}.dkr.ecr.{r}.cloud.adc-e.uk"),
+        ("210987654321", "us-isof-south-1", "{a}.dkr.ecr.{r}.csp.hci.ic.gov"),
+        ("210987654321", "eusc-de-east-1", "{a}.dkr.ecr.{r}.amazonaws.eu"),
+    ],
+)
+def test_every_form_of_a_registrys_host_reaches_it(
+    aws: LoopbackAws, reach: Reach, account: str, region: str, form: str
+) -> None:
+    host = form.format(a=account, r=region)
+    answer = reach(host).send("GET", "/v2/")
+    assert answer.headers["www-authenticate"].startswith(f'Basic realm="https://{host}/"')
+    assert len(aws.requests_to(aws.ecr(account, region))) == 1
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "12345678901.dkr.ecr.eu-west-1.amazonaws.com",
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com.example.com",
+        "x123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+        "123456789012.dkr.ecr.amazonaws.com",
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.org",
+    ],
+)
+def test_a_host_that_only_looks_like_a_registrys_is_nobody(reach: Reach, host: str) -> None:
+    with pytest.raises(OSError, match="403"):
+        reach(host).send("GET", "/v2/")
+
+
+def test_registries_of_accounts_and_regions_hold_their_own(aws: LoopbackAws, reach: Reach) -> None:
+    image = repository_in(aws.ecr())
+    assert REPOSITORY in aws.ecr(DEFAULT_ACCOUNT, DEFAULT_REGION).store.repositories
+    assert aws.ecr(DEFAULT_ACCOUNT, "us-east-1").store.repositories == ()
+    assert aws.ecr("999999999999").store.repositories == ()
+    client = reach(HOST)
+    target = f"/v2/{REPOSITORY}/manifests/1"
+    answer = client.send("GET", target, Authorization=sign_in(aws))
+    assert answer.body == image.manifest
+
+
+def test_another_accounts_caller_is_let_in_by_the_repositorys_policy(
+    aws: LoopbackAws, reach: Reach
+) -> None:
+    registry = aws.ecr()
+    image = repository_in(registry)
+    authorization = sign_in(aws, role=OTHER_ROLE)
+    client = reach(HOST)
+    target = f"/v2/{REPOSITORY}/manifests/1"
+    refused = client.send("GET", target, Authorization=authorization)
+    assert (refused.status, refused.error_code) == (403, "DENIED")
+    assert "arn:aws:sts::999999999999:assumed-role/reader/seed is not authorized" in (
+        refused.error_message
+    )
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::999999999999:root"},
+        "Action": ["ecr:BatchGet*", "ecr:GetDownloadUrlForLayer"],
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    aws.client("ecr").set_repository_policy(repositoryName=REPOSITORY, policyText=policy)
+    assert client.send("GET", target, Authorization=authorization).body == image.manifest
+    push = client.send("POST", f"/v2/{REPOSITORY}/blobs/uploads/", b"", Authorization=authorization)
+    assert (push.status, push.error_code) == (403, "DENIED")
+
+
+@pytest.mark.parametrize("principal", [OTHER_ROLE, "999999999999", "*"])
+def test_a_policy_names_its_callers_in_several_ways(
+    aws: LoopbackAws, reach: Reach, principal: str
+) -> None:
+    repository_in(aws.ecr())
+    statements: list[dict[str, object]] = [
+        {"Effect": "Allow", "Principal": {"AWS": [principal]}, "Action": "ecr:*"}
+    ]
+    aws.ecr().change_repository(REPOSITORY, policy=json.dumps({"Statement": statements}))
+    authorization = sign_in(aws, role=OTHER_ROLE)
+    client = reach(HOST)
+    target = f"/v2/{REPOSITORY}/manifests/1"
+    assert client.send("GET", target, Authorization=authorization).status == 200
+    statements.append({"Effect": "Deny", "Principal": "*", "Action": "ecr:BatchGetImage"})
+    aws.ecr().change_repository(REPOSITORY, policy=json.dumps({"Statement": statements}))
+    assert client.send("GET", target, Authorization=authorization).status == 403
+
+
+def test_a_denied_action_is_denied_on_the_registry_too(aws: LoopbackAws, reach: Reach) -> None:
+    repository_in(aws.ecr())
+    authorization = sign_in(aws)
+    aws.ecr().manners.denied_actions |= {"ecr:BatchGetImage", "ecr:InitiateLayerUpload"}
+    client = reach(HOST)
+    answer = client.send("GET", f"/v2/{REPOSITORY}/manifests/1", Authorization=authorization)
+    assert (answer.status, answer.error_code) == (403, "DENIED")
+    assert answer.error_message.endswith(
+        "is not authorized to perform: ecr:BatchGetImage on resource: "
+        f"arn:aws:ecr:eu-west-1:123456789012:repository/{REPOSITORY} because no identity-based "
+        "policy allows the ecr:BatchGetImage action"
+    )
+    start = f"/v2/{REPOSITORY}/blobs/uploads/"
+    assert client.send("POST", start, b"", Authorization=authorization).status == 403
+    aws.ecr().manners.drops_denied_uploads = True
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        client.send("POST", start, b"", Authorization=authorization)
+    assert aws.requests[-1].status == 0
