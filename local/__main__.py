@@ -1,4 +1,4 @@
-"""`python -m local`: two registries and CloudFormation's end point on loopback, till Ctrl-C."""
+"""`python -m local`: registries, AWS and CloudFormation's end point on loopback, till Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
-from local.images import build_image, build_index, build_layer, push
+from local.images import Content, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 
 _MEBIBYTE = 1024 * 1024
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--source-port", type=int, default=5001, metavar="PORT")
     parser.add_argument("--destination-port", type=int, default=5002, metavar="PORT")
     parser.add_argument("--cloudformation-port", type=int, default=5003, metavar="PORT")
+    parser.add_argument("--proxy-port", type=int, default=5004, metavar="PORT")
     parser.add_argument(
         "--directory", type=Path, help="for the CA's file; a temporary one if absent"
     )
@@ -45,11 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             endpoint = opened.enter_context(
                 CloudFormationEndpoint(authority.server_context(), port=options.cloudformation_port)
             )
+            aws = opened.enter_context(LoopbackAws(authority=authority, port=options.proxy_port))
         except OSError as error:
             sys.stderr.write(f"python -m local: {error}\n")
             return 1
         push_demo_images(source.host)
-        sys.stdout.write(_description(source.port, destination.port, endpoint, authority.ca_file))
+        put_demo_images(aws)
+        sys.stdout.write(_description(source.port, destination.port, endpoint, aws))
         sys.stdout.flush()
         _report_answers(endpoint, stopped)
     return 0
@@ -57,6 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def push_demo_images(host: str) -> None:
     """Push `demo/app:1.0` (an index of three platforms) and `demo/single:1.0` to a registry."""
+    app, single = _demo_images()
+    push(app, host, "demo/app", "1.0")
+    push(single, host, "demo/single", "1.0")
+
+
+def put_demo_images(aws: LoopbackAws) -> None:
+    """Put the same into Docker Hub as `library/demo` and `demo/single`; make an ECR repository."""
+    app, single = _demo_images()
+    aws.docker_hub.put(app, "library/demo", "1.0")
+    aws.docker_hub.put(single, "demo/single", "1.0")
+    aws.ecr().create_repository("demo/app", imageTagMutability="IMMUTABLE")
+
+
+def _demo_images() -> tuple[Content, Content]:
     shared = build_layer(4 * _MEBIBYTE, seed=1)
     app = build_index(
         [
@@ -67,13 +85,11 @@ def push_demo_images(host: str) -> None:
         ],
         annotations={"org.opencontainers.image.title": "demo/app"},
     )
-    single = build_image([build_layer(2 * _MEBIBYTE, seed=9)], format="docker")
-    push(app, host, "demo/app", "1.0")
-    push(single, host, "demo/single", "1.0")
+    return app, build_image([build_layer(2 * _MEBIBYTE, seed=9)], format="docker")
 
 
 def _description(
-    source_port: int, destination_port: int, endpoint: CloudFormationEndpoint, ca_file: Path
+    source_port: int, destination_port: int, endpoint: CloudFormationEndpoint, aws: LoopbackAws
 ) -> str:
     example = endpoint.event(
         "Create",
@@ -83,14 +99,17 @@ def _description(
             "Platforms": "all",
         },
     )
+    exports = "\n".join(f"  export {name}={value}" for name, value in aws.environment.items())
     return f"""\
 source registry       http://localhost:{source_port}   demo/app:1.0 (an index), demo/single:1.0
 destination registry  http://localhost:{destination_port}   empty
 CloudFormation        {endpoint.url}
+Docker Hub            docker.io/library/demo:1.0, docker.io/demo/single:1.0
+Amazon ECR            {aws.ecr().host}/demo/app   empty, its tags immutable
 
-For the function's environment:
+The last two are reached by their real names through a proxy. For the function's environment:
 
-  export SSL_CERT_FILE={ca_file}
+{exports}
 
 An event that copies demo/app:1.0:
 

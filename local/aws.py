@@ -96,6 +96,7 @@ class LoopbackAws:
             "AWS_EC2_METADATA_DISABLED": "true",
             "HTTPS_PROXY": self.proxy.url,
             "NO_PROXY": "localhost,127.0.0.1",
+            "REQUESTS_CA_BUNDLE": str(self.authority.ca_file),
             "SSL_CERT_FILE": str(self.authority.ca_file),
         }
 

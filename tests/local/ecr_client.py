@@ -40,7 +40,8 @@ class EcrClient:
 
     def send(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         target = path if path.startswith("/v2/") else f"/v2/{self.repository}/{path}"
-        return self.client.send(method, target, body, Authorization=self.authorization, **headers)
+        headers["Authorization"] = self.authorization
+        return self.client.send(method, target, body, chunked=False, **headers)
 
     def push_blob(self, content: bytes) -> Answer:
         started = self.send("POST", "blobs/uploads/")

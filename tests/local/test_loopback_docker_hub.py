@@ -31,7 +31,7 @@ def token(reach: Reach) -> Callable[..., str]:
     def fetch(login: str | None = None, repository: str = "library/nginx") -> str:
         target = f"/token?service=registry.docker.io&scope=repository:{repository}:pull"
         headers = {"Authorization": login} if login else {}
-        document = client.send("GET", target, **headers).document
+        document = client.send("GET", target, None, chunked=False, **headers).document
         assert document["token"] == document["access_token"]
         assert document["expires_in"] == 300
         return f"Bearer {document['token']}"

@@ -33,7 +33,8 @@ def login(aws: LoopbackAws) -> str:
 
 def token(client: WireClient, authorization: str | None = None) -> str:
     headers = {"Authorization": authorization} if authorization else {}
-    return "Bearer " + str(client.send("GET", TOKEN, **headers).document["token"])
+    answer = client.send("GET", TOKEN, None, chunked=False, **headers)
+    return f"Bearer {answer.document['token']}"
 
 
 @pytest.mark.parametrize("host", ["public.ecr.aws", "ecr-public.aws.com"])

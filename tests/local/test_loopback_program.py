@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ARGUMENTS = ("--source-port=0", "--destination-port=0", "--cloudformation-port=0")
+ARGUMENTS = ("--source-port=0", "--destination-port=0", "--cloudformation-port=0", "--proxy-port=0")
 
 
 @pytest.fixture
@@ -60,6 +61,21 @@ def test_the_program_serves_demo_images_till_it_is_interrupted(
     assert process.wait(5) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
+
+
+def test_the_program_serves_docker_hub_and_ecr_under_their_names(
+    cloud: tuple[subprocess.Popen[str], str],
+) -> None:
+    _, text = cloud
+    exports = dict(re.findall(r"^  export (\w+)=(.*)$", text, re.MULTILINE))
+    context = ssl.create_default_context(cafile=exports["SSL_CERT_FILE"])
+    proxy = exports["HTTPS_PROXY"].removeprefix("http://")
+    for host in [*re.findall(r"^Amazon ECR +([^/]+)/", text, re.MULTILINE), "auth.docker.io"]:
+        connection = http.client.HTTPSConnection(proxy, timeout=5, context=context)
+        connection.set_tunnel(host, 443)
+        connection.request("GET", "/token?scope=repository:library/demo:pull")
+        assert connection.getresponse().status == (200 if host == "auth.docker.io" else 404)
+        connection.close()
 
 
 def test_the_program_prints_answers(
