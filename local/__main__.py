@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import signal
 import sys
@@ -74,6 +75,7 @@ def put_demo_images(aws: LoopbackAws) -> None:
     aws.ecr().create_repository("demo/app", imageTagMutability="IMMUTABLE")
 
 
+@functools.cache
 def _demo_images() -> tuple[Content, Content]:
     shared = build_layer(4 * _MEBIBYTE, seed=1)
     app = build_index(

@@ -16,13 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import boto3
-from botocore.config import Config
-
 from local.aws_services import AwsServices
 from local.certificates import CertificateAuthority
 from local.dockerhub import DockerHub, HubUser
-from local.ecr import EcrRegistry, EcrService
+from local.ecr import Caller, EcrRegistry, EcrService
 from local.ecr.hosts import parse_registry_host
 from local.ecr.public import EcrPublic
 from local.hosts import Hosts
@@ -104,6 +101,11 @@ class LoopbackAws:
         """Return an account's registry in a region, to prepare, to switch and to look at."""
         return self._ecr.registry(account, region)
 
+    def authorization(self, account: str = DEFAULT_ACCOUNT, region: str = DEFAULT_REGION) -> str:
+        """Return the Authorization header of an account for a region's registries; no request."""
+        caller = Caller(account, f"arn:aws:iam::{account}:root")
+        return f"Basic {self._ecr.tokens.issue(caller, region).authorization_token}"
+
     def expire_tokens(self) -> None:
         """Make every token and password that any registry has issued one that has expired."""
         self._ecr.tokens.expire_all()
@@ -131,6 +133,8 @@ class LoopbackAws:
 
         A role that nobody has added is added.
         """
+        from botocore.config import Config  # noqa: PLC0415 - slow to import, and not always needed
+
         key, secret, token = _ACCESS_KEY_ID, _SECRET_ACCESS_KEY, None
         if role is not None:
             external_id = self.services.roles.setdefault(role, None)
@@ -139,9 +143,8 @@ class LoopbackAws:
             credentials = session["Credentials"]
             key, secret = credentials["AccessKeyId"], credentials["SecretAccessKey"]
             token = credentials["SessionToken"]
-        any_service: Any = service  # the stubs have an overload for each name
         return _session().client(
-            any_service,
+            service,
             region_name=region,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
@@ -201,8 +204,10 @@ class LoopbackAws:
 
 
 @functools.cache
-def _session() -> boto3.session.Session:
-    """Return the one session, which reads each service's model once for all clients."""
+def _session() -> Any:
+    """Return the one boto3 session, which reads each service's model once for all clients."""
+    import boto3  # noqa: PLC0415 - slow to import, and not always needed
+
     return boto3.session.Session()
 
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from local.aws import DEFAULT_ACCOUNT, LoopbackAws
 from local.images import build_image, build_index, build_layer
 from local.web import Response
-from tests.local.ecr_client import REPOSITORY, password_of, sign_in, small_image
+from tests.local.ecr_client import REPOSITORY, password_of, small_image
 from tests.local.wire_client import WireClient
 
 Reach = Callable[[str], WireClient]
@@ -52,8 +52,8 @@ def test_skopeo_copies_from_docker_hub_to_ecr_and_across_accounts_and_regions(
     aws.docker_hub.put(index, "library/nginx", "1.27")
     aws.ecr().create_repository(REPOSITORY)
     aws.ecr("999999999999", "us-east-1").create_repository("copy")
-    here = f"AWS:{password_of(sign_in(aws))}"
-    there = f"AWS:{password_of(sign_in(aws, region='us-east-1', role=ROLE))}"
+    here = f"AWS:{password_of(aws.authorization())}"
+    there = f"AWS:{password_of(aws.authorization('999999999999', 'us-east-1'))}"
     copy = ("copy", "--all", "--preserve-digests")
     environment = aws.environment
     skopeo(

@@ -18,7 +18,7 @@ from local.ecr import control_plane
 from local.ecr.hosts import parse_api_host
 from local.images import build_artifact, build_index
 from local.registry.digests import digest_of
-from tests.local.ecr_client import REPOSITORY, EcrClient, repository_in, sign_in, small_image
+from tests.local.ecr_client import REPOSITORY, EcrClient, repository_in, small_image
 from tests.local.wire_client import WireClient
 
 Reach = Callable[[str], WireClient]
@@ -284,7 +284,7 @@ def test_images_are_answered_as_they_were_pushed(aws: LoopbackAws, ecr: Any) -> 
 def test_images_are_described(aws: LoopbackAws, ecr: Any, reach: Reach) -> None:
     image = small_image()
     aws.ecr().create_repository(REPOSITORY)
-    client = EcrClient(reach(REGISTRY_HOST), sign_in(aws))
+    client = EcrClient(reach(REGISTRY_HOST), aws.authorization())
     client.push_blobs(image)
     for tag in ("1", "2"):
         client.put_manifest(image, tag)

@@ -13,7 +13,6 @@ from tests.local.ecr_client import (
     REPOSITORY,
     EcrClient,
     repository_in,
-    sign_in,
     small_image,
     upload_target,
 )
@@ -27,7 +26,7 @@ LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 @pytest.fixture
 def ecr(aws: LoopbackAws, reach: Reach) -> EcrClient:
-    return EcrClient(reach(HOST), sign_in(aws))
+    return EcrClient(reach(HOST), aws.authorization())
 
 
 def test_an_image_is_pushed_and_pulled_through_the_proxy(
@@ -169,7 +168,7 @@ def test_blobs_are_mounted_when_the_account_has_it_on_and_a_manifest_refers_to_t
         return ecr.send("POST", f"/v2/{target}/blobs/uploads/?{query}").status
 
     assert mount(image.config) == 202
-    aws.client("ecr").put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
+    aws.ecr().account_settings["BLOB_MOUNTING"] = "ENABLED"
     assert mount(unreferenced) == 202
     assert mount(image.config, "team/encrypted") == 202
     assert mount(image.config, source="team/missing") == 202
@@ -298,7 +297,6 @@ def test_the_actions_that_a_push_needs_are_remembered(aws: LoopbackAws, ecr: Ecr
     ecr.push_blobs(image)
     ecr.put_manifest(image, "1")
     assert aws.ecr().used_actions == {
-        "ecr:GetAuthorizationToken",
         "ecr:InitiateLayerUpload",
         "ecr:CompleteLayerUpload",
         "ecr:PutImage",

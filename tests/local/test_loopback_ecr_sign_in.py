@@ -43,7 +43,7 @@ def test_a_token_of_the_api_is_a_password_for_twelve_hours(
 def test_an_expired_token_is_denied(aws: LoopbackAws, reach: Reach, status: int) -> None:
     if status == 401:
         aws.ecr().manners.expired_token_status = 401
-    authorization = sign_in(aws)
+    authorization = aws.authorization()
     aws.expire_tokens()
     answer = reach(HOST).send("GET", "/v2/", Authorization=authorization)
     assert (answer.status, answer.error_code, answer.error_message) == (status, "DENIED", EXPIRED)
@@ -66,7 +66,7 @@ def test_what_is_no_token_is_refused_without_a_challenge(aws: LoopbackAws, reach
 
 
 def test_no_request_log_holds_a_password(aws: LoopbackAws, reach: Reach) -> None:
-    authorization = sign_in(aws)
+    authorization = aws.authorization()
     reach(HOST).send("GET", "/v2/", Authorization=authorization)
     assert password_of(authorization) not in repr([vars_of(each) for each in aws.requests])
 
@@ -123,7 +123,7 @@ def test_registries_of_accounts_and_regions_hold_their_own(aws: LoopbackAws, rea
     assert aws.ecr("999999999999").store.repositories == ()
     client = reach(HOST)
     target = f"/v2/{REPOSITORY}/manifests/1"
-    answer = client.send("GET", target, Authorization=sign_in(aws))
+    answer = client.send("GET", target, Authorization=aws.authorization())
     assert answer.body == image.manifest
 
 
@@ -172,7 +172,7 @@ def test_a_policy_names_its_callers_in_several_ways(
 
 def test_a_denied_action_is_denied_on_the_registry_too(aws: LoopbackAws, reach: Reach) -> None:
     repository_in(aws.ecr())
-    authorization = sign_in(aws)
+    authorization = aws.authorization()
     aws.ecr().manners.denied_actions |= {"ecr:BatchGetImage", "ecr:InitiateLayerUpload"}
     client = reach(HOST)
     answer = client.send("GET", f"/v2/{REPOSITORY}/manifests/1", Authorization=authorization)
