@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from local.aws_services import AwsServices
+from local.aws_services import ACCESS_KEY_ID, AwsServices
 from local.certificates import CertificateAuthority
 from local.dockerhub import DockerHub, HubUser
 from local.ecr import Caller, EcrRegistry, EcrService
@@ -28,7 +28,6 @@ from local.web import AccessLogEntry, Application, LoopbackServer
 
 DEFAULT_ACCOUNT = "123456789012"
 DEFAULT_REGION = "eu-west-1"
-_ACCESS_KEY_ID = "AKIALOOPBACKEXAMPLE1"
 _SECRET_ACCESS_KEY = "loopback/secret/key/which/opens/nothing"  # noqa: S105 - it opens nothing
 
 
@@ -85,7 +84,7 @@ class LoopbackAws:
     def environment(self) -> dict[str, str]:
         """The variables by which a program finds all of this, with credentials of the account."""
         return {
-            "AWS_ACCESS_KEY_ID": _ACCESS_KEY_ID,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
             "AWS_SECRET_ACCESS_KEY": _SECRET_ACCESS_KEY,
             "AWS_REGION": DEFAULT_REGION,
             "AWS_DEFAULT_REGION": DEFAULT_REGION,
@@ -135,7 +134,7 @@ class LoopbackAws:
         """
         from botocore.config import Config  # noqa: PLC0415 - slow to import, and not always needed
 
-        key, secret, token = _ACCESS_KEY_ID, _SECRET_ACCESS_KEY, None
+        key, secret, token = ACCESS_KEY_ID, _SECRET_ACCESS_KEY, None
         if role is not None:
             external_id = self.services.roles.setdefault(role, None)
             more = {"ExternalId": external_id} if external_id is not None else {}

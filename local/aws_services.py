@@ -16,6 +16,9 @@ from local.ecr import Caller
 from local.ecr.callers import parse_signature
 from local.web import Application, Request, Response, WsgiApplication, read_body
 
+ACCESS_KEY_ID = "AKIALOOPBACKEXAMPLE1"
+"""The default account's own."""
+
 _REGION = r"[a-z]{2,4}(?:-[a-z]+)+-\d+"
 _SUFFIX = r"(?:amazonaws\.com(?:\.cn)?|api\.aws)"
 _SERVICE_HOST = re.compile(rf"(?:sts|secretsmanager|kms|iam)(?:-fips)?(?:\.{_REGION})?\.{_SUFFIX}")
@@ -57,11 +60,17 @@ class AwsServices:
         return self._answer if known else None
 
     def find_caller(self, access_key_id: str) -> Caller | None:
-        """Return whose an access key is: a role's session, a user, or the default account's."""
-        from moto.iam.models import get_account_id_from  # noqa: PLC0415 - moto is slow to import
+        """Return whose an access key is: the account's, a user's, a session's or nobody's."""
+        from moto.iam.models import (  # noqa: PLC0415 - moto is slow to import
+            get_account_id_from,
+            iam_backends,
+        )
         from moto.sts.models import sts_backends  # noqa: PLC0415 - the same
 
         account = get_account_id_from(access_key_id)
+        issued = access_key_id in iam_backends[account]["aws"].access_keys
+        if not issued and access_key_id != ACCESS_KEY_ID:
+            return None
         backend = sts_backends[account]["aws"]
         _, arn, account = backend.get_caller_identity(access_key_id, "us-east-1")
         return Caller(account, arn)

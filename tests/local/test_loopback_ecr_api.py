@@ -413,6 +413,14 @@ def test_calls_that_are_not_signed_for_here_are_refused(aws: LoopbackAws, reach:
     assert unsigned.document["__type"] == "MissingAuthenticationTokenException"
     elsewhere = aws.client("ecr", region="us-east-1", endpoint_url=f"https://{API_HOST}")
     assert code_of(elsewhere.describe_repositories) == "InvalidSignatureException"
+    scope = "20260101/eu-west-1/ecr/aws4_request"
+    nobody = f"AWS4-HMAC-SHA256 Credential=AKIANOBODY/{scope}, SignedHeaders=host, Signature=0"
+    unknown = reach(API_HOST).send("POST", "/", b"{}", Authorization=nobody, X_Amz_Target=target)
+    assert unknown.document["__type"] == "UnrecognizedClientException"
+    known = nobody.replace("AKIANOBODY", aws.environment["AWS_ACCESS_KEY_ID"])
+    for body in (b"not json", b"[]"):
+        refused = reach(API_HOST).send("POST", "/", body, Authorization=known, X_Amz_Target=target)
+        assert refused.document["__type"] == "SerializationException"
 
 
 def test_what_is_not_modelled_is_an_unknown_operation(aws: LoopbackAws) -> None:
