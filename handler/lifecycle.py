@@ -20,7 +20,7 @@ from answers import Answer, deliver
 from replicator.deadline import Deadline
 from replicator.errors import ReplicationError, RequestError
 from replicator.progress import LoggedProgress
-from replicator.request import parse_request
+from replicator.request import parse_request, parse_untagging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -89,7 +89,7 @@ class ReplicationResource(CfnResource):
         self._progress = LoggedProgress()
         self.create(self._replicate)
         self.update(self._replicate)
-        self.delete(self._delete_nothing)
+        self.delete(self._untag)
 
     def answer(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         """Handle an event and give the body that it was answered with.
@@ -130,9 +130,16 @@ class ReplicationResource(CfnResource):
         _LOGGER.info("done", extra={"result": self.Data})
         return outcome.physical_resource_id
 
-    def _delete_nothing(self, *_: Any) -> None:
-        """Retain: whoever uses the image goes on using it."""
-        _LOGGER.info("deleted; the image and its tags are retained")
+    def _untag(self, event: Mapping[str, Any], _: Any) -> None:
+        """Delete: retain everything, or remove the tags that still hold what was put."""
+        request = parse_untagging(
+            str(event.get("PhysicalResourceId", "")), event["ResourceProperties"]
+        )
+        if request is None:
+            _LOGGER.info("deleted; the image and its tags are retained")
+            return
+        _LOGGER.info("removing tags", extra={"destination": str(request.destination)})
+        self._replicator().untag(request, deadline=self._deadline)
 
     def _poll_enabled(self) -> bool:
         """Never poll; crhelper's own would stumble over an unknown RequestType."""

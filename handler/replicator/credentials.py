@@ -1,4 +1,4 @@
-"""Credentials that stand in the resource's properties themselves."""
+"""Credentials as a resource's properties give them: in themselves, or by naming a secret."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from dataclasses import dataclass, field
 
 from replicator.errors import RequestError
 from replicator.ports import Login
+from replicator.secret_forms import SecretReference, parse_secret_reference
 
 
 @dataclass(frozen=True, slots=True)
 class NoCredentials:
     """Anonymous visits."""
+
+    def find_ahead(self, registry: str) -> Login | None:  # noqa: ARG002 - the port asks for it
+        """Give none."""
+        return None
 
     def find(self, registry: str) -> Login | None:  # noqa: ARG002 - the port asks for it
         """Give none."""
@@ -37,6 +42,10 @@ class InlineCredentials:
     password: str = field(repr=False)
     origin: str
 
+    def find_ahead(self, registry: str) -> Login | None:  # noqa: ARG002 - as above
+        """Give none: how to sign in is the registry's to say."""
+        return None
+
     def find(self, registry: str) -> Login | None:  # noqa: ARG002 - the port asks for it
         """Give the login."""
         return Login(self.username, self.password, self.origin)
@@ -44,6 +53,22 @@ class InlineCredentials:
     def renew(self, registry: str, rejected: Login) -> Login | None:  # noqa: ARG002 - as above
         """Give none: a property does not change while it is used."""
         return None
+
+
+def parse_credentials(text: str, name: str) -> InlineCredentials | SecretReference:
+    """Read what a property says of credentials: ``user:password``, a secret's ARN or its name.
+
+    An ARN begins with ``arn:``; of the rest, what holds a colon is a user and a password, as a
+    secret's name cannot.
+
+    Raises
+    ------
+    RequestError
+        The sentence names the property and keeps its value.
+    """
+    if ":" in text and not text.startswith("arn:"):
+        return parse_inline_credentials(text, name)
+    return parse_secret_reference(text, name)
 
 
 def parse_inline_credentials(text: str, name: str) -> InlineCredentials:

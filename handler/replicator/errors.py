@@ -16,6 +16,10 @@
     │   ├── ThrottledError          too many requests, also after waiting
     │   ├── UnavailableError        not reached or overloaded, as often as was tried
     │   └── ProtocolError           an answer that the specification does not allow
+    ├── CredentialsError            what a side is to sign in with cannot be had
+    │   ├── SecretError             a secret is missing, denied, empty or malformed
+    │   └── RoleError               a role may not be assumed
+    ├── AwsError                    a call of AWS's API failed; carries its action and code
     ├── TransientError              broken off or overloaded; the same again may work
     ├── OutOfTimeError              the deadline does not leave the time for it
     └── StoppedError                given up because something else failed first
@@ -112,6 +116,42 @@ class UnavailableError(RegistryError):
 
 class ProtocolError(RegistryError):
     """The registry answered something that the specification does not allow."""
+
+
+class CredentialsError(ReplicationError):
+    """What a side is to sign in with cannot be had."""
+
+
+class SecretError(CredentialsError):
+    """A secret is missing, denied, empty or malformed; the message never quotes its content."""
+
+
+class RoleError(CredentialsError):
+    """A role may not be assumed."""
+
+
+class AwsError(ReplicationError):
+    """A call of AWS's API failed.
+
+    Parameters
+    ----------
+    message
+        One sentence.
+    action
+        As IAM names it: ``ecr:DescribeRepositories``.
+    code
+        The service's error code, "" when there was no answer.
+    """
+
+    def __init__(self, message: str, *, action: str, code: str = "") -> None:
+        super().__init__(message)
+        self.action: Final = action
+        self.code: Final = code
+
+    @property
+    def is_denied(self) -> bool:
+        """Tell whether the caller lacks the permission."""
+        return self.code.startswith(("AccessDenied", "NotAuthorized", "UnauthorizedOperation"))
 
 
 class TransientError(ReplicationError):

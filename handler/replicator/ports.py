@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from replicator.digests import ByteReader, Digest, VerifiedStream
@@ -22,15 +22,24 @@ class Login:
     ----------
     origin
         Where they come from, for sentences: ``SrcCreds``, ``the secret hub``, ``ECR's sign-in``.
+    expires_at
+        Monotonic seconds from which on they are no longer to be used.
+    is_optional
+        Whether a visit without them may do as well, should they be refused.
     """
 
     username: str
     password: str = field(repr=False)
     origin: str
+    expires_at: float = float("inf")
+    is_optional: bool = False
 
 
 class Credentials(Protocol):
-    """Logins by registry, from wherever they are kept."""
+    """Logins by registry, from wherever they are kept; equal ones give the same logins."""
+
+    def find_ahead(self, registry: str) -> Login | None:
+        """Give the login to send as Basic before the registry asks, None to wait until it does."""
 
     def find(self, registry: str) -> Login | None:
         """Give the login for ``host[:port]``, None for an anonymous visit."""
@@ -93,6 +102,22 @@ class ImageDestination(Protocol):
     def find_digest(self, tag: str) -> Digest | None:
         """Give what the tag points at without reading it, None when there is no such tag."""
 
+    def check_tags(self, tags: Mapping[str, Digest | None], content: Digest) -> None:
+        """Refuse what is known to be refused at the end, before anything is moved.
+
+        Parameters
+        ----------
+        tags
+            That are to be put, with what each points at now.
+        content
+            What they are to point at.
+
+        Raises
+        ------
+        RegistryError
+            A tag may not be moved.
+        """
+
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
         """Give the blobs that are known to be there; the others `start_upload` finds out about."""
 
@@ -111,6 +136,19 @@ class ImageDestination(Protocol):
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
         """Put the manifest's own bytes under a tag or its digest."""
+
+
+class TagRemover(Protocol):
+    """A repository that tags can be removed from."""
+
+    def remove_tags(self, tags: Sequence[str], content: Digest) -> None:
+        """Remove the tags that still point at the content; what is gone already is as well.
+
+        Raises
+        ------
+        ReplicationError
+            A tag that points at the content cannot be removed.
+        """
 
 
 class Progress(Protocol):

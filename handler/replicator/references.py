@@ -98,6 +98,12 @@ def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
 
 
+def canonical_registry(host: str) -> str:
+    """Give a registry's ``host[:port]`` as references have it: lowercase, one for Docker Hub."""
+    registry = host.lower()
+    return DOCKER_HUB if registry in _DOCKER_HUB_ALIASES else registry
+
+
 def split_host(registry: str) -> tuple[str, int | None]:
     """Take ``host``, ``host:port`` or ``[ipv6]:port`` apart; brackets are dropped."""
     if registry.startswith("["):
@@ -162,8 +168,7 @@ def _parse_registry(text: str, registry: str) -> str:
         raise _invalid(text, f"{_shown(registry)} is not a host or host:port")
     if port is not None and not 0 < int(port) < 65536:
         raise _invalid(text, f"the port {port} is not between 1 and 65535")
-    registry = registry.lower()
-    return DOCKER_HUB if registry in _DOCKER_HUB_ALIASES else registry
+    return canonical_registry(registry)
 
 
 def _check_repository(text: str, repository: str) -> None:

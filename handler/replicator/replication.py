@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from replicator.manifests import Manifest
     from replicator.plan import ReplicationPlan
     from replicator.ports import Progress
-    from replicator.request import ReplicationRequest
+    from replicator.request import ReplicationRequest, UntagRequest
     from replicator.settings import Settings
     from replicator.sides import Sides
 
@@ -74,6 +74,18 @@ class Replicator:
         )
         return _Replication(request, sides, reader, transfer).run()
 
+    def untag(self, request: UntagRequest, *, deadline: Deadline) -> None:
+        """Remove the tags that still point at what the resource put there, and nothing else.
+
+        Raises
+        ------
+        ReplicationError
+            A tag that should go cannot be removed.
+        """
+        backoff = Backoff(request.retry_policy, deadline)
+        tags = self._opener.open_tags(request, backoff, deadline)
+        tags.remove_tags(request.all_tags, request.digest)
+
     def close(self) -> None:
         """Drop every kept connection."""
         self._opener.close()
@@ -114,6 +126,8 @@ class _Replication:
         if not missing:
             _LOGGER.info("nothing to do", extra={"digest": str(content.root.digest)})
             return self._outcome(content.root, self._reader.platforms_of(content), None)
+        put = {tag: survey.found[tag] for tag in missing}
+        self._sides.destination.check_tags(put, content.root.digest)
         plan = self._plan(survey, content, missing)
         _LOGGER.info(
             "copying",

@@ -7,12 +7,12 @@ refused by name before anything is read.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from replicator.digests import Digest
 from replicator.errors import RequestError
 from replicator.platforms import Platform
 from replicator.properties import (
@@ -28,8 +28,9 @@ from replicator.properties import (
     shown,
 )
 from replicator.references import ImageReference, is_tag, parse_image_reference
-from replicator.repository_settings import RepositorySettings
+from replicator.repository_settings import RepositorySettings, parse_repository_settings
 from replicator.retries import RetryPolicy
+from replicator.roles import AssumedRole
 
 #: Put there by CloudFormation itself, or without meaning for the replication.
 _IGNORED: Final = frozenset({"ServiceToken", "ServiceTimeout", "Trigger"})
@@ -58,34 +59,14 @@ KNOWN_PROPERTIES: Final = (
 #: Part of the contract, and not built yet: refused rather than passed over.
 _PLANNED: Final = frozenset(
     {
-        "SrcRoleArn",
-        "DestRoleArn",
-        "SrcExternalId",
-        "DestExternalId",
         "ArchImageTags",
         "CopyReferrers",
         "Compression",
-        "CreateRepository",
         "VerifySignatureKey",
         "DryRun",
     }
 )
 _MAX_TAGS: Final = 100
-_MUTABILITIES: Final = (
-    "MUTABLE",
-    "IMMUTABLE",
-    "IMMUTABLE_WITH_EXCLUSION",
-    "MUTABLE_WITH_EXCLUSION",
-)
-_REPOSITORY_KEYS: Final = (
-    "ImageTagMutability",
-    "ScanOnPush",
-    "EncryptionType",
-    "KmsKey",
-    "LifecyclePolicy",
-    "RepositoryPolicy",
-    "Tags",
-)
 _RETRY_KEYS: Final = ("numAttempts", "baseDelay", "maxDelay")
 
 
@@ -105,11 +86,28 @@ class OnDelete(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class AssumedRole:
-    """A role of one side; the external id is "" for none."""
+class UntagRequest:
+    """What the deletion of a resource with OnDelete Untag asks for.
 
-    arn: str
-    external_id: str = field(default="", repr=False)
+    Attributes
+    ----------
+    destination
+        Of the physical id: the resource's own tag, and the digest that it was put on.
+    tags
+        Further ones that the resource put.
+    """
+
+    destination: ImageReference
+    digest: Digest
+    tags: tuple[str, ...]
+    destination_credentials: str | None = field(default=None, repr=False)
+    destination_role: AssumedRole | None = None
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+    @property
+    def all_tags(self) -> tuple[str, ...]:
+        """Every tag that is to go, the resource's own first."""
+        return (self.destination.tag, *self.tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +176,6 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
     """
     _refuse_unknown(properties)
     destination = _parse_destination(read_required(properties, "DestImage"))
-    on_delete = OnDelete(
-        read_choice(properties, "OnDelete", [each.value for each in OnDelete], "Retain")
-    )
-    if on_delete is OnDelete.UNTAG:
-        raise RequestError("OnDelete Untag is not supported by this version yet")
-    platforms, copies_index = _parse_platforms(properties)
     return ReplicationRequest(
         source=parse_as("SrcImage", parse_image_reference, read_required(properties, "SrcImage")),
         destination=destination,
@@ -197,11 +189,45 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
         arch_tags=_parse_arch_tags(properties),
         referrers=_parse_referrers(properties),
         compression=read_choice(properties, "Compression", ("gzip", "zstd", "none"), "gzip"),
-        new_repository=_parse_new_repository(properties),
-        on_delete=on_delete,
+        new_repository=parse_repository_settings(properties),
+        on_delete=OnDelete(
+            read_choice(properties, "OnDelete", [each.value for each in OnDelete], "Retain")
+        ),
         retry_policy=_parse_retries(properties),
         signature_key=read_text(properties, "VerifySignatureKey"),
         dry_run=read_boolean(properties, "DryRun"),
+    )
+
+
+def parse_untagging(
+    physical_resource_id: str, properties: Mapping[str, Any]
+) -> UntagRequest | None:
+    """Read what a deletion is to untag; None when it is nothing.
+
+    Only the properties that matter for it are read, as a resource must be deletable whatever the
+    others hold, and only a physical id that a replication has answered with counts.
+
+    Raises
+    ------
+    RequestError
+        One of the properties that matter is malformed.
+    """
+    if str(properties.get("OnDelete", "")).strip().lower() != OnDelete.UNTAG.value.lower():
+        return None
+    try:
+        destination = parse_image_reference(physical_resource_id)
+    except RequestError:
+        return None
+    digest = destination.digest
+    if digest is None or str(destination) != physical_resource_id or not destination.tag:
+        return None
+    return UntagRequest(
+        destination=destination,
+        digest=digest,
+        tags=_parse_tags(properties, destination.tag),
+        destination_credentials=read_text(properties, "DestCreds", secret=True),
+        destination_role=_parse_role(properties, "DestRoleArn", "DestExternalId"),
+        retry_policy=_parse_retries(properties),
     )
 
 
@@ -299,52 +325,6 @@ def _parse_referrers(properties: Mapping[str, Any]) -> Referrers:
         choices = [each.value for each in Referrers]
         return Referrers(read_choice(properties, name, choices, Referrers.IGNORED.value))
     return Referrers.COPIED if read_boolean(properties, name) else Referrers.IGNORED
-
-
-def _parse_new_repository(properties: Mapping[str, Any]) -> RepositorySettings | None:
-    name = "CreateRepository"
-    value = properties.get(name)
-    if (
-        value is None
-        or isinstance(value, bool)
-        or str(value).strip().lower() in {"true", "false", ""}
-    ):
-        return RepositorySettings() if read_boolean(properties, name) else None
-    values = read_object(properties, name)
-    refuse_unknown_keys(values, name, _REPOSITORY_KEYS)
-    kms_key = read_text(values, "KmsKey") or ""
-    encryption_type = read_choice(
-        values, "EncryptionType", ("AES256", "KMS", "KMS_DSSE"), "KMS" if kms_key else "AES256"
-    )
-    if kms_key and encryption_type == "AES256":
-        raise RequestError(f"{name} has a KmsKey, which EncryptionType AES256 does not use")
-    return RepositorySettings(
-        read_choice(values, "ImageTagMutability", _MUTABILITIES, "MUTABLE"),
-        read_boolean(values, "ScanOnPush"),
-        encryption_type,
-        kms_key,
-        _json_text(values, "LifecyclePolicy"),
-        _json_text(values, "RepositoryPolicy"),
-        _parse_resource_tags(values),
-    )
-
-
-def _json_text(values: Mapping[str, Any], key: str) -> str:
-    """Read a policy, a map or JSON text, as JSON text."""
-    policy = read_object(values, key)
-    return json.dumps(policy) if policy else ""
-
-
-def _parse_resource_tags(values: Mapping[str, Any]) -> dict[str, str]:
-    """Read tags as a map, or as CloudFormation's list of Key and Value."""
-    tags = values.get("Tags")
-    if isinstance(tags, list):
-        if not all(isinstance(each, dict) and {*each} == {"Key", "Value"} for each in tags):
-            raise RequestError(
-                f"CreateRepository.Tags {shown(tags)} is not a list of Key and Value"
-            )
-        return {str(each["Key"]): str(each["Value"]) for each in tags}
-    return {key: str(value) for key, value in read_object(values, "Tags").items()}
 
 
 def _parse_retries(properties: Mapping[str, Any]) -> RetryPolicy:

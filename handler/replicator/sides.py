@@ -1,20 +1,36 @@
-"""Both ends of a replication, opened as a request names them: the wiring of registries."""
+"""Both ends of a replication, opened as a request names them: the wiring of registries and AWS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from replicator.aws.access import AwsAccess
 from replicator.caching import CachingSource, ContentCache
-from replicator.credentials import NoCredentials, parse_inline_credentials
+from replicator.credentials import NoCredentials, parse_credentials
+from replicator.ecr_destination import EcrDestination
+from replicator.ecr_hosts import parse_ecr_host
+from replicator.errors import RequestError, Side
+from replicator.registry.destination import PushManners
+from replicator.registry.pacing import Pace
 from replicator.registry.registries import Registries
+from replicator.secret_forms import SecretReference
 
 if TYPE_CHECKING:
+    from replicator.aws.clients import AwsCaller
     from replicator.deadline import Deadline
-    from replicator.ports import Credentials, ImageDestination
-    from replicator.request import ReplicationRequest
+    from replicator.ecr_hosts import EcrRegistry
+    from replicator.ports import Credentials, ImageDestination, TagRemover
+    from replicator.references import ImageReference
+    from replicator.registry.destination import RegistryDestination
+    from replicator.repository_settings import RepositorySettings
+    from replicator.request import ReplicationRequest, UntagRequest
     from replicator.retries import Backoff
     from replicator.settings import Settings
+
+#: ECR takes ten PutImage a second and region; ECR Public the same of uploads' starts and ends.
+_ECR_RATE: Final = 9
+_CREDENTIALS_PROPERTIES: Final = {Side.SOURCE: "SrcCreds", Side.DESTINATION: "DestCreds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +64,8 @@ class SideOpener:
             connections=settings.streams + 2,
             stall_timeout_seconds=settings.stall_timeout_seconds,
         )
+        self._aws = AwsAccess()
+        self._paces: dict[tuple[str, str], Pace] = {}
 
     def open(self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline) -> Sides:
         """Open both sides; nothing is sent yet.
@@ -55,29 +73,95 @@ class SideOpener:
         Raises
         ------
         RequestError
-            Credentials are malformed.
+            Credentials are malformed, or a repository is to be made that is not ECR's.
         """
         same_registry = request.source.registry == request.destination.registry
         mount_from = request.source.repository if same_registry else None
+        caller = self._aws.open_caller(
+            request.source_role, Side.SOURCE, deadline=deadline, retry_policy=request.retry_policy
+        )
         source = self._registries.open_source(
             request.source,
-            _credentials(request.source_credentials, "SrcCreds"),
+            self._credentials(request.source_credentials, request.source, caller),
             backoff=backoff,
             deadline=deadline,
         )
-        destination = self._registries.open_destination(
-            request.destination,
-            _credentials(request.destination_credentials, "DestCreds"),
-            backoff=backoff,
-            deadline=deadline,
-            mount_from=mount_from,
+        destination = self._open_destination(
+            request, backoff, deadline, mount_from, new_repository=request.new_repository
         )
         return Sides(CachingSource(source, self._cache), destination, mount_from)
+
+    def open_tags(self, request: UntagRequest, backoff: Backoff, deadline: Deadline) -> TagRemover:
+        """Open a destination to remove tags from it; nothing is sent yet.
+
+        Raises
+        ------
+        RequestError
+            Credentials are malformed.
+        """
+        return self._open_destination(request, backoff, deadline, None, deletes=True)
 
     def close(self) -> None:
         """Drop every kept connection."""
         self._registries.close()
 
+    def _open_destination(
+        self,
+        request: ReplicationRequest | UntagRequest,
+        backoff: Backoff,
+        deadline: Deadline,
+        mount_from: str | None,
+        *,
+        new_repository: RepositorySettings | None = None,
+        deletes: bool = False,
+    ) -> RegistryDestination | EcrDestination:
+        reference = request.destination
+        caller = self._aws.open_caller(
+            request.destination_role,
+            Side.DESTINATION,
+            deadline=deadline,
+            retry_policy=request.retry_policy,
+        )
+        ecr = parse_ecr_host(reference.registry)
+        destination = self._registries.open_destination(
+            reference,
+            self._credentials(request.destination_credentials, reference, caller),
+            backoff=backoff,
+            deadline=deadline,
+            mount_from=mount_from,
+            manners=self._manners(reference, ecr) if ecr else PushManners(),
+            deletes=deletes,
+        )
+        if new_repository is not None and (ecr is None or ecr.is_public):
+            raise RequestError(
+                f"CreateRepository makes repositories of ECR only, and DestImage {reference} is "
+                "not in a private registry of ECR's"
+            )
+        if ecr is None:
+            return destination
+        repository = self._aws.open_repository(reference, ecr, caller)
+        return EcrDestination(reference, destination, repository, new_repository)
 
-def _credentials(text: str | None, name: str) -> Credentials:
-    return parse_inline_credentials(text, name) if text else NoCredentials()
+    def _credentials(
+        self, text: str | None, reference: ImageReference, caller: AwsCaller
+    ) -> Credentials:
+        """Choose what a side signs in with: its property, else ECR's own way, else nothing."""
+        if text is not None:
+            given = parse_credentials(text, _CREDENTIALS_PROPERTIES[caller.identity.side])
+            if isinstance(given, SecretReference):
+                return self._aws.open_secret(given, caller)
+            return given
+        ecr = parse_ecr_host(reference.registry)
+        return self._aws.open_sign_in(ecr, caller) if ecr else NoCredentials()
+
+    def _manners(self, reference: ImageReference, ecr: EcrRegistry) -> PushManners:
+        return PushManners(
+            probes=False,
+            mounts=not ecr.is_public,
+            manifest_pace=self._pace(reference.registry, "manifests"),
+            upload_pace=self._pace(reference.registry, "uploads") if ecr.is_public else None,
+        )
+
+    def _pace(self, registry: str, what: str) -> Pace:
+        """Give the pace that all streams to a registry share, for the life of the process."""
+        return self._paces.setdefault((registry, what), Pace(_ECR_RATE))

@@ -105,9 +105,10 @@ class Transfer:
             self._each(pool, move, plan.blobs)
             for level in plan.levels:
                 self._each(pool, lambda child: self._push(child, str(child.digest)), level)
-            if len(plan.tags) != 1:
-                self._push(plan.root, str(plan.root.digest))
-            self._each(pool, lambda tag: self._push(plan.root, tag), plan.tags)
+            # the first tag brings the root along; what it refuses, no other tag has seen yet
+            first, *others = plan.tags or (str(plan.root.digest),)
+            self._push(plan.root, first)
+            self._each(pool, lambda tag: self._push(plan.root, tag), others)
         return _report(outcomes)
 
     def _each(

@@ -19,7 +19,7 @@ from replicator.errors import DeniedError, ProtocolError, Side
 from replicator.registry.hosts import resolve_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from replicator.ports import Credentials, Login
 
@@ -29,6 +29,8 @@ _PARAMETER: Final = re.compile(
 )
 _SCHEME: Final = re.compile(rf"\s*,?\s*({_NAME})(?:\s+|$|(?=,))")
 _CLIENT_ID: Final = "ecr-image-replicator"
+#: What a token service answers to a login that it does not take.
+_REFUSALS: Final = frozenset({400, 401, 403})
 #: What a token is taken to live when its server does not say (token specification).
 _DEFAULT_LIFETIME_SECONDS: Final = 60.0
 #: A token is no longer used so long before it expires: a body may take a while to be accepted.
@@ -124,6 +126,7 @@ class Authenticator:
         self._clock = clock
         self._current: _Authorization | None = None
         self._login: Login | None = None
+        self._is_ahead = False
 
     @property
     def authorization(self) -> str | None:
@@ -137,6 +140,33 @@ class Authenticator:
     def login_origin(self) -> str:
         """Where the login in use comes from; "" for an anonymous visit."""
         return self._login.origin if self._login else ""
+
+    def visit_with(self, credentials: Credentials) -> None:
+        """Take logins from here on; from equal credentials, which know the present invocation."""
+        self._credentials = credentials
+
+    def sign_in_ahead(self) -> None:
+        """Come by an authorization before any challenge, where the credentials allow it."""
+        if self.authorization is None:
+            login = self._credentials.find_ahead(self._registry)
+            if login is not None:
+                self._use_ahead(login)
+
+    def renew_ahead(self, rejected: str | None) -> bool:
+        """Come by another authorization in place of one that was sent ahead and may have expired.
+
+        Tells whether there is one: a registry that is not asked for a challenge need not answer
+        an expired login with a 401.
+        """
+        login = self._login
+        if not self._is_ahead or login is None or rejected is None:
+            return False
+        if rejected == _basic(login):
+            renewed = self._credentials.renew(self._registry, login)
+            if renewed is None:
+                return False
+            self._use_ahead(renewed)
+        return True
 
     def sign_in(
         self, challenges: list[Challenge], rejected: str | None
@@ -171,8 +201,12 @@ class Authenticator:
                 status=401,
             )
 
+    def _use_ahead(self, login: Login) -> None:
+        self._login, self._is_ahead = login, True
+        self._current = _Authorization(_basic(login), login.expires_at)
+
     def _choose_login(self, rejected: str | None) -> None:
-        if self._login is None:
+        if self._login is None or self._login.expires_at <= self._clock():
             self._login = self._credentials.find(self._registry)
         elif rejected is not None and rejected == _basic(self._login):
             renewed = self._credentials.renew(self._registry, self._login)
@@ -188,7 +222,7 @@ class Authenticator:
         header = _basic(self._login)
         if header == rejected:
             raise self._denied("the registry refused the user name or password", 401)
-        self._current = _Authorization(header, float("inf"))
+        self._current = _Authorization(header, self._login.expires_at)
 
     def _fetch_token(self, challenge: Challenge) -> Generator[TokenRequest, TokenAnswer, None]:
         realm = resolve_url("", challenge.parameters.get("realm", ""))
@@ -199,19 +233,27 @@ class Authenticator:
                 status=401,
             )
         asked_at = self._clock()
-        answer = yield self._token_request(realm, challenge.parameters.get("service", ""))
-        renewed = self._renewed_login(answer)
-        if renewed is not None:
-            self._login = renewed
-            answer = yield self._token_request(realm, challenge.parameters.get("service", ""))
-        if answer.status in {400, 401, 403}:
+        service = challenge.parameters.get("service", "")
+        answer = yield self._token_request(realm, service)
+        for login in self._other_logins(answer):
+            self._login = login
+            answer = yield self._token_request(realm, service)
+            if answer.status not in _REFUSALS:
+                break
+        if answer.status in _REFUSALS:
             raise self._denied(f"its token service answered {answer.status}", answer.status)
         self._current = self._parse_token(answer, asked_at)
 
-    def _renewed_login(self, answer: TokenAnswer) -> Login | None:
-        if answer.status not in {401, 403} or self._login is None:
-            return None
-        return self._credentials.renew(self._registry, self._login)
+    def _other_logins(self, answer: TokenAnswer) -> Iterator[Login | None]:
+        """Give what else to try when the token service refuses a login: a new one, or none."""
+        refused = self._login
+        if answer.status not in _REFUSALS or refused is None:
+            return
+        renewed = self._credentials.renew(self._registry, refused)
+        if renewed is not None:
+            yield renewed
+        if refused.is_optional:
+            yield None
 
     def _token_request(self, realm: str, service: str) -> TokenRequest:
         query = [("service", service)] if service else []

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from replicator.registry.auth import Authenticator, Challenge, TokenRequest
     from replicator.registry.hosts import Schemes
     from replicator.registry.messages import HttpResponse
+    from replicator.registry.pacing import Pace
     from replicator.registry.session import Session
     from replicator.retries import Backoff
 
@@ -99,6 +100,7 @@ class RegistryClient:
         headers: Mapping[str, str] | None = None,
         body: bytes | VerifiedStream | None = None,
         limit_bytes: int = _MAX_ANSWER_BYTES,
+        pace: Pace | None = None,
     ) -> Answer:
         """Send a request and read its whole answer, whatever its status.
 
@@ -108,6 +110,8 @@ class RegistryClient:
             A path on the registry or an absolute URL.
         limit_bytes
             The longest body that makes sense.
+        pace
+            What every attempt keeps to.
 
         Raises
         ------
@@ -120,12 +124,18 @@ class RegistryClient:
         """
         request = HttpRequest(method, target, headers or {}, body)
         for attempt in itertools.count(1):
+            if pace is not None:
+                pace.wait(self._deadline)
             try:
                 response = self._exchange(request)
                 content = b"" if method == "HEAD" else response.read(limit_bytes)
             except TransientError as error:
+                if pace is not None and isinstance(error, OverloadedError):
+                    pace.slow_down()
                 self._wait_or_give_up(request, attempt, error)
             else:
+                if pace is not None:
+                    pace.speed_up()
                 return Answer.of(response, content)
         raise AssertionError  # itertools.count has no end
 
@@ -199,17 +209,29 @@ class RegistryClient:
 
     def _signed_in(self, request: HttpRequest) -> HttpResponse:
         """Send, and when challenged sign in and send again; twice, as a kept secret may be old."""
+        if self._authenticator.authorization is None:
+            with self._authenticator.lock:
+                self._authenticator.sign_in_ahead()
         for _ in range(2):
             sent = self._authorized(request)
             response = self._followed(sent)
-            if response.status != 401 or not self._is_home(response.url):
+            rejected = sent.headers.get("Authorization")
+            if not self._is_home(response.url) or not self._may_sign_in(response, rejected):
                 return response
             challenges = parse_challenges(response.header_values("www-authenticate"))
             response.read(_MAX_ANSWER_BYTES)
-            self._sign_in(challenges, sent.headers.get("Authorization"))
+            if response.status == 401:
+                self._sign_in(challenges, rejected)
             if not request.is_repeatable:
                 raise TransientError(f"the {self.side} {self.registry} wanted a new sign-in")
         return self._followed(self._authorized(request))
+
+    def _may_sign_in(self, response: HttpResponse, rejected: str | None) -> bool:
+        """Tell whether another sign-in may help: always on a 401, on a 403 where logins expire."""
+        if response.status != 403:
+            return response.status == 401
+        with self._authenticator.lock:
+            return self._authenticator.renew_ahead(rejected)
 
     def _sign_in(self, challenges: list[Challenge], rejected: str | None) -> None:
         with self._authenticator.lock:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
@@ -19,13 +20,14 @@ from replicator.registry.refusals import refusal
 from replicator.registry.source import ACCEPT_MANIFESTS, announced_digest, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from replicator.digests import Digest, VerifiedStream
     from replicator.manifests import Descriptor, Manifest
     from replicator.references import ImageReference
     from replicator.registry.client import RegistryClient
     from replicator.registry.messages import Answer
+    from replicator.registry.pacing import Pace
 
 _LOGGER: Final = logging.getLogger(__name__)
 #: HEADs spent on finding out whether a registry honours mounts from the repository itself.
@@ -38,6 +40,27 @@ class _SelfMount(Enum):
     UNKNOWN = "unknown"
     HONOURED = "honoured"
     IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class PushManners:
+    """What a kind of registry wants otherwise than the specification's common ground.
+
+    Attributes
+    ----------
+    probes
+        Whether blobs are asked for by mounting them from the repository itself. Where not,
+        `RegistryDestination.asks_first` says whether each is asked for with a HEAD.
+    mounts
+        Whether blobs may be mounted from other repositories of the registry.
+    manifest_pace, upload_pace
+        For manifests, and for the start and end of uploads; None for as fast as it goes.
+    """
+
+    probes: bool = True
+    mounts: bool = True
+    manifest_pace: Pace | None = None
+    upload_pace: Pace | None = None
 
 
 class RegistryDestination:
@@ -55,13 +78,22 @@ class RegistryDestination:
         What the stack named.
     client
         Of the reference's registry.
+    manners
+        Of its kind.
     """
 
-    def __init__(self, reference: ImageReference, client: RegistryClient) -> None:
+    def __init__(
+        self,
+        reference: ImageReference,
+        client: RegistryClient,
+        manners: PushManners = PushManners(),
+    ) -> None:
         self._reference = reference
         self._client = client
+        self._manners = manners
         self._path = f"/v2/{reference.repository}"
-        self._self_mount = _SelfMount.UNKNOWN
+        self._self_mount = _SelfMount.UNKNOWN if manners.probes else _SelfMount.IGNORED
+        self.asks_first = True
         self._probes_left = _MOUNT_PROBES
         self._lock = threading.Lock()
 
@@ -91,18 +123,36 @@ class RegistryDestination:
         manifest = self.find_manifest(tag)
         return manifest.digest if manifest else None
 
+    def check_tags(self, tags: Mapping[str, Digest | None], content: Digest) -> None:
+        """Know of no tag that may not be moved: the specification has no such thing."""
+
+    def remove_tags(self, tags: Sequence[str], content: Digest) -> None:
+        """DELETE the tags, never what they point at (specification, "Deleting tags")."""
+        for tag in tags:
+            if self.find_digest(tag) != content:
+                _LOGGER.info("left alone: a tag that points elsewhere", extra={"tag": tag})
+                continue
+            answer = self._client.request("DELETE", f"{self._path}/manifests/{tag}")
+            if answer.status not in {200, 202, 204, 404}:
+                raise self._refusal(answer, "delete the tag", f"{self._reference.name}:{tag}")
+
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:  # noqa: ARG002
         """Know of none: `start_upload` asks with the request that it needs anyway."""
         return frozenset()
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Ask with a HEAD."""
+        return self._client.request("HEAD", f"{self._path}/blobs/{digest}").status == 200
 
     def start_upload(
         self, descriptor: Descriptor, *, mount_from: str | None
     ) -> RegistryUpload | BlobOutcome:
         """Mount, find or open an upload session for a blob, in one request where possible."""
-        if mount_from is not None and mount_from != self._reference.repository:
+        is_elsewhere = mount_from is not None and mount_from != self._reference.repository
+        if is_elsewhere and self._manners.mounts:
             return self._post(descriptor, mount_from) or BlobOutcome.MOUNTED
         if self._self_mount is _SelfMount.IGNORED:
-            if self._has_blob(descriptor):
+            if self.asks_first and self.has_blob(descriptor.digest):
                 return BlobOutcome.SKIPPED
             upload = self._post(descriptor, None)
             return upload or BlobOutcome.SKIPPED
@@ -110,7 +160,7 @@ class RegistryDestination:
         if upload is None:
             self._self_mount = _SelfMount.HONOURED
             return BlobOutcome.SKIPPED
-        if self._takes_a_probe() and self._has_blob(descriptor):
+        if self._takes_a_probe() and self.has_blob(descriptor.digest):
             self._self_mount = _SelfMount.IGNORED
             upload.cancel()
             return BlobOutcome.SKIPPED
@@ -120,7 +170,11 @@ class RegistryDestination:
         """PUT the manifest's own bytes."""
         target = f"{self._path}/manifests/{reference}"
         answer = self._client.request(
-            "PUT", target, headers={"Content-Type": manifest.media_type}, body=manifest.content
+            "PUT",
+            target,
+            headers={"Content-Type": manifest.media_type},
+            body=manifest.content,
+            pace=self._manners.manifest_pace,
         )
         separator = "@" if ":" in reference else ":"
         subject = f"{self._reference.name}{separator}{reference}"
@@ -142,6 +196,7 @@ class RegistryDestination:
             f"{url}{separator}{urlencode({'digest': str(descriptor.digest)})}",
             headers={"Content-Type": "application/octet-stream"},
             body=body,
+            pace=self._manners.upload_pace,
         )
         if answer.status not in {201, 204}:
             raise self._refusal(answer, "take the blob", self._blob_name(descriptor))
@@ -155,9 +210,13 @@ class RegistryDestination:
         target = f"{self._path}/blobs/uploads/"
         if mount_from is not None:
             target += "?" + urlencode({"mount": str(descriptor.digest), "from": mount_from})
-        answer = self._client.request("POST", target)
+        answer = self._client.request("POST", target, pace=self._manners.upload_pace)
         if answer.status == 201:
             return None
+        is_own = mount_from == self._reference.repository
+        if mount_from is not None and not is_own and answer.status in {403, 404}:
+            # the other repository may not be mounted from; a copy needs less
+            return self._post(descriptor, None)
         if answer.status != 202 and mount_from is not None and answer.status not in {401, 403, 404}:
             self._self_mount = _SelfMount.IGNORED  # some refuse what they do not know
             return self._post(descriptor, None)
@@ -173,10 +232,6 @@ class RegistryDestination:
                 return False
             self._probes_left -= 1
             return True
-
-    def _has_blob(self, descriptor: Descriptor) -> bool:
-        answer = self._client.request("HEAD", f"{self._path}/blobs/{descriptor.digest}")
-        return answer.status == 200
 
     def _blob_name(self, descriptor: Descriptor) -> str:
         return f"{descriptor.digest} for {self._reference.name}"

@@ -6,7 +6,6 @@ OCI distribution specification 1.1, "Error Codes".
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from replicator.errors import (
@@ -18,6 +17,7 @@ from replicator.errors import (
     TransientError,
     UnavailableError,
 )
+from replicator.quoting import printable
 
 if TYPE_CHECKING:
     from replicator.registry.messages import Answer
@@ -135,18 +135,9 @@ def _first_error(answer: Answer) -> tuple[str, str]:
     first = errors[0] if isinstance(errors, list) and errors else None
     if not isinstance(first, dict):
         return "", ""
-    return _printable(first.get("code"), 64), _printable(
+    return printable(first.get("code"), 64), printable(
         first.get("message"), _MAX_MESSAGE_CHARACTERS
     )
-
-
-def _printable(text: object, limit: int) -> str:
-    """Make somebody else's text fit for ours: one line, bounded, no URL's query."""
-    if not isinstance(text, str):
-        return ""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    line = re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", line)
-    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def _credentials_hint(side: Side, login_origin: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from replicator.errors import Side
 from replicator.registry.auth import Authenticator
 from replicator.registry.client import RegistryClient
-from replicator.registry.destination import RegistryDestination
+from replicator.registry.destination import PushManners, RegistryDestination
 from replicator.registry.hosts import Schemes
 from replicator.registry.session import Session
 from replicator.registry.source import RegistrySource
@@ -74,6 +74,8 @@ class Registries:
         backoff: Backoff,
         deadline: Deadline,
         mount_from: str | None = None,
+        manners: PushManners = PushManners(),  # noqa: B008 - it is frozen
+        deletes: bool = False,
     ) -> RegistryDestination:
         """Make a destination of a repository; nothing is sent yet.
 
@@ -81,14 +83,19 @@ class Registries:
         ----------
         mount_from
             Another repository that blobs will be mounted from, which the sign-in must cover.
+        manners
+            Of the registry's kind.
+        deletes
+            Whether the sign-in must cover deletion.
         """
-        scopes = [f"repository:{reference.repository}:pull,push"]
+        actions = "pull,push,delete" if deletes else "pull,push"
+        scopes = [f"repository:{reference.repository}:{actions}"]
         if mount_from is not None and mount_from != reference.repository:
             scopes.append(f"repository:{mount_from}:pull")
         client = self._client(
             reference.registry, Side.DESTINATION, tuple(scopes), credentials, backoff, deadline
         )
-        return RegistryDestination(reference, client)
+        return RegistryDestination(reference, client, manners)
 
     def close(self) -> None:
         """Drop every kept connection."""
@@ -111,6 +118,7 @@ class Registries:
             if authenticator is None:
                 authenticator = Authenticator(registry, scopes, credentials, side)
                 self._authenticators[key] = authenticator
+            authenticator.visit_with(credentials)
         return RegistryClient(
             registry,
             side,

@@ -1,0 +1,5 @@
+"""Everything that needs boto3: identities and clients, ECR, ECR Public and Secrets Manager.
+
+boto3 takes longer to import than a small image takes to copy, so it is imported when the first
+call is made.
+"""

@@ -1,0 +1,82 @@
+"""Which hosts are Amazon ECR's, and what their names say; pure.
+
+Amazon ECR user guide, "Private registries" and "Service endpoints"; the suffixes are those of the
+AWS partitions. Whole hosts are matched: the login for one is a login to all that its caller may
+reach, so a name that only looks like one must never get it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+#: Where ECR Public's own API is served (Amazon ECR Public endpoints and quotas).
+PUBLIC_REGION: Final = "us-east-1"
+PUBLIC_HOSTS: Final = frozenset({"public.ecr.aws", "ecr-public.aws.com"})
+_SUFFIXES: Final = (
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "c2s.ic.gov",
+    "sc2s.sgov.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+)
+_DUAL_STACK_SUFFIXES: Final = ("on.aws", "on.amazonwebservices.com.cn")
+_REGION: Final = r"(?P<region>[a-z]{2,8}(?:-[a-z]+){1,3}-[0-9]{1,2})"
+
+
+def _pattern(service: str, suffixes: tuple[str, ...]) -> re.Pattern[str]:
+    ends = "|".join(map(re.escape, suffixes))
+    return re.compile(
+        rf"(?P<account>[0-9]{{12}})\.{service}(?P<fips>-fips)?\.{_REGION}\.(?:{ends})"
+    )
+
+
+_SINGLE_STACK: Final = _pattern(r"dkr\.ecr", _SUFFIXES)
+_DUAL_STACK: Final = _pattern("dkr-ecr", _DUAL_STACK_SUFFIXES)
+
+
+@dataclass(frozen=True, slots=True)
+class EcrRegistry:
+    """A registry of Amazon ECR, private or public.
+
+    Attributes
+    ----------
+    account
+        The registry's id, twelve digits; "" for ECR Public, whose names do not say it.
+    region
+        Where its API is.
+    is_fips, is_dual_stack
+        Whether the host is of that kind; its API is spoken to in the same way.
+    """
+
+    account: str
+    region: str
+    is_fips: bool = False
+    is_dual_stack: bool = False
+
+    @property
+    def is_public(self) -> bool:
+        """Tell whether this is ECR Public."""
+        return not self.account
+
+
+def parse_ecr_host(registry: str) -> EcrRegistry | None:
+    """Read an ECR registry's host; None when it is no host of ECR's.
+
+    Parameters
+    ----------
+    registry
+        ``host`` or ``host:port`` in lowercase, as references have it; ECR has no port but 443.
+    """
+    host = registry.removesuffix(":443")
+    if host in PUBLIC_HOSTS:
+        return EcrRegistry("", PUBLIC_REGION)
+    for pattern, is_dual_stack in ((_SINGLE_STACK, False), (_DUAL_STACK, True)):
+        if found := pattern.fullmatch(host):
+            return EcrRegistry(
+                found["account"], found["region"], found["fips"] is not None, is_dual_stack
+            )
+    return None
