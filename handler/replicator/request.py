@@ -7,6 +7,7 @@ refused by name before anything is read.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -67,6 +68,8 @@ _PLANNED: Final = frozenset(
     }
 )
 _MAX_TAGS: Final = 100
+#: AWS STS API reference, AssumeRole.
+_EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 _RETRY_KEYS: Final = ("numAttempts", "baseDelay", "maxDelay")
 
 
@@ -278,6 +281,10 @@ def _parse_role(properties: Mapping[str, Any], name: str, external: str) -> Assu
         return None
     if not arn.startswith("arn:") or ":role/" not in arn:
         raise RequestError(f"{name} {shown(arn)} is not the ARN of a role")
+    if external_id is not None and not _EXTERNAL_ID.fullmatch(external_id):
+        raise RequestError(
+            f"{external} is not of the form that STS takes: 2 to 1224 letters, digits and _+=,.@:/-"
+        )
     return AssumedRole(arn, external_id or "")
 
 

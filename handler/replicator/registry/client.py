@@ -17,7 +17,8 @@ from replicator.errors import ProtocolError, ReplicationError, Side, TransientEr
 from replicator.registry.auth import TokenAnswer, parse_challenges
 from replicator.registry.hosts import api_host, is_private, origin, resolve_url, shown_url
 from replicator.registry.messages import Answer, HttpRequest
-from replicator.registry.refusals import OverloadedError, exhausted, pull_limit
+from replicator.registry.pull_limits import pull_limit_error
+from replicator.registry.refusals import OverloadedError, exhausted
 from replicator.registry.session import NotTlsError
 from replicator.retries import RETRYABLE_STATUSES, SharedPause, parse_retry_after
 
@@ -199,7 +200,8 @@ class RegistryClient:
             return response
         content = response.read(_MAX_ANSWER_BYTES)
         answer = Answer.of(response, content)
-        if (limited := pull_limit(answer, self.side, self.registry, self.login_origin)) is not None:
+        limited = pull_limit_error(answer, self.side, self.registry, self.login_origin)
+        if limited is not None:
             raise limited
         after = parse_retry_after(answer.headers, now=time.time)
         raise OverloadedError(answer, self.side, self.registry, retry_after_seconds=after)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _KEPT_HEADERS: Final = (
     "content-type",
     "docker-content-digest",
+    "docker-ratelimit-source",
     "link",
     "location",
     "oci-subject",

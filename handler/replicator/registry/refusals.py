@@ -59,7 +59,7 @@ def refusal(
     if answer.status in {401, 403}:
         return DeniedError(
             f"the {side} registry {registry} refused to {asked} {subject} ({found}); "
-            f"{_credentials_hint(side, login_origin)}",
+            f"{credentials_hint(side, login_origin)}",
             side=side,
             status=answer.status,
             code=code,
@@ -91,29 +91,6 @@ def exhausted(error: TransientError, side: Side, attempts: int) -> RegistryError
     return UnavailableError(sentence, side=side)
 
 
-def pull_limit(
-    answer: Answer, side: Side, registry: str, login_origin: str
-) -> ThrottledError | None:
-    """Recognise a pull limit that is used up, which no wait of seconds outlasts.
-
-    Docker Hub says ``ratelimit-limit: 100;w=21600`` and ``ratelimit-remaining: 0;w=21600``.
-    """
-    limit, _, window = answer.header("ratelimit-limit").partition(";w=")
-    remaining = answer.header("ratelimit-remaining").partition(";")[0]
-    if answer.status != 429 or not limit or remaining != "0":
-        return None
-    seconds = int(window[:9]) if window.isascii() and window.isdigit() else 0
-    hours = f" in {seconds / 3600:g} hours" if seconds else ""
-    opens = f"; it opens again within{hours[3:]}" if hours else ""
-    return ThrottledError(
-        f"the {side} registry {registry} allows {limit} pulls{hours} and 0 are left{opens}; "
-        f"{_credentials_hint(side, login_origin)}",
-        side=side,
-        status=429,
-        code=error_code(answer),
-    )
-
-
 def error_code(answer: Answer) -> str:
     """Give the first error code of the body, "" when there is none."""
     return _first_error(answer)[0]
@@ -140,7 +117,8 @@ def _first_error(answer: Answer) -> tuple[str, str]:
     )
 
 
-def _credentials_hint(side: Side, login_origin: str) -> str:
+def credentials_hint(side: Side, login_origin: str) -> str:
+    """Say whether credentials were used and from where, as the end of a sentence."""
     name = _CREDENTIALS_PROPERTIES[side]
     if login_origin:
         return f"the credentials from {login_origin} were used"

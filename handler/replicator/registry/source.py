@@ -23,6 +23,7 @@ from replicator.manifests import (
     MAX_MANIFEST_BYTES,
     parse_manifest,
 )
+from replicator.registry.pull_limits import log_pull_limit
 from replicator.registry.refusals import refusal
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class RegistrySource:
             f"{self._path}/manifests/{self._reference.selector}",
             headers={"Accept": ACCEPT_MANIFESTS},
         )
+        log_pull_limit(answer, self._reference.registry)
         if answer.status == 200:
             digest = announced_digest(answer)
             pinned = self._reference.digest
@@ -117,6 +119,7 @@ class RegistrySource:
             headers={"Accept": ACCEPT_MANIFESTS},
             limit_bytes=MAX_MANIFEST_BYTES,
         )
+        log_pull_limit(answer, self._reference.registry)
         subject = f"{self._reference.name}@{digest}" if digest else str(self._reference)
         if answer.status != 200:
             raise self._refusal(answer, "give", subject)
