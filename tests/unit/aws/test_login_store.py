@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from replicator.aws.logins import LoginStore
+from replicator.ports import Login
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _logins(*passwords: str, expires_at: float = float("inf")) -> Callable[[], Login]:
+    left = [Login("ann", each, "the secret hub", expires_at=expires_at) for each in passwords]
+    return lambda: left.pop(0)
+
+
+def test_a_login_is_fetched_once_until_it_expires() -> None:
+    clock = Clock()
+    store = LoginStore(clock=clock)
+    fetch = _logins("one", "two", expires_at=1060.0)
+
+    assert [store.find("key", fetch).password for _ in range(3)] == ["one"] * 3
+    clock.now = 1060.0
+    assert store.find("key", fetch).password == "two"
+
+
+def test_logins_of_different_keys_are_kept_apart() -> None:
+    store = LoginStore()
+    fetch = _logins("one", "two")
+
+    assert store.find("first", fetch).password == "one"
+    assert store.find("second", fetch).password == "two"
+    assert store.find("first", fetch).password == "one"
+
+
+def test_a_refused_login_is_fetched_again_when_it_has_some_age() -> None:
+    clock = Clock()
+    store = LoginStore(clock=clock)
+    fetch = _logins("one", "two")
+    old = store.find("key", fetch)
+
+    clock.now += 31
+    renewed = store.renew("key", old, fetch)
+
+    assert renewed is not None
+    assert renewed.password == "two"
+    assert store.find("key", fetch) == renewed
+
+
+def test_a_refused_login_that_is_fresh_is_not_fetched_again() -> None:
+    store = LoginStore(clock=Clock())
+    fetch = _logins("one")
+
+    assert store.renew("key", store.find("key", fetch), fetch) is None
+
+
+def test_a_login_that_comes_back_the_same_is_no_other_login() -> None:
+    clock = Clock()
+    store = LoginStore(clock=clock)
+    fetch = _logins("one", "one")
+    old = store.find("key", fetch)
+
+    clock.now += 31
+    assert store.renew("key", old, fetch) is None
+
+
+def test_a_login_that_another_stream_has_renewed_is_not_fetched_again() -> None:
+    clock = Clock()
+    store = LoginStore(clock=clock)
+    fetch = _logins("one", "two")
+    old = store.find("key", fetch)
+    clock.now += 31
+
+    assert store.renew("key", old, fetch) == store.renew("key", old, fetch)
+
+
+def test_threads_that_come_together_fetch_one_login() -> None:
+    store = LoginStore()
+    fetched: list[str] = []
+    together = threading.Barrier(4)
+
+    def fetch() -> Login:
+        fetched.append("one")
+        return Login("ann", "one", "the secret hub")
+
+    def find() -> None:
+        together.wait()
+        store.find("key", fetch)
+
+    threads = [threading.Thread(target=find) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert fetched == ["one"]
