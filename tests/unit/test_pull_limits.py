@@ -58,8 +58,8 @@ def test_the_headers_of_a_limit_are_read(
             "docker.io",
             "",
             (
-                "the source registry docker.io allows 100 pulls in 6 hours and 0 are left; it opens "
-                f"again within 6 hours; {_HINT}{_MIRROR}"
+                "the source registry docker.io allows 100 pulls in 6 hours and 0 are left; it "
+                f"opens again within 6 hours; {_HINT}{_MIRROR}"
             ),
         ),
         (
@@ -81,8 +81,8 @@ def test_the_headers_of_a_limit_are_read(
             "docker.io",
             "",
             (
-                "the source registry docker.io allows no more pulls for now, without saying how many "
-                f"it does; it opens again within some hours; {_HINT}{_MIRROR}"
+                "the source registry docker.io allows no more pulls for now, without saying how "
+                f"many it does; it opens again within some hours; {_HINT}{_MIRROR}"
             ),
         ),
     ],
