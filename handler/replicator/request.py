@@ -179,6 +179,7 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
     """
     _refuse_unknown(properties)
     destination = _parse_destination(read_required(properties, "DestImage"))
+    platforms, copies_index = _parse_platforms(properties)
     return ReplicationRequest(
         source=parse_as("SrcImage", parse_image_reference, read_required(properties, "SrcImage")),
         destination=destination,

@@ -217,6 +217,9 @@ class FakeDestination:
     def find_digest(self, tag: str) -> Digest | None:
         raise AssertionError(f"a transfer has no business with the tag {tag}")
 
+    def check_tags(self, tags: Mapping[str, Digest | None], content: Digest) -> None:
+        raise AssertionError(f"a transfer does not check the tags {[*tags]} for {content}")
+
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
         return self._there & {descriptor.digest for descriptor in descriptors}
 

@@ -84,6 +84,9 @@ class FakeCredentials:
         self._logins = list(logins)
         self.rejected: list[Login] = []
 
+    def find_ahead(self, registry: str) -> Login | None:  # noqa: ARG002 - they wait
+        return None
+
     def find(self, registry: str) -> Login | None:
         assert registry == "quay.io"
         return self._logins.pop(0) if self._logins else None

@@ -107,3 +107,12 @@ def test_at_the_limit_the_sentence_names_it_and_when_it_opens_again(
 )
 def test_a_throttle_that_passes_is_no_limit_that_is_used_up(answer: Answer, registry: str) -> None:
     assert pull_limit_error(answer, Side.SOURCE, registry, "") is None
+
+
+@pytest.mark.parametrize("window", ["", "²", "soon", "-1", "0", "9" * 5000])
+def test_a_window_that_makes_no_sense_does_not_hide_the_limit(window: str) -> None:
+    answer = _answer(429, ratelimit_limit=f"100;w={window}", ratelimit_remaining="0")
+
+    error = pull_limit_error(answer, Side.SOURCE, "docker.io", "SrcCreds")
+
+    assert "docker.io allows 100 pulls" in str(error)

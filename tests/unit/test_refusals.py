@@ -23,7 +23,6 @@ from replicator.registry.refusals import (
     diagnosis,
     error_code,
     exhausted,
-    pull_limit,
     refusal,
 )
 
@@ -133,39 +132,6 @@ def test_any_error_body_can_be_shown(content: bytes) -> None:
     assert diagnosis(answer).startswith("500")
     assert diagnosis(answer).isprintable()
     assert len(error_code(answer)) <= 64
-
-
-LIMITED = {"ratelimit_limit": "100;w=21600", "ratelimit_remaining": "0;w=21600"}
-
-
-def test_a_pull_limit_that_is_used_up_says_when_it_opens_again() -> None:
-    error = pull_limit(
-        _answer(429, _error("TOOMANYREQUESTS"), **LIMITED), Side.SOURCE, "docker.io", ""
-    )
-    assert isinstance(error, ThrottledError)
-    assert (error.status, error.code) == (429, "TOOMANYREQUESTS")
-    assert "docker.io allows 100 pulls in 6 hours and 0 are left" in str(error)
-    assert "it opens again within 6 hours; no credentials were given, SrcCreds" in str(error)
-
-
-@pytest.mark.parametrize(
-    ("status", "headers"),
-    [
-        (200, LIMITED),
-        (429, {}),
-        (429, LIMITED | {"ratelimit_remaining": "3;w=21600"}),
-        (429, {"ratelimit_remaining": "0"}),
-    ],
-)
-def test_any_other_throttle_is_no_pull_limit(status: int, headers: dict[str, str]) -> None:
-    assert pull_limit(_answer_with(headers, status), Side.SOURCE, "docker.io", "") is None
-
-
-@pytest.mark.parametrize("window", ["", "²", "soon", "-1", "0", "9" * 5000])
-def test_a_window_that_makes_no_sense_does_not_hide_the_limit(window: str) -> None:
-    headers = {"ratelimit_limit": f"100;w={window}", "ratelimit_remaining": "0"}
-    error = pull_limit(_answer_with(headers), Side.SOURCE, "docker.io", "SrcCreds")
-    assert "allows 100 pulls" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,6 @@ def test_what_is_cloudformations_own_changes_nothing(name: str) -> None:
         (_properties(CopyImageIndex="yes"), "CopyImageIndex 'yes' is neither true nor false"),
         (_properties(CopyImageIndex=1), "CopyImageIndex 1 is neither true nor false"),
         (_properties(OnDelete="Destroy"), "OnDelete 'Destroy' is none of Retain, Untag"),
-        (_properties(OnDelete="Untag"), "OnDelete Untag is not supported by this version yet"),
         (_properties(RetryConfigs="{"), "RetryConfigs '{' is neither a map nor JSON"),
         (_properties(RetryConfigs=[]), "RetryConfigs [] is not a map"),
         (_properties(RetryConfigs={"attempts": 1}), "it takes numAttempts, baseDelay, maxDelay"),
@@ -92,14 +91,9 @@ def test_what_cannot_be_meant_is_refused_by_name(properties: dict[str, Any], nam
 @pytest.mark.parametrize(
     "name",
     [
-        "SrcRoleArn",
-        "DestRoleArn",
-        "SrcExternalId",
-        "DestExternalId",
         "ArchImageTags",
         "CopyReferrers",
         "Compression",
-        "CreateRepository",
         "VerifySignatureKey",
         "DryRun",
     ],

@@ -14,7 +14,8 @@ from replicator import request as request_module
 from replicator.errors import RequestError
 from replicator.platforms import Platform
 from replicator.repository_settings import RepositorySettings
-from replicator.request import KNOWN_PROPERTIES, AssumedRole, Referrers, parse_request
+from replicator.request import KNOWN_PROPERTIES, Referrers, parse_request
+from replicator.roles import AssumedRole
 
 ROLE = "arn:aws:iam::123456789012:role/reader"
 
@@ -82,8 +83,9 @@ def test_a_missing_repository_is_made_as_asked(
 @pytest.mark.parametrize(
     ("properties", "named"),
     [
+        ({"SrcRoleArn": ROLE, "SrcExternalId": "x"}, "SrcExternalId is not of the form that STS"),
         ({"SrcRoleArn": "reader"}, "SrcRoleArn 'reader' is not the ARN of a role"),
-        ({"SrcExternalId": "x"}, "SrcExternalId is of use only together with SrcRoleArn"),
+        ({"SrcExternalId": "abc"}, "SrcExternalId is of use only together with SrcRoleArn"),
         ({"ArchImageTags": {"amd64": "a b"}}, "ArchImageTags has 'a b'"),
         ({"ArchImageTags": {"amd64": 1}}, "ArchImageTags has 1"),
         ({"CopyReferrers": "some"}, "CopyReferrers 'some' is none of"),

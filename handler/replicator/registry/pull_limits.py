@@ -124,7 +124,8 @@ def _hours(seconds: int | None) -> str:
 def _parse_count(header: str) -> tuple[int | None, int | None]:
     """Read ``100;w=21600``."""
     count, _, window = header[:40].partition(";w=")
-    return (
-        int(count) if count.strip().isdecimal() else None,
-        int(window) if window.strip().isdecimal() else None,
-    )
+    return _parse_number(count), _parse_number(window)
+
+
+def _parse_number(text: str) -> int | None:
+    return int(text[:9]) if text.isascii() and text.isdecimal() else None
