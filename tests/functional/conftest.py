@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
+from local.dockerhub import HubUser
 from local.registry import RegistryServer
 
 from lifecycle import ReplicationResource
 from replicator.replication import Replicator
 from replicator.settings import Settings
 
+#: What a machine may have set for itself, and would lead away from loopback.
+_OTHER_NETWORKS = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PLACEHOLDER = "http://pre-signed-S3-url-for-response"
 
 
@@ -45,6 +49,17 @@ class Function:
         """Replicate as a Create without a response URL does."""
         named = {"SrcImage": source, "DestImage": destination, **properties}
         return self.send({"RequestType": "Create", "ResourceProperties": named})
+
+    def delete(self, physical_id: str, destination: str, **properties: Any) -> dict[str, Any]:
+        """Delete as CloudFormation does, with the properties of the resource's last version."""
+        named = {"SrcImage": "a/b:1", "DestImage": destination, **properties}
+        return self.send(
+            {
+                "RequestType": "Delete",
+                "PhysicalResourceId": physical_id,
+                "ResourceProperties": named,
+            }
+        )
 
 
 @pytest.fixture
@@ -89,3 +104,24 @@ def cloudformation(
     yield start
     for endpoint in started:
         endpoint.__exit__(None, None, None)
+
+
+@pytest.fixture
+def aws(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackAws]:
+    """AWS and Docker Hub under their real names, for this process's environment."""
+    users = {"ann": HubUser("hunter2")}
+    for name in _OTHER_NETWORKS:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    with LoopbackAws(authority=authority, hub_users=users) as cloud:
+        for name, value in cloud.environment.items():
+            monkeypatch.setenv(name, value)
+        yield cloud
+
+
+@pytest.fixture
+def aws_function(aws: LoopbackAws) -> Iterator[Function]:  # noqa: ARG001 - its environment
+    """The handler, made where AWS is to be found."""
+    replicator = Replicator(Settings())
+    yield Function(ReplicationResource(lambda: replicator))
+    replicator.close()

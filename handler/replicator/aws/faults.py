@@ -5,6 +5,7 @@ botocore's own messages may quote endpoints and parameters; only what a service 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from replicator.errors import AwsError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from replicator.aws.operations import Operation
 
 _MAX_MESSAGE_CHARACTERS: Final = 300
+_PARAMETER: Final = re.compile(r"parameter ([A-Za-z0-9.\[\]]+)[,:]")
 #: By the names of botocore's exceptions, so that this needs no import of it.
 _REASONS: Final = {
     "ConnectTimeoutError": "the service was not reached in time",
@@ -48,6 +50,10 @@ def aws_error(error: Exception, operation: Operation, caller: str) -> AwsError:
             (each.__name__ for each in type(error).__mro__ if each.__name__ in _REASONS), ""
         )
         reason = _REASONS.get(kind, "the connection failed")
+        if kind == "ParamValidationError":
+            # its report quotes values, which need not be fit to be shown
+            names = sorted(set(_PARAMETER.findall(str(error))))
+            reason += f" ({', '.join(names)})" if names else ""
         return AwsError(f"{operation.action} by {caller} failed: {reason}", action=operation.action)
     code = printable(answered.get("Code"), 80)
     message = printable(answered.get("Message"), _MAX_MESSAGE_CHARACTERS)

@@ -1,0 +1,374 @@
+"""ECR as the destination: few requests, its manners met, its refusals in one sentence."""
+
+from __future__ import annotations
+
+import pytest
+from local.aws import LoopbackAws
+from local.images import build_image, build_index, build_layer
+from local.images.layers import Layer
+from local.images.manifests import Image
+from local.registry.digests import digest_of
+from tests.functional.conftest import Function
+
+HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+DESTINATION = f"{HOST}/mirror/app:1.0"
+
+_NOTHING = digest_of(b"")
+_EMPTY_LAYER = Layer(b"", _NOTHING, _NOTHING, "none")
+_LIFECYCLE = {
+    "rules": [
+        {
+            "rulePriority": 1,
+            "selection": {"tagStatus": "untagged", "countType": "imageCountMoreThan"},
+            "action": {"type": "expire"},
+        }
+    ]
+}
+
+
+def _image(seed: int = 1, layers: int = 2) -> Image:
+    return build_image([build_layer(20_000, seed=seed * 100 + each) for each in range(layers)])
+
+
+def _requests(aws: LoopbackAws) -> list[str]:
+    """What the registry was asked over the distribution protocol, as METHOD kind."""
+    entries = [each for each in aws.requests_to(aws.ecr()) if each.path.startswith("/v2/")]
+    return [f"{each.method} {each.path.split('/')[4]}" for each in entries]
+
+
+def _calls(aws: LoopbackAws) -> list[str]:
+    return [call.operation for call in aws.ecr().calls]
+
+
+def test_an_image_of_docker_hub_arrives_in_as_few_requests_as_can_be(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    image = _image(layers=3)
+    aws.docker_hub.put(image, "library/nginx", "1.27")
+    aws.ecr().create_repository("mirror/app")
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert answer["Data"]["ImageDigest"] == str(image.digest)
+    assert aws.ecr().store.tags("mirror/app") == {"1.0": image.digest}
+    blobs = 4
+    assert _requests(aws).count("POST blobs") == blobs
+    assert _requests(aws).count("PUT blobs") == blobs
+    assert len(_requests(aws)) == 2 * blobs + 2
+    assert _calls(aws) == ["GetAuthorizationToken", "BatchCheckLayerAvailability"]
+
+
+def test_an_unchanged_image_takes_one_request_and_no_sign_in_once_warm(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1.27")
+    aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
+    assert aws_function.create("nginx:1.27", DESTINATION)["Status"] == "SUCCESS"
+    aws.clear_requests()
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert answer["Data"]["Changed"] == "false"
+    assert _requests(aws) == ["GET manifests"]
+    assert _calls(aws) == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_expired_token_is_renewed_once(
+    aws: LoopbackAws, aws_function: Function, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1.27")
+    registry = aws.ecr()
+    registry.manners.expired_token_status = status  # type: ignore[assignment]
+    registry.create_repository("mirror/app")
+    assert aws_function.create("nginx:1.27", DESTINATION)["Status"] == "SUCCESS"
+    aws.expire_tokens()
+    aws.clear_requests()
+    monkeypatch.setattr("replicator.aws.logins._MIN_RENEWAL_AGE_SECONDS", 0.0)
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert _requests(aws) == ["GET manifests"] * 2
+    assert _calls(aws) == ["GetAuthorizationToken"]
+
+
+def test_an_index_of_many_tags_arrives_with_every_tag_put_once(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    index = build_index(
+        [
+            build_image([build_layer(5000, seed=number)], platform)
+            for number, platform in enumerate(("linux/amd64", "linux/arm64"))
+        ]
+    )
+    aws.docker_hub.put(index, "library/nginx", "1.27")
+    aws.ecr().create_repository("mirror/app")
+
+    answer = aws_function.create(
+        "nginx:1.27", DESTINATION, CopyImageIndex="true", DestTags=["1", "latest"]
+    )
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    tags = aws.ecr().store.tags("mirror/app")
+    assert tags == dict.fromkeys(("1", "1.0", "latest"), index.digest)
+    assert _requests(aws).count("PUT manifests") == 2 + 3
+
+
+def test_more_layers_than_a_call_takes_are_asked_for_in_hundreds(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    image = build_image([build_layer(600, seed=number) for number in range(120)])
+    aws.docker_hub.put(image, "library/nginx", "1.27")
+    aws.ecr().put(image, "mirror/app", "0.9")
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    checks = [c for c in aws.ecr().calls if c.operation == "BatchCheckLayerAvailability"]
+    assert [len(call.parameters["layerDigests"]) for call in checks] == [100, 21]
+    assert "POST blobs" not in _requests(aws)
+    assert answer["Data"]["BlobsSkipped"] == "121"
+
+
+def test_where_checking_is_denied_every_blob_is_sent_and_ecr_sorts_it_out(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1.27")
+    aws.ecr().put(_image(), "mirror/app", "0.9")
+    aws.ecr().manners.denied_actions.add("ecr:BatchCheckLayerAvailability")
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    # a HEAD needs the same permission, so that it cannot tell either
+    assert _requests(aws).count("HEAD blobs") == 3
+    assert answer["Data"]["BlobsCopied"] == "3"
+
+
+def test_an_immutable_tag_with_other_content_is_refused_before_a_byte_moves(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    old, new = _image(1), _image(2)
+    aws.docker_hub.put(new, "library/nginx", "1.27")
+    aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
+    aws.ecr().put(old, "mirror/app", "1.0")
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"].startswith(
+        f"the tag 1.0 of {HOST}/mirror/app is immutable and points at {old.digest}, so it cannot "
+        f"be made to point at {new.digest}; choose a new tag, or allow the repository's tags to "
+        "be moved"
+    )
+    assert _requests(aws) == ["GET manifests"]
+    assert _calls(aws) == ["GetAuthorizationToken", "DescribeRepositories"]
+
+
+def test_an_immutable_tag_is_named_by_the_refusal_where_asking_is_denied(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    old, new = _image(1), _image(2)
+    aws.docker_hub.put(new, "library/nginx", "1.27")
+    aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
+    aws.ecr().put(old, "mirror/app", "1.0")
+    aws.ecr().manners.denied_actions.add("ecr:DescribeRepositories")
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "FAILED"
+    assert f"is immutable and points at {old.digest}" in answer["Reason"]
+    assert str(new.digest) in answer["Reason"]
+    assert aws.ecr().store.tags("mirror/app") == {"1.0": old.digest}
+
+
+def test_a_tag_that_the_repository_s_exclusions_leave_mutable_is_moved(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    old, new = _image(1), _image(2)
+    aws.docker_hub.put(new, "library/nginx", "1.27")
+    aws.ecr().create_repository(
+        "mirror/app",
+        imageTagMutability="IMMUTABLE_WITH_EXCLUSION",
+        imageTagMutabilityExclusionFilters=[{"filterType": "WILDCARD", "filter": "1.*"}],
+    )
+    aws.ecr().put(old, "mirror/app", "1.0")
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert aws.ecr().store.tags("mirror/app") == {"1.0": new.digest}
+
+
+def test_a_mutable_tag_is_moved(aws: LoopbackAws, aws_function: Function) -> None:
+    new = _image(2)
+    aws.docker_hub.put(new, "library/nginx", "1.27")
+    aws.ecr().put(_image(1), "mirror/app", "1.0")
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert aws.ecr().store.tags("mirror/app") == {"1.0": new.digest}
+
+
+def test_an_image_with_an_empty_blob_is_refused_before_a_byte_moves(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    image = build_image([build_layer(5000, seed=1), _EMPTY_LAYER])
+    aws.docker_hub.put(image, "library/nginx", "1.27")
+    aws.ecr().create_repository("mirror/app")
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "FAILED"
+    assert "of no bytes, and ECR takes none such" in answer["Reason"]
+    assert "POST blobs" not in _requests(aws)
+
+
+def test_blobs_are_mounted_from_another_repository_of_the_registry(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    image = _image()
+    aws.ecr().put(image, "team/app", "1")
+    aws.ecr().create_repository("mirror/app")
+    aws.ecr().account_settings["BLOB_MOUNTING"] = "ENABLED"
+
+    answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert answer["Data"]["BlobsMounted"] == "3"
+    assert "PUT blobs" not in _requests(aws)
+
+
+def test_where_the_account_does_not_mount_the_same_requests_copy(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.ecr().put(_image(), "team/app", "1")
+    aws.ecr().create_repository("mirror/app")
+
+    answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert answer["Data"]["BlobsCopied"] == "3"
+    assert _requests(aws).count("POST blobs") == 3
+    assert _calls(aws) == ["GetAuthorizationToken", "BatchCheckLayerAvailability"]
+
+
+def test_manifests_are_paced_under_ecr_s_rate(aws: LoopbackAws, aws_function: Function) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1.27")
+    aws.ecr().create_repository("mirror/app")
+    tags = [f"t{number}" for number in range(24)]
+
+    answer = aws_function.create("nginx:1.27", DESTINATION, DestTags=tags)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert len(aws.ecr().store.tags("mirror/app")) == 25
+    puts = [
+        each
+        for each in aws.requests_to(aws.ecr())
+        if each.method == "PUT" and "/manifests/" in each.path
+    ]
+    assert [each.status for each in puts] == [201] * 25
+
+
+def test_a_registry_that_throttles_sooner_is_met_more_slowly(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1.27")
+    aws.ecr().create_repository("mirror/app")
+    aws.ecr().manners.put_images_per_second = 4
+    tags = [f"t{number}" for number in range(11)]
+
+    answer = aws_function.create(
+        "nginx:1.27", DESTINATION, DestTags=tags, RetryConfigs={"baseDelay": 0.1}
+    )
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert len(aws.ecr().store.tags("mirror/app")) == 12
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_a_missing_repository_is_named_with_its_region_and_what_to_do(
+    aws: LoopbackAws, aws_function: Function, drops: bool
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1.27")
+    aws.ecr().manners.drops_uploads_to_missing_repositories = drops
+
+    answer = aws_function.create("nginx:1.27", DESTINATION, RetryConfigs={"numAttempts": 1})
+
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"].startswith(
+        "there is no repository mirror/app in ECR in eu-west-1 of the account 123456789012; make "
+        "it, or let CreateRepository make it; see the log stream"
+    )
+
+
+def test_a_dropped_connection_with_the_repository_there_is_explained(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1.27")
+    aws.ecr().create_repository("mirror/app")
+    aws.ecr().manners.drops_denied_uploads = True
+    aws.ecr().manners.denied_actions.add("ecr:InitiateLayerUpload")
+
+    answer = aws_function.create("nginx:1.27", DESTINATION, RetryConfigs={"numAttempts": 1})
+
+    assert answer["Status"] == "FAILED"
+    assert "when ecr:InitiateLayerUpload is not granted on it" in answer["Reason"]
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("checks", [False, True])
+def test_a_missing_repository_is_made_as_asked(
+    aws: LoopbackAws, aws_function: Function, drops: bool, checks: bool
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1.27")
+    aws.ecr().manners.drops_uploads_to_missing_repositories = drops
+    if not checks:
+        aws.ecr().manners.denied_actions.add("ecr:BatchCheckLayerAvailability")
+
+    answer = aws_function.create(
+        "nginx:1.27",
+        DESTINATION,
+        CreateRepository={
+            "ImageTagMutability": "IMMUTABLE",
+            "ScanOnPush": "true",
+            "LifecyclePolicy": _LIFECYCLE,
+            "RepositoryPolicy": {"Version": "2012-10-17", "Statement": []},
+            "Tags": {"team": "one"},
+        },
+        RetryConfigs={"numAttempts": 1},
+    )
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    made = [call for call in aws.ecr().calls if call.operation == "CreateRepository"]
+    assert len(made) == 1
+    assert made[0].parameters["imageTagMutability"] == "IMMUTABLE"
+    assert made[0].parameters["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert made[0].parameters["tags"] == [{"Key": "team", "Value": "one"}]
+    assert {"PutLifecyclePolicy", "SetRepositoryPolicy"} <= set(_calls(aws))
+
+
+def test_a_repository_that_a_push_makes_by_the_account_s_template_is_no_missing_one(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    image = _image()
+    aws.docker_hub.put(image, "library/nginx", "1.27")
+    aws.ecr().manners.creates_on_push = "mirror/"
+
+    answer = aws_function.create("nginx:1.27", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert aws.ecr().store.tags("mirror/app") == {"1.0": image.digest}
+
+
+def test_create_repository_is_for_ecr_alone(aws_function: Function) -> None:
+    answer = aws_function.create("nginx:1.27", "ghcr.io/team/app:1.0", CreateRepository="true")
+
+    assert answer["Reason"].startswith(
+        "CreateRepository makes repositories of ECR only, and DestImage ghcr.io/team/app:1.0 is "
+        "not in a private registry of ECR's"
+    )
