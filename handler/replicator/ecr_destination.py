@@ -153,6 +153,9 @@ class EcrDestination:
             if self._create_if_wanted():
                 return
             raise
+        with self._creation:
+            if self._is_created:
+                return  # by another stream, after this one's connection was dropped
         raise UnavailableError(
             f"{error}; ECR drops connections when the repository is missing or when "
             "ecr:InitiateLayerUpload is not granted on it",

@@ -25,6 +25,13 @@ _LIFECYCLE = {
     ]
 }
 
+_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": ["ecr:BatchGetImage"]},
+    ],
+}
+
 
 def _image(seed: int = 1, layers: int = 2) -> Image:
     return build_image([build_layer(20_000, seed=seed * 100 + each) for each in range(layers)])
@@ -337,7 +344,7 @@ def test_a_missing_repository_is_made_as_asked(
             "ImageTagMutability": "IMMUTABLE",
             "ScanOnPush": "true",
             "LifecyclePolicy": _LIFECYCLE,
-            "RepositoryPolicy": {"Version": "2012-10-17", "Statement": []},
+            "RepositoryPolicy": _POLICY,
             "Tags": {"team": "one"},
         },
         RetryConfigs={"numAttempts": 1},

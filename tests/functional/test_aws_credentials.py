@@ -1,0 +1,316 @@
+"""Secrets, roles and ECR's own sign-in: what is asked, of whom, and every way in which it fails."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from local.aws import LoopbackAws
+from local.images import build_image, build_layer
+from local.images.manifests import Image
+from tests.functional.conftest import Function
+
+HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+OTHER_HOST = "210987654321.dkr.ecr.us-east-1.amazonaws.com"
+DESTINATION = f"{HOST}/mirror/app:1.0"
+READER = "arn:aws:iam::210987654321:role/reader"
+WRITER = "arn:aws:iam::123456789012:role/writer"
+HUB = {"username": "ann", "password": "hunter2"}
+
+
+def _image() -> Image:
+    return build_image([build_layer(5000, seed=1)])
+
+
+def _private_hub(aws: LoopbackAws) -> None:
+    aws.docker_hub.put(_image(), "team/app", "1")
+    aws.docker_hub.private_repositories.add("team/app")
+    aws.ecr().create_repository("mirror/app")
+
+
+def _keep(aws: LoopbackAws, name: str = "hub", region: str = "eu-west-1", **content: Any) -> str:
+    answer = aws.client("secretsmanager", region=region).create_secret(Name=name, **content)
+    return str(answer["ARN"])
+
+
+def _actions(aws: LoopbackAws) -> list[str]:
+    return [call.action for call in aws.services.calls]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"SecretString": json.dumps(HUB)},
+        {"SecretString": "ann:hunter2"},
+        {"SecretBinary": b"ann:hunter2"},
+        {"SecretString": json.dumps({"auths": {"https://index.docker.io/v1/": HUB}})},
+        {"SecretString": json.dumps({"username": "ann", "accessToken": "hunter2"})},
+    ],
+)
+def test_a_secret_of_every_form_opens_a_private_repository(
+    aws: LoopbackAws, aws_function: Function, content: dict[str, Any]
+) -> None:
+    _private_hub(aws)
+    _keep(aws, **content)
+
+    answer = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+
+
+def test_a_secret_is_read_once_a_process_and_again_when_it_is_refused(
+    aws: LoopbackAws, aws_function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replicator.aws.logins._MIN_RENEWAL_AGE_SECONDS", 0.0)
+    _private_hub(aws)
+    _keep(aws, SecretString="ann:old")
+    assert aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")["Status"] == "FAILED"
+    aws.client("secretsmanager").put_secret_value(SecretId="hub", SecretString="ann:hunter2")
+    aws.clear_requests()
+
+    for _ in range(2):
+        answer = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
+        assert answer["Status"] == "SUCCESS", answer["Reason"]
+
+    assert _actions(aws) == ["secretsmanager:GetSecretValue"]
+
+
+def test_a_secret_s_arn_is_asked_for_in_its_own_region(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    _private_hub(aws)
+    arn = _keep(aws, region="us-east-1", SecretString=json.dumps(HUB))
+
+    answer = aws_function.create("team/app:1", DESTINATION, SrcCreds=arn)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert len(aws.requests_to("secretsmanager.us-east-1.amazonaws.com")) == 2
+
+
+_REFUSED = "arn:aws:iam::123456789012"
+
+
+@pytest.mark.parametrize(
+    ("content", "denied", "sentence"),
+    [
+        (
+            None,
+            None,
+            "there is no such thing as the secret hub (secretsmanager:GetSecretValue by the "
+            "function's role was refused (ResourceNotFoundException: Secrets Manager can't find "
+            "the specified secret.)); one of another region is named by its ARN; see the log",
+        ),
+        (
+            "ann:hunter2",
+            "secretsmanager:GetSecretValue",
+            "the secret hub may not be read: secretsmanager:GetSecretValue by the function's role "
+            "was refused (AccessDeniedException: User: ",
+        ),
+        ("{}", None, "the secret hub is of no known form; it takes "),
+        ("hunter2", None, "the secret hub is of no known form; it takes "),
+        ('{"hunter2', None, "the secret hub begins like JSON and is not valid JSON; see the log"),
+        (
+            '{"auths": {"ghcr.io": {"auth": "YW5uOmh1bnRlcjI="}}}',
+            None,
+            "the secret hub is a Docker configuration without an entry for docker.io; add one",
+        ),
+        (
+            "ann:hunter3",
+            None,
+            "the source registry docker.io does not let us in: its token service answered 401; "
+            "the credentials from the secret hub were used, see SrcCreds; see the log stream",
+        ),
+    ],
+)
+def test_a_secret_that_opens_nothing_is_named_and_never_quoted(
+    aws: LoopbackAws,
+    aws_function: Function,
+    caplog: pytest.LogCaptureFixture,
+    content: str | None,
+    denied: str | None,
+    sentence: str,
+) -> None:
+    caplog.set_level("DEBUG", "replicator")
+    _private_hub(aws)
+    if content is not None:
+        _keep(aws, SecretString=content)
+    if denied:
+        aws.services.denied_actions.add(denied)
+
+    answer = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
+
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"].startswith(sentence), answer["Reason"]
+    assert "hunter" not in answer["Reason"] + caplog.text
+
+
+def test_each_side_s_role_signs_in_to_its_own_account_and_region(
+    aws: LoopbackAws, aws_function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "replicator-Function-1ABC")
+    aws.add_role(READER, external_id="for-mirror")
+    aws.add_role(WRITER)
+    image = _image()
+    source = aws.ecr("210987654321", "us-east-1")
+    source.put(image, "team/app", "1")
+    aws.ecr().create_repository("mirror/app")
+
+    answer = aws_function.create(
+        f"{OTHER_HOST}/team/app:1",
+        DESTINATION,
+        SrcRoleArn=READER,
+        SrcExternalId="for-mirror",
+        DestRoleArn=WRITER,
+    )
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert aws.ecr().store.tags("mirror/app") == {"1.0": image.digest}
+    sessions = {
+        call.parameters["RoleArn"]: call.parameters["RoleSessionName"]
+        for call in aws.services.calls
+        if call.action == "sts:AssumeRole"
+    }
+    assert sessions == {
+        READER: "ecr-image-replicator-source-replicator-Function-1ABC",
+        WRITER: "ecr-image-replicator-destination-replicator-Function-1ABC",
+    }
+    assert [call.operation for call in source.calls] == ["GetAuthorizationToken"]
+    assert {call.caller.account for call in aws.ecr().calls} == {"123456789012"}
+
+
+def test_a_role_is_assumed_once_for_several_resources(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.add_role(WRITER)
+    aws.docker_hub.put(_image(), "library/nginx", "1")
+    aws.ecr().create_repository("mirror/app")
+
+    for tag in ("1.0", "1.1", "1.2"):
+        answer = aws_function.create("nginx:1", f"{HOST}/mirror/app:{tag}", DestRoleArn=WRITER)
+        assert answer["Status"] == "SUCCESS", answer["Reason"]
+
+    assert _actions(aws).count("sts:AssumeRole") == 1
+
+
+@pytest.mark.parametrize(("side", "name"), [("source", "Src"), ("destination", "Dest")])
+def test_a_role_that_may_not_be_assumed_is_named_with_its_side(
+    aws: LoopbackAws, aws_function: Function, side: str, name: str
+) -> None:
+    aws.add_role(READER, external_id="for-mirror")
+    aws.ecr("210987654321", "us-east-1").put(_image(), "team/app", "1")
+    aws.ecr().create_repository("mirror/app")
+
+    answer = aws_function.create(
+        f"{OTHER_HOST}/team/app:1",
+        DESTINATION,
+        **{f"{name}RoleArn": READER, f"{name}ExternalId": "another"},
+    )
+
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"].startswith(
+        f"the {side}'s role {READER} cannot be assumed: sts:AssumeRole by the function's role was "
+        "refused (AccessDenied: User: "
+    ), answer["Reason"]
+    assert (
+        "; the function's role needs sts:AssumeRole on it, and its trust policy must allow that, "
+        "with the external id that was given; see the log stream"
+    ) in answer["Reason"]
+    assert "another" not in answer["Reason"]
+
+
+def test_a_denied_sign_in_names_the_permission(aws: LoopbackAws, aws_function: Function) -> None:
+    aws.ecr().put(_image(), "team/app", "1")
+    aws.ecr().manners.denied_actions.add("ecr:GetAuthorizationToken")
+
+    answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
+
+    assert answer["Reason"].startswith(
+        "the source registry is ECR in eu-west-1, and signing in to it failed: "
+        "ecr:GetAuthorizationToken by the function's role was refused (AccessDeniedException: "
+    )
+    assert "; grant the function's role ecr:GetAuthorizationToken; see" in answer["Reason"]
+
+
+def test_both_sides_in_one_region_sign_in_once(aws: LoopbackAws, aws_function: Function) -> None:
+    aws.ecr().put(_image(), "team/app", "1")
+    aws.ecr().create_repository("mirror/app")
+
+    answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    operations = [call.operation for call in aws.ecr().calls]
+    assert operations.count("GetAuthorizationToken") == 1
+
+
+def test_ecr_s_api_that_throttles_is_asked_again(aws: LoopbackAws, aws_function: Function) -> None:
+    aws.ecr().put(_image(), "team/app", "1")
+    aws.ecr().create_repository("mirror/app")
+    aws.ecr().manners.throttled_actions["ecr:GetAuthorizationToken"] = 1
+
+    answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+
+
+def test_ecr_public_is_signed_in_to_where_that_is_allowed(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.public_ecr.put(_image(), "docker/library/nginx", "1")
+    aws.public_ecr.anonymous_pulls_per_second = 0.001
+    aws.ecr().create_repository("mirror/app")
+
+    answer = aws_function.create("public.ecr.aws/docker/library/nginx:1", DESTINATION)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+
+
+def test_ecr_public_is_visited_anonymously_where_sign_in_is_denied(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.public_ecr.put(_image(), "docker/library/nginx", "1")
+    aws.public_ecr.denied_actions.add("sts:GetServiceBearerToken")
+    aws.ecr().create_repository("mirror/app")
+
+    for tag in ("1.0", "1.1"):
+        answer = aws_function.create(
+            "public.ecr.aws/docker/library/nginx:1", f"{HOST}/mirror/app:{tag}"
+        )
+        assert answer["Status"] == "SUCCESS", answer["Reason"]
+
+    assert len(aws.requests_to("api.ecr-public.us-east-1.amazonaws.com")) == 1
+
+
+def test_ecr_public_is_visited_anonymously_when_a_kept_sign_in_has_gone_stale(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.public_ecr.put(_image(), "docker/library/nginx", "1")
+    aws.ecr().create_repository("mirror/app")
+    source = "public.ecr.aws/docker/library/nginx:1"
+    assert aws_function.create(source, DESTINATION)["Status"] == "SUCCESS"
+
+    aws.public_ecr.expire_tokens()
+    answer = aws_function.create(source, f"{HOST}/mirror/app:1.1")
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+
+
+def test_docker_hub_s_limit_is_logged_and_named_when_it_is_used_up(
+    aws: LoopbackAws, aws_function: Function, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "replicator")
+    aws.docker_hub.put(_image(), "library/nginx", "1")
+    aws.docker_hub.put(build_image([build_layer(5000, seed=2)]), "library/nginx", "2")
+    aws.docker_hub.pull_limit = 1
+    aws.ecr().create_repository("mirror/app")
+    assert aws_function.create("nginx:1", DESTINATION)["Status"] == "SUCCESS"
+    logged = [record for record in caplog.records if record.message == "pull limit"]
+    assert [vars(record)["pulls_remaining"] for record in logged] == [1, 0]
+
+    answer = aws_function.create("nginx:2", DESTINATION)
+
+    assert answer["Reason"].startswith(
+        "the source registry docker.io allows 1 pulls in 6 hours and 0 are left; it opens again "
+        "within 6 hours; no credentials were given, SrcCreds takes them; official images are also "
+        "at public.ecr.aws/docker/library"
+    ), answer["Reason"]
