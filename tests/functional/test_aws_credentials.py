@@ -88,24 +88,25 @@ def test_a_secret_s_arn_is_asked_for_in_its_own_region(
     assert len(aws.requests_to("secretsmanager.us-east-1.amazonaws.com")) == 2
 
 
-_REFUSED = "arn:aws:iam::123456789012"
-
-
 @pytest.mark.parametrize(
     ("content", "denied", "sentence"),
     [
         (
             None,
             None,
-            "there is no such thing as the secret hub (secretsmanager:GetSecretValue by the "
-            "function's role was refused (ResourceNotFoundException: Secrets Manager can't find "
-            "the specified secret.)); one of another region is named by its ARN; see the log",
+            (
+                "there is no such thing as the secret hub (secretsmanager:GetSecretValue by the "
+                "function's role was refused (ResourceNotFoundException: Secrets Manager can't "
+                "find the specified secret.)); one of another region is named by its ARN; see"
+            ),
         ),
         (
             "ann:hunter2",
             "secretsmanager:GetSecretValue",
-            "the secret hub may not be read: secretsmanager:GetSecretValue by the function's role "
-            "was refused (AccessDeniedException: User: ",
+            (
+                "the secret hub may not be read: secretsmanager:GetSecretValue by the function's "
+                "role was refused (AccessDeniedException: User: "
+            ),
         ),
         ("{}", None, "the secret hub is of no known form; it takes "),
         ("hunter2", None, "the secret hub is of no known form; it takes "),
@@ -118,8 +119,10 @@ _REFUSED = "arn:aws:iam::123456789012"
         (
             "ann:hunter3",
             None,
-            "the source registry docker.io does not let us in: its token service answered 401; "
-            "the credentials from the secret hub were used, see SrcCreds; see the log stream",
+            (
+                "the source registry docker.io does not let us in: its token service answered 401; "
+                "the credentials from the secret hub were used, see SrcCreds; see the log stream"
+            ),
         ),
     ],
 )
@@ -198,12 +201,12 @@ def test_a_role_that_may_not_be_assumed_is_named_with_its_side(
     aws: LoopbackAws, aws_function: Function, side: str, name: str
 ) -> None:
     aws.add_role(READER, external_id="for-mirror")
-    aws.ecr("210987654321", "us-east-1").put(_image(), "team/app", "1")
+    aws.docker_hub.put(_image(), "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
+    hosts = {"source": (f"{OTHER_HOST}/team/app:1", DESTINATION)}
 
     answer = aws_function.create(
-        f"{OTHER_HOST}/team/app:1",
-        DESTINATION,
+        *hosts.get(side, ("nginx:1", DESTINATION)),
         **{f"{name}RoleArn": READER, f"{name}ExternalId": "another"},
     )
 
@@ -260,9 +263,13 @@ def test_ecr_public_is_signed_in_to_where_that_is_allowed(
     aws.public_ecr.anonymous_pulls_per_second = 0.001
     aws.ecr().create_repository("mirror/app")
 
-    answer = aws_function.create("public.ecr.aws/docker/library/nginx:1", DESTINATION)
+    for tag in ("1.0", "1.1", "1.2"):
+        answer = aws_function.create(
+            "public.ecr.aws/docker/library/nginx:1", f"{HOST}/mirror/app:{tag}"
+        )
+        assert answer["Status"] == "SUCCESS", answer["Reason"]
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert len(aws.requests_to("api.ecr-public.us-east-1.amazonaws.com")) == 1
 
 
 def test_ecr_public_is_visited_anonymously_where_sign_in_is_denied(
@@ -284,15 +291,19 @@ def test_ecr_public_is_visited_anonymously_where_sign_in_is_denied(
 def test_ecr_public_is_visited_anonymously_when_a_kept_sign_in_has_gone_stale(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
-    aws.public_ecr.put(_image(), "docker/library/nginx", "1")
+    for name in ("nginx", "redis"):
+        aws.public_ecr.put(_image(), f"docker/library/{name}", "1")
     aws.ecr().create_repository("mirror/app")
-    source = "public.ecr.aws/docker/library/nginx:1"
-    assert aws_function.create(source, DESTINATION)["Status"] == "SUCCESS"
+    first = aws_function.create("public.ecr.aws/docker/library/nginx:1", DESTINATION)
+    assert first["Status"] == "SUCCESS", first["Reason"]
+    aws.clear_requests()
 
-    aws.public_ecr.expire_tokens()
-    answer = aws_function.create(source, f"{HOST}/mirror/app:1.1")
+    aws.public_ecr.tokens.expire_all()
+    answer = aws_function.create("public.ecr.aws/docker/library/redis:1", f"{HOST}/mirror/app:1.1")
 
     assert answer["Status"] == "SUCCESS", answer["Reason"]
+    tokens = [each for each in aws.requests_to("public.ecr.aws") if "/token/" in each.path]
+    assert [each.status for each in tokens] == [403, 200]
 
 
 def test_docker_hub_s_limit_is_logged_and_named_when_it_is_used_up(
@@ -313,4 +324,29 @@ def test_docker_hub_s_limit_is_logged_and_named_when_it_is_used_up(
         "the source registry docker.io allows 1 pulls in 6 hours and 0 are left; it opens again "
         "within 6 hours; no credentials were given, SrcCreds takes them; official images are also "
         "at public.ecr.aws/docker/library"
+    ), answer["Reason"]
+
+
+def test_ecr_public_takes_an_image_into_one_s_own_repository(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    image = _image()
+    aws.docker_hub.put(image, "library/nginx", "1")
+    aws.public_ecr.owners["a1b2c3d4"] = "123456789012"
+    aws.public_ecr.store.create_repository("a1b2c3d4/app")
+
+    answer = aws_function.create("nginx:1", "public.ecr.aws/a1b2c3d4/app:1.0")
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert aws.public_ecr.store.tags("a1b2c3d4/app") == {"1.0": image.digest}
+
+
+def test_a_missing_public_repository_is_named(aws: LoopbackAws, aws_function: Function) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1")
+    aws.public_ecr.owners["a1b2c3d4"] = "123456789012"
+
+    answer = aws_function.create("nginx:1", "public.ecr.aws/a1b2c3d4/app:1.0")
+
+    assert answer["Reason"].startswith(
+        "there is no repository a1b2c3d4/app in ECR Public; make it first; see the log"
     ), answer["Reason"]

@@ -229,8 +229,8 @@ class RegistryClient:
         return self._followed(self._authorized(request))
 
     def _may_sign_in(self, response: HttpResponse, rejected: str | None) -> bool:
-        """Tell whether another sign-in may help: always on a 401, on a 403 where logins expire."""
-        if response.status != 403:
+        """Tell whether another sign-in may help: on a 401, and where a login sent ahead is old."""
+        if response.status not in {400, 403}:
             return response.status == 401
         with self._authenticator.lock:
             return self._authenticator.renew_ahead(rejected)

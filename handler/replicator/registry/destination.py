@@ -12,11 +12,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
-from replicator.errors import ProtocolError
+from replicator.errors import ProtocolError, RegistryError
 from replicator.manifests import MAX_MANIFEST_BYTES
 from replicator.ports import BlobOutcome
 from replicator.registry.hosts import resolve_url
-from replicator.registry.refusals import refusal
+from replicator.registry.refusals import diagnosis, refusal
 from replicator.registry.source import ACCEPT_MANIFESTS, announced_digest, read_manifest
 
 if TYPE_CHECKING:
@@ -133,6 +133,14 @@ class RegistryDestination:
                 _LOGGER.info("left alone: a tag that points elsewhere", extra={"tag": tag})
                 continue
             answer = self._client.request("DELETE", f"{self._path}/manifests/{tag}")
+            if answer.status in {400, 405}:
+                raise RegistryError(
+                    f"the destination registry {self._reference.registry} does not delete tags "
+                    f"({diagnosis(answer)}), so {self._reference.name}:{tag} stays; OnDelete "
+                    "Retain asks nothing of it",
+                    side=self._client.side,
+                    status=answer.status,
+                )
             if answer.status not in {200, 202, 204, 404}:
                 raise self._refusal(answer, "delete the tag", f"{self._reference.name}:{tag}")
 

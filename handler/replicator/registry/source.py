@@ -104,8 +104,8 @@ class RegistrySource:
                     status=200,
                 )
             return digest or pinned
-        if answer.status in {404, 405}:
-            # a HEAD has no body: the GET that follows brings the code, or works all the same
+        if answer.status in {403, 404, 405}:
+            # a HEAD has no body: the GET that follows brings the reason, or works all the same
             return None
         raise self._refusal(answer, "show", str(self._reference))
 

@@ -1,0 +1,239 @@
+"""A stack's life with immutable tags, rollbacks and deletion: which names go, and which stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from local.aws import LoopbackAws
+from local.images import build_image, build_layer, push
+from local.images.manifests import Image
+from local.registry import (
+    Action,
+    ErrorCode,
+    Operation,
+    RegistryError,
+    RegistryServer,
+    SpecificationPolicy,
+    Store,
+)
+from local.web import Request
+from tests.functional.conftest import Function
+
+Start = Callable[..., RegistryServer]
+HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+DESTINATION = f"{HOST}/mirror/app:1.0"
+
+
+def _image(seed: int) -> Image:
+    return build_image([build_layer(5000, seed=seed)])
+
+
+def _succeeded(answer: dict[str, Any]) -> str:
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    return str(answer["PhysicalResourceId"])
+
+
+@pytest.fixture
+def images(aws: LoopbackAws) -> tuple[Image, Image]:
+    """Two versions, `nginx:1` and `nginx:2`."""
+    first, second = _image(1), _image(2)
+    aws.docker_hub.put(first, "library/nginx", "1")
+    aws.docker_hub.put(second, "library/nginx", "2")
+    return first, second
+
+
+def test_an_unchanged_stack_on_an_immutable_repository_can_be_deployed_again(
+    aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image]
+) -> None:
+    aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
+
+    ids = {
+        _succeeded(aws_function.create("nginx:1", DESTINATION, DestTags=["1"], Trigger=number))
+        for number in range(3)
+    }
+
+    assert ids == {f"{DESTINATION}@{images[0].digest}"}
+    assert set(aws.ecr().store.tags("mirror/app")) == {"1.0", "1"}
+
+
+@pytest.mark.parametrize("mutability", ["MUTABLE", "IMMUTABLE"])
+def test_a_rolled_back_update_leaves_the_old_version_and_its_tags(
+    aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image], mutability: str
+) -> None:
+    aws.ecr().create_repository("mirror/app", imageTagMutability=mutability)
+    new_destination = f"{HOST}/mirror/app:2.0" if mutability == "IMMUTABLE" else DESTINATION
+    old = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+
+    new = _succeeded(aws_function.create("nginx:2", new_destination, OnDelete="Untag"))
+    back = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+    _succeeded(aws_function.delete(new, new_destination, OnDelete="Untag"))
+
+    assert back == old
+    assert aws.ecr().store.tags("mirror/app") == {"1.0": images[0].digest}
+
+
+def test_the_clean_up_after_an_update_leaves_the_new_version_s_tag(
+    aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image]
+) -> None:
+    aws.ecr().create_repository("mirror/app")
+    old = _succeeded(aws_function.create("nginx:1", DESTINATION, DestTags="a", OnDelete="Untag"))
+    _succeeded(aws_function.create("nginx:2", DESTINATION, OnDelete="Untag"))
+
+    _succeeded(aws_function.delete(old, DESTINATION, DestTags="a", OnDelete="Untag"))
+
+    assert aws.ecr().store.tags("mirror/app") == {"1.0": images[1].digest}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_stacks_that_put_one_tag_either_can_go_first(
+    aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image], first: int
+) -> None:
+    aws.ecr().create_repository("mirror/app")
+    ids = [
+        _succeeded(aws_function.create(f"nginx:{number}", DESTINATION, OnDelete="Untag"))
+        for number in (1, 2)
+    ]
+
+    _succeeded(aws_function.delete(ids[first], DESTINATION, OnDelete="Untag"))
+    left = aws.ecr().store.tags("mirror/app")
+    assert left == ({"1.0": images[1].digest} if first == 0 else {})
+
+    _succeeded(aws_function.delete(ids[1 - first], DESTINATION, OnDelete="Untag"))
+    assert aws.ecr().store.tags("mirror/app") == {}
+
+
+@pytest.mark.usefixtures("images")
+def test_retain_sends_nothing_at_all(aws: LoopbackAws, aws_function: Function) -> None:
+    aws.ecr().create_repository("mirror/app")
+    physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION))
+    aws.clear_requests()
+
+    for on_delete in ({}, {"OnDelete": "Retain"}, {"OnDelete": ["what"]}):
+        answer = aws_function.delete(physical_id, DESTINATION, **on_delete)
+        assert _succeeded(answer) == physical_id
+
+    assert aws.requests == ()
+
+
+def test_untag_removes_every_tag_with_one_call_and_never_content(
+    aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image]
+) -> None:
+    aws.ecr().put(images[0], "mirror/app", "someone-else-s")
+    physical_id = _succeeded(
+        aws_function.create("nginx:1", DESTINATION, DestTags=["1", "latest"], OnDelete="Untag")
+    )
+    aws.clear_requests()
+
+    answer = aws_function.delete(
+        physical_id, "::: malformed :::", SrcImage=":::", DestTags=["1", "latest"], OnDelete="Untag"
+    )
+
+    assert _succeeded(answer) == physical_id
+    assert aws.ecr().store.tags("mirror/app") == {"someone-else-s": images[0].digest}
+    calls = [call for call in aws.ecr().calls if call.operation == "BatchDeleteImage"]
+    assert [call.parameters["imageIds"] for call in calls] == [
+        [{"imageTag": "1.0"}, {"imageTag": "1"}, {"imageTag": "latest"}]
+    ]
+
+
+@pytest.mark.usefixtures("images")
+def test_what_is_gone_already_is_a_success(aws: LoopbackAws, aws_function: Function) -> None:
+    aws.ecr().create_repository("mirror/app")
+    physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+    missing_repository = physical_id.replace("mirror/app", "mirror/gone")
+
+    for each in (physical_id, physical_id, missing_repository):
+        _succeeded(aws_function.delete(each, DESTINATION, OnDelete="Untag"))
+
+
+@pytest.mark.parametrize(
+    "physical_id",
+    ["not-created/Image/7c1a", "docker://somebody-else-s", f"{HOST}/mirror/app:1.0", "x"],
+)
+def test_an_id_of_somebody_else_s_does_nothing(
+    aws: LoopbackAws, aws_function: Function, physical_id: str
+) -> None:
+    answer = aws_function.delete(physical_id, DESTINATION, OnDelete="Untag")
+
+    assert _succeeded(answer) == physical_id
+    assert aws.requests == ()
+
+
+@pytest.mark.usefixtures("images")
+def test_a_denied_removal_fails_with_the_permission_s_name(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.ecr().create_repository("mirror/app")
+    physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+    aws.ecr().manners.denied_actions.add("ecr:BatchDeleteImage")
+
+    answer = aws_function.delete(physical_id, DESTINATION, OnDelete="Untag")
+
+    assert answer["Status"] == "FAILED"
+    assert answer["PhysicalResourceId"] == physical_id
+    assert answer["Reason"].startswith(
+        f"ECR was asked to remove the tags {HOST}/mirror/app: ecr:BatchDeleteImage by the "
+        "function's role was refused (AccessDeniedException: "
+    ), answer["Reason"]
+
+
+def test_another_registry_s_tags_are_deleted_by_its_own_protocol(
+    function: Function, registries: Start
+) -> None:
+    source, destination = registries(), registries()
+    image, other = _image(1), _image(2)
+    push(image, source.host, "team/app", "1")
+    push(other, destination.host, "mirror/app", "kept")
+    target = f"{destination.host}/mirror/app:1.0"
+    physical_id = _succeeded(
+        function.create(f"{source.host}/team/app:1", target, DestTags="a,kept", OnDelete="Untag")
+    )
+    push(other, destination.host, "mirror/app", "kept")
+    digest = image.digest
+
+    _succeeded(function.delete(physical_id, target, DestTags="a,kept", OnDelete="Untag"))
+
+    assert destination.store.tags("mirror/app") == {"kept": other.digest}
+    assert destination.store.find_manifest("mirror/app", digest) is not None
+
+
+class _NoDeletions(SpecificationPolicy):
+    """A registry as most are deployed."""
+
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the protocol's signature
+        if operation.action is Action.DELETE_MANIFEST:
+            raise RegistryError(ErrorCode.UNSUPPORTED, "The operation is unsupported.")
+
+
+def test_a_registry_that_deletes_no_tags_is_named_with_what_to_do(
+    function: Function, registries: Start
+) -> None:
+    source, destination = registries(), registries(policy=_NoDeletions())
+    push(_image(1), source.host, "team/app", "1")
+    target = f"{destination.host}/mirror/app:1.0"
+    physical_id = _succeeded(function.create(f"{source.host}/team/app:1", target))
+
+    answer = function.delete(physical_id, target, OnDelete="Untag")
+
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"].startswith(
+        f"the destination registry {destination.host} does not delete tags (405 UNSUPPORTED: The "
+        f"operation is unsupported.), so {target} stays; OnDelete Retain asks nothing of it"
+    ), answer["Reason"]
+
+
+def test_a_registry_that_is_gone_fails_the_deletion_in_good_time(
+    function: Function, registries: Start
+) -> None:
+    source, destination = registries(), registries()
+    push(_image(1), source.host, "team/app", "1")
+    target = f"{destination.host}/mirror/app:1.0"
+    physical_id = _succeeded(function.create(f"{source.host}/team/app:1", target))
+    destination.close()
+
+    answer = function.delete(physical_id, target, OnDelete="Untag", RetryConfigs={"numAttempts": 1})
+
+    assert answer["Status"] == "FAILED"
+    assert "it was tried once" in answer["Reason"]

@@ -1,0 +1,121 @@
+"""The calls that the code can make, the permissions that are documented, and those granted."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore
+import botocore.session
+import pytest
+import yaml
+
+from replicator.aws.operations import (
+    FURTHER_ACTIONS,
+    PUBLIC_PUSH_ACTIONS,
+    PULL_ACTIONS,
+    PUSH_ACTIONS,
+    Operation,
+)
+
+_ROOT = Path(__file__).parents[2]
+_AWS = _ROOT / "handler" / "replicator" / "aws"
+_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+
+
+class _TemplateLoader(yaml.SafeLoader):
+    """Reads ``!If [A, B, C]`` as ``[A, B, C]``."""
+
+
+def _untagged(loader: yaml.Loader, _name: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.ScalarNode)
+    return loader.construct_scalar(node)
+
+
+_TemplateLoader.add_multi_constructor("!", _untagged)
+
+
+def _statements() -> Iterator[dict[str, Any]]:
+    text = (_ROOT / "template.yaml").read_text()
+    template = yaml.load(text, _TemplateLoader)  # noqa: S506 - a SafeLoader
+    for policy in template["Resources"]["ReplicatorRole"]["Properties"]["Policies"]:
+        document = policy if isinstance(policy, dict) else policy[1]
+        yield from document["PolicyDocument"]["Statement"]
+
+
+def _granted() -> set[str]:
+    return {action for statement in _statements() for action in statement["Action"]}
+
+
+def _needed() -> set[str]:
+    further = {action for actions in FURTHER_ACTIONS.values() for action in actions}
+    registries = {*PULL_ACTIONS, *PUSH_ACTIONS, *PUBLIC_PUSH_ACTIONS}
+    return {operation.action for operation in Operation} | further | registries | _LOGS
+
+
+def test_the_template_grants_what_the_code_needs_and_nothing_else() -> None:
+    assert _granted() == _needed()
+
+
+def test_the_documentation_lists_what_the_code_needs_and_nothing_else() -> None:
+    table = (_ROOT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+:[A-Za-z]+)` \|", table, re.MULTILINE)
+
+    assert len(rows) == len(set(rows))
+    assert set(rows) == _needed()
+
+
+def test_only_what_cannot_be_named_is_granted_on_everything() -> None:
+    everything = {
+        action
+        for statement in _statements()
+        if statement["Resource"] == "*"
+        for action in statement["Action"]
+    }
+
+    assert everything == {
+        "ecr:GetAuthorizationToken",
+        "ecr-public:GetAuthorizationToken",
+        "sts:GetServiceBearerToken",
+    }
+    assert not any("*" in action for action in _granted())
+
+
+@pytest.mark.parametrize("operation", list(Operation), ids=lambda operation: operation.action)
+def test_every_operation_is_one_of_its_service_s_and_is_called_somewhere(
+    operation: Operation,
+) -> None:
+    session = botocore.session.get_session()
+    model = session.get_service_model(operation.service)
+    assert operation.api_name in model.operation_names
+
+    sources = [path.read_text() for path in _AWS.glob("*.py") if path.name != "operations.py"]
+    assert any(f"Operation.{operation.name}" in source for source in sources)
+
+
+def _called_methods(tree: ast.AST) -> set[str]:
+    return {
+        node.func.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+
+
+def test_no_call_is_made_past_the_list_of_operations() -> None:
+    session = botocore.session.get_session()
+    services = {operation.service for operation in Operation}
+    methods = {
+        botocore.xform_name(name)
+        for service in services
+        for name in session.get_service_model(service).operation_names
+    }
+
+    for path in _AWS.glob("*.py"):
+        called = _called_methods(ast.parse(path.read_text()))
+        assert not called & methods, path.name
+        assert path.name == "clients.py" or not called & {"client", "resource"}, path.name
