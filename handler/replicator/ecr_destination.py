@@ -1,6 +1,6 @@
 """An ECR repository as the destination: the distribution protocol, and ECR's API where it helps.
 
-ECR's manners, and what is done about each, are in docs/decisions/0003-ecr-as-destination.md.
+ECR's manners, and what is done about each, are in docs/decisions/0010-ecr-as-destination.md.
 """
 
 from __future__ import annotations
