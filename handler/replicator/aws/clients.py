@@ -226,10 +226,14 @@ class AwsCaller:
             The deadline has passed.
         """
         self._deadline.check(f"call {operation.action}")
+        client = self.open_client(operation.service, place, most_attempts=most_attempts)
+        return send(client, operation, parameters, self.identity)
+
+    def open_client(self, service: str, place: Place, *, most_attempts: int | None = None) -> Any:
+        """Give boto3's client whose attempts fit into the time that is left; nothing is sent."""
         attempts = min(self._retry_policy.attempts, most_attempts or self._retry_policy.attempts)
         bounds = _Bounds.within(self._deadline.remaining_seconds, attempts)
-        client = self._clients.find(operation.service, place, self.identity, bounds)
-        return send(client, operation, parameters, self.identity)
+        return self._clients.find(service, place, self.identity, bounds)
 
 
 def send(
