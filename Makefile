@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/handler:$(CURDIR)
 export PATH := $(SAM_BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help demo cloud test test-versions check lint types contracts template build lock clean
+.PHONY: help demo cloud test test-versions check lint types contracts template build bench lock clean
 
 help: ## what there is to run
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,7 +56,7 @@ lint: $(VENV)/.ready ## ruff
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.ready ## mypy, strict
-	$(BIN)/mypy handler local tests
+	$(BIN)/mypy handler local tests benchmarks
 
 contracts: $(VENV)/.ready ## who may import whom
 	$(BIN)/lint-imports --config .importlinter --no-cache
@@ -67,6 +67,16 @@ template: $(VENV)/.ready $(SAM_VENV)/.ready ## cfn-lint and sam validate
 
 build: $(SAM_VENV)/.ready ## the function and its layer, as sam deploy ships them
 	$(SAM_BIN)/sam build --template template.yaml
+
+PEERS := benchmarks/.peers
+
+$(PEERS)/bootstrap: benchmarks/peers.txt $(VENV)/.ready
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  --dest $(PEERS) -r benchmarks/peers.txt
+	$(BIN)/python -m benchmarks.peers $(PEERS) $(PEERS)
+
+bench: $(VENV)/.ready $(SAM_VENV)/.ready $(PEERS)/bootstrap ## beside other programs; QUICK=1 in two minutes
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--output benchmarks/RESULTS.md)
 
 lock: $(VENV)/.ready ## pin every requirement again, with hashes
 	for each in layers/dependencies/requirements requirements-uv requirements-dev requirements-sam; do \

@@ -1,0 +1,149 @@
+"""``python -m benchmarks``: measure, print Markdown, and with ``--output`` keep it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import os
+import platform
+import re
+import ssl
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trustme
+from local.cloudformation import CloudFormationEndpoint
+
+from benchmarks import rows
+from benchmarks.floor import Floor
+from benchmarks.images import ImageSeries
+from benchmarks.measuring import Bench
+from benchmarks.programs import Skopeo, cdk_ecr_deployment, our_function
+from benchmarks.registries import NETWORKS, Registry
+from benchmarks.tables import goal_table, row_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.programs import Program
+    from benchmarks.rows import Row
+
+_PEER: Final = Path(__file__).parent / ".peers" / "bootstrap"
+#: Registries on tmpfs, so that no disk is measured.
+_TMPFS: Final = "/dev/shm"  # noqa: S108 - a folder of its own is made in it
+_LOG_TAIL_BYTES: Final = 2000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the rows that goals are set for")
+    parser.add_argument("--rows", default="", help="only rows whose name has this in it")
+    parser.add_argument("--repeats", type=int, help="copies a program and row")
+    parser.add_argument("--output", type=Path, help="a file for the tables")
+    options = parser.parse_args(arguments)
+    extent = rows.quick() if options.quick else rows.full()
+    chosen = [row for row in extent.rows if options.rows in row.name]
+    report = Report(options.output)
+    report.write(f"# Measured on {describe_machine()}\n")
+    measured = []
+    with prepared(chosen) as bench:
+        for row in chosen:
+            measured.append((row, bench.measure(row, options.repeats or extent.repeats)))
+            report.write(row_table(*measured[-1]))
+    report.write(f"### Goals\n\n{goal_table(measured)}")
+    return 0
+
+
+class Report:
+    """Text that is printed as it comes, and kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._parts: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Add a part."""
+        self._parts.append(text)
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+        if self._path is not None:
+            self._path.write_text("\n".join(self._parts))
+
+
+@contextlib.contextmanager
+def prepared(chosen: Sequence[Row]) -> Iterator[Bench]:
+    """Start registries and programs, and lay the layers into the registries."""
+    with contextlib.ExitStack() as opened:
+        directory = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=_TMPFS)))
+        authority = trustme.CA(organization_name="Benchmark")
+        ca_file = directory / "ca.pem"
+        authority.cert_pem.write_to_path(str(ca_file))
+        source = opened.enter_context(Registry(directory / "source", authority))
+        destination = opened.enter_context(Registry(directory / "destination", authority))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+        endpoint = opened.enter_context(CloudFormationEndpoint(context))
+        write_insecure_registries(directory, (source, destination))
+        programs: list[Program] = [
+            Floor(ca_file, directory),
+            our_function(endpoint, ca_file, directory / "ours.log", warm=True),
+            our_function(endpoint, ca_file, directory / "ours-new.log", warm=False),
+            Skopeo(ca_file, directory / "skopeo.log"),
+        ]
+        if _PEER.exists():
+            log = directory / "cdk-ecr-deployment.log"
+            programs += [
+                cdk_ecr_deployment(_PEER, endpoint, ca_file, log, warm=True),
+                cdk_ecr_deployment(_PEER, endpoint, ca_file, log, warm=False),
+            ]
+        for program in programs:
+            opened.callback(program.close)
+        shapes = {row.shape for row in chosen}
+        series = {shape: ImageSeries(shape, source, destination) for shape in shapes}
+        try:
+            yield Bench(source, destination, series, programs)
+        except Exception:
+            for log in sorted(directory.glob("*.log")):
+                sys.stderr.write(f"{log.name}: {log.read_text()[-_LOG_TAIL_BYTES:]}\n")
+            raise
+
+
+def write_insecure_registries(directory: Path, registries: Sequence[Registry]) -> None:
+    """Tell skopeo's libraries which hosts are plain HTTP, where `programs` says they look."""
+    plain = [network for network in NETWORKS if not network.tls]
+    hosts = [registry.host(network) for registry in registries for network in plain]
+    entries = [f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in hosts]
+    (directory / "registries.conf").write_text("".join(entries))
+
+
+def describe_machine() -> str:
+    """Name the day, the machine and the programs."""
+    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    model = found[1] if found else platform.machine()
+    today = dt.datetime.now(dt.UTC).date()
+    return ", ".join(
+        [
+            str(today),
+            f"{os.cpu_count()} cores of {model}",
+            f"Linux {platform.release()}",
+            f"Python {platform.python_version()}",
+            ssl.OPENSSL_VERSION.rpartition(" ")[0].partition("  ")[0],
+            version_of("skopeo", "--version"),
+            version_of("docker-registry", "--version"),
+        ]
+    )
+
+
+def version_of(*command: str) -> str:
+    """Give the last words of what a program says of its version."""
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    return f"{command[0]} {finished.stdout.split()[-1]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

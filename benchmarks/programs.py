@@ -1,0 +1,269 @@
+"""What copies: our function, the function of cdk-ecr-deployment, and skopeo."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from benchmarks.emulator import Emulator
+from benchmarks.usage import Usage, cpu_seconds, peak_bytes, reset_peak
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.cloudformation import CloudFormationEndpoint
+
+    from benchmarks.images import PublishedImage
+
+_ROOT: Final = Path(__file__).parent.parent
+_LAUNCHER: Final = (sys.executable, "-I", "-S", str(Path(__file__).parent / "launch.py"))
+
+
+class CopyError(RuntimeError):
+    """A program did not copy what it was told to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One copy: an image, from one host to the same repository of another."""
+
+    image: PublishedImage
+    source: str
+    destination: str
+    tls: bool
+
+    @property
+    def source_image(self) -> str:
+        """The image as skopeo and the stack's properties name it."""
+        return f"docker://{self.source}/{self.image.repository}:latest"
+
+    @property
+    def destination_image(self) -> str:
+        """The same at the destination."""
+        return f"docker://{self.destination}/{self.image.repository}:latest"
+
+
+class Program(Protocol):
+    """Something that copies images."""
+
+    name: str
+
+    def warm_up(self, job: Job) -> None:
+        """Make a copy that is not measured, where that is this program's way to run."""
+
+    def copy(self, job: Job) -> Usage:
+        """Copy an image and tell what it has cost.
+
+        Raises
+        ------
+        CopyError, EmulatorError
+            It failed.
+        """
+
+    def close(self) -> None:
+        """End what was started."""
+
+
+class Function:
+    """A function under the runtime interface emulator, answering CloudFormation.
+
+    Parameters
+    ----------
+    name
+        As it stands in the tables.
+    command
+        The runtime and the function's handler.
+    directory
+        The function's working directory.
+    environment
+        The function's.
+    whole_index
+        The property that asks for every platform.
+    endpoint
+        Takes the answers.
+    log
+        Takes what it writes.
+    warm
+        One process for all copies, or a new one for each.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: tuple[str, ...],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        whole_index: Mapping[str, str],
+        endpoint: CloudFormationEndpoint,
+        log: Path,
+        warm: bool,
+    ) -> None:
+        self.name = name
+        self._command = command
+        self._directory = directory
+        self._environment = environment
+        self._whole_index = whole_index
+        self._endpoint = endpoint
+        self._log = log
+        self._warm = warm
+        self._emulator: Emulator | None = None
+
+    def warm_up(self, job: Job) -> None:
+        """Start the process that is kept."""
+        if self._warm:
+            self.copy(job)
+
+    def copy(self, job: Job) -> Usage:
+        """Invoke it, in the kept process or in a new one."""
+        emulator = self._emulator or self._start()
+        is_new = self._emulator is None
+        try:
+            return self._measure(emulator, self._event(job), is_new=is_new)
+        finally:
+            if self._warm:
+                self._emulator = emulator
+            else:
+                emulator.close()
+
+    def close(self) -> None:
+        """End the process that is kept."""
+        if self._emulator is not None:
+            self._emulator.close()
+            self._emulator = None
+
+    def _start(self) -> Emulator:
+        return Emulator(self._command, self._environment, self._directory, self._log)
+
+    def _measure(self, emulator: Emulator, event: Mapping[str, Any], *, is_new: bool) -> Usage:
+        before = 0.0
+        if not is_new:
+            reset_peak(emulator.pid)
+            before = cpu_seconds(emulator.pid)
+        began_at = time.perf_counter()
+        emulator.invoke(event)
+        wall_seconds = time.perf_counter() - began_at
+        pid = emulator.pid
+        answer = self._endpoint.wait_for_answer(event["RequestId"])
+        if answer.document["Status"] != "SUCCESS":
+            message = f"{self.name}: {answer.document.get('Reason')}"
+            raise CopyError(message)
+        return Usage(wall_seconds, cpu_seconds(pid) - before, peak_bytes(pid))
+
+    def _event(self, job: Job) -> dict[str, Any]:
+        properties = {"SrcImage": job.source_image, "DestImage": job.destination_image}
+        if job.image.shape.children > 1:
+            properties |= self._whole_index
+        return self._endpoint.event("Create", properties)
+
+
+def our_function(
+    endpoint: CloudFormationEndpoint, ca_file: Path, log: Path, *, warm: bool
+) -> Function:
+    """Make ours, as the template configures it."""
+    return Function(
+        "ours, warm" if warm else "ours, new process",
+        (sys.executable, "-m", "awslambdaric", "app.lambda_handler"),
+        directory=_ROOT / "handler",
+        environment={
+            "PYTHONPATH": str(_ROOT / "handler"),
+            "SSL_CERT_FILE": str(ca_file),
+            "AWS_LAMBDA_FUNCTION_NAME": "replicator",
+        },
+        whole_index={"Platforms": "all"},
+        endpoint=endpoint,
+        log=log,
+        warm=warm,
+    )
+
+
+def cdk_ecr_deployment(
+    bootstrap: Path, endpoint: CloudFormationEndpoint, ca_file: Path, log: Path, *, warm: bool
+) -> Function:
+    """Make the other custom resource's, a Go program that uses skopeo's libraries."""
+    insecure = log.with_name("registries.conf")
+    return Function(
+        "cdk-ecr-deployment, " + ("warm" if warm else "new process"),
+        (str(bootstrap), "bootstrap"),
+        directory=bootstrap.parent,
+        environment={
+            "SSL_CERT_FILE": str(ca_file),
+            "CONTAINERS_REGISTRIES_CONF": str(insecure),
+            **_no_blob_cache(log.parent),
+        },
+        whole_index={"CopyImageIndex": "true"},
+        endpoint=endpoint,
+        log=log,
+        warm=warm,
+    )
+
+
+class Skopeo:
+    """Debian's skopeo, a process a copy."""
+
+    name = "skopeo"
+
+    def __init__(self, ca_file: Path, log: Path) -> None:
+        self._ca_file = ca_file
+        self._log = log
+
+    def warm_up(self, job: Job) -> None:
+        """Nothing stays of a process that has ended."""
+
+    def copy(self, job: Job) -> Usage:
+        """Run it once."""
+        verify = "true" if job.tls else "false"
+        command = ["skopeo", "--insecure-policy", "copy", "--quiet"]
+        command += [f"--src-tls-verify={verify}", f"--dest-tls-verify={verify}"]
+        if job.image.shape.children > 1:
+            command.append("--all")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "SSL_CERT_FILE": str(self._ca_file),
+            **_no_blob_cache(self._log.parent),
+        }
+        return launch([*command, job.source_image, job.destination_image], environment, self._log)
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+def launch(command: list[str], environment: Mapping[str, str], log: Path) -> Usage:
+    """Run a command to its end and tell what it has used.
+
+    Raises
+    ------
+    CopyError
+        It failed.
+    """
+    report = log.with_suffix(".json")
+    with log.open("ab") as output:
+        finished = subprocess.run(
+            [*_LAUNCHER, str(report), *command],
+            env=dict(environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if finished.returncode != 0:
+        message = f"{command[0]} failed with {finished.returncode}; see {log}"
+        raise CopyError(message)
+    wall_seconds, used_seconds, most_bytes = json.loads(report.read_text())
+    return Usage(wall_seconds, used_seconds, most_bytes)
+
+
+def _no_blob_cache(directory: Path) -> dict[str, str]:
+    """Keep skopeo's libraries from remembering blobs between copies, as in a new function."""
+    nowhere = str(directory / "nowhere")
+    return {
+        "HOME": nowhere,
+        "XDG_DATA_HOME": "/dev/null/data",
+        "XDG_RUNTIME_DIR": nowhere,
+        "_CONTAINERS_ROOTLESS_UID": "1000",
+    }

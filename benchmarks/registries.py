@@ -1,0 +1,197 @@
+"""Two of Debian's docker-registry on tmpfs, each over plain HTTP, over TLS, near and far."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import ssl
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from benchmarks.emulator import free_port, wait_for_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    import trustme
+
+ROUND_TRIP_SECONDS: Final = 0.020
+_CONFIGURATION: Final = """\
+version: 0.1
+log: {{level: error, accesslog: {{disabled: false}}}}
+storage:
+  filesystem: {{rootdirectory: {storage}, maxthreads: 200}}
+  delete: {{enabled: true}}
+http:
+  addr: "127.0.0.1:{port}"
+{tls}"""
+#: Apache's combined format: the request line, the status and the size of the answer.
+_ACCESS: Final = re.compile(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3}) (\d+)')
+_MARK: Final = "/v2/?mark="
+_LOG_SECONDS: Final = 5.0
+
+
+class RegistryLogError(RuntimeError):
+    """A request did not appear in the access log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A line of an access log."""
+
+    method: str
+    path: str
+    status: int
+    sent_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A way from the program to the registries."""
+
+    tls: bool
+    far: bool
+
+    @property
+    def name(self) -> str:
+        """As it stands in the tables."""
+        return ("TLS" if self.tls else "plain") + (", 20 ms" if self.far else "")
+
+
+NETWORKS: Final = tuple(Network(tls, far) for far in (False, True) for tls in (False, True))
+
+
+def parse_access_log(text: str) -> list[Access]:
+    """Read what docker-registry writes of its requests; other lines are left out."""
+    return [
+        Access(found[1], found[2], int(found[3]), int(found[4]))
+        for found in map(_ACCESS.search, text.splitlines())
+        if found is not None
+    ]
+
+
+class Registry:
+    """One store of images: a docker-registry for plain HTTP and one for TLS, each near and far.
+
+    Parameters
+    ----------
+    directory
+        Of its own, on tmpfs.
+    authority
+        Signs its certificate.
+    """
+
+    def __init__(self, directory: Path, authority: trustme.CA) -> None:
+        directory.mkdir(parents=True)
+        self._context = ssl.create_default_context()
+        authority.configure_trust(self._context)
+        certificate = authority.issue_cert("localhost", "127.0.0.1")
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))
+        self._servers: dict[bool, _Server] = {}
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            for tls in (False, True):
+                self._servers[tls] = _Server(directory, tls=tls)
+            undo.pop_all()
+
+    def host(self, network: Network) -> str:
+        """Give ``host:port`` of a way to it."""
+        server = self._servers[network.tls]
+        return f"127.0.0.1:{server.far_port if network.far else server.port}"
+
+    def connect(self, *, tls: bool = False) -> http.client.HTTPConnection:
+        """Open a near connection, for what is not measured."""
+        host = self.host(Network(tls, far=False))
+        if tls:
+            return http.client.HTTPSConnection(host, context=self._context)
+        return http.client.HTTPConnection(host)
+
+    def take_log(self, network: Network) -> list[Access]:
+        """Give the requests that came, near or far, since the last call.
+
+        Raises
+        ------
+        RegistryLogError
+            The log does not go on.
+        """
+        connection = self.connect(tls=network.tls)
+        try:
+            return self._servers[network.tls].take_log(connection)
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """End its processes; its files stay."""
+        for server in self._servers.values():
+            server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Server:
+    """One docker-registry and the proxy that makes it far."""
+
+    def __init__(self, directory: Path, *, tls: bool) -> None:
+        name = "tls" if tls else "plain"
+        self.port, self.far_port = free_port(), free_port()
+        self._log = directory / f"{name}.log"
+        self._read_bytes = 0
+        self._marks = 0
+        pem = directory / "server.pem"
+        configuration = directory / f"{name}.yml"
+        configuration.write_text(
+            _CONFIGURATION.format(
+                storage=directory / "storage",
+                port=self.port,
+                tls=f"  tls: {{certificate: {pem}, key: {pem}}}\n" if tls else "",
+            )
+        )
+        with self._log.open("wb") as log:
+            self._registry = subprocess.Popen(
+                ["docker-registry", "serve", str(configuration)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        way = f"{self.far_port}:{self.port}"
+        self._proxy = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.delay", str(ROUND_TRIP_SECONDS), way]
+        )
+        wait_for_port(self.port, self._registry)
+        wait_for_port(self.far_port, self._proxy)
+
+    def take_log(self, connection: http.client.HTTPConnection) -> list[Access]:
+        self._marks += 1
+        mark = f"{_MARK}{self._marks}"
+        connection.request("GET", mark)
+        connection.getresponse().read()
+        until = time.monotonic() + _LOG_SECONDS
+        while time.monotonic() < until:
+            with self._log.open("rb") as file:
+                file.seek(self._read_bytes)
+                content = file.read()
+            accesses = parse_access_log(content.decode())
+            if any(access.path == mark for access in accesses):
+                self._read_bytes += len(content)
+                return [access for access in accesses if not access.path.startswith(_MARK)]
+            time.sleep(0.002)
+        message = f"{self._log} does not go on"
+        raise RegistryLogError(message)
+
+    def close(self) -> None:
+        for process in (self._proxy, self._registry):
+            process.terminate()
+            process.wait(10)

@@ -1,0 +1,82 @@
+"""Samples of the same thing, and how two programs' compare."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from benchmarks.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One copy: what it has cost, and what both registries saw of it.
+
+    Attributes
+    ----------
+    source_bytes
+        That the source sent as bodies.
+    """
+
+    usage: Usage
+    source_requests: int
+    destination_requests: int
+    source_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The middle of some numbers, and between what they lie."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, numbers: Iterable[float]) -> Distribution:
+        """Summarize at least one number."""
+        found = sorted(numbers)
+        return cls(statistics.median(found), found[0], found[-1])
+
+    def __str__(self) -> str:
+        return f"{_shown(self.median)} ({_shown(self.least)}-{_shown(self.most)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All copies of one row by one program."""
+
+    program: str
+    wall_seconds: Distribution
+    cpu_seconds: Distribution
+    peak_bytes: float
+    source_requests: float
+    destination_requests: float
+    source_bytes: float
+
+    @classmethod
+    def of(cls, program: str, samples: Iterable[Sample]) -> Summary:
+        """Summarize at least one sample."""
+        found = list(samples)
+        return cls(
+            program,
+            Distribution.of(each.usage.wall_seconds for each in found),
+            Distribution.of(each.usage.cpu_seconds for each in found),
+            max(each.usage.peak_bytes for each in found),
+            statistics.median(each.source_requests for each in found),
+            statistics.median(each.destination_requests for each in found),
+            statistics.median(each.source_bytes for each in found),
+        )
+
+
+def _shown(number: float) -> str:
+    """Give three significant digits without an exponent."""
+    if number >= 100:
+        return f"{number:.0f}"
+    if number >= 10:
+        return f"{number:.1f}"
+    return f"{number:.2f}" if number >= 1 else f"{number:.3f}"

@@ -1,0 +1,105 @@
+"""Rows as Markdown, and the goals that they are held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.images import MEBIBYTE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from benchmarks.rows import Row
+    from benchmarks.samples import Summary
+
+_GIBIBYTE: Final = 1024 * MEBIBYTE
+_OURS: Final = "ours"
+#: Programs that are no peers: the floor does nothing but move bytes.
+FLOOR: Final = "floor"
+_HEAD: Final = (
+    "program",
+    "wall s",
+    "cpu s",
+    "cpu s/GiB",
+    "peak MiB",
+    "requests, source + destination",
+    "MiB read",
+    "wall, of best peer",
+    "cpu, of best peer",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure to lead by.
+
+    Attributes
+    ----------
+    row
+        The start of the row's name.
+    figure
+        Ours and the peers' alike.
+    most
+        Of the best peer's figure.
+    """
+
+    name: str
+    row: str
+    figure: Callable[[Summary], float]
+    most: float
+
+
+GOALS: Final = (
+    Goal("`big` over TLS, cpu", "big, missing, TLS", lambda s: s.cpu_seconds.median, 0.9),
+    Goal("`many` at 20 ms, wall", "many, missing, TLS, 20", lambda s: s.wall_seconds.median, 0.5),
+    Goal("there already, wall", "many, there, TLS, 20", lambda s: s.wall_seconds.median, 0.3),
+    Goal("`multi` at 20 ms, wall", "multi, missing, TLS, 20", lambda s: s.wall_seconds.median, 0.5),
+)
+
+
+def row_table(row: Row, summaries: Sequence[Summary]) -> str:
+    """Render what every program needed for one row."""
+    wall = best_peer(summaries, lambda s: s.wall_seconds.median)
+    cpu = best_peer(summaries, lambda s: s.cpu_seconds.median)
+    gibibytes = row.shape.total_bytes / _GIBIBYTE
+    lines = [
+        (
+            summary.program,
+            str(summary.wall_seconds),
+            str(summary.cpu_seconds),
+            f"{summary.cpu_seconds.median / gibibytes:.2f}" if row.state == "missing" else "",
+            f"{summary.peak_bytes / MEBIBYTE:.0f}",
+            f"{summary.source_requests:g} + {summary.destination_requests:g}",
+            f"{summary.source_bytes / MEBIBYTE:.1f}",
+            f"{summary.wall_seconds.median / wall:.2f}",
+            f"{summary.cpu_seconds.median / cpu:.2f}",
+        )
+        for summary in summaries
+    ]
+    return f"### {row.name}\n\n{markdown_table(_HEAD, lines)}"
+
+
+def goal_table(measured: Sequence[tuple[Row, Sequence[Summary]]]) -> str:
+    """Render the goals that the measured rows tell about."""
+    lines = []
+    for goal in GOALS:
+        found = [summaries for row, summaries in measured if row.name.startswith(goal.row)]
+        if not found:
+            continue
+        ours = min(goal.figure(each) for each in found[0] if each.program.startswith(_OURS))
+        ratio = ours / best_peer(found[0], goal.figure)
+        verdict = "reached" if ratio <= goal.most else "missed"
+        lines.append((goal.name, f"{goal.most:g}", f"{ratio:.2f}", verdict))
+    return markdown_table(("goal", "at most, of the best peer", "is", ""), lines)
+
+
+def best_peer(summaries: Iterable[Summary], figure: Callable[[Summary], float]) -> float:
+    """Give the least figure of those that are not ours."""
+    return min(figure(each) for each in summaries if not each.program.startswith((_OURS, FLOOR)))
+
+
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Render a table, the first column to the left and the others to the right."""
+    rule = ["---", *["--:"] * (len(head) - 1)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *lines))

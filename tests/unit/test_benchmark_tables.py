@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from benchmarks.registries import Access, Network, parse_access_log
+from benchmarks.rows import BIG, Row, full, quick
+from benchmarks.samples import Distribution, Sample, Summary
+from benchmarks.tables import GOALS, best_peer, goal_table, markdown_table, row_table
+from benchmarks.usage import Usage
+
+_ROW = Row(BIG, "missing", Network(tls=True, far=False))
+
+
+def summary(program: str, *cpu_seconds: float, wall_seconds: float = 1.0) -> Summary:
+    return Summary.of(
+        program,
+        [Sample(Usage(wall_seconds, each, 2**20), 1, 2, 3) for each in cpu_seconds],
+    )
+
+
+def test_requests_are_read_from_an_access_log_and_other_lines_left_out() -> None:
+    text = (
+        'time="2026-11-21T10:00:00Z" level=warning msg="\\"GET\\" was odd"\n'
+        '127.0.0.1 - - [21/Nov/2026:10:00:58] "HEAD /v2/a/manifests/b HTTP/1.1" 404 0 "" "x"\n'
+        '127.0.0.1 - - [21/Nov/2026:10:00:59 +0000] "GET /v2/?mark=1 HTTP/2.0" 200 2 "" "y"\n'
+    )
+    assert parse_access_log(text) == [
+        Access("HEAD", "/v2/a/manifests/b", 404, 0),
+        Access("GET", "/v2/?mark=1", 200, 2),
+    ]
+
+
+def test_a_distribution_has_the_middle_and_both_ends() -> None:
+    assert Distribution.of([3.0, 1.0, 200.0]) == Distribution(3.0, 1.0, 200.0)
+    assert str(Distribution.of([0.01234, 12.34, 123.4])) == "12.3 (0.012-123)"
+
+
+def test_the_peak_of_a_program_is_its_highest_and_its_times_are_medians() -> None:
+    samples = [Sample(Usage(float(n), n / 10, n), n, n, n) for n in (1, 2, 9)]
+    found = Summary.of("any", samples)
+    assert found.peak_bytes == 9
+    assert found.wall_seconds.median == 2
+    assert found.source_requests == 2
+
+
+def test_the_best_peer_is_neither_ours_nor_the_floor() -> None:
+    summaries = [summary("floor", 1), summary("ours, warm", 2), summary("skopeo", 5, 4, 3)]
+    assert best_peer(summaries, lambda each: each.cpu_seconds.median) == 4
+
+
+def test_a_row_shows_every_program_with_its_ratio_to_the_best_peer() -> None:
+    table = row_table(_ROW, [summary("ours, warm", 2), summary("skopeo", 4), summary("x", 8)])
+    lines = table.splitlines()
+    assert lines[0] == "### big, missing, TLS"
+    assert lines[4].startswith("| ours, warm | 1.00 (1.00-1.00) | 2.00 (2.00-2.00) | 1.71 |")
+    assert [line.split(" | ")[-1] for line in lines[4:]] == ["0.50 |", "1.00 |", "2.00 |"]
+
+
+def test_a_goal_is_reached_at_its_bound_and_missed_past_it() -> None:
+    reached = goal_table([(_ROW, [summary("ours, warm", 0.9), summary("skopeo", 1.0)])])
+    missed = goal_table([(_ROW, [summary("ours, warm", 0.91), summary("skopeo", 1.0)])])
+    assert "| 0.90 | reached |" in reached
+    assert "| 0.91 | missed |" in missed
+
+
+def test_every_goal_is_measured_by_a_quick_run_and_by_a_full_one() -> None:
+    for extent in (quick(), full()):
+        for goal in GOALS:
+            assert any(row.name.startswith(goal.row) for row in extent.rows), goal.name
+
+
+def test_a_table_is_markdown() -> None:
+    assert markdown_table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | --: |\n| 1 | 2 |\n"
