@@ -12,6 +12,7 @@ from replicator.aws.clients import Place
 from replicator.aws.operations import Operation
 from replicator.digests import Digest
 from replicator.errors import AwsError, DeniedError, NotFoundError, RegistryError, Side
+from replicator.quoting import printable
 from replicator.tag_mutability import TagMutability
 
 if TYPE_CHECKING:
@@ -177,13 +178,10 @@ class EcrRepository:
                 if code == "ImageNotFound":
                     continue
                 tag = failure.get("imageId", {}).get("imageTag", "")
-                reason = (
-                    "an index in the repository refers to its image"
-                    if code == "ImageReferencedByManifestList"
-                    else code
-                )
+                found = printable(failure.get("failureReason"), 200)
                 raise RegistryError(
-                    f"ECR did not remove the tag {tag} from {self._reference.name}: {reason}",
+                    f"ECR did not remove the tag {tag} from {self._reference.name} "
+                    f"({code}: {found})",
                     side=Side.DESTINATION,
                     code=code,
                 )

@@ -104,8 +104,11 @@ class RegistrySource:
                     status=200,
                 )
             return digest or pinned
-        if answer.status in {403, 404, 405}:
-            # a HEAD has no body: the GET that follows brings the reason, or works all the same
+        if answer.status == 403:
+            # a HEAD has no body: a GET brings the reason
+            return self.fetch_manifest().digest
+        if answer.status in {404, 405}:
+            # as above, and the GET that follows works all the same where HEADs do not
             return None
         raise self._refusal(answer, "show", str(self._reference))
 

@@ -1,0 +1,163 @@
+"""Every refusal of ECR's API as a sentence, and the ones that are no failure."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from local.aws import LoopbackAws
+from local.images import build_image, build_index, build_layer
+from local.images.manifests import Image
+from tests.functional.conftest import Function
+
+from lifecycle import ReplicationResource
+from replicator.replication import Replicator
+from replicator.settings import Settings
+
+HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+DESTINATION = f"{HOST}/mirror/app:1.0"
+ARN = "arn:aws:ecr:eu-west-1:123456789012:repository/mirror/app"
+
+
+def _itself(replicator: Replicator) -> Replicator:
+    return replicator
+
+
+def _image(seed: int = 1) -> Image:
+    return build_image([build_layer(5000, seed=seed)])
+
+
+def _deny(aws: LoopbackAws, *actions: str) -> None:
+    aws.ecr().manners.denied_actions.update(actions)
+
+
+def test_a_repository_that_may_not_be_made_names_the_permission(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1")
+    _deny(aws, "ecr:CreateRepository")
+
+    answer = aws_function.create("nginx:1", DESTINATION, CreateRepository="true")
+
+    assert answer["Status"] == "FAILED"
+    reason = answer["Reason"]
+    assert reason.startswith(
+        f"ECR was asked to make the repository {HOST}/mirror/app: ecr:CreateRepository by the "
+        "function's role was refused (AccessDeniedException: User: "
+    ), reason
+    assert f"is not authorized to perform: ecr:CreateRepository on resource: {ARN}" in reason
+    assert "; grant the function's role ecr:CreateRepository on the repository; see" in reason
+
+
+def test_a_policy_that_is_refused_says_that_the_repository_is_there(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1")
+
+    answer = aws_function.create(
+        "nginx:1", DESTINATION, CreateRepository={"RepositoryPolicy": {"Version": "2012-10-17"}}
+    )
+
+    assert answer["Reason"].startswith(
+        "ECR was asked to give the repository, which has been made just now, its policy "
+        f"{HOST}/mirror/app: ecr:SetRepositoryPolicy by the function's role was refused "
+        "(InvalidParameterException: "
+    ), answer["Reason"]
+
+
+def test_an_api_that_keeps_throttling_is_given_up_after_the_attempts_asked_for(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1")
+    aws.ecr().create_repository("mirror/app")
+    aws.ecr().manners.throttled_actions["ecr:BatchCheckLayerAvailability"] = 100
+
+    answer = aws_function.create("nginx:1", DESTINATION, RetryConfigs={"numAttempts": 2})
+
+    assert answer["Reason"].startswith(
+        f"ECR was asked to say which layers it has {HOST}/mirror/app: "
+        "ecr:BatchCheckLayerAvailability by the function's role was refused (ThrottlingException"
+    ), answer["Reason"]
+    calls = [c for c in aws.ecr().calls if c.operation == "BatchCheckLayerAvailability"]
+    assert len(calls) == 2
+
+
+def test_a_push_that_is_denied_names_what_it_was_for(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1")
+    aws.ecr().create_repository("mirror/app")
+    _deny(aws, "ecr:PutImage")
+
+    answer = aws_function.create("nginx:1", DESTINATION)
+
+    assert answer["Reason"].startswith(
+        f"the destination registry {HOST} refused to take the manifest {DESTINATION} (403 DENIED: "
+    ), answer["Reason"]
+    assert "the credentials from ECR's sign-in by the function's role were used" in answer["Reason"]
+
+
+def test_a_source_that_is_denied_brings_ecr_s_own_words(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.ecr().put(_image(), "team/app", "1")
+    _deny(aws, "ecr:BatchGetImage")
+
+    answer = aws_function.create(f"{HOST}/team/app:1", "ghcr.io/team/app:1")
+
+    assert "is not authorized to perform: ecr:BatchGetImage" in answer["Reason"], answer["Reason"]
+
+
+def test_functions_that_make_one_repository_at_once_all_succeed(aws: LoopbackAws) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1")
+    replicators = [Replicator(Settings()) for _ in range(3)]
+    functions = [Function(ReplicationResource(partial(_itself, each))) for each in replicators]
+
+    def create(numbered: tuple[int, Function]) -> dict[str, Any]:
+        number, function = numbered
+        return function.create("nginx:1", f"{HOST}/mirror/app:{number}", CreateRepository="true")
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(create, enumerate(functions)))
+    for each in replicators:
+        each.close()
+
+    assert [answer["Status"] for answer in answers] == ["SUCCESS"] * 3, answers
+    assert set(aws.ecr().store.tags("mirror/app")) == {"0", "1", "2"}
+    made = [call.error for call in aws.ecr().calls if call.operation == "CreateRepository"]
+    assert made.count(None) == 1
+    assert set(made) <= {None, "RepositoryAlreadyExistsException"}
+
+
+def test_a_tag_goes_and_the_image_that_an_index_refers_to_stays(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    child = build_image([build_layer(5000, seed=1)], "linux/amd64")
+    aws.docker_hub.put(child, "library/nginx", "1")
+    aws.ecr().create_repository("mirror/app")
+    answer = aws_function.create("nginx:1", DESTINATION, OnDelete="Untag")
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    index = build_index([child])
+    aws.ecr().put(index, "mirror/app", "index")
+
+    gone = aws_function.delete(answer["PhysicalResourceId"], DESTINATION, OnDelete="Untag")
+
+    assert gone["Status"] == "SUCCESS", gone["Reason"]
+    assert aws.ecr().store.tags("mirror/app") == {"index": index.digest}
+    assert aws.ecr().store.find_manifest("mirror/app", child.digest) is not None
+
+
+def test_a_permanent_refusal_is_never_tried_again(aws: LoopbackAws, aws_function: Function) -> None:
+    image = build_image([build_layer(5000, seed=1)], media_type_in_body=False)
+    aws.docker_hub.put(image, "library/nginx", "1")
+    aws.ecr().create_repository("mirror/app")
+    aws.ecr().manners.refuses_bodies_without_media_type = True
+
+    answer = aws_function.create("nginx:1", DESTINATION)
+
+    assert answer["Status"] == "FAILED"
+    assert "(405 UNSUPPORTED: " in answer["Reason"], answer["Reason"]
+    puts = [each for each in aws.requests_to(aws.ecr()) if each.method == "PUT"]
+    assert [each.status for each in puts if "/manifests/" in each.path] == [405]
+    assert aws.ecr().store.tags("mirror/app") == {}
