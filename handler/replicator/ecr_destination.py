@@ -115,11 +115,25 @@ class EcrDestination:
             raise
 
     def remove_tags(self, tags: Sequence[str], content: Digest) -> None:
-        """Remove the tags that still point at the content, by ECR's API."""
+        """Remove the tags that still point at the content, by ECR's API, and keep the content."""
         found = [tag for tag in tags if self._registry.find_digest(tag) == content]
         if found:
+            manifest = self._registry.find_manifest(found[0])
             self._repository.remove_tags(found)
+            self._keep(manifest, content)
         _LOGGER.info("removed tags", extra={"tags": found, "left_alone": len(tags) - len(found)})
+
+    def _keep(self, manifest: Manifest | None, content: Digest) -> None:
+        """Put an image back by its digest: ECR deletes one together with its last tag."""
+        if manifest is None or manifest.digest != content:
+            return
+        if self._registry.find_digest(str(content)) is not None:
+            return
+        try:
+            self._registry.push_manifest(manifest, str(content))
+        except RegistryError as error:
+            # the names are gone as was asked; a deletion must not fail for what was a favour
+            _LOGGER.warning("the image was deleted with its last tag: %s", error)
 
     def _with_repository(self, step: Callable[[], _Result]) -> _Result:
         """Take a step that a missing repository may stop; make it where that is wanted."""

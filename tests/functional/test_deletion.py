@@ -138,6 +138,20 @@ def test_untag_removes_every_tag_with_one_call_and_never_content(
     ]
 
 
+def test_an_image_that_loses_its_last_tag_can_still_be_pulled_by_digest(
+    aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image]
+) -> None:
+    aws.ecr().create_repository("mirror/app")
+    physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+
+    _succeeded(aws_function.delete(physical_id, DESTINATION, OnDelete="Untag"))
+
+    assert aws.ecr().store.tags("mirror/app") == {}
+    kept = aws.ecr().store.find_manifest("mirror/app", images[0].digest)
+    assert kept is not None
+    assert kept.content == images[0].manifest
+
+
 @pytest.mark.usefixtures("images")
 def test_what_is_gone_already_is_a_success(aws: LoopbackAws, aws_function: Function) -> None:
     aws.ecr().create_repository("mirror/app")
