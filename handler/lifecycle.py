@@ -125,7 +125,12 @@ class ReplicationResource(CfnResource):
         )
         replicator = self._replicator()
         self._progress = LoggedProgress(replicator.settings.progress_interval_seconds)
-        outcome = replicator.replicate(request, deadline=self._deadline, progress=self._progress)
+        outcome = replicator.replicate(
+            request,
+            deadline=self._deadline,
+            progress=self._progress,
+            previous=str(event.get("PhysicalResourceId") or ""),
+        )
         self.Data = outcome.attributes()
         _LOGGER.info("done", extra={"result": self.Data})
         return outcome.physical_resource_id

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from replicator.digests import Digest, VerifiedStream
+from replicator.digests import BytesReader, Digest, read_verified
 from replicator.manifests import CONFIG_MEDIA_TYPES, parse_config_platform, parse_manifest
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class CachingSource:
         """Read a blob; a config is kept as it passes."""
         found = self._cache.find(descriptor.digest)
         if found is not None:
-            yield _BytesReader(found[0])
+            yield BytesReader(found[0])
             return
         with self._source.open_blob(descriptor) as reader:
             if not _is_small_config(descriptor):
@@ -118,35 +118,14 @@ class CachingSource:
         if not manifest.is_container_image or not _is_small_config(manifest.config):
             return None
         if self._cache.find(manifest.config.digest) is None:
-            size_bytes = manifest.config.size_bytes
             with self.open_blob(manifest.config) as reader:
-                for _ in VerifiedStream(
-                    reader,
-                    manifest.config.digest,
-                    size_bytes,
-                    buffer=memoryview(bytearray(size_bytes + 1)),
-                    on_bytes=lambda _count: None,
-                ):
-                    pass
+                read_verified(reader, manifest.config.digest, manifest.config.size_bytes)
         return self.known_platform(manifest)
 
     def known_platform(self, manifest: ImageManifest) -> Platform | None:
         """Give an image's platform if its config was read before."""
         found = self._cache.find(manifest.config.digest)
         return parse_config_platform(found[0]) if found and manifest.is_container_image else None
-
-
-class _BytesReader:
-    """Bytes that are at hand, as a reader."""
-
-    def __init__(self, content: bytes) -> None:
-        self._left = memoryview(content)
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        count = min(len(buffer), len(self._left))
-        buffer[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
 
 
 class _Tee:

@@ -86,7 +86,7 @@ class ContentReader:
         manifest = self._source.fetch_manifest(pinned)
         if isinstance(manifest, ImageManifest):
             if self._request.platforms:
-                self._check_platform(manifest, self._request.platforms[0])
+                self.check_platform(self._source.find_platform(manifest))
             return Content(manifest, {}, self.platforms_at_hand(manifest))
         platform = self._platform
         if platform is None:
@@ -115,6 +115,17 @@ class ContentReader:
         platform = self._source.find_platform(content.root)
         return ((platform, content.root.digest),) if platform else ()
 
+    def check_platform(self, there: Platform | None) -> None:
+        """Refuse a single image of another platform than the one asked for by property."""
+        if not self._request.platforms:
+            return
+        wanted = self._request.platforms[0]
+        if there is None or (there.os, there.architecture) != (wanted.os, wanted.architecture):
+            raise PlatformNotFoundError(
+                f"{self._request.source} has no image for {wanted}; it is a single image "
+                f"{f'for {there}' if there else 'without a platform'}"
+            )
+
     @property
     def _platform(self) -> Platform | None:
         """The platform to take from an index; None for all of it."""
@@ -122,15 +133,6 @@ class ContentReader:
             return None
         chosen = self._request.platforms
         return chosen[0] if chosen else self._default_platform
-
-    def _check_platform(self, manifest: ImageManifest, wanted: Platform) -> None:
-        """Refuse an image of another platform than the one asked for by property."""
-        there = self._source.find_platform(manifest)
-        if there is None or (there.os, there.architecture) != (wanted.os, wanted.architecture):
-            raise PlatformNotFoundError(
-                f"{self._request.source} has no image for {wanted}; it is a single image "
-                f"{f'for {there}' if there else 'without a platform'}"
-            )
 
     def _read_children(self, index: ImageIndex) -> dict[Digest, Manifest]:
         """Read every manifest below an index, each once, a level at a time in parallel."""

@@ -76,6 +76,20 @@ class ByteReader(Protocol):
         """Fill the buffer from its start as far as bytes come; 0 is the end."""
 
 
+class BytesReader:
+    """Bytes that are at hand, as a reader."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = memoryview(content)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer from its start as far as there are bytes."""
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+
 class VerifiedStream:
     """The bytes of one blob, that come to an end only if length and digest are right.
 
@@ -111,6 +125,11 @@ class VerifiedStream:
         self._size_bytes = size_bytes
         self._buffer = buffer
         self._on_bytes = on_bytes
+
+    @property
+    def digest(self) -> Digest:
+        """What the bytes hash to, if they come to an end."""
+        return self._digest
 
     def __len__(self) -> int:
         return self._size_bytes
@@ -150,3 +169,16 @@ class VerifiedStream:
             f"the blob {self._digest} of {self._size_bytes} bytes from the source {found}; "
             "the source is corrupt or was tampered with, nothing was tagged"
         )
+
+
+def read_verified(reader: ByteReader, digest: Digest, size_bytes: int) -> bytes:
+    """Read a small blob whole.
+
+    Raises
+    ------
+    DigestMismatchError
+        The bytes are not the digest's.
+    """
+    buffer = memoryview(bytearray(max(1, size_bytes)))
+    stream = VerifiedStream(reader, digest, size_bytes, buffer=buffer, on_bytes=lambda _: None)
+    return b"".join(bytes(view) for view in stream)

@@ -14,9 +14,10 @@ from replicator.errors import NotFoundError, RegistryError, Side, UnavailableErr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from replicator.aws.ecr import EcrRepository
-    from replicator.digests import Digest
+    from replicator.digests import ByteReader, Digest
     from replicator.manifests import Descriptor, Manifest
     from replicator.ports import BlobOutcome, Upload
     from replicator.references import ImageReference
@@ -98,6 +99,18 @@ class EcrDestination:
         return self._with_repository(
             lambda: self._registry.start_upload(descriptor, mount_from=mount_from)
         )
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Ask for one blob."""
+        return self._registry.has_blob(digest)
+
+    def start_growing_upload(self) -> Upload:
+        """Open an upload session; make the repository if need be."""
+        return self._with_repository(self._registry.start_growing_upload)
+
+    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
+        """Start reading a blob that is there."""
+        return self._registry.open_blob(descriptor)
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
         """PUT the manifest's own bytes; the same content under an immutable tag is success."""

@@ -5,10 +5,12 @@
     ReplicationError
     ├── RequestError                what the stack asked for cannot be meant
     │   ├── InvalidReferenceError   an image or archive reference is malformed
-    │   └── PlatformNotFoundError   the image lacks a platform that was asked for
+    │   ├── PlatformNotFoundError   the image lacks a platform that was asked for
+    │   └── ImageNotFoundError      the archive lacks the image, or holds several
     ├── ContentError                bytes are not what their name promises
     │   ├── InvalidDigestError
     │   ├── InvalidManifestError
+    │   ├── InvalidArchiveError     not a tar archive of an image, or damaged
     │   └── DigestMismatchError
     ├── RegistryError               a registry refused; carries its status and code
     │   ├── NotFoundError           no such image, tag, blob or repository
@@ -60,6 +62,10 @@ class PlatformNotFoundError(RequestError):
     """The image does not have a platform that was asked for; the message lists what it has."""
 
 
+class ImageNotFoundError(RequestError):
+    """The archive does not hold the image, or holds several; the message lists what it holds."""
+
+
 class ContentError(ReplicationError):
     """Bytes are not what their name, length or media type promises."""
 
@@ -70,6 +76,10 @@ class InvalidDigestError(ContentError):
 
 class InvalidManifestError(ContentError):
     """A manifest or index cannot be understood, or is hostile."""
+
+
+class InvalidArchiveError(ContentError):
+    """An object is not a tar archive of an image, is damaged, or is cut off."""
 
 
 class DigestMismatchError(ContentError):

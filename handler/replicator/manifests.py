@@ -15,10 +15,11 @@ from replicator.errors import ContentError, InvalidManifestError
 from replicator.platforms import Platform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_MANIFEST_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -153,8 +154,62 @@ def parse_config_platform(content: bytes) -> Platform | None:
     return _platform(parse_json_object(content, "the image's config"))
 
 
+def parse_config_diff_ids(content: bytes) -> tuple[Digest, ...]:
+    """Read the digests of an image's uncompressed layers from its config.
+
+    OCI image specification 1.1, "Image Configuration", rootfs.
+
+    Raises
+    ------
+    ContentError
+        The config is not a JSON object, or has no list of digests.
+    """
+    rootfs = parse_json_object(content, "the image's config").get("rootfs")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if not isinstance(diff_ids, list):
+        raise InvalidManifestError("the image's config has no rootfs with diff_ids")
+    return tuple(map(Digest.parse, diff_ids))
+
+
+def build_image_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> ImageManifest:
+    """Write an OCI manifest; equal arguments give equal bytes.
+
+    OCI image specification 1.1, "Image Manifest".
+    """
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": _plain(config),
+        "layers": [_plain(layer) for layer in layers],
+    }
+    content = json.dumps(document, separators=(",", ":")).encode()
+    return ImageManifest(content, OCI_MANIFEST, Digest.of(content), config, tuple(layers))
+
+
+def _plain(descriptor: Descriptor) -> dict[str, Any]:
+    return {
+        "mediaType": descriptor.media_type,
+        "digest": str(descriptor.digest),
+        "size": descriptor.size_bytes,
+    }
+
+
 def parse_json_object(content: bytes, what: str) -> dict[str, Any]:
     """Read one JSON object from the wire, strictly: no duplicate keys, no NaN, bounded.
+
+    Raises
+    ------
+    InvalidManifestError
+        The sentence starts with `what`.
+    """
+    document = parse_json(content, what)
+    if not isinstance(document, dict):
+        raise InvalidManifestError(f"{what} is not a JSON object")
+    return document
+
+
+def parse_json(content: bytes, what: str) -> Any:
+    """Read a JSON document from the wire, as strictly as `parse_json_object` does.
 
     Raises
     ------
@@ -164,16 +219,13 @@ def parse_json_object(content: bytes, what: str) -> dict[str, Any]:
     if len(content) > MAX_MANIFEST_BYTES:
         raise InvalidManifestError(f"{what} is larger than {MAX_MANIFEST_BYTES} bytes")
     try:
-        document = json.loads(
+        return json.loads(
             content.decode("utf-8"),
             object_pairs_hook=_without_duplicates,
             parse_constant=_refuse_constant,
         )
     except (ValueError, RecursionError) as error:
         raise InvalidManifestError(f"{what} is not valid JSON") from error
-    if not isinstance(document, dict):
-        raise InvalidManifestError(f"{what} is not a JSON object")
-    return document
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

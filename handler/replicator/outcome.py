@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from replicator.errors import InvalidReferenceError
+from replicator.references import parse_image_reference
 from replicator.transfer import TransferReport
 
 if TYPE_CHECKING:
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
     from replicator.references import ImageReference
 
 DIGEST_PREFIX: Final = "Digest."
+
+
+def find_digest_of_id(physical_resource_id: str, destination: ImageReference) -> Digest | None:
+    """Read the digest from an id of this resource's; None for an id of another repository."""
+    try:
+        previous = parse_image_reference(physical_resource_id)
+    except InvalidReferenceError:
+        return None
+    return previous.digest if previous.name == destination.name else None
 
 
 @dataclass(frozen=True, slots=True)

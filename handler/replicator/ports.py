@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from replicator.digests import ByteReader, Digest, VerifiedStream
@@ -48,6 +48,30 @@ class Credentials(Protocol):
         """Give another login than the one that the registry refused, None when there is none."""
 
 
+class RangedReader(Protocol):
+    """One object that can be read in parts, and does not change while it is."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How long the object is, once that is known: at the latest when its end was met."""
+
+    @property
+    def is_sequential(self) -> bool:
+        """True when going back means reading everything before once more."""
+
+    def read_range(self, offset: int, length: int) -> bytes:
+        """Read so many bytes from an offset on, fewer at the object's end.
+
+        Raises
+        ------
+        ReplicationError
+            The object cannot be read, or is not the one any more that it was.
+        """
+
+    def open_range(self, offset: int, length: int) -> AbstractContextManager[ByteReader]:
+        """Start reading so many bytes from an offset on; they may end early."""
+
+
 class BlobOutcome(Enum):
     """How a blob came to be at the destination."""
 
@@ -70,8 +94,51 @@ class Upload(Protocol):
             The destination refused, or the body failed its verification.
         """
 
+    def append(self, body: Iterable[bytes | memoryview]) -> None:
+        """Send bytes whose number and digest only their end tells; the session stays open.
+
+        Raises
+        ------
+        TransientError, ReplicationError
+            As `finish` does.
+        """
+
+    def close_as(self, digest: Digest) -> None:
+        """Close the session over what was appended, which has that digest."""
+
     def cancel(self) -> None:
         """Let go of the session; never raises."""
+
+
+class GrowingBlob(Protocol):
+    """A blob that comes into being while it is sent."""
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        """Yield its bytes, the last only when what it is made of was verified; once."""
+
+    def descriptor(self) -> Descriptor:
+        """Describe the blob, after its last byte."""
+
+
+class GrowingLayer(Protocol):
+    """A stored layer whose blob has no digest before it is made."""
+
+    @property
+    def stored(self) -> Descriptor:
+        """What is stored, by its diff_id and the size that it is stored in."""
+
+    def open_blob(
+        self, *, buffer: memoryview, on_bytes: Callable[[int], None]
+    ) -> AbstractContextManager[GrowingBlob]:
+        """Start making the blob.
+
+        Parameters
+        ----------
+        buffer
+            For what is read.
+        on_bytes
+            Told how many stored bytes went into it, as they do.
+        """
 
 
 class ImageSource(Protocol):
@@ -133,6 +200,15 @@ class ImageDestination(Protocol):
         mount_from
             A repository of the same registry that holds the blob.
         """
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Ask for one blob; the answer is certain."""
+
+    def start_growing_upload(self) -> Upload:
+        """Open an upload session for a blob whose digest is not known yet."""
+
+    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
+        """Start reading a blob that is there."""
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
         """Put the manifest's own bytes under a tag or its digest."""

@@ -8,21 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from replicator.content import ContentReader
-from replicator.manifests import ImageManifest
-from replicator.outcome import Outcome
+from replicator.assembly import Assembler, MadeLayers
+from replicator.content import Content, ContentReader
+from replicator.manifests import ImageManifest, parse_config_platform
+from replicator.outcome import Outcome, find_digest_of_id
 from replicator.plan import make_plan, tag_plan
 from replicator.retries import Backoff
 from replicator.sides import SideOpener
 from replicator.transfer import Transfer, TransferReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from replicator.content import Content, PlatformDigests
+    from replicator.content import PlatformDigests
     from replicator.deadline import Deadline
     from replicator.digests import Digest
-    from replicator.manifests import Manifest
+    from replicator.manifests import Descriptor, Manifest
     from replicator.plan import ReplicationPlan
     from replicator.ports import Progress
     from replicator.request import ReplicationRequest, UntagRequest
@@ -44,11 +45,23 @@ class Replicator:
     def __init__(self, settings: Settings) -> None:
         self.settings: Final = settings
         self._opener = SideOpener(settings)
+        self._made_layers = MadeLayers()
 
     def replicate(
-        self, request: ReplicationRequest, *, deadline: Deadline, progress: Progress
+        self,
+        request: ReplicationRequest,
+        *,
+        deadline: Deadline,
+        progress: Progress,
+        previous: str = "",
     ) -> Outcome:
         """Make the destination's tags point at the source's image.
+
+        Parameters
+        ----------
+        previous
+            The physical resource id that the resource has had, ``host/repository:tag@sha256:…``;
+            an archive's layers may be in its image already.
 
         Raises
         ------
@@ -72,7 +85,11 @@ class Replicator:
             progress=progress,
             streams=self.settings.streams,
         )
-        return _Replication(request, sides, reader, transfer).run()
+        replication = _Replication(request, sides, reader, transfer, self._made_layers, previous)
+        try:
+            return replication.run()
+        finally:
+            sides.close()
 
     def untag(self, request: UntagRequest, *, deadline: Deadline) -> None:
         """Remove the tags that still point at what the resource put there, and nothing else.
@@ -108,12 +125,20 @@ class _Replication:
     """One request on its way."""
 
     def __init__(
-        self, request: ReplicationRequest, sides: Sides, reader: ContentReader, transfer: Transfer
+        self,
+        request: ReplicationRequest,
+        sides: Sides,
+        reader: ContentReader,
+        transfer: Transfer,
+        made: MadeLayers,
+        previous: str,
     ) -> None:
         self._request = request
         self._sides = sides
         self._reader = reader
         self._transfer = transfer
+        self._made = made
+        self._previous = previous
         self._started_at = time.monotonic()
 
     def run(self) -> Outcome:
@@ -121,14 +146,14 @@ class _Replication:
         if (current := self._unchanged_at_a_glance(survey)) is not None:
             _LOGGER.info("nothing to do", extra={"digest": str(current.digest)})
             return self._outcome(current, self._reader.platforms_at_hand(current), None)
-        content = self._reader.read(survey.pinned)
+        content, present = self._read(survey)
         missing = [tag for tag, digest in survey.found.items() if digest != content.root.digest]
         if not missing:
             _LOGGER.info("nothing to do", extra={"digest": str(content.root.digest)})
             return self._outcome(content.root, self._reader.platforms_of(content), None)
         put = {tag: survey.found[tag] for tag in missing}
         self._sides.destination.check_tags(put, content.root.digest)
-        plan = self._plan(survey, content, missing)
+        plan = self._plan(survey, content, missing, present)
         _LOGGER.info(
             "copying",
             extra={
@@ -138,8 +163,50 @@ class _Replication:
                 "blobs_present": len(plan.present),
             },
         )
-        report = self._transfer.run(plan)
+        archive = self._sides.archive
+        is_sequential = archive is not None and archive.is_sequential
+        in_turn = archive.in_turn(plan.blobs) if archive and is_sequential else None
+        report = self._transfer.run(plan, in_turn=in_turn)
         return self._outcome(content.root, self._reader.platforms_of(content), report)
+
+    def _read(self, survey: _Survey) -> tuple[Content, Sequence[Descriptor]]:
+        """Read what is meant, and name blobs that are known to be at the destination.
+
+        An archive's image without a manifest is made, which brings its layers there.
+        """
+        archive, current = self._sides.archive, survey.current
+        present = current.blobs if isinstance(current, ImageManifest) else ()
+        image = archive.find_stored_image() if archive is not None else None
+        if archive is None or image is None:
+            return self._reader.read(survey.pinned), present
+        self._reader.check_platform(parse_config_platform(image.config))
+        assembler = Assembler(
+            archive,
+            self._sides.destination,
+            self._request.destination.name,
+            self._transfer,
+            self._made,
+        )
+        assembled = assembler.find(image, self._similar(current))
+        if assembled is None:
+            # the manifest's digest is not known yet, but no tag points at this config's image
+            digest = image.config_descriptor.digest
+            self._sides.destination.check_tags(survey.found, digest)
+            assembled = assembler.make(image)
+        root, platform = assembled.manifest, assembled.platform
+        platforms = ((platform, root.digest),) if platform else ()
+        return Content(root, {}, platforms), (*present, *assembled.present)
+
+    def _similar(self, current: Manifest | None) -> Iterator[ImageManifest]:
+        """Give the images that the resource's tag points at now, and that it pointed at before."""
+        if isinstance(current, ImageManifest):
+            yield current
+        destination = self._request.destination
+        digest = find_digest_of_id(self._previous, destination)
+        if digest is not None and (current is None or digest != current.digest):
+            previous = self._sides.destination.find_manifest(str(digest))
+            if isinstance(previous, ImageManifest) and previous.digest == digest:
+                yield previous
 
     def _ask_both_sides(self) -> _Survey:
         """Ask for the source's digest and for each destination tag, all at once."""
@@ -162,14 +229,18 @@ class _Replication:
             return None
         return current if self._reader.takes_as_is(current) else None
 
-    def _plan(self, survey: _Survey, content: Content, tags: Sequence[str]) -> ReplicationPlan:
+    def _plan(
+        self,
+        survey: _Survey,
+        content: Content,
+        tags: Sequence[str],
+        present: Sequence[Descriptor],
+    ) -> ReplicationPlan:
         mount_from = self._sides.mount_from
         within_repository = mount_from == self._request.destination.repository
         if within_repository or content.root.digest in survey.found.values():
             return tag_plan(content.root, tags)
-        current = survey.current
-        known = current.blobs if isinstance(current, ImageManifest) else ()
-        return make_plan(content.root, content.children, tags, known=known, mount_from=mount_from)
+        return make_plan(content.root, content.children, tags, known=present, mount_from=mount_from)
 
     def _outcome(
         self, root: Manifest, platforms: PlatformDigests, report: TransferReport | None

@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from replicator.archive_references import (
+    ArchiveReference,
+    is_archive_reference,
+    parse_archive_reference,
+)
 from replicator.digests import Digest
 from replicator.errors import RequestError
 from replicator.platforms import Platform
@@ -62,7 +67,6 @@ _PLANNED: Final = frozenset(
     {
         "ArchImageTags",
         "CopyReferrers",
-        "Compression",
         "VerifySignatureKey",
         "DryRun",
     }
@@ -145,7 +149,7 @@ class ReplicationRequest:
         A PEM public key or a KMS key's ARN; None when signatures are not checked.
     """
 
-    source: ImageReference
+    source: ImageReference | ArchiveReference
     destination: ImageReference
     tags: tuple[str, ...] = ()
     source_credentials: str | None = field(default=None, repr=False)
@@ -181,7 +185,7 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
     destination = _parse_destination(read_required(properties, "DestImage"))
     platforms, copies_index = _parse_platforms(properties)
     return ReplicationRequest(
-        source=parse_as("SrcImage", parse_image_reference, read_required(properties, "SrcImage")),
+        source=parse_as("SrcImage", _parse_source, read_required(properties, "SrcImage")),
         destination=destination,
         tags=_parse_tags(properties, destination.tag),
         source_credentials=read_text(properties, "SrcCreds", secret=True),
@@ -245,6 +249,12 @@ def _refuse_unknown(properties: Mapping[str, Any]) -> None:
                 f"the nearest is {near[0]}" if near else f"known are {', '.join(KNOWN_PROPERTIES)}"
             )
             raise RequestError(f"the property {shown(name)} is not known, {hint}")
+
+
+def _parse_source(text: str) -> ImageReference | ArchiveReference:
+    if is_archive_reference(text):
+        return parse_archive_reference(text)
+    return parse_image_reference(text)
 
 
 def _parse_destination(text: str) -> ImageReference:

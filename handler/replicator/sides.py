@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from replicator.archive.compression import Compression
+from replicator.archive.source import ArchiveSource
+from replicator.archive_references import ArchiveReference
 from replicator.aws.access import AwsAccess
+from replicator.aws.s3 import S3Object
 from replicator.caching import CachingSource, ContentCache
 from replicator.credentials import NoCredentials, parse_credentials
 from replicator.ecr_destination import EcrDestination
@@ -41,11 +45,19 @@ class Sides:
     ----------
     mount_from
         The source's repository, when both sides are in one registry; None otherwise.
+    archive
+        The source's archive; None when the source is a registry.
     """
 
     source: CachingSource
     destination: ImageDestination
     mount_from: str | None
+    archive: ArchiveSource | None = None
+
+    def close(self) -> None:
+        """Stop reading."""
+        if self.archive is not None:
+            self.archive.close()
 
 
 class SideOpener:
@@ -75,11 +87,18 @@ class SideOpener:
         RequestError
             Credentials are malformed, or a repository is to be made that is not ECR's.
         """
-        same_registry = request.source.registry == request.destination.registry
-        mount_from = request.source.repository if same_registry else None
         caller = self._aws.open_caller(
             request.source_role, Side.SOURCE, deadline=deadline, retry_policy=request.retry_policy
         )
+        if isinstance(request.source, ArchiveReference):
+            stored = S3Object(request.source, caller, backoff=backoff, deadline=deadline)
+            archive = ArchiveSource(request.source, stored, Compression(request.compression))
+            destination = self._open_destination(
+                request, backoff, deadline, None, new_repository=request.new_repository
+            )
+            return Sides(CachingSource(archive, self._cache), destination, None, archive)
+        same_registry = request.source.registry == request.destination.registry
+        mount_from = request.source.repository if same_registry else None
         source = self._registries.open_source(
             request.source,
             self._credentials(request.source_credentials, request.source, caller),

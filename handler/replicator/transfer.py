@@ -19,14 +19,18 @@ from replicator.ports import BlobOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from replicator.deadline import Deadline
+    from replicator.digests import Digest
     from replicator.manifests import Descriptor, Manifest
     from replicator.plan import ReplicationPlan
-    from replicator.ports import ImageDestination, ImageSource, Progress, Upload
+    from replicator.ports import GrowingLayer, ImageDestination, ImageSource, Progress, Upload
     from replicator.retries import Backoff
 
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+_Layer = TypeVar("_Layer", bound="GrowingLayer")
 DEFAULT_STREAMS: Final = 6
 #: One system call's worth: large enough that Python's share vanishes, small enough for a cache.
 DEFAULT_BUFFER_BYTES: Final = 256 * 1024
@@ -80,9 +84,63 @@ class Transfer:
         self._streams = streams
         self._buffer_bytes = buffer_bytes
         self._buffers = threading.local()
+        self._grown: list[Descriptor] = []
 
-    def run(self, plan: ReplicationPlan) -> TransferReport:
+    def find_present(self, blobs: Iterable[Descriptor]) -> frozenset[Digest]:
+        """Ask the destination which of these blobs it has; the answer is certain."""
+        asked = list(blobs)
+        there = set(self._destination.find_blobs(asked) if asked else ())
+
+        def ask(blob: Descriptor) -> None:
+            if self._destination.has_blob(blob.digest):
+                there.add(blob.digest)
+
+        with self._pool() as pool:
+            self._each(pool, ask, [blob for blob in asked if blob.digest not in there])
+        return frozenset(there)
+
+    def grow(
+        self,
+        layers: Iterable[_Layer],
+        on_grown: Callable[[_Layer, Descriptor], None],
+        *,
+        one_by_one: bool,
+    ) -> None:
+        """Send layers whose blobs are made on the way.
+
+        Parameters
+        ----------
+        on_grown
+            Told of each layer and its blob, when that is at the destination.
+        one_by_one
+            Each layer is asked for when the one before it was sent.
+
+        Raises
+        ------
+        ReplicationError
+            As `run` does.
+        """
+
+        def send(layer: _Layer) -> None:
+            self._progress.plan((layer.stored,))
+            blob = self._restarted(layer.stored, lambda: self._grow_once(layer))
+            self._grown.append(blob)
+            self._progress.finish(layer.stored, BlobOutcome.COPIED)
+            on_grown(layer, blob)
+
+        with self._pool() as pool:
+            self._each(pool, send, layers, one_by_one=one_by_one)
+
+    def run(
+        self, plan: ReplicationPlan, *, in_turn: Iterable[Descriptor] | None = None
+    ) -> TransferReport:
         """Do every step of the plan, the tags last.
+
+        Parameters
+        ----------
+        in_turn
+            The plan's blobs in the order in which the source has to be read, each asked for when
+            the one before it was moved; None for as many at once as there are streams.
 
         Raises
         ------
@@ -95,14 +153,18 @@ class Transfer:
             self._progress.finish(blob, BlobOutcome.SKIPPED)
         there = self._destination.find_blobs(plan.blobs) if plan.blobs else frozenset()
         outcomes = dict.fromkeys(plan.present, BlobOutcome.SKIPPED)
+        outcomes |= dict.fromkeys(self._grown, BlobOutcome.COPIED)
 
         def move(blob: Descriptor) -> None:
             found = BlobOutcome.SKIPPED if blob.digest in there else None
             outcomes[blob] = found or self._move(blob, plan.mount_from)
             self._progress.finish(blob, outcomes[blob])
 
-        with ThreadPoolExecutor(self._streams, thread_name_prefix="stream") as pool:
-            self._each(pool, move, plan.blobs)
+        with self._pool() as pool:
+            if in_turn is None:
+                self._each(pool, move, plan.blobs)
+            else:
+                self._each(pool, move, in_turn, one_by_one=True)
             for level in plan.levels:
                 self._each(pool, lambda child: self._push(child, str(child.digest)), level)
             # the first tag brings the root along; what it refuses, no other tag has seen yet
@@ -111,12 +173,24 @@ class Transfer:
             self._each(pool, lambda tag: self._push(plan.root, tag), others)
         return _report(outcomes)
 
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._streams, thread_name_prefix="stream")
+
     def _each(
-        self, pool: ThreadPoolExecutor, work: Callable[[_Item], None], items: Iterable[_Item]
+        self,
+        pool: ThreadPoolExecutor,
+        work: Callable[[_Item], None],
+        items: Iterable[_Item],
+        *,
+        one_by_one: bool = False,
     ) -> None:
         """Do the work for every item in parallel; the first failure stops the others."""
-        futures = [pool.submit(work, item) for item in items]
+        futures: list[Future[None]] = []
         try:
+            for item in items:
+                futures.append(pool.submit(work, item))
+                if one_by_one:
+                    futures[-1].result()
             for future in as_completed(futures):
                 future.result()
         except BaseException:
@@ -126,11 +200,15 @@ class Transfer:
             raise
 
     def _move(self, blob: Descriptor, mount_from: str | None) -> BlobOutcome:
-        """Bring one blob over, from its start again when it breaks off."""
+        """Bring one blob over."""
+        return self._restarted(blob, lambda: self._move_once(blob, mount_from))
+
+    def _restarted(self, blob: Descriptor, once: Callable[[], _Result]) -> _Result:
+        """Do something with a blob, from its start again when it breaks off."""
         for attempt in itertools.count(1):
             self._deadline.check(f"copy the blob {blob.digest}")
             try:
-                return self._move_once(blob, mount_from)
+                return once()
             except TransientError as error:
                 if not self._backoff.wait_after(attempt, error):
                     raise
@@ -152,6 +230,21 @@ class Transfer:
                 )
             )
         return BlobOutcome.COPIED
+
+    def _grow_once(self, layer: GrowingLayer) -> Descriptor:
+        upload = self._destination.start_growing_upload()
+        with (
+            _cancelled_on_failure(upload),
+            layer.open_blob(
+                buffer=self._buffer(),
+                on_bytes=lambda count: self._advance(layer.stored, count),
+            ) as growing,
+        ):
+            self._progress.start(layer.stored)
+            upload.append(growing)
+            blob = growing.descriptor()
+            upload.close_as(blob.digest)
+        return blob
 
     def _advance(self, blob: Descriptor, count_bytes: int) -> None:
         self._progress.advance(blob, count_bytes)

@@ -11,6 +11,7 @@ from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
 from local.dockerhub import HubUser
+from local.objects import ObjectStorage
 from local.registry import RegistryServer
 
 from lifecycle import ReplicationResource
@@ -70,6 +71,21 @@ def function() -> Iterator[Function]:
 
 
 @pytest.fixture
+def new_function() -> Iterator[Callable[[], Function]]:
+    """Start functions that know nothing yet."""
+    started: list[Replicator] = []
+
+    def start() -> Function:
+        replicator = Replicator(Settings())
+        started.append(replicator)
+        return Function(ReplicationResource(lambda: replicator))
+
+    yield start
+    for replicator in started:
+        replicator.close()
+
+
+@pytest.fixture
 def registries() -> Iterator[Callable[..., RegistryServer]]:
     """Start registries that end with the test."""
     started: list[RegistryServer] = []
@@ -125,3 +141,17 @@ def aws_function(aws: LoopbackAws) -> Iterator[Function]:  # noqa: ARG001 - its 
     replicator = Replicator(Settings())
     yield Function(ReplicationResource(lambda: replicator))
     replicator.close()
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
+    """A bucket ``archives``, which the function's client for S3 finds."""
+    with ObjectStorage() as started:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", started.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        monkeypatch.setenv("AWS_CONFIG_FILE", "none")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
+        yield started

@@ -172,8 +172,38 @@ class FakeUpload:
         content = b"".join(bytes(view) for view in body)
         self._destination.store(self._descriptor, content)
 
+    def append(self, body: Iterable[bytes | memoryview]) -> None:
+        raise AssertionError(f"{body} where the blob is known")
+
+    def close_as(self, digest: Digest) -> None:
+        raise AssertionError(f"{digest} where the blob is known")
+
     def cancel(self) -> None:
         self._destination.log("cancel", str(self._descriptor.digest))
+
+
+class FakeGrowingUpload:
+    """An upload session for a blob whose digest comes at its end."""
+
+    def __init__(self, destination: FakeDestination) -> None:
+        self._destination = destination
+        self._content = b""
+
+    def finish(self, body: VerifiedStream) -> None:
+        raise AssertionError(f"{body} where the blob grows")
+
+    def append(self, body: Iterable[bytes | memoryview]) -> None:
+        self._content = b"".join(map(bytes, body))
+        self._destination.log("append", str(digest_of(self._content)))
+
+    def close_as(self, digest: Digest) -> None:
+        assert digest == digest_of(self._content)
+        self._destination.fail_if_told(str(digest))
+        self._destination.stored[digest] = self._content
+        self._destination.log("blob", str(digest))
+
+    def cancel(self) -> None:
+        self._destination.log("cancel", "growing")
 
 
 class FakeDestination:
@@ -230,19 +260,31 @@ class FakeDestination:
         self.asked_to_mount_from.append(mount_from)
         return self._outcomes.get(descriptor.digest) or FakeUpload(self, descriptor)
 
+    def has_blob(self, digest: Digest) -> bool:
+        self.log("ask", str(digest))
+        return digest in self.stored
+
+    def start_growing_upload(self) -> Upload:
+        self.log("start", "growing")
+        return FakeGrowingUpload(self)
+
+    @contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
+        yield FakeReader(self.stored[descriptor.digest])
+
     def sending(self, descriptor: Descriptor) -> None:
-        self._fail_if_told(str(descriptor.digest))
+        self.fail_if_told(str(descriptor.digest))
 
     def store(self, descriptor: Descriptor, content: bytes) -> None:
         self.stored[descriptor.digest] = content
         self.log("blob", str(descriptor.digest))
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
-        self._fail_if_told(reference)
+        self.fail_if_told(reference)
         self.stored[manifest.digest] = manifest.content
         self.log("manifest", reference)
 
-    def _fail_if_told(self, name: str) -> None:
+    def fail_if_told(self, name: str) -> None:
         with self._lock:
             errors = self._failures.get(name)
             error = errors.pop(0) if errors else None

@@ -47,12 +47,19 @@ class FakeReplicator(Replicator):
         super().__init__(Settings())
         self._work = work
         self.requests: list[ReplicationRequest] = []
+        self.previous: list[str] = []
 
     def replicate(
-        self, request: ReplicationRequest, *, deadline: Deadline, progress: Progress
+        self,
+        request: ReplicationRequest,
+        *,
+        deadline: Deadline,
+        progress: Progress,
+        previous: str = "",
     ) -> Outcome:
         assert progress is not None
         self.requests.append(request)
+        self.previous.append(previous)
         self._work(deadline)
         return Outcome(
             request.destination, DIGEST, "application/x", (), True, TransferReport(), 1.0

@@ -93,7 +93,6 @@ def test_what_cannot_be_meant_is_refused_by_name(properties: dict[str, Any], nam
     [
         "ArchImageTags",
         "CopyReferrers",
-        "Compression",
         "VerifySignatureKey",
         "DryRun",
     ],

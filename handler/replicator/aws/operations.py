@@ -15,6 +15,7 @@ class Operation(Enum):
 
     ASSUME_ROLE = ("sts", "AssumeRole")
     READ_SECRET = ("secretsmanager", "GetSecretValue")
+    READ_OBJECT = ("s3", "GetObject")
     SIGN_IN = ("ecr", "GetAuthorizationToken")
     CHECK_LAYERS = ("ecr", "BatchCheckLayerAvailability")
     DESCRIBE_REPOSITORY = ("ecr", "DescribeRepositories")
@@ -43,6 +44,7 @@ class Operation(Enum):
 
 #: Permissions that calls need beside their own name, and when.
 FURTHER_ACTIONS: Final = {
+    Operation.READ_OBJECT: ("s3:GetObjectVersion", "s3:ListBucket", "kms:Decrypt"),
     Operation.READ_SECRET: ("kms:Decrypt",),
     Operation.CREATE_REPOSITORY: ("ecr:TagResource", "kms:CreateGrant", "kms:DescribeKey"),
     Operation.SIGN_IN_PUBLICLY: ("sts:GetServiceBearerToken",),

@@ -23,7 +23,7 @@ from replicator.registry.session import NotTlsError
 from replicator.retries import RETRYABLE_STATUSES, SharedPause, parse_retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from replicator.deadline import Deadline
     from replicator.digests import VerifiedStream
@@ -99,7 +99,7 @@ class RegistryClient:
         target: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | VerifiedStream | None = None,
+        body: bytes | VerifiedStream | Iterable[bytes | memoryview] | None = None,
         limit_bytes: int = _MAX_ANSWER_BYTES,
         pace: Pace | None = None,
     ) -> Answer:

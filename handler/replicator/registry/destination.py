@@ -17,17 +17,24 @@ from replicator.manifests import MAX_MANIFEST_BYTES
 from replicator.ports import BlobOutcome
 from replicator.registry.hosts import resolve_url
 from replicator.registry.refusals import diagnosis, refusal
-from replicator.registry.source import ACCEPT_MANIFESTS, announced_digest, read_manifest
+from replicator.registry.source import (
+    ACCEPT_MANIFESTS,
+    RegistrySource,
+    announced_digest,
+    read_manifest,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
-    from replicator.digests import Digest, VerifiedStream
+    from replicator.digests import ByteReader, Digest, VerifiedStream
     from replicator.manifests import Descriptor, Manifest
     from replicator.references import ImageReference
     from replicator.registry.client import RegistryClient
     from replicator.registry.messages import Answer
     from replicator.registry.pacing import Pace
+    from replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
 #: HEADs spent on finding out whether a registry honours mounts from the repository itself.
@@ -78,6 +85,8 @@ class RegistryDestination:
         What the stack named.
     client
         Of the reference's registry.
+    backoff
+        For reading what is there.
     manners
         Of its kind.
     """
@@ -86,11 +95,13 @@ class RegistryDestination:
         self,
         reference: ImageReference,
         client: RegistryClient,
+        backoff: Backoff,
         manners: PushManners = PushManners(),
     ) -> None:
         self._reference = reference
         self._client = client
         self._manners = manners
+        self._content = RegistrySource(reference, client, backoff)
         self._path = f"/v2/{reference.repository}"
         self._self_mount = _SelfMount.UNKNOWN if manners.probes else _SelfMount.IGNORED
         self.asks_first = True
@@ -174,6 +185,16 @@ class RegistryDestination:
             return BlobOutcome.SKIPPED
         return upload
 
+    def start_growing_upload(self) -> RegistryUpload:
+        """Open an upload session; nothing can be mounted that has no digest yet."""
+        target = f"{self._path}/blobs/uploads/"
+        answer = self._client.request("POST", target, pace=self._manners.upload_pace)
+        return self._session_of(answer, f"a layer for {self._reference.name}")
+
+    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
+        """Read a blob, as from a source."""
+        return self._content.open_blob(descriptor)
+
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
         """PUT the manifest's own bytes."""
         target = f"{self._path}/manifests/{reference}"
@@ -196,18 +217,34 @@ class RegistryDestination:
                 status=answer.status,
             )
 
-    def send_blob(self, url: str, descriptor: Descriptor, body: VerifiedStream) -> None:
-        """PUT a whole blob to its upload session (monolithic upload)."""
+    def close_upload(self, url: str, digest: Digest, body: VerifiedStream | None = None) -> None:
+        """PUT a digest to its upload session, with the whole blob or after it was sent."""
         separator = "&" if urlsplit(url).query else "?"
         answer = self._client.request(
             "PUT",
-            f"{url}{separator}{urlencode({'digest': str(descriptor.digest)})}",
+            f"{url}{separator}{urlencode({'digest': str(digest)})}",
             headers={"Content-Type": "application/octet-stream"},
             body=body,
             pace=self._manners.upload_pace,
         )
-        if answer.status not in {201, 204}:
-            raise self._refusal(answer, "take the blob", self._blob_name(descriptor))
+        if answer.status in {201, 204}:
+            return
+        if body is None and answer.status == 404 and self.has_blob(digest):
+            return  # an earlier answer was lost
+        raise self._refusal(answer, "take the blob", self._blob_name(digest))
+
+    def append(self, url: str, body: Iterable[bytes | memoryview]) -> str:
+        """PATCH a stream to an upload session, and give the URL that the session has then.
+
+        One request in chunks of no announced number is what Docker itself sends; registries that
+        take anything take this.
+        """
+        answer = self._client.request(
+            "PATCH", url, headers={"Content-Type": "application/octet-stream"}, body=body
+        )
+        if answer.status not in {201, 202, 204}:
+            raise self._refusal(answer, "take the blob", f"a layer for {self._reference.name}")
+        return resolve_url(answer.url, answer.header("location")) or url
 
     def cancel(self, url: str) -> None:
         """DELETE an upload session."""
@@ -228,11 +265,14 @@ class RegistryDestination:
         if answer.status != 202 and mount_from is not None and answer.status not in {401, 403, 404}:
             self._self_mount = _SelfMount.IGNORED  # some refuse what they do not know
             return self._post(descriptor, None)
+        return self._session_of(answer, self._blob_name(descriptor.digest))
+
+    def _session_of(self, answer: Answer, subject: str) -> RegistryUpload:
         location = answer.header("location")
         url = resolve_url(answer.url, location) if location else None
         if answer.status != 202 or url is None:
-            raise self._refusal(answer, "take the blob", self._blob_name(descriptor))
-        return RegistryUpload(self, url, descriptor)
+            raise self._refusal(answer, "take the blob", subject)
+        return RegistryUpload(self, url)
 
     def _takes_a_probe(self) -> bool:
         with self._lock:
@@ -241,8 +281,8 @@ class RegistryDestination:
             self._probes_left -= 1
             return True
 
-    def _blob_name(self, descriptor: Descriptor) -> str:
-        return f"{descriptor.digest} for {self._reference.name}"
+    def _blob_name(self, digest: Digest) -> str:
+        return f"{digest} for {self._reference.name}"
 
     def _refusal(self, answer: Answer, asked: str, subject: str) -> Exception:
         return refusal(
@@ -258,14 +298,21 @@ class RegistryDestination:
 class RegistryUpload:
     """An upload session; its URL may hold a secret and is never shown."""
 
-    def __init__(self, destination: RegistryDestination, url: str, descriptor: Descriptor) -> None:
+    def __init__(self, destination: RegistryDestination, url: str) -> None:
         self._destination = destination
         self._url = url
-        self._descriptor = descriptor
 
     def finish(self, body: VerifiedStream) -> None:
         """Send the whole blob and close the session."""
-        self._destination.send_blob(self._url, self._descriptor, body)
+        self._destination.close_upload(self._url, body.digest, body)
+
+    def append(self, body: Iterable[bytes | memoryview]) -> None:
+        """Send a stream that ends when it ends."""
+        self._url = self._destination.append(self._url, body)
+
+    def close_as(self, digest: Digest) -> None:
+        """Close the session over what was sent."""
+        self._destination.close_upload(self._url, digest)
 
     def cancel(self) -> None:
         """DELETE the session; one that cannot be is left to expire."""

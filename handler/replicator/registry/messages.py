@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from replicator.digests import VerifiedStream
 
@@ -25,12 +25,17 @@ _KEPT_HEADERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request, with an absolute URL; headers and URL may hold secrets."""
+    """One request, with an absolute URL; headers and URL may hold secrets.
+
+    A body without a length is sent in chunks (RFC 9112, section 7.1).
+    """
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes | VerifiedStream | None = field(default=None, repr=False)
+    body: bytes | VerifiedStream | Iterable[bytes | memoryview] | None = field(
+        default=None, repr=False
+    )
 
     @property
     def is_repeatable(self) -> bool:

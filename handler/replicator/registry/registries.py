@@ -95,7 +95,7 @@ class Registries:
         client = self._client(
             reference.registry, Side.DESTINATION, tuple(scopes), credentials, backoff, deadline
         )
-        return RegistryDestination(reference, client, manners)
+        return RegistryDestination(reference, client, backoff, manners)
 
     def close(self) -> None:
         """Drop every kept connection."""

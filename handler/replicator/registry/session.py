@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
 import certifi
@@ -127,9 +128,12 @@ class Session:
         prepared.hooks = requests.hooks.default_hooks()
         # set past prepare_body, which would send an empty stream in chunks and measure the others
         prepared.body = request.body or None  # type: ignore[assignment]
-        if request.body is not None or request.method in {"POST", "PUT", "PATCH"}:
-            length = len(request.body) if request.body is not None else 0
-            prepared.headers["Content-Length"] = str(length)
+        if isinstance(request.body, Sized):
+            prepared.headers["Content-Length"] = str(len(request.body))
+        elif request.body is not None:
+            prepared.headers["Transfer-Encoding"] = "chunked"
+        elif request.method in {"POST", "PUT", "PATCH"}:
+            prepared.headers["Content-Length"] = "0"
         return prepared
 
     def _proxies_of(self, url: str) -> Mapping[str, str]:

@@ -1,0 +1,226 @@
+"""Making an image of a config and stored layers, with as little as can be read and sent.
+
+What the destination has already is asked first: an image with the same config there is the image;
+otherwise the images that its tag and the resource's previous tag point at tell, by their configs,
+which blob there is which layer. All that is checked, by the config's digest, the number of its
+layers, and whether the blobs are there. Only the other layers are read.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from replicator.archive.compression import Compression
+from replicator.archive.layers import layer_media_type
+from replicator.digests import read_verified
+from replicator.errors import ContentError, NotFoundError
+from replicator.manifests import (
+    MAX_MANIFEST_BYTES,
+    Descriptor,
+    ImageManifest,
+    build_image_manifest,
+    parse_config_diff_ids,
+    parse_config_platform,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from replicator.archive.docker_save import StoredImage
+    from replicator.archive.layers import ArchivedLayer
+    from replicator.archive.source import ArchiveSource
+    from replicator.digests import Digest
+    from replicator.platforms import Platform
+    from replicator.ports import ImageDestination
+    from replicator.transfer import Transfer
+
+_LOGGER: Final = logging.getLogger(__name__)
+_REMEMBERED_LAYERS: Final = 10_000
+_DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
+#: How a layer of each media type is compressed.
+_COMPRESSIONS: Final = {
+    **{layer_media_type(each): each for each in (Compression.GZIP, Compression.ZSTD)},
+    layer_media_type(Compression.NONE): Compression.NONE,
+    _DOCKER_LAYER: Compression.NONE,
+    f"{_DOCKER_LAYER}.gzip": Compression.GZIP,
+    f"{_DOCKER_LAYER}.zstd": Compression.ZSTD,
+}
+
+
+class MadeLayers:
+    """The blobs that the process has made of layers and put into a repository.
+
+    A failed deployment's next attempt finds them by it, before any tag tells of them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blobs: OrderedDict[tuple[str, Digest, Compression], Descriptor] = OrderedDict()
+
+    def find(self, repository: str, diff_id: Digest, compression: Compression) -> Descriptor | None:
+        """Give the blob of a layer; None when it was not made lately."""
+        with self._lock:
+            return self._blobs.get((repository, diff_id, compression))
+
+    def keep(
+        self, repository: str, diff_id: Digest, compression: Compression, blob: Descriptor
+    ) -> None:
+        """Remember a blob; the oldest is forgotten when there are too many."""
+        with self._lock:
+            self._blobs[repository, diff_id, compression] = blob
+            if len(self._blobs) > _REMEMBERED_LAYERS:
+                self._blobs.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AssembledImage:
+    """An image whose layers are at the destination.
+
+    Attributes
+    ----------
+    manifest
+        Made, or found at the destination.
+    platform
+        As the config says.
+    present
+        Blobs that are at the destination.
+    """
+
+    manifest: ImageManifest
+    platform: Platform | None
+    present: tuple[Descriptor, ...]
+
+
+class Assembler:
+    """Makes images of stored ones.
+
+    Parameters
+    ----------
+    source
+        The archive.
+    destination
+        Where what is there is looked at.
+    repository
+        Names the destination, for what is remembered of it.
+    transfer
+        Sends what is missing.
+    made
+        What the process has made before.
+    """
+
+    def __init__(
+        self,
+        source: ArchiveSource,
+        destination: ImageDestination,
+        repository: str,
+        transfer: Transfer,
+        made: MadeLayers,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._repository = repository
+        self._transfer = transfer
+        self._made = made
+        self._similar: list[ImageManifest] = []
+
+    def find(self, image: StoredImage, present: Iterable[ImageManifest]) -> AssembledImage | None:
+        """Find the image at the destination; None when it is to be made.
+
+        Parameters
+        ----------
+        present
+            Images at the destination that may be or resemble this one, asked for one by one.
+        """
+        compressions = self._source.layer_compressions()
+        for manifest in present:
+            if _is_image(manifest, image, compressions):
+                platform = parse_config_platform(image.config)
+                return AssembledImage(manifest, platform, manifest.blobs)
+            self._similar.append(manifest)
+        return None
+
+    def make(self, image: StoredImage) -> AssembledImage:
+        """Make the image at the destination, but for its config and its manifest.
+
+        Raises
+        ------
+        ReplicationError
+            A layer cannot be read, is not the one that the config names, or cannot be sent.
+        """
+        compressions = self._source.layer_compressions()
+        wanted = dict(zip(image.diff_ids, compressions, strict=True))
+        grown = {each: wanted[each] for each in wanted if wanted[each] is not Compression.NONE}
+        blobs = self._find_there(grown)
+        _LOGGER.info("assembling", extra={"layers": len(wanted), "layers_present": len(blobs)})
+        blobs |= self._send(grown.keys() - blobs.keys())
+        as_stored = self._source.find_layers(wanted.keys() - grown.keys())
+        layers = blobs | {layer.diff_id: layer.stored for layer in as_stored}
+        manifest = build_image_manifest(
+            image.config_descriptor, [layers[diff_id] for diff_id in image.diff_ids]
+        )
+        platform = parse_config_platform(image.config)
+        return AssembledImage(manifest, platform, tuple(blobs.values()))
+
+    def _find_there(self, wanted: Mapping[Digest, Compression]) -> dict[Digest, Descriptor]:
+        """Give those layers' blobs that the destination has."""
+        candidates: dict[Digest, Descriptor] = {}
+        for manifest in self._similar:
+            for diff_id, blob in self._layers_of(manifest):
+                compression = wanted.get(diff_id)
+                if compression is not None and _compression(blob) is compression:
+                    media_type = layer_media_type(compression)
+                    candidates[diff_id] = Descriptor(media_type, blob.digest, blob.size_bytes)
+        for diff_id, compression in wanted.items():
+            made = self._made.find(self._repository, diff_id, compression)
+            if made is not None:
+                candidates.setdefault(diff_id, made)
+        there = self._transfer.find_present(set(candidates.values()))
+        return {diff_id: blob for diff_id, blob in candidates.items() if blob.digest in there}
+
+    def _layers_of(self, manifest: ImageManifest) -> list[tuple[Digest, Descriptor]]:
+        """Pair an image's layers at the destination with their diff_ids; none when in doubt."""
+        config = manifest.config
+        if not manifest.is_container_image or config.size_bytes > MAX_MANIFEST_BYTES:
+            return []
+        try:
+            with self._destination.open_blob(config) as reader:
+                content = read_verified(reader, config.digest, config.size_bytes)
+            diff_ids = parse_config_diff_ids(content)
+        except (ContentError, NotFoundError) as error:
+            _LOGGER.info("an image at the destination is of no use: %s", error)
+            return []
+        if len(diff_ids) != len(manifest.layers):
+            return []
+        return list(zip(diff_ids, manifest.layers, strict=True))
+
+    def _send(self, diff_ids: Collection[Digest]) -> dict[Digest, Descriptor]:
+        blobs: dict[Digest, Descriptor] = {}
+
+        def keep(layer: ArchivedLayer, blob: Descriptor) -> None:
+            blobs[layer.diff_id] = blob
+            self._made.keep(self._repository, layer.diff_id, layer.compression, blob)
+
+        if diff_ids:
+            layers = self._source.find_layers(diff_ids)
+            self._transfer.grow(layers, keep, one_by_one=self._source.is_sequential)
+        return blobs
+
+
+def _is_image(
+    manifest: ImageManifest, image: StoredImage, compressions: Sequence[Compression]
+) -> bool:
+    """Tell whether an image at the destination is this one, compressed as it would be."""
+    return (
+        manifest.config.digest == image.config_descriptor.digest
+        and len(manifest.layers) == len(compressions)
+        and all(map(operator.is_, map(_compression, manifest.layers), compressions))
+    )
+
+
+def _compression(layer: Descriptor) -> Compression | None:
+    return _COMPRESSIONS.get(layer.media_type)

@@ -1,0 +1,133 @@
+"""Objects in a bucket, as S3 gives them: GetObject with ranges, versions and conditions.
+
+Amazon S3 API reference, GetObject. Signatures are not looked at. The objects are files, so that
+one of many gigabytes costs nothing, and what was read of them can be counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from xml.sax.saxutils import escape
+
+from local.web import AccessLogEntry, FileSpan, LoopbackServer, Request, Response
+
+_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
+_MESSAGES = {
+    "NoSuchKey": (404, "The specified key does not exist."),
+    "NoSuchBucket": (404, "The specified bucket does not exist"),
+    "NoSuchVersion": (404, "The specified version does not exist."),
+    "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold"),
+    "InvalidRange": (416, "The requested range is not satisfiable"),
+    "MethodNotAllowed": (405, "The specified method is not allowed against this resource."),
+}
+
+Alteration = Callable[[Request, Response], Response]
+"""Makes another answer of the one that is right: a fault, for a test."""
+
+
+class ObjectStorage:
+    """One bucket on a loopback port, served from `start` (or `with`) to `close`.
+
+    `alteration` may be set at any time.
+    """
+
+    def __init__(self, bucket: str = "archives") -> None:
+        self.bucket = bucket
+        self.alteration: Alteration | None = None
+        self._versions: dict[str, list[Path]] = {}
+        self._server = LoopbackServer(self._answer)
+        self.url = self._server.url
+
+    def put(self, key: str, path: Path) -> str:
+        """Make a file an object, or a new version of one; return the version's id."""
+        versions = self._versions.setdefault(key, [])
+        versions.append(path)
+        return f"v{len(versions)}"
+
+    @property
+    def requests(self) -> tuple[AccessLogEntry, ...]:
+        """A snapshot of the requests, in the order in which their answers began."""
+        return self._server.requests
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of the objects has been sent."""
+        return sum(entry.response_bytes for entry in self.requests if entry.status in {200, 206})
+
+    def clear_requests(self) -> None:
+        """Forget the requests so far."""
+        self._server.access_log.clear()
+
+    def start(self) -> Self:
+        """Begin to accept connections."""
+        self._server.start()
+        return self
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _answer(self, request: Request) -> Response:
+        response = self._object(request)
+        return self.alteration(request, response) if self.alteration else response
+
+    def _object(self, request: Request) -> Response:
+        if request.method != "GET":
+            return refused("MethodNotAllowed")
+        bucket, _, key = request.path.lstrip("/").partition("/")
+        if bucket != self.bucket:
+            return refused("NoSuchBucket")
+        versions = self._versions.get(key)
+        if not versions:
+            return refused("NoSuchKey")
+        version = request.parameter("versionId") or f"v{len(versions)}"
+        if version not in {f"v{number + 1}" for number in range(len(versions))}:
+            return refused("NoSuchVersion")
+        path = versions[int(version[1:]) - 1]
+        etag = f'"{hashlib.sha256(f"{path} {version}".encode()).hexdigest()[:32]}"'
+        if request.headers.get("if-match", etag) != etag:
+            return refused("PreconditionFailed")
+        return _served(path, request.headers.get("range", ""), etag)
+
+
+def refused(code: str, message: str = "", status: int = 0) -> Response:
+    """Return an error as S3 words it."""
+    usual_status, usual_message = _MESSAGES.get(code, (403, "Access Denied"))
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<Error><Code>{escape(code)}</Code><Message>{escape(message or usual_message)}</Message>"
+        "<RequestId>R</RequestId></Error>"
+    )
+    return Response(
+        status or usual_status, {"Content-Type": "application/xml"}, body.encode("utf-8")
+    )
+
+
+def _served(path: Path, range_header: str, etag: str) -> Response:
+    size_bytes = path.stat().st_size
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Type": "application/x-tar"}
+    wanted = _RANGE.fullmatch(range_header)
+    if wanted is None:
+        return Response(200, headers, FileSpan(path, 0, size_bytes))
+    first = int(wanted[1])
+    last = min(int(wanted[2] or size_bytes), size_bytes - 1)
+    if first >= size_bytes:
+        return refused("InvalidRange")
+    headers["Content-Range"] = f"bytes {first}-{last}/{size_bytes}"
+    return Response(206, headers, FileSpan(path, first, last - first + 1))

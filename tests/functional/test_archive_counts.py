@@ -1,0 +1,270 @@
+"""What is read of an archive and what is sent for it: each byte once, and nothing again."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from local.archives import (
+    SavedImage,
+    build_docker_save,
+    build_large_layer,
+    build_oci_layout,
+)
+from local.images import build_image, build_layer
+from local.objects import ObjectStorage
+from local.registry import AccessLogEntry, RegistryServer
+from tests.functional.arrivals import config_diff_ids, config_of, diff_ids_of, manifest_of
+from tests.functional.conftest import Function
+
+Start = Callable[..., RegistryServer]
+
+MIB = 1024 * 1024
+LAYERS = [build_layer(100_000 + seed, seed, "none") for seed in range(4)]
+
+
+def methods(entries: tuple[AccessLogEntry, ...]) -> Counter[str]:
+    return Counter(entry.method for entry in entries)
+
+
+def spans(storage: ObjectStorage) -> list[tuple[int, int]]:
+    """The parts that were read, in the object's order, each as first byte and end."""
+    found = []
+    for entry in storage.requests:
+        first, last = entry.headers["range"].removeprefix("bytes=").split("-")
+        found.append((int(first), min(int(last) + 1, int(first) + entry.response_bytes)))
+    return sorted(found)
+
+
+def overlaps(storage: ObjectStorage) -> int:
+    ordered = spans(storage)
+    return sum(max(0, before[1] - after[0]) for before, after in itertools.pairwise(ordered))
+
+
+def test_six_hundred_megabytes_are_read_once_and_of_a_changed_layer_only_that(
+    function: Function,
+    new_function: Callable[[], Function],
+    storage: ObjectStorage,
+    registries: Start,
+    tmp_path: Path,
+) -> None:
+    destination = registries()
+    layers = [build_large_layer(tmp_path / f"{n}", 100 * MIB + n, n, "zeros") for n in range(6)]
+    first = build_docker_save(tmp_path / "first.tar", [SavedImage(layers, ["app:1"])])
+    assert first.stat().st_size > 600 * MIB
+    storage.put("app.tar", first)
+    named = "s3://archives/app.tar", f"{destination.host}/app:1"
+
+    answer = function.create(*named)
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["BlobsCopied"] == "7"
+    assert overlaps(storage) == 0
+    assert 600 * MIB < storage.bytes_read <= first.stat().st_size
+
+    # a function that knows nothing finds by the config that nothing has to be done
+    storage.clear_requests()
+    destination.clear_requests()
+    answer = new_function().create(*named)
+    assert answer["Data"]["Changed"] == "false"
+    assert storage.bytes_read < MIB // 4
+    assert methods(destination.requests) == {"GET": 1}
+
+    storage.clear_requests()
+    destination.clear_requests()
+    changed = build_large_layer(tmp_path / "changed", 100 * MIB, 77, "zeros")
+    saved = SavedImage([*layers[:3], changed, *layers[4:]], ["app:1"])
+    storage.put("app.tar", build_docker_save(tmp_path / "second.tar", [saved]))
+    answer = new_function().create(*named)
+    assert answer["Status"] == "SUCCESS", answer
+    assert (answer["Data"]["BlobsCopied"], answer["Data"]["BlobsSkipped"]) == ("2", "5")
+    assert 100 * MIB < storage.bytes_read < 100 * MIB + MIB // 4
+    assert overlaps(storage) == 0
+    # the tag and its config; the five layers; the new one and the new config; the manifest
+    counted = methods(destination.requests)
+    assert counted == {"GET": 2, "HEAD": 5 + 1, "POST": 2, "PATCH": 1, "PUT": 3}
+    assert config_of(destination, "app", "1") == saved.config
+
+
+def test_three_requests_bring_a_layer(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    destination = registries()
+    saved = SavedImage(LAYERS, ["app:1"])
+    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [saved]))
+
+    function.create("s3://archives/app.tar", f"{destination.host}/app:1")
+
+    # the tag; each layer; the config, with a HEAD on it; the manifest
+    assert methods(destination.requests) == {
+        "GET": 1,
+        "POST": 4 + 1,
+        "PATCH": 4,
+        "PUT": 4 + 1 + 1,
+        "HEAD": 1,
+    }
+
+
+def test_what_the_resource_had_under_another_tag_is_not_sent_again(
+    function: Function,
+    new_function: Callable[[], Function],
+    storage: ObjectStorage,
+    registries: Start,
+    tmp_path: Path,
+) -> None:
+    destination = registries()
+    storage.put("1", build_docker_save(tmp_path / "1.tar", [SavedImage(LAYERS[:3])]))
+    storage.put("2", build_docker_save(tmp_path / "2.tar", [SavedImage(LAYERS)]))
+    created = function.create("s3://archives/1", f"{destination.host}/app:1")
+    storage.clear_requests()
+    destination.clear_requests()
+
+    def update(number: int, physical_id: str) -> dict[str, str]:
+        body = new_function().send(
+            {
+                "RequestType": "Update",
+                "PhysicalResourceId": physical_id,
+                "ResourceProperties": {
+                    "SrcImage": f"s3://archives/{number}",
+                    "DestImage": f"{destination.host}/app:{number}",
+                },
+            }
+        )
+        assert body["Status"] == "SUCCESS", body
+        data: dict[str, str] = body["Data"]
+        return data
+
+    data = update(2, created["PhysicalResourceId"])
+    assert (data["BlobsCopied"], data["BlobsSkipped"]) == ("2", "3")
+    assert methods(destination.requests)["PATCH"] == 1
+    assert diff_ids_of(destination, "app", "2") == [layer.diff_id for layer in LAYERS]
+
+    # the same image under a third tag: its manifest is put there, and nothing is read
+    storage.put("3", tmp_path / "2.tar")
+    destination.clear_requests()
+    data = update(3, f"{destination.host}/app:2@{data['ImageDigest']}")
+    assert (data["BlobsCopied"], data["BytesCopied"]) == ("0", "0")
+    assert methods(destination.requests) == {"GET": 2, "PUT": 1}
+
+
+def test_another_repositorys_image_is_not_believed_to_be_this_ones(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    destination = registries()
+    storage.put("1", build_docker_save(tmp_path / "1.tar", [SavedImage(LAYERS)]))
+    created = function.create("s3://archives/1", f"{destination.host}/app:1")
+
+    body = function.send(
+        {
+            "RequestType": "Update",
+            "PhysicalResourceId": created["PhysicalResourceId"],
+            "ResourceProperties": {
+                "SrcImage": "s3://archives/1",
+                "DestImage": f"{destination.host}/other:1",
+            },
+        }
+    )
+    assert body["Data"]["BlobsCopied"] == "5"
+    assert diff_ids_of(destination, "other", "1") == [layer.diff_id for layer in LAYERS]
+
+
+def test_another_compression_makes_other_blobs(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    destination = registries()
+    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [SavedImage(LAYERS)]))
+    named = "s3://archives/app.tar", f"{destination.host}/app:1"
+    function.create(*named)
+
+    answer = function.create(*named, Compression="zstd")
+
+    assert answer["Data"]["BlobsCopied"] == "4"
+    media_types = {layer["mediaType"] for layer in manifest_of(destination, "app", "1")["layers"]}
+    assert media_types == {"application/vnd.oci.image.layer.v1.tar+zstd"}
+
+
+def test_a_blob_that_is_gone_is_made_again(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    destination = registries()
+    storage.put("1", build_docker_save(tmp_path / "1.tar", [SavedImage(LAYERS[:2])]))
+    storage.put("2", build_docker_save(tmp_path / "2.tar", [SavedImage(LAYERS[:3])]))
+    function.create("s3://archives/1", f"{destination.host}/app:1")
+    gone = manifest_of(destination, "app", "1")["layers"][0]["digest"]
+    destination.store.delete_blob("app", gone)
+
+    answer = function.create("s3://archives/2", f"{destination.host}/app:1")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["BlobsCopied"] == "3"
+    assert destination.store.has_blob("app", gone)
+
+
+def test_an_oci_layouts_blobs_that_are_there_are_not_read(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    destination = registries()
+    layers = [build_layer(300_000, seed) for seed in range(3)]
+    storage.put("1", build_oci_layout(tmp_path / "1", [(build_image(layers[:2]), "app")]))
+    storage.put("2", build_oci_layout(tmp_path / "2", [(build_image(layers), "app")]))
+    function.create("s3://archives/1", f"{destination.host}/app:1")
+    assert overlaps(storage) == 0
+    storage.clear_requests()
+
+    answer = function.create("s3://archives/2", f"{destination.host}/app:1")
+
+    assert (answer["Data"]["BlobsCopied"], answer["Data"]["BlobsSkipped"]) == ("2", "2")
+    assert storage.bytes_read < 300_000 + 8 * 16 * 1024
+    assert overlaps(storage) == 0
+
+
+@pytest.mark.parametrize("index_first", [True, False])
+def test_a_compressed_archive_is_read_once_where_its_order_allows_and_twice_where_not(
+    function: Function,
+    storage: ObjectStorage,
+    registries: Start,
+    tmp_path: Path,
+    index_first: bool,
+) -> None:
+    destination = registries()
+    image = build_image([build_layer(1_000_000, seed) for seed in range(4)])
+    parts = [(image, "app")]
+    plain = build_oci_layout(tmp_path / "plain", parts, backwards=index_first)
+    compressed = tmp_path / "compressed"
+    compressed.write_bytes(gzip.compress(plain.read_bytes(), 1))
+    storage.put("app.tgz", compressed)
+
+    answer = function.create("s3://archives/app.tgz", f"{destination.host}/app:1")
+
+    assert answer["Data"]["ImageDigest"] == image.digest
+    passes = 1 if index_first else 2
+    size_bytes = compressed.stat().st_size
+    assert (passes - 1) * size_bytes < storage.bytes_read <= passes * size_bytes
+
+
+@pytest.mark.parametrize("config_first", [True, False])
+def test_a_saved_image_in_a_compressed_archive_is_read_as_it_comes(
+    function: Function,
+    storage: ObjectStorage,
+    registries: Start,
+    tmp_path: Path,
+    config_first: bool,
+) -> None:
+    destination = registries()
+    saved = SavedImage([build_layer(200_000, seed, "none") for seed in range(4)])
+    plain = build_docker_save(tmp_path / "plain", [saved], backwards=config_first)
+    compressed = tmp_path / "compressed"
+    compressed.write_bytes(bz2.compress(plain.read_bytes(), 1))
+    storage.put("app.tar", compressed)
+
+    answer = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert diff_ids_of(destination, "app", "1") == config_diff_ids(saved.config)
+    passes = 1 if config_first else 2
+    size_bytes = compressed.stat().st_size
+    assert (passes - 1) * size_bytes < storage.bytes_read <= passes * size_bytes

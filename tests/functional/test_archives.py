@@ -1,0 +1,252 @@
+"""Images out of tar archives in S3."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+from local.archives import DockerAge, SavedImage, TarFormat, build_docker_save, build_oci_layout
+from local.images import Compression, build_image, build_index, build_layer
+from local.objects import ObjectStorage
+from local.registry import RegistryServer
+from tests.functional.arrivals import (
+    config_diff_ids,
+    config_of,
+    diff_ids_of,
+    manifest_of,
+)
+from tests.functional.conftest import Function
+
+Start = Callable[..., RegistryServer]
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "zst": zstandard.ZstdCompressor().compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
+LAYERS = [build_layer(200_000 + seed, seed, "none") for seed in range(4)]
+SAVED = SavedImage(LAYERS, ["app:1"])
+
+
+@pytest.fixture
+def destination(registries: Start) -> RegistryServer:
+    return registries()
+
+
+@pytest.mark.parametrize("age", ["folders", "layout"])
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_what_docker_saves_arrives_with_its_config_and_layers(
+    function: Function,
+    storage: ObjectStorage,
+    destination: RegistryServer,
+    tmp_path: Path,
+    age: DockerAge,
+    form: TarFormat,
+) -> None:
+    saved = SavedImage([*LAYERS, LAYERS[0]], ["app:1"], "linux/arm64")
+    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [saved], age, format=form))
+
+    answer = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert config_of(destination, "app", "1") == saved.config
+    assert diff_ids_of(destination, "app", "1") == config_diff_ids(saved.config)
+    assert answer["Data"]["Platforms"] == "linux/arm64"
+    assert answer["Data"]["MediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    assert answer["Data"]["BlobsCopied"] == "5"
+    assert answer["Data"]["Digest.arm64"] == answer["Data"]["ImageDigest"]
+
+
+@pytest.mark.parametrize(
+    ("compression", "suffix"), [("gzip", "+gzip"), ("zstd", "+zstd"), ("none", "")]
+)
+def test_layers_are_compressed_as_the_property_says(
+    function: Function,
+    storage: ObjectStorage,
+    destination: RegistryServer,
+    tmp_path: Path,
+    compression: str,
+    suffix: str,
+) -> None:
+    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [SAVED]))
+
+    named = "s3://archives/app.tar", f"{destination.host}/app:1"
+    first = function.create(*named, Compression=compression)
+    again = function.create(*named, Compression=compression)
+
+    assert first["Data"]["Changed"] == "true"
+    layers = manifest_of(destination, "app", "1")["layers"]
+    assert {layer["mediaType"].partition("tar")[2] for layer in layers} == {suffix}
+    assert diff_ids_of(destination, "app", "1") == config_diff_ids(SAVED.config)
+    assert again["Data"]["Changed"] == "false"
+    assert again["PhysicalResourceId"] == first["PhysicalResourceId"]
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_layers_that_are_stored_compressed_go_as_they_are(
+    function: Function,
+    storage: ObjectStorage,
+    destination: RegistryServer,
+    tmp_path: Path,
+    kind: Compression,
+) -> None:
+    layers = [build_layer(300_000, seed, kind) for seed in range(3)]
+    saved = SavedImage(layers, ["app:1"])
+    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [saved], "compressed"))
+
+    answer = function.create(
+        "s3://archives/app.tar", f"{destination.host}/app:1", Compression="none"
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    digests = [layer["digest"] for layer in manifest_of(destination, "app", "1")["layers"]]
+    assert digests == [layer.digest for layer in layers]
+    assert diff_ids_of(destination, "app", "1") == config_diff_ids(saved.config)
+
+
+def test_the_same_layers_make_the_same_image_everywhere(
+    storage: ObjectStorage, registries: Start, tmp_path: Path, new_function: Callable[[], Function]
+) -> None:
+    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [SAVED]))
+    digests = set()
+    for _ in range(2):
+        answer = new_function().create("s3://archives/app.tar", f"{registries().host}/app:1")
+        digests.add(answer["Data"]["ImageDigest"])
+    assert len(digests) == 1
+
+
+def test_an_oci_layout_keeps_its_digests(
+    function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
+) -> None:
+    image = build_image([build_layer(200_000, 1), build_layer(200_000, 2, "zstd"), LAYERS[0]])
+    storage.put("app.tar", build_oci_layout(tmp_path / "a.tar", [(image, "")]))
+
+    answer = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
+
+    assert answer["Data"]["ImageDigest"] == image.digest
+    assert destination.store.manifest("app", "1").content == image.manifest
+    assert destination.store.blobs("app") == image.blobs.keys()
+
+
+@pytest.mark.parametrize("age", ["folders", "layout", "compressed"])
+@pytest.mark.parametrize("selector", ["two:1", "docker.io/library/two:1", "@1"])
+def test_one_of_several_saved_images_is_chosen(
+    function: Function,
+    storage: ObjectStorage,
+    destination: RegistryServer,
+    tmp_path: Path,
+    age: DockerAge,
+    selector: str,
+) -> None:
+    layers = [build_layer(50_000, seed) for seed in range(3)] if age == "compressed" else LAYERS
+    one, two = SavedImage(layers[:2], ["one:1"]), SavedImage(layers[1:], ["two:1"])
+    storage.put("two.tar", build_docker_save(tmp_path / "a.tar", [one, two], age))
+
+    answer = function.create(f"s3://archives/two.tar:{selector}", f"{destination.host}/app:1")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert config_of(destination, "app", "1") == two.config
+    assert diff_ids_of(destination, "app", "1") == config_diff_ids(two.config)
+
+
+def test_an_archives_index_is_an_index(
+    function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
+) -> None:
+    images = [build_image([LAYERS[0]], "linux/amd64"), build_image([LAYERS[1]], "linux/arm64")]
+    index = build_index(images)
+    storage.put("multi.tar", build_oci_layout(tmp_path / "a.tar", [(index, "multi:1")]))
+    named = f"{destination.host}/multi"
+
+    whole = function.create("s3://archives/multi.tar", f"{named}:all", Platforms="all")
+    assert whole["Data"]["ImageDigest"] == index.digest
+    assert destination.store.manifest("multi", "all").content == index.manifest
+    assert whole["Data"]["Platforms"] == "linux/amd64,linux/arm64"
+
+    one = function.create("s3://archives/multi.tar", f"{named}:arm", Platforms="linux/arm64")
+    assert one["Data"]["ImageDigest"] == images[1].digest
+
+    none = function.create("s3://archives/multi.tar", f"{named}:s390x", Platforms="linux/s390x")
+    assert "has no image for linux/s390x; it has linux/amd64, linux/arm64" in none["Reason"]
+
+
+def test_an_index_json_of_one_images_platforms_is_the_index(
+    function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
+) -> None:
+    images = [build_image([LAYERS[0]], "linux/amd64"), build_image([LAYERS[1]], "linux/arm64")]
+    contents = [(image, "") for image in images]
+    storage.put("multi.tar", build_oci_layout(tmp_path / "a.tar", contents))
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        index = archive.extractfile("index.json")
+        assert index is not None
+        content = index.read()
+
+    answer = function.create(
+        "s3://archives/multi.tar", f"{destination.host}/multi:1", CopyImageIndex=True
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert destination.store.manifest("multi", "1").content == content
+    assert answer["Data"]["MediaType"] == "application/vnd.oci.image.index.v1+json"
+    assert answer["Data"]["Platforms"] == "linux/amd64,linux/arm64"
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("age", ["folders", "layout"])
+def test_an_archive_may_be_compressed_as_a_whole(
+    function: Function,
+    storage: ObjectStorage,
+    destination: RegistryServer,
+    tmp_path: Path,
+    age: DockerAge,
+    suffix: str,
+) -> None:
+    saved = SavedImage([*LAYERS, LAYERS[1]], ["app:1"])
+    plain = build_docker_save(tmp_path / "a.tar", [saved], age)
+    compressed = tmp_path / f"a.tar.{suffix}"
+    compressed.write_bytes(COMPRESS[suffix](plain.read_bytes()))
+    storage.put("app", compressed)
+
+    answer = function.create("s3://archives/app", f"{destination.host}/app:1")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert config_of(destination, "app", "1") == saved.config
+    assert diff_ids_of(destination, "app", "1") == config_diff_ids(saved.config)
+
+
+def test_a_platform_that_a_saved_image_is_not_for_is_refused_before_anything_is_sent(
+    function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
+) -> None:
+    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [SAVED]))
+
+    answer = function.create(
+        "s3://archives/app.tar", f"{destination.host}/app:1", Platforms="linux/arm64"
+    )
+
+    assert answer["Reason"].startswith(
+        "s3://archives/app.tar has no image for linux/arm64; it is a single image for linux/amd64"
+    )
+    assert {entry.method for entry in destination.requests} == {"GET"}
+
+
+def test_a_version_is_read_and_the_next_one_is_not(
+    function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
+) -> None:
+    other = SavedImage(LAYERS[:1], ["app:2"])
+    first = storage.put("a:b.tar", build_docker_save(tmp_path / "1.tar", [SAVED]))
+    storage.put("a:b.tar", build_docker_save(tmp_path / "2.tar", [other]))
+
+    answer = function.create(
+        f"s3://archives/a:b.tar?versionId={first}", f"{destination.host}/app:1", DestTags=["x"]
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert config_of(destination, "app", "1") == SAVED.config
+    assert config_of(destination, "app", "x") == SAVED.config
+    assert {entry.parameters["versionId"] for entry in storage.requests} == {first}

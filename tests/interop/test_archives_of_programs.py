@@ -1,0 +1,241 @@
+"""Archives that real programs write, in moto's S3, and the function under the emulator."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import zstandard
+from local.archives import DockerAge, SavedImage, build_docker_save
+from local.images import build_image, build_index, build_layer, push
+from local.registry import RegistryServer
+from moto.server import ThreadedMotoServer
+from tests.interop.conftest import HANDLER
+from tests.interop.emulator import LambdaEmulator
+from tests.interop.registries import (
+    DockerRegistry,
+    find_program,
+    skopeo_copy,
+    skopeo_inspect_raw,
+)
+
+BUCKET = "archives"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cloud:
+    """moto's S3, Debian's docker-registry, and a warm function between them."""
+
+    s3: Any
+    destination: DockerRegistry
+    function: LambdaEmulator
+
+    def put(self, key: str, path: Path) -> str | None:
+        version: str | None = self.s3.put_object(
+            Bucket=BUCKET, Key=key, Body=path.read_bytes()
+        ).get("VersionId")
+        return version
+
+    def replicate(self, source: str, image: str, **properties: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self.function.invoke(
+            {
+                "RequestType": "Create",
+                "ResourceProperties": {
+                    "SrcImage": f"s3://{BUCKET}/{source}",
+                    "DestImage": f"{self.destination.host}/{image}",
+                    **properties,
+                },
+            }
+        )
+        return answer
+
+    def reference(self, image: str) -> str:
+        return f"docker://{self.destination.host}/{image}"
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    url = f"http://{host}:{port}"
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="eu-west-1",
+        aws_access_key_id="tests",
+        aws_secret_access_key="tests",
+    )
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    environment = {"AWS_ENDPOINT_URL_S3": url, **CREDENTIALS}
+    function = LambdaEmulator(HANDLER, environment=environment, timeout_seconds=120)
+    try:
+        with DockerRegistry() as destination, function:
+            yield Cloud(s3, destination, function)
+    finally:
+        s3.close()
+        moto.stop()
+
+
+def unpacked(blob: bytes) -> bytes:
+    if blob.startswith(b"\x1f\x8b"):
+        return gzip.decompress(blob)
+    if blob.startswith(b"\x28\xb5\x2f\xfd"):
+        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(blob)).read()
+    return blob
+
+
+def check(cloud: Cloud, image: str, folder: Path) -> dict[str, Any]:
+    """Let skopeo, which verifies every digest, read an image back; compare diff_ids, give both."""
+    skopeo_copy(cloud.reference(image), f"dir:{folder}")
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    config = (folder / manifest["config"]["digest"].partition(":")[2]).read_bytes()
+    layers = [
+        (folder / layer["digest"].partition(":")[2]).read_bytes() for layer in manifest["layers"]
+    ]
+    found = [f"sha256:{hashlib.sha256(unpacked(layer)).hexdigest()}" for layer in layers]
+    assert found == json.loads(config)["rootfs"]["diff_ids"]
+    return {"manifest": manifest, "config": config}
+
+
+def made_by_skopeo(umoci_layout: Path, target: str, *arguments: str) -> bytes:
+    """Let skopeo write an archive of umoci's image ``app``, and give the image's config."""
+    skopeo_copy(f"oci:{umoci_layout}:app", target, *arguments)
+    return skopeo_inspect_raw(f"oci:{umoci_layout}:app", "--config")
+
+
+def test_skopeos_docker_archive(cloud: Cloud, umoci_layout: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "app.tar"
+    config = made_by_skopeo(umoci_layout, f"docker-archive:{archive}:team/app:1")
+    cloud.put("skopeo/app.tar", archive)
+
+    answer = cloud.replicate("skopeo/app.tar:team/app:1", "docker-archive:1")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["Platforms"] == "linux/amd64"
+    assert check(cloud, "docker-archive:1", tmp_path / "read")["config"] == config
+    # once more: nothing changes
+    assert cloud.replicate("skopeo/app.tar", "docker-archive:1")["Data"]["Changed"] == "false"
+
+
+@pytest.mark.parametrize("program", ["gzip", "bzip2", "xz"])
+def test_skopeos_docker_archive_compressed_by(
+    cloud: Cloud, umoci_layout: Path, tmp_path: Path, program: str
+) -> None:
+    archive = tmp_path / "app.tar"
+    config = made_by_skopeo(umoci_layout, f"docker-archive:{archive}")
+    subprocess.run([find_program(program), archive], check=True)
+    (compressed,) = tmp_path.iterdir()
+    cloud.put("compressed", compressed)
+
+    answer = cloud.replicate("compressed", f"compressed:{program}")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert check(cloud, f"compressed:{program}", tmp_path / "read")["config"] == config
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_skopeos_oci_archive(
+    cloud: Cloud, umoci_layout: Path, tmp_path: Path, compression: str
+) -> None:
+    archive = tmp_path / "app.tar"
+    arguments = ("--dest-compress-format", compression)
+    config = made_by_skopeo(umoci_layout, f"oci-archive:{archive}:app:1", *arguments)
+    cloud.put("skopeo:oci.tar", archive)
+
+    answer = cloud.replicate("skopeo:oci.tar:app:1", f"oci-archive:{compression}")
+
+    assert answer["Status"] == "SUCCESS", answer
+    image = f"oci-archive:{compression}"
+    raw = skopeo_inspect_raw(f"oci-archive:{archive}:app:1")
+    assert skopeo_inspect_raw(cloud.reference(image)) == raw
+    assert answer["Data"]["ImageDigest"] == f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    assert check(cloud, image, tmp_path / "read")["config"] == config
+
+
+def test_skopeos_oci_archive_of_an_index(cloud: Cloud, tmp_path: Path) -> None:
+    index = build_index(
+        [build_image([build_layer(5000, 1)], f"linux/{name}") for name in ("amd64", "arm64")]
+    )
+    archive = tmp_path / "multi.tar"
+    with RegistryServer() as builder:
+        push(index, builder.host, "multi", "1")
+        skopeo_copy(f"docker://{builder.host}/multi:1", f"oci-archive:{archive}", "--all")
+    cloud.put("multi.tar", archive)
+
+    whole = cloud.replicate("multi.tar", "multi:all", CopyImageIndex="true")
+    one = cloud.replicate("multi.tar", "multi:arm64", ImageArch=["arm64"])
+
+    assert whole["Data"]["ImageDigest"] == index.digest
+    assert skopeo_inspect_raw(cloud.reference("multi:all")) == index.manifest
+    assert one["Data"]["ImageDigest"] == index.images[1].digest
+
+
+@pytest.mark.parametrize("name", ["app", "many"])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_one_of_two_images_in_umocis_layout(
+    cloud: Cloud, umoci_layout: Path, tmp_path: Path, name: str, compressed: bool
+) -> None:
+    archive = tmp_path / "layout.tar"
+    with tarfile.open(archive, "w:gz" if compressed else "w") as tar:
+        tar.add(umoci_layout, arcname=".")
+    cloud.put("layout", archive)
+    image = f"umoci:{name}-{compressed}"
+
+    answer = cloud.replicate(f"layout:{name}", image)
+    none = cloud.replicate("layout", image)
+
+    assert answer["Status"] == "SUCCESS", answer
+    raw = skopeo_inspect_raw(f"oci:{umoci_layout}:{name}")
+    assert skopeo_inspect_raw(cloud.reference(image)) == raw
+    check(cloud, image, tmp_path / "read")
+    assert "it holds 2 images: @0 app; @1 many; add :repository:tag" in none["Reason"]
+
+
+@pytest.mark.parametrize("age", ["folders", "layout", "compressed"])
+def test_what_our_builders_write_is_what_skopeo_reads(
+    cloud: Cloud, tmp_path: Path, age: DockerAge
+) -> None:
+    kind = "gzip" if age == "compressed" else "none"
+    layers = [build_layer(50_000, seed, "gzip" if kind == "gzip" else "none") for seed in range(3)]
+    saved = SavedImage([*layers, layers[0]], ["app:1"])
+    archive = build_docker_save(tmp_path / "app.tar", [saved], age)
+    cloud.put(f"built/{age}", archive)
+
+    answer = cloud.replicate(f"built/{age}", f"built:{age}")
+
+    assert answer["Status"] == "SUCCESS", answer
+    read = skopeo_inspect_raw(f"docker-archive:{archive}", "--config")
+    assert check(cloud, f"built:{age}", tmp_path / "read")["config"] == read == saved.config
+
+
+def test_a_version_of_an_object_is_pinned(cloud: Cloud, umoci_layout: Path, tmp_path: Path) -> None:
+    config = made_by_skopeo(umoci_layout, f"docker-archive:{tmp_path / 'app.tar'}")
+    cloud.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    version = cloud.put("versions.tar", tmp_path / "app.tar")
+    (tmp_path / "other").write_bytes(b"overwritten")
+    cloud.put("versions.tar", tmp_path / "other")
+
+    answer = cloud.replicate(f"versions.tar?versionId={version}", "versions:1")
+    latest = cloud.replicate("versions.tar", "versions:2")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert check(cloud, "versions:1", tmp_path / "read")["config"] == config
+    assert "it is cut off after 11 bytes" in latest["Reason"]
+
+
+def test_what_s3_refuses_is_said(cloud: Cloud) -> None:
+    assert "(NoSuchKey: " in cloud.replicate("none.tar", "none:1")["Reason"]
+    answer = cloud.replicate(f"../none/{BUCKET}", "none:1")
+    assert answer["Status"] == "FAILED"
