@@ -3,6 +3,7 @@
 Reading order: `request` (what is asked for) and `references` (names of images); `replication`
 (the use case), `sides` (both ends), `content` (which manifests are meant), `plan` (what moves),
 `transfer` (how it moves); `ports` (what an end must be able to do), implemented by `registry`, with
-`ecr_destination` and `aws` where an end is AWS's; underneath `manifests`, `digests`, `platforms`,
+`ecr_destination` and `aws` where an end is AWS's, and by `archive`, whose images `assembly` makes;
+underneath `manifests`, `digests`, `platforms`,
 `retries`, `deadline`, `errors`.
 """

@@ -1,8 +1,7 @@
 """Compressing and decompressing streams, in bounded memory.
 
 Equal input always makes equal compressed output: level, chunks and headers are fixed, and no time
-is in them. (Intel's ISA-L, which compresses gzip here, makes the same bytes on every processor of
-one architecture since SSE 4.2.)
+is in them; docs/decisions/0007-layers-compressed-on-the-way.md says how far that reaches.
 """
 
 from __future__ import annotations
