@@ -88,6 +88,15 @@ class Answer:
         return fields | ({"Reason": reason} if reason else {})
 
 
+def failed_physical_id(event: Mapping[str, Any]) -> str:
+    """Give the physical id to answer with when a request has failed.
+
+    It is the resource's own. One that was not made gets a name for which no Delete does anything.
+    """
+    own = str(event.get("PhysicalResourceId") or "")
+    return own or f"not-created/{event['LogicalResourceId']}/{event['RequestId']}"
+
+
 def deliver(
     url: str,
     body: Mapping[str, Any],

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 logger = Logger(service="ecr-image-replicator")
-copy_config_to_registered_loggers(logger, include={"replicator", "lifecycle", "answers"})
+copy_config_to_registered_loggers(
+    logger, include={"replicator", "lifecycle", "answers", "continuation"}
+)
 for library in ("boto3", "botocore", "crhelper", "requests", "s3transfer", "urllib3"):
     # at DEBUG these write out presigned URLs, tokens and the whole event
     logging.getLogger(library).setLevel(logging.CRITICAL)

@@ -13,12 +13,16 @@ import contextlib
 import logging
 import os
 import threading
+import time
 import traceback
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from answers import Answer, deliver
+from answers import Answer, deliver, failed_physical_id
+from continuation import FIELD, Run
+from replicator.aws.invocation import invoke_later, is_function_arn
 from replicator.deadline import Deadline
-from replicator.errors import ReplicationError, RequestError
+from replicator.errors import OutOfTimeError, ReplicationError, RequestError
 from replicator.progress import LoggedProgress
 from replicator.request import parse_request, parse_untagging
 
@@ -28,9 +32,11 @@ if TYPE_CHECKING:
     from replicator.replication import Replicator
 
 _LOGGER: Final = logging.getLogger(__name__)
-#: Kept for the answer, of the time that Lambda gives: a tenth, within these bounds.
-_MIN_RESERVE_SECONDS: Final = 0.5
+#: Kept for the answer, of the time that there is: a tenth, within these bounds and half of it.
+_MIN_RESERVE_SECONDS: Final = 2.0
 _MAX_RESERVE_SECONDS: Final = 20.0
+#: Requests whose answers are remembered, for deliveries of the same event that come later.
+_MAX_ANSWERED: Final = 64
 
 
 @contextlib.contextmanager
@@ -64,6 +70,8 @@ class ReplicationResource(CfnResource):
     ----------
     replicator
         Gives the engine, made when first asked for.
+    invoke
+        Has the function with an ARN invoked with an event, later; given so many seconds for it.
     """
 
     # crhelper's own, which it does not annotate
@@ -79,12 +87,22 @@ class ReplicationResource(CfnResource):
     _update_func: Callable[..., Any]
     _delete_func: Callable[..., Any]
 
-    def __init__(self, replicator: Callable[[], Replicator]) -> None:
+    def __init__(
+        self,
+        replicator: Callable[[], Replicator],
+        *,
+        invoke: Callable[[str, Mapping[str, Any], float], None] = invoke_later,
+    ) -> None:
         with _without_clients():
             super().__init__(log_level="CRITICAL", boto_level="CRITICAL", sleep_on_delete=0)
         self._replicator = replicator
+        self._invoke = invoke
         self._lock = threading.Lock()
         self._body: dict[str, Any] | None = None
+        self._answered: OrderedDict[tuple[str, str, str], dict[str, Any]] = OrderedDict()
+        self._run = Run(0)
+        self._span_seconds = self._reserve_seconds = 0.0
+        self._streams = 1
         self._deadline = Deadline(0)
         self._progress = LoggedProgress()
         self.create(self._replicate)
@@ -98,13 +116,14 @@ class ReplicationResource(CfnResource):
         answered by the return value alone.
         """
         complete = _complete(event, context)
-        remaining_seconds = context.get_remaining_time_in_millis() / 1000
-        reserve_seconds = min(
-            _MAX_RESERVE_SECONDS, max(_MIN_RESERVE_SECONDS, remaining_seconds / 10)
-        )
+        before = self._answered.get(_identity(complete))
+        if before is not None:
+            _LOGGER.info("this request was answered before; the event came once more")
+            return before
         with self._lock:
             self._body = None
-        self._deadline = Deadline(remaining_seconds - reserve_seconds)
+        self._run = Run.of(complete, now=time.time())
+        self._deadline = self._new_deadline(context.get_remaining_time_in_millis() / 1000)
         self._progress = LoggedProgress()
         self(complete, context)
         # a timer that has just gone off must not live to see the next event
@@ -112,18 +131,35 @@ class ReplicationResource(CfnResource):
         assert self._body is not None  # noqa: S101 - for mypy: __call__ always sends
         return self._body
 
+    def _new_deadline(self, remaining_seconds: float) -> Deadline:
+        """End the work before Lambda does, and before CloudFormation stops to listen."""
+        self._reserve_seconds = _reserve_of(remaining_seconds)
+        self._span_seconds = remaining_seconds - self._reserve_seconds
+        return Deadline(min(self._span_seconds, self._service_seconds))
+
+    @property
+    def _service_seconds(self) -> float:
+        """Seconds that work may take until CloudFormation has to hear."""
+        left_seconds = self._run.time_left_seconds(time.time())
+        return left_seconds - _reserve_of(self._run.service_timeout_seconds)
+
     def generate_physical_id(self, event: Mapping[str, Any]) -> str:
         """Name a resource that was not created; no Delete of that name does anything."""
-        return f"not-created/{event['LogicalResourceId']}/{event['RequestId']}"
+        return failed_physical_id(event)
 
     def _replicate(self, event: Mapping[str, Any], _: Any) -> str:
         """Create and Update are the same: make it so."""
-        request = parse_request(event["ResourceProperties"])
+        request = self._run.pinned(parse_request(event["ResourceProperties"]))
         _LOGGER.info(
             "started",
-            extra={"source": str(request.source), "destination": str(request.destination)},
+            extra={
+                "source": str(request.source),
+                "destination": str(request.destination),
+                "invocation": self._run.invocation,
+            },
         )
         replicator = self._replicator()
+        self._streams = request.most_streams or replicator.settings.streams
         self._progress = LoggedProgress(replicator.settings.progress_interval_seconds)
         outcome = replicator.replicate(
             request,
@@ -162,6 +198,8 @@ class ReplicationResource(CfnResource):
         self.NoEcho = False
         try:
             self.PhysicalResourceId = func(self._event, self._context) or ""
+        except OutOfTimeError as error:
+            self._fail(self._go_on(str(error)))
         except ReplicationError as error:
             self._fail(str(error))
         except Exception as error:  # noqa: BLE001 - the stack must hear of a defect too
@@ -179,19 +217,46 @@ class ReplicationResource(CfnResource):
 
     def _set_timeout(self) -> None:
         """Answer in good time even if the engine does not let go: halfway into the reserve."""
-        left_seconds = self._context.get_remaining_time_in_millis() / 1000
-        reserve_seconds = left_seconds - self._deadline.remaining_seconds
-        self._timer = threading.Timer(left_seconds - reserve_seconds / 2, self._timeout)
+        seconds = self._deadline.remaining_seconds + self._reserve_seconds / 2
+        self._timer = threading.Timer(seconds, self._timeout)
         self._timer.daemon = True
         self._timer.start()
 
     def _timeout(self) -> None:
         self._deadline.stop()
-        self._send(
-            "FAILED",
+        reason = self._go_on(
             f"the time was over: {self._progress.summary()}; give the function a longer timeout "
-            "or more memory, or deploy again: what has been copied is not copied twice",
+            "or more memory, or deploy again: what has been copied is not copied twice"
         )
+        self._send("FAILED", reason)
+
+    def _go_on(self, reason: str) -> str:
+        """Hand the work to another invocation, which will answer then; else say why not."""
+        arn = getattr(self._context, "invoked_function_arn", None)
+        is_local = "AWS_SAM_LOCAL" in os.environ or not is_function_arn(arn)
+        with self._lock:
+            if self._body is not None or is_local or not self._response_url.startswith("https://"):
+                return reason
+            try:
+                run = self._run.next_run(
+                    self._progress.standing(),
+                    streams=self._streams,
+                    span_seconds=self._span_seconds,
+                    left_seconds=self._service_seconds,
+                )
+                # the other half is for answering, should that not work
+                budget_seconds = self._context.get_remaining_time_in_millis() / 2000
+                self._invoke(str(arn), {**self._event, FIELD: run.fields()}, budget_seconds)
+            except ReplicationError as error:
+                return f"{reason}; it cannot go on in another invocation: {error}"
+            self._body = {
+                "Status": "CONTINUED",
+                "StackId": self._event["StackId"],
+                "RequestId": self._event["RequestId"],
+                "LogicalResourceId": self._event["LogicalResourceId"],
+            }
+            _LOGGER.info("goes on in another invocation", extra={FIELD.lower(): run.fields()})
+        return ""
 
     def _send(self, status: str | None = None, reason: str = "", **_: Any) -> None:
         """Answer, the first time that it is called for an event."""
@@ -204,8 +269,7 @@ class ReplicationResource(CfnResource):
             answer = Answer(
                 status=final,
                 physical_resource_id=("" if final == "FAILED" else self.PhysicalResourceId)
-                or str(event.get("PhysicalResourceId") or "")
-                or self.generate_physical_id(event),
+                or failed_physical_id(event),
                 stack_id=event["StackId"],
                 request_id=event["RequestId"],
                 logical_resource_id=event["LogicalResourceId"],
@@ -219,10 +283,26 @@ class ReplicationResource(CfnResource):
                 _LOGGER.error("failed", extra={"reason": sentence})
             if self._response_url.startswith("https://"):
                 left_seconds = self._context.get_remaining_time_in_millis() / 1000
-                deliver(self._response_url, self._body, budget_seconds=left_seconds - 0.2)
+                if deliver(self._response_url, self._body, budget_seconds=left_seconds - 0.2):
+                    self._remember(self._body)
+
+    def _remember(self, body: dict[str, Any]) -> None:
+        self._answered[_identity(self._event)] = body
+        if len(self._answered) > _MAX_ANSWERED:
+            self._answered.popitem(last=False)
 
     def _log_setup(self, *_: Any) -> None:
         """Leave logging to the entry point; crhelper would log the event."""
+
+
+def _reserve_of(seconds: float) -> float:
+    """Give what is kept of so many seconds for the answer, or for going on another time."""
+    wanted = min(_MAX_RESERVE_SECONDS, max(_MIN_RESERVE_SECONDS, seconds / 10))
+    return min(wanted, seconds / 2)
+
+
+def _identity(event: Mapping[str, Any]) -> tuple[str, str, str]:
+    return event["StackId"], event["RequestId"], event["RequestType"]
 
 
 def _refuse(event: Mapping[str, Any], _: Any) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from replicator.errors import InvalidManifestError, PlatformNotFoundError
 from replicator.manifests import ImageIndex, ImageManifest
+from replicator.parallel import do_each
 from replicator.selection import choose_child
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from replicator.caching import CachingSource
     from replicator.digests import Digest
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: An index below an index below an index is the deepest that anybody builds.
 _MAX_INDEX_DEPTH: Final = 4
 _MAX_MANIFESTS: Final = 1000
+#: Of all that are held at a time; their parsed views take several times as much.
+_MAX_MANIFESTS_BYTES: Final = 16 * 1024 * 1024
 
 PlatformDigests = tuple[tuple["Platform", "Digest"], ...]
 
@@ -58,6 +61,8 @@ class ContentReader:
         Taken from an index when the request chooses none; None for the whole index.
     streams
         Manifests read at once.
+    stop
+        Ends what the others wait for when one cannot be read.
     """
 
     def __init__(
@@ -67,11 +72,13 @@ class ContentReader:
         *,
         default_platform: Platform | None,
         streams: int,
+        stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._request = request
         self._source = source
         self._default_platform = default_platform
         self._streams = streams
+        self._stop = stop
 
     def read(self, pinned: Digest | None) -> Content:
         """Read the manifest that the source's reference names, and those below it that count.
@@ -138,7 +145,19 @@ class ContentReader:
         """Read every manifest below an index, each once, a level at a time in parallel."""
         children: dict[Digest, Manifest] = {}
         pending: Sequence[Descriptor] = index.manifests
-        depth = 0
+        depth = held_bytes = 0
+
+        def fetch(digest: Digest) -> Manifest:
+            nonlocal held_bytes
+            child = self._source.fetch_manifest(digest)
+            held_bytes += len(child.content)
+            if held_bytes > _MAX_MANIFESTS_BYTES:
+                raise InvalidManifestError(
+                    f"the manifests of the index {index.digest} are larger than "
+                    f"{_MAX_MANIFESTS_BYTES} bytes together"
+                )
+            return child
+
         with ThreadPoolExecutor(self._streams, thread_name_prefix="children") as pool:
             while pending:
                 depth += 1
@@ -148,7 +167,7 @@ class ContentReader:
                         f"the index {index.digest} nests deeper than {_MAX_INDEX_DEPTH} or holds "
                         f"more than {_MAX_MANIFESTS} manifests"
                     )
-                read = list(pool.map(self._source.fetch_manifest, sorted(digests)))
+                read = do_each(pool, fetch, sorted(digests), stop=self._stop)
                 children.update((child.digest, child) for child in read)
                 nested = [child for child in read if isinstance(child, ImageIndex)]
                 pending = [grandchild for child in nested for grandchild in child.manifests]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from replicator.errors import OutOfTimeError, StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Deadline:
@@ -37,6 +38,10 @@ class Deadline:
         self._at = clock() + seconds
         self._stopped = threading.Event()
         self._wait = wait or self._stopped.wait
+        self._lock = threading.Lock()
+        #: By whether they outlast `stop`.
+        self._cuts: dict[bool, dict[object, Callable[[], None]]] = {False: {}, True: {}}
+        self._is_cut = {False: False, True: False}
 
     @property
     def remaining_seconds(self) -> float:
@@ -69,12 +74,71 @@ class Deadline:
         StoppedError
             `stop` was called before or while waiting.
         """
+        if self._stopped.is_set():
+            raise StoppedError("stopped while waiting")
         if seconds >= self.remaining_seconds:
             return False
-        if self._stopped.is_set() or self._wait(seconds):
+        if self._wait(seconds):
             raise StoppedError("stopped while waiting")
         return True
 
     def stop(self) -> None:
-        """End every wait and let every further check raise: something has failed."""
+        """End every wait, cut every connection, let every further check raise: something failed."""
         self._stopped.set()
+        self._cut_off(outlasting=False)
+
+    def when_cut(
+        self, cut: Callable[[], None], *, outlasts_stop: bool = False
+    ) -> Callable[[], None]:
+        """Have something that blocks cut off when there is nothing left to wait for.
+
+        That is at `stop` and when an `enforced` moment comes; at once if it was before.
+
+        Parameters
+        ----------
+        cut
+            Ends a wait, from another thread.
+        outlasts_stop
+            Only the moment ends the wait: half done, it would leave something behind.
+
+        Returns
+        -------
+        Callable
+            Forgets it again; to be called when nothing blocks any more.
+        """
+        key = object()
+        with self._lock:
+            if not self._is_cut[outlasts_stop]:
+                self._cuts[outlasts_stop][key] = cut
+                return lambda: self._forget(key)
+        cut()
+        return lambda: None
+
+    @contextmanager
+    def enforced(self) -> Iterator[None]:
+        """Cut what still blocks when the moment comes; a check alone wakes nobody."""
+        timer = threading.Timer(self.remaining_seconds, self._expire)
+        timer.name, timer.daemon = "deadline", True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _expire(self) -> None:
+        self._cut_off(outlasting=False)
+        self._cut_off(outlasting=True)
+
+    def _cut_off(self, *, outlasting: bool) -> None:
+        with self._lock:
+            self._is_cut[outlasting] = True
+            cuts = list(self._cuts[outlasting].values())
+            self._cuts[outlasting].clear()
+        for cut in cuts:
+            cut()
+
+    def _forget(self, key: object) -> None:
+        with self._lock:
+            for cuts in self._cuts.values():
+                cuts.pop(key, None)

@@ -104,6 +104,10 @@ class EcrDestination:
         """Ask for one blob."""
         return self._registry.has_blob(digest)
 
+    def open_upload(self, descriptor: Descriptor) -> Upload | BlobOutcome:
+        """Open an upload session without asking whether the blob is there."""
+        return self._with_repository(lambda: self._registry.open_upload(descriptor))
+
     def start_growing_upload(self) -> Upload:
         """Open an upload session; make the repository if need be."""
         return self._with_repository(self._registry.start_growing_upload)

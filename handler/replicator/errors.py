@@ -5,6 +5,7 @@
     ReplicationError
     ├── RequestError                what the stack asked for cannot be meant
     │   ├── InvalidReferenceError   an image or archive reference is malformed
+    │   ├── NotAllowedError         the function does not serve such a source or destination
     │   ├── PlatformNotFoundError   the image lacks a platform that was asked for
     │   └── ImageNotFoundError      the archive lacks the image, or holds several
     ├── ContentError                bytes are not what their name promises
@@ -17,12 +18,14 @@
     │   ├── DeniedError             signed in or not, this is not allowed
     │   ├── ThrottledError          too many requests, also after waiting
     │   ├── UnavailableError        not reached or overloaded, as often as was tried
+    │   ├── MissingContentError     what a manifest refers to is not there, it says
     │   └── ProtocolError           an answer that the specification does not allow
     ├── CredentialsError            what a side is to sign in with cannot be had
     │   ├── SecretError             a secret is missing, denied, empty or malformed
     │   └── RoleError               a role may not be assumed
     ├── AwsError                    a call of AWS's API failed; carries its action and code
     ├── TransientError              broken off or overloaded; the same again may work
+    │   └── LostUploadError         the upload session is gone, or got other bytes than were sent
     ├── OutOfTimeError              the deadline does not leave the time for it
     └── StoppedError                given up because something else failed first
 
@@ -56,6 +59,10 @@ class RequestError(ReplicationError):
 
 class InvalidReferenceError(RequestError):
     """An image or archive reference is malformed."""
+
+
+class NotAllowedError(RequestError):
+    """The function's owner does not let it serve this source or destination."""
 
 
 class PlatformNotFoundError(RequestError):
@@ -124,6 +131,22 @@ class UnavailableError(RegistryError):
     """The registry was not reached, or kept failing, as often as was tried."""
 
 
+class MissingContentError(RegistryError):
+    """The registry does not take a manifest, as it does not have what the manifest refers to.
+
+    Parameters
+    ----------
+    digests
+        What it named as missing; empty when it did not say.
+    """
+
+    def __init__(
+        self, message: str, *, side: Side, status: int, code: str, digests: frozenset[str]
+    ) -> None:
+        super().__init__(message, side=side, status=status, code=code)
+        self.digests: Final = digests
+
+
 class ProtocolError(RegistryError):
     """The registry answered something that the specification does not allow."""
 
@@ -178,6 +201,10 @@ class TransientError(ReplicationError):
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds: Final = retry_after_seconds
+
+
+class LostUploadError(TransientError):
+    """An upload session is gone, or other bytes arrived than were sent; a new one may work."""
 
 
 class OutOfTimeError(ReplicationError):

@@ -37,6 +37,9 @@ _NON_DISTRIBUTABLE: Final = (
 #: ECR's and Docker Hub's bound, and the specification's advice.
 MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 _MAX_BLOB_BYTES: Final = 2**63 - 1
+#: Values that a document of that size may hold: the smallest descriptors make a quarter of it.
+_MAX_LISTS_AND_MAPS: Final = 100_000
+_MAX_COMMAS: Final = 400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,12 @@ def parse_json(content: bytes, what: str) -> Any:
     """
     if len(content) > MAX_MANIFEST_BYTES:
         raise InvalidManifestError(f"{what} is larger than {MAX_MANIFEST_BYTES} bytes")
+    # the parsed view takes tens of bytes a value: looked at before it is made
+    if (
+        content.count(b"{") + content.count(b"[") > _MAX_LISTS_AND_MAPS
+        or content.count(b",") > _MAX_COMMAS
+    ):
+        raise InvalidManifestError(f"{what} has more parts than any image has")
     try:
         return json.loads(
             content.decode("utf-8"),

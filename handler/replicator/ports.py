@@ -201,6 +201,9 @@ class ImageDestination(Protocol):
             A repository of the same registry that holds the blob.
         """
 
+    def open_upload(self, descriptor: Descriptor) -> Upload | BlobOutcome:
+        """Open an upload session without asking: the blob was said to be there and denied since."""
+
     def has_blob(self, digest: Digest) -> bool:
         """Ask for one blob; the answer is certain."""
 
@@ -211,7 +214,13 @@ class ImageDestination(Protocol):
         """Start reading a blob that is there."""
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
-        """Put the manifest's own bytes under a tag or its digest."""
+        """Put the manifest's own bytes under a tag or its digest.
+
+        Raises
+        ------
+        MissingContentError
+            What the manifest refers to is not there, the destination says.
+        """
 
 
 class TagRemover(Protocol):
@@ -229,6 +238,9 @@ class TagRemover(Protocol):
 
 class Progress(Protocol):
     """Told what the engine does, from several threads at once."""
+
+    def pin(self, digest: Digest) -> None:
+        """Learn what the source's reference stands for, whatever is pushed there from now on."""
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
         """Learn of all blobs that are going to be dealt with."""

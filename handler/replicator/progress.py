@@ -5,16 +5,41 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from replicator.ports import BlobOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from replicator.digests import Digest
     from replicator.manifests import Descriptor
-    from replicator.ports import BlobOutcome
 
 _LOGGER: Final = logging.getLogger(__name__)
 DEFAULT_INTERVAL_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a copy came that has to go on another time.
+
+    Attributes
+    ----------
+    pinned
+        What the source's reference stands for; None when that was not found out.
+    copied
+        Blobs that were moved to their end.
+    largest_left
+        Of those that are not there yet; None when all are, or none is known.
+    bytes_per_second
+        Over all streams, since the first blob.
+    """
+
+    pinned: Digest | None
+    copied: int
+    largest_left: Descriptor | None
+    bytes_per_second: float
 
 
 class LoggedProgress:
@@ -42,16 +67,40 @@ class LoggedProgress:
         self._finished_bytes = 0
         self._moved_bytes = 0
         self._running: dict[Descriptor, int] = {}
+        self._pinned: Digest | None = None
+        self._left: dict[Descriptor, None] = {}
+        self._copied = 0
+        self._first_blob_at: float | None = None
+
+    def pin(self, digest: Digest) -> None:
+        """Learn what the source's reference stands for."""
+        self._pinned = digest
+
+    def standing(self) -> Standing:
+        """Say how far it has come, for another invocation to go on from there."""
+        with self._lock:
+            began_at = self._first_blob_at
+            seconds = max(self._clock() - began_at, 1e-3) if began_at is not None else 1.0
+            return Standing(
+                self._pinned,
+                self._copied,
+                max(self._left, key=lambda blob: blob.size_bytes, default=None),
+                self._moved_bytes / seconds,
+            )
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
         """Learn of all blobs that are going to be dealt with."""
+        planned = list(blobs)
         with self._lock:
-            self._total_bytes += sum(blob.size_bytes for blob in blobs)
+            self._total_bytes += sum(blob.size_bytes for blob in planned)
+            self._left.update(dict.fromkeys(planned))
 
     def start(self, blob: Descriptor) -> None:
         """Count from the blob's first byte."""
         with self._lock:
             self._running[blob] = 0
+            if self._first_blob_at is None:
+                self._first_blob_at = self._clock()
 
     def advance(self, blob: Descriptor, count_bytes: int) -> None:
         """Count bytes, and log when it is time."""
@@ -69,6 +118,8 @@ class LoggedProgress:
         """Count the blob as done."""
         with self._lock:
             self._running.pop(blob, None)
+            self._left.pop(blob, None)
+            self._copied += outcome is BlobOutcome.COPIED
             self._finished_bytes += blob.size_bytes
         _LOGGER.debug(
             "blob done",

@@ -69,13 +69,16 @@ class Replicator:
             It could not be done; every tag is as it was, unless the failure came between two tags
             of the same content.
         """
+        self.settings.allowed.check(request)
         backoff = Backoff(request.retry_policy, deadline)
+        streams = min(self.settings.streams, request.most_streams or self.settings.streams)
         sides = self._opener.open(request, backoff, deadline)
         reader = ContentReader(
             request,
             sides.source,
             default_platform=self.settings.default_platform,
-            streams=self.settings.streams,
+            streams=streams,
+            stop=deadline.stop,
         )
         transfer = Transfer(
             sides.source,
@@ -83,11 +86,14 @@ class Replicator:
             deadline=deadline,
             backoff=backoff,
             progress=progress,
-            streams=self.settings.streams,
+            streams=streams,
         )
-        replication = _Replication(request, sides, reader, transfer, self._made_layers, previous)
+        replication = _Replication(
+            request, sides, reader, transfer, progress, self._made_layers, previous
+        )
         try:
-            return replication.run()
+            with deadline.enforced():
+                return replication.run()
         finally:
             sides.close()
 
@@ -130,6 +136,7 @@ class _Replication:
         sides: Sides,
         reader: ContentReader,
         transfer: Transfer,
+        progress: Progress,
         made: MadeLayers,
         previous: str,
     ) -> None:
@@ -137,6 +144,7 @@ class _Replication:
         self._sides = sides
         self._reader = reader
         self._transfer = transfer
+        self._progress = progress
         self._made = made
         self._previous = previous
         self._started_at = time.monotonic()
@@ -146,6 +154,8 @@ class _Replication:
         if (current := self._unchanged_at_a_glance(survey)) is not None:
             _LOGGER.info("nothing to do", extra={"digest": str(current.digest)})
             return self._outcome(current, self._reader.platforms_at_hand(current), None)
+        if survey.pinned is not None:
+            self._progress.pin(survey.pinned)
         content, present = self._read(survey)
         missing = [tag for tag, digest in survey.found.items() if digest != content.root.digest]
         if not missing:
@@ -179,6 +189,7 @@ class _Replication:
         image = archive.find_stored_image() if archive is not None else None
         if archive is None or image is None:
             return self._reader.read(survey.pinned), present
+        self._progress.pin(image.config_descriptor.digest)
         self._reader.check_platform(parse_config_platform(image.config))
         assembler = Assembler(
             archive,

@@ -147,6 +147,8 @@ class ReplicationRequest:
         For every request.
     signature_key
         A PEM public key or a KMS key's ARN; None when signatures are not checked.
+    most_streams
+        Blobs in flight at most, when more were found to be too many; no property sets it.
     """
 
     source: ImageReference | ArchiveReference
@@ -166,6 +168,7 @@ class ReplicationRequest:
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     signature_key: str | None = None
     dry_run: bool = False
+    most_streams: int | None = None
 
     @property
     def all_tags(self) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from replicator.errors import OutOfTimeError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Statuses of overload and passing trouble (RFC 9110, section 15; RFC 6585, section 4).
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: A host that asks for more is asked again by the next who needs it: pauses outlive invocations.
+_MAX_SHARED_PAUSE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +93,10 @@ class SharedPause:
         self._until = 0.0
 
     def extend(self, seconds: float) -> None:
-        """Keep everybody away for that long from now; a longer pause that is set stays."""
+        """Keep everybody away for that long, at most a minute; a longer pause that is set stays."""
         with self._lock:
-            self._until = max(self._until, self._clock() + seconds)
+            until = self._clock() + min(seconds, _MAX_SHARED_PAUSE_SECONDS)
+            self._until = max(self._until, until)
 
     @property
     def remaining_seconds(self) -> float:
@@ -126,7 +131,7 @@ class Backoff:
     def wait_after(
         self, attempt: int, error: TransientError, pause: SharedPause | None = None
     ) -> bool:
-        """Wait before the next attempt; False when there is to be none.
+        """Wait before the next attempt; False when there have been enough.
 
         Parameters
         ----------
@@ -139,9 +144,13 @@ class Backoff:
 
         Raises
         ------
+        OutOfTimeError
+            The wait does not fit into the time that is left.
         StoppedError
             Something else failed meanwhile.
         """
+        # what broke when the time was over was cut off: that is the reason to give
+        self._deadline.check("try again")
         seconds = self._policy.delay_seconds(
             attempt, retry_after_seconds=error.retry_after_seconds, draw=self._draw
         )
@@ -149,9 +158,26 @@ class Backoff:
             return False
         if pause is not None and error.retry_after_seconds is not None:
             pause.extend(error.retry_after_seconds)
-        return self._deadline.wait(seconds)
+        if not self._deadline.wait(seconds):
+            raise OutOfTimeError(
+                f"{error}; the next attempt would be in {seconds:.0f} seconds and there are only "
+                f"{self._deadline.remaining_seconds:.0f} left"
+            ) from error
+        return True
 
-    def wait_for(self, pause: SharedPause) -> bool:
-        """Wait until a host may be spoken to again; False when that is past the deadline."""
+    def wait_for(self, pause: SharedPause, host: str = "the registry") -> None:
+        """Wait until a host may be spoken to again.
+
+        Raises
+        ------
+        OutOfTimeError
+            That is past the deadline.
+        StoppedError
+            Something else failed meanwhile.
+        """
         seconds = pause.remaining_seconds
-        return seconds <= 0 or self._deadline.wait(seconds + self._draw() * min(1.0, seconds))
+        if seconds > 0 and not self._deadline.wait(seconds + self._draw() * min(1.0, seconds)):
+            raise OutOfTimeError(
+                f"{host} asked to be left alone for another {seconds:.0f} seconds and there are "
+                f"only {self._deadline.remaining_seconds:.0f} left; deploy again later"
+            )

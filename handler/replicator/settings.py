@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from replicator.allow_lists import DESTINATIONS_VARIABLE, SOURCES_VARIABLE, AllowLists
 from replicator.errors import RequestError
 from replicator.platforms import Platform
 from replicator.transfer import DEFAULT_STREAMS
@@ -32,6 +33,8 @@ class Settings:
         A connection without a byte for so long counts as broken.
     progress_interval_seconds
         Between two log lines of a long copy at least.
+    allowed
+        The sources and destinations that are served.
     """
 
     default_platform: Platform | None = _DEFAULT_PLATFORM
@@ -39,13 +42,14 @@ class Settings:
     plain_http: tuple[str, ...] = ()
     stall_timeout_seconds: float = 30.0
     progress_interval_seconds: float = 5.0
+    allowed: AllowLists = field(default_factory=AllowLists)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the configuration from the variables that are set.
 
         DEFAULT_PLATFORMS, PARALLEL_STREAMS, PLAIN_HTTP_REGISTRIES, STALL_TIMEOUT_SECONDS,
-        PROGRESS_INTERVAL_SECONDS.
+        PROGRESS_INTERVAL_SECONDS, ALLOWED_SOURCE_HOSTS, ALLOWED_DESTINATIONS.
 
         Raises
         ------
@@ -62,6 +66,9 @@ class Settings:
             plain_http=tuple(filter(None, (name.strip() for name in plain_http))),
             stall_timeout_seconds=_number(environment, "STALL_TIMEOUT_SECONDS", 30.0, 900.0),
             progress_interval_seconds=_number(environment, "PROGRESS_INTERVAL_SECONDS", 5.0, 900.0),
+            allowed=AllowLists.parse(
+                environment.get(SOURCES_VARIABLE, ""), environment.get(DESTINATIONS_VARIABLE, "")
+            ),
         )
 
 

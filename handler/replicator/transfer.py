@@ -6,20 +6,23 @@ ever held, whatever its size.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from replicator.digests import VerifiedStream
-from replicator.errors import TransientError
+from replicator.errors import LostUploadError, MissingContentError, TransientError
+from replicator.manifests import ImageManifest
+from replicator.parallel import do_each
 from replicator.ports import BlobOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from replicator.deadline import Deadline
     from replicator.digests import Digest
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from replicator.ports import GrowingLayer, ImageDestination, ImageSource, Progress, Upload
     from replicator.retries import Backoff
 
-_Item = TypeVar("_Item")
+_LOGGER: Final = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _Layer = TypeVar("_Layer", bound="GrowingLayer")
 DEFAULT_STREAMS: Final = 6
@@ -84,7 +87,7 @@ class Transfer:
         self._streams = streams
         self._buffer_bytes = buffer_bytes
         self._buffers = threading.local()
-        self._grown: list[Descriptor] = []
+        self._outcomes: dict[Descriptor, BlobOutcome] = {}
 
     def find_present(self, blobs: Iterable[Descriptor]) -> frozenset[Digest]:
         """Ask the destination which of these blobs it has; the answer is certain."""
@@ -96,7 +99,8 @@ class Transfer:
                 there.add(blob.digest)
 
         with self._pool() as pool:
-            self._each(pool, ask, [blob for blob in asked if blob.digest not in there])
+            unknown = [blob for blob in asked if blob.digest not in there]
+            do_each(pool, ask, unknown, stop=self._deadline.stop)
         return frozenset(there)
 
     def grow(
@@ -123,13 +127,13 @@ class Transfer:
 
         def send(layer: _Layer) -> None:
             self._progress.plan((layer.stored,))
-            blob = self._restarted(layer.stored, lambda: self._grow_once(layer))
-            self._grown.append(blob)
+            blob, _ = self._restarted(layer.stored, lambda: self._grow_once(layer))
+            self._outcomes[blob] = BlobOutcome.COPIED
             self._progress.finish(layer.stored, BlobOutcome.COPIED)
             on_grown(layer, blob)
 
         with self._pool() as pool:
-            self._each(pool, send, layers, one_by_one=one_by_one)
+            do_each(pool, send, layers, stop=self._deadline.stop, one_by_one=one_by_one)
 
     def run(
         self, plan: ReplicationPlan, *, in_turn: Iterable[Descriptor] | None = None
@@ -152,70 +156,66 @@ class Transfer:
         for blob in plan.present:
             self._progress.finish(blob, BlobOutcome.SKIPPED)
         there = self._destination.find_blobs(plan.blobs) if plan.blobs else frozenset()
-        outcomes = dict.fromkeys(plan.present, BlobOutcome.SKIPPED)
-        outcomes |= dict.fromkeys(self._grown, BlobOutcome.COPIED)
+        self._outcomes.update(dict.fromkeys(plan.present, BlobOutcome.SKIPPED))
+        stop = self._deadline.stop
 
         def move(blob: Descriptor) -> None:
             found = BlobOutcome.SKIPPED if blob.digest in there else None
-            outcomes[blob] = found or self._move(blob, plan.mount_from)
-            self._progress.finish(blob, outcomes[blob])
+            self._outcomes[blob] = found or self._move(
+                blob, lambda: self._destination.start_upload(blob, mount_from=plan.mount_from)
+            )
+            self._progress.finish(blob, self._outcomes[blob])
+
+        def push(child: Manifest) -> None:
+            self._push(child, str(child.digest))
 
         with self._pool() as pool:
-            if in_turn is None:
-                self._each(pool, move, plan.blobs)
-            else:
-                self._each(pool, move, in_turn, one_by_one=True)
+            one_by_one = in_turn is not None
+            blobs = plan.blobs if in_turn is None else in_turn
+            do_each(pool, move, blobs, stop=stop, one_by_one=one_by_one)
             for level in plan.levels:
-                self._each(pool, lambda child: self._push(child, str(child.digest)), level)
+                do_each(pool, push, level, stop=stop)
             # the first tag brings the root along; what it refuses, no other tag has seen yet
             first, *others = plan.tags or (str(plan.root.digest),)
             self._push(plan.root, first)
-            self._each(pool, lambda tag: self._push(plan.root, tag), others)
-        return _report(outcomes)
+            do_each(pool, lambda tag: self._push(plan.root, tag), others, stop=stop)
+        return _report(self._outcomes)
 
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._streams, thread_name_prefix="stream")
 
-    def _each(
-        self,
-        pool: ThreadPoolExecutor,
-        work: Callable[[_Item], None],
-        items: Iterable[_Item],
-        *,
-        one_by_one: bool = False,
-    ) -> None:
-        """Do the work for every item in parallel; the first failure stops the others."""
-        futures: list[Future[None]] = []
-        try:
-            for item in items:
-                futures.append(pool.submit(work, item))
-                if one_by_one:
-                    futures[-1].result()
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            self._deadline.stop()
-            for future in futures:
-                future.cancel()
-            raise
-
-    def _move(self, blob: Descriptor, mount_from: str | None) -> BlobOutcome:
+    def _move(
+        self, blob: Descriptor, open_upload: Callable[[], Upload | BlobOutcome]
+    ) -> BlobOutcome:
         """Bring one blob over."""
-        return self._restarted(blob, lambda: self._move_once(blob, mount_from))
+        outcome, failures = self._restarted(blob, lambda: self._move_once(blob, open_upload))
+        # found there after it broke off: only the answer to its last byte was lost
+        found_late = outcome is BlobOutcome.SKIPPED and failures
+        return BlobOutcome.COPIED if found_late else outcome
 
-    def _restarted(self, blob: Descriptor, once: Callable[[], _Result]) -> _Result:
-        """Do something with a blob, from its start again when it breaks off."""
+    def _restarted(
+        self, blob: Descriptor, once: Callable[[], _Result]
+    ) -> tuple[_Result, Sequence[TransientError]]:
+        """Do something with a blob, from its start again when it breaks off; give the failures."""
+        failures: list[TransientError] = []
         for attempt in itertools.count(1):
             self._deadline.check(f"copy the blob {blob.digest}")
             try:
-                return once()
+                return once(), failures
             except TransientError as error:
-                if not self._backoff.wait_after(attempt, error):
+                is_lost_again = isinstance(error, LostUploadError) and any(
+                    isinstance(failure, LostUploadError) for failure in failures
+                )
+                failures.append(error)
+                if is_lost_again or not self._backoff.wait_after(attempt, error):
                     raise
+                _LOGGER.info("a blob is sent again from its start: %s", error)
         raise AssertionError  # itertools.count has no end
 
-    def _move_once(self, blob: Descriptor, mount_from: str | None) -> BlobOutcome:
-        opened = self._destination.start_upload(blob, mount_from=mount_from)
+    def _move_once(
+        self, blob: Descriptor, open_upload: Callable[[], Upload | BlobOutcome]
+    ) -> BlobOutcome:
+        opened = open_upload()
         if isinstance(opened, BlobOutcome):
             return opened
         with _cancelled_on_failure(opened), self._source.open_blob(blob) as reader:
@@ -251,8 +251,29 @@ class Transfer:
         self._deadline.check(f"copy the blob {blob.digest} of {blob.size_bytes} bytes")
 
     def _push(self, manifest: Manifest, reference: str) -> None:
+        """Put a manifest; what the destination misses below it is pushed again, once."""
         self._deadline.check(f"push the manifest {manifest.digest}")
-        self._destination.push_manifest(manifest, reference)
+        try:
+            self._destination.push_manifest(manifest, reference)
+        except MissingContentError as error:
+            _LOGGER.warning("what is missing is pushed again: %s", error)
+            self._restore(manifest, error.digests)
+            self._destination.push_manifest(manifest, reference)
+
+    def _restore(self, manifest: Manifest, missing: frozenset[str]) -> None:
+        """Push again what a manifest refers to: what was named as missing, else all of it."""
+        if isinstance(manifest, ImageManifest):
+            blobs = {blob.digest: blob for blob in manifest.blobs}
+            named = [blob for digest, blob in blobs.items() if str(digest) in missing]
+            for blob in named or blobs.values():
+                self._progress.plan((blob,))
+                open_upload = functools.partial(self._destination.open_upload, blob)
+                self._outcomes[blob] = self._move(blob, open_upload)
+                self._progress.finish(blob, self._outcomes[blob])
+        else:
+            children = dict.fromkeys(child.digest for child in manifest.manifests)
+            for digest in [each for each in children if str(each) in missing] or children:
+                self._push(self._source.fetch_manifest(digest), str(digest))
 
     def _buffer(self) -> memoryview:
         """Give this thread's buffer, which all its blobs use one after the other."""

@@ -260,6 +260,10 @@ class FakeDestination:
         self.asked_to_mount_from.append(mount_from)
         return self._outcomes.get(descriptor.digest) or FakeUpload(self, descriptor)
 
+    def open_upload(self, descriptor: Descriptor) -> Upload | BlobOutcome:
+        self.log("open", str(descriptor.digest))
+        return FakeUpload(self, descriptor)
+
     def has_blob(self, digest: Digest) -> bool:
         self.log("ask", str(digest))
         return digest in self.stored

@@ -328,7 +328,9 @@ def test_no_timer_outlives_its_event(endpoint: Endpoint) -> None:
     assert not [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
 
 
-@pytest.mark.parametrize(("seconds", "left"), [(900, 880), (100, 90), (3, 2.5), (0.2, 0)])
+@pytest.mark.parametrize(
+    ("seconds", "left"), [(900, 880), (100, 90), (12, 10), (3, 1.5), (0.2, 0.1)]
+)
 def test_a_share_of_the_time_is_kept_for_the_answer(
     endpoint: Endpoint, seconds: float, left: float
 ) -> None:
@@ -339,6 +341,41 @@ def test_a_share_of_the_time_is_kept_for_the_answer(
     assert endpoint.bodies
     assert left - 0.3 <= seen[0] <= left
     assert endpoint.budgets[0] < seconds
+
+
+def test_the_work_ends_before_cloudformation_stops_to_listen(endpoint: Endpoint) -> None:
+    seen: list[float] = []
+    properties = {**PROPERTIES, "ServiceTimeout": "60"}
+    _resource(lambda deadline: seen.append(deadline.remaining_seconds)).answer(
+        _event(ResourceProperties=properties), FakeContext(900)
+    )
+    assert endpoint.bodies
+    assert 53 < seen[0] <= 54
+
+
+def test_an_event_that_comes_twice_is_worked_on_and_answered_once(endpoint: Endpoint) -> None:
+    works: list[Deadline] = []
+    resource = _resource(works.append)
+    first = resource.answer(_event(), FakeContext())
+    assert resource.answer(_event(), FakeContext()) == first
+    assert resource.answer(_event(RequestId="another"), FakeContext()) != first
+    assert len(works) == len(endpoint.bodies) == 2
+
+
+def test_an_answer_that_was_not_taken_is_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    deliveries: list[str] = []
+
+    def refuse(url: str, body: Mapping[str, Any], *, budget_seconds: float) -> bool:
+        assert url
+        assert budget_seconds
+        deliveries.append(body["Status"])
+        return False
+
+    monkeypatch.setattr(lifecycle, "deliver", refuse)
+    resource = _resource()
+    resource.answer(_event(), FakeContext())
+    resource.answer(_event(), FakeContext())
+    assert deliveries == ["SUCCESS", "SUCCESS"]
 
 
 def test_making_the_resource_leaves_the_root_log_and_the_environment_alone() -> None:

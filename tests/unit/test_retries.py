@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.unit.builders import FakeClock
 
 from replicator.deadline import Deadline
-from replicator.errors import StoppedError, TransientError
+from replicator.errors import OutOfTimeError, StoppedError, TransientError
 from replicator.retries import Backoff, RetryPolicy, SharedPause, parse_retry_after
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -97,7 +97,8 @@ def test_waits_are_as_long_as_the_policy_says() -> None:
 def test_a_wait_that_would_pass_the_deadline_is_not_begun() -> None:
     clock = FakeClock()
     error = TransientError("broke", retry_after_seconds=60)
-    assert not _backoff(50, clock).wait_after(1, error)
+    with pytest.raises(OutOfTimeError, match="broke; the next attempt would be in 60 seconds"):
+        _backoff(50, clock).wait_after(1, error)
     assert clock.slept == []
 
 
@@ -109,7 +110,7 @@ def test_a_throttle_holds_back_everybody_on_that_host() -> None:
     )
     assert clock.slept == [20]
     clock.now -= 5
-    assert _backoff(100, clock).wait_for(pause)
+    _backoff(100, clock).wait_for(pause)
     assert clock.slept == [20, 5.5]
 
 
@@ -118,7 +119,7 @@ def test_an_ordinary_failure_holds_back_nobody_else() -> None:
     pause = SharedPause(clock=clock)
     assert _backoff(100, clock).wait_after(1, TransientError("broke"), pause)
     assert pause.remaining_seconds == 0
-    assert _backoff(100, clock).wait_for(pause)
+    _backoff(100, clock).wait_for(pause)
     assert clock.slept == [0.5]
 
 
@@ -126,7 +127,15 @@ def test_a_pause_past_the_deadline_is_not_waited_for() -> None:
     clock = FakeClock()
     pause = SharedPause(clock=clock)
     pause.extend(200)
-    assert not _backoff(100, clock).wait_for(pause)
+    with pytest.raises(OutOfTimeError, match="left alone for another 60 seconds"):
+        _backoff(50, clock).wait_for(pause)
+
+
+def test_a_pause_is_not_shared_for_longer_than_a_minute() -> None:
+    clock = FakeClock()
+    pause = SharedPause(clock=clock)
+    pause.extend(10**9)
+    assert pause.remaining_seconds == 60
 
 
 def test_a_stop_ends_the_wait() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Operation(Enum):
-    """A call: the service as boto3 names it, the operation, and what it is for."""
+    """A call: the service as boto3 names it, the operation, and its permission's name if other."""
 
     ASSUME_ROLE = ("sts", "AssumeRole")
     READ_SECRET = ("secretsmanager", "GetSecretValue")
@@ -25,21 +25,22 @@ class Operation(Enum):
     REMOVE_TAGS = ("ecr", "BatchDeleteImage")
     SIGN_IN_PUBLICLY = ("ecr-public", "GetAuthorizationToken")
     REMOVE_PUBLIC_TAGS = ("ecr-public", "BatchDeleteImage")
+    INVOKE_ITSELF = ("lambda", "Invoke", "InvokeFunction")
 
     @property
     def service(self) -> str:
         """The service as boto3 names it."""
-        return self.value[0]
+        return str(self.value[0])
 
     @property
     def api_name(self) -> str:
         """The operation as its API names it."""
-        return self.value[1]
+        return str(self.value[1])
 
     @property
     def action(self) -> str:
         """The permission as IAM names it."""
-        return f"{self.service}:{self.api_name}"
+        return f"{self.service}:{self.value[-1]}"
 
 
 #: Permissions that calls need beside their own name, and when.

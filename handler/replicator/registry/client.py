@@ -20,6 +20,7 @@ from replicator.registry.messages import Answer, HttpRequest
 from replicator.registry.pull_limits import pull_limit_error
 from replicator.registry.refusals import OverloadedError, exhausted
 from replicator.registry.session import NotTlsError
+from replicator.registry.wires import Reach
 from replicator.retries import RETRYABLE_STATUSES, SharedPause, parse_retry_after
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class RegistryClient:
         self._backoff = backoff
         self._deadline = deadline
         self._pause = pause
+        self._reach: Reach | None = None
 
     @property
     def login_origin(self) -> str:
@@ -163,12 +165,21 @@ class RegistryClient:
         finally:
             response.close()
 
+    def is_home(self, url: str) -> bool:
+        """Tell whether a URL is the registry's own, where Authorization may go."""
+        schemes = self._schemes.candidates(self._host)
+        return any(origin(url) == origin(f"{scheme}://{self._host}") for scheme in schemes)
+
     def clean_up(self, url: str) -> None:
         """Send one DELETE as well as the moment allows: short, once, and never raising."""
         request = HttpRequest("DELETE", url)
         try:
+            self._guard(url, "the address of an upload")
             response = self._session.send(
-                self._authorized(request), side=self.side, timeout_seconds=_CLEANUP_TIMEOUT_SECONDS
+                self._authorized(request),
+                side=self.side,
+                timeout_seconds=_CLEANUP_TIMEOUT_SECONDS,
+                most_inward=self._most_inward(url),
             )
             response.read(_MAX_ANSWER_BYTES)
         except ReplicationError as error:
@@ -184,8 +195,7 @@ class RegistryClient:
     def _exchange(self, request: HttpRequest) -> HttpResponse:
         """Send once, in the scheme that the host speaks; an overload is an error."""
         self._deadline.check(f"ask the {self.side} {self.registry}")
-        if not self._backoff.wait_for(self._pause):
-            raise TransientError(f"the {self.side} {self.registry} asked for a longer pause")
+        self._backoff.wait_for(self._pause, f"the {self.side} {self.registry}")
         *first, last = self._schemes.candidates(self._host)
         for scheme in first:
             try:
@@ -207,7 +217,9 @@ class RegistryClient:
         raise OverloadedError(answer, self.side, self.registry, retry_after_seconds=after)
 
     def _absolute(self, request: HttpRequest, scheme: str) -> HttpRequest:
-        return replace(request, url=urljoin(f"{scheme}://{self._host}/", request.url))
+        url = urljoin(f"{scheme}://{self._host}/", request.url)
+        self._guard(url, "the address of an upload")
+        return replace(request, url=url)
 
     def _signed_in(self, request: HttpRequest) -> HttpResponse:
         """Send, and when challenged sign in and send again; twice, as a kept secret may be old."""
@@ -218,12 +230,13 @@ class RegistryClient:
             sent = self._authorized(request)
             response = self._followed(sent)
             rejected = sent.headers.get("Authorization")
-            if not self._is_home(response.url) or not self._may_sign_in(response, rejected):
+            if not self.is_home(response.url) or not self._may_sign_in(response, rejected):
                 return response
             challenges = parse_challenges(response.header_values("www-authenticate"))
             response.read(_MAX_ANSWER_BYTES)
             if response.status == 401:
-                self._sign_in(challenges, rejected)
+                is_tls = origin(response.url)[0] == "https"
+                self._sign_in(challenges, rejected, is_tls=is_tls)
             if not request.is_repeatable:
                 raise TransientError(f"the {self.side} {self.registry} wanted a new sign-in")
         return self._followed(self._authorized(request))
@@ -235,7 +248,7 @@ class RegistryClient:
         with self._authenticator.lock:
             return self._authenticator.renew_ahead(rejected)
 
-    def _sign_in(self, challenges: list[Challenge], rejected: str | None) -> None:
+    def _sign_in(self, challenges: list[Challenge], rejected: str | None, *, is_tls: bool) -> None:
         with self._authenticator.lock:
             current = self._authenticator.authorization
             if current is not None and current != rejected:
@@ -244,6 +257,8 @@ class RegistryClient:
             try:
                 asked = next(flow)
                 while True:
+                    if is_tls:
+                        self._keep_secret(asked)
                     asked = flow.send(self._ask_token_service(asked))
             except StopIteration:
                 return
@@ -252,21 +267,27 @@ class RegistryClient:
         self._guard(asked.url, "its token service")
         method = "GET" if asked.form is None else "POST"
         request = HttpRequest(method, asked.url, asked.headers, asked.form)
-        response = self._session.send(
-            request, side=self.side, timeout_seconds=self._deadline.remaining_seconds
-        )
+        response = self._send(request)
         if response.status in RETRYABLE_STATUSES:
             answer = Answer.of(response, response.read(_MAX_TOKEN_BYTES))
             after = parse_retry_after(answer.headers, now=time.time)
             raise OverloadedError(answer, self.side, self.registry, retry_after_seconds=after)
         return TokenAnswer(response.status, response.read(_MAX_TOKEN_BYTES))
 
+    def _keep_secret(self, asked: TokenRequest) -> None:
+        """Refuse to send a password in the clear because a registry that speaks TLS says so."""
+        has_secret = asked.form is not None or "Authorization" in asked.headers
+        if has_secret and origin(asked.url)[0] == "http":
+            raise ProtocolError(
+                f"the {self.side} registry {self.registry} wants the credentials sent without TLS, "
+                f"to {shown_url(asked.url)}; that is refused",
+                side=self.side,
+            )
+
     def _followed(self, request: HttpRequest) -> HttpResponse:
         """Send, and follow the redirects of a read; Authorization stays with its host."""
         for _ in range(_MAX_REDIRECTS + 1):
-            response = self._session.send(
-                request, side=self.side, timeout_seconds=self._deadline.remaining_seconds
-            )
+            response = self._send(request)
             location = response.header("location")
             if response.status not in _REDIRECTS or request.method not in {"GET", "HEAD"}:
                 return response
@@ -284,17 +305,32 @@ class RegistryClient:
             f"the {self.side} {self.registry} redirects without end", side=self.side, status=307
         )
 
+    def _send(self, request: HttpRequest) -> HttpResponse:
+        response = self._session.send(
+            request,
+            side=self.side,
+            timeout_seconds=self._deadline.remaining_seconds,
+            deadline=self._deadline,
+            most_inward=self._most_inward(request.url),
+        )
+        if self.is_home(request.url):
+            self._reach = response.reach
+        return response
+
+    def _most_inward(self, url: str) -> Reach:
+        """Say how far inward a request may go: where the registry leads, no further than itself."""
+        if self.is_home(url):
+            return Reach.LOCAL
+        if self._reach is not None:
+            return self._reach
+        return Reach.PRIVATE if is_private(f"https://{self._host}") else Reach.PUBLIC
+
     def _authorized(self, request: HttpRequest) -> HttpRequest:
         headers = {k: v for k, v in request.headers.items() if k != "Authorization"}
         authorization = self._authenticator.authorization
-        if authorization is not None and self._is_home(request.url):
+        if authorization is not None and self.is_home(request.url):
             headers["Authorization"] = authorization
         return replace(request, headers=headers)
-
-    def _is_home(self, url: str) -> bool:
-        """Tell whether a URL is the registry's own, where Authorization may go."""
-        schemes = self._schemes.candidates(self._host)
-        return any(origin(url) == origin(f"{scheme}://{self._host}") for scheme in schemes)
 
     def _guard(self, url: str, what: str) -> None:
         if is_private(url) and not is_private(f"https://{self._host}"):

@@ -12,11 +12,22 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
-from replicator.errors import ProtocolError, RegistryError
+from replicator.errors import (
+    LostUploadError,
+    MissingContentError,
+    ProtocolError,
+    RegistryError,
+)
 from replicator.manifests import MAX_MANIFEST_BYTES
 from replicator.ports import BlobOutcome
 from replicator.registry.hosts import resolve_url
-from replicator.registry.refusals import diagnosis, refusal
+from replicator.registry.refusals import (
+    LOST_UPLOAD_CODES,
+    diagnosis,
+    error_code,
+    missing_content,
+    refusal,
+)
 from replicator.registry.source import (
     ACCEPT_MANIFESTS,
     RegistrySource,
@@ -173,17 +184,19 @@ class RegistryDestination:
         if self._self_mount is _SelfMount.IGNORED:
             if self.asks_first and self.has_blob(descriptor.digest):
                 return BlobOutcome.SKIPPED
-            upload = self._post(descriptor, None)
-            return upload or BlobOutcome.SKIPPED
+            return self.open_upload(descriptor)
         upload = self._post(descriptor, self._reference.repository)
         if upload is None:
             self._self_mount = _SelfMount.HONOURED
             return BlobOutcome.SKIPPED
-        if self._takes_a_probe() and self.has_blob(descriptor.digest):
+        if self._takes_a_probe() and self._is_needless(upload, descriptor):
             self._self_mount = _SelfMount.IGNORED
-            upload.cancel()
             return BlobOutcome.SKIPPED
         return upload
+
+    def open_upload(self, descriptor: Descriptor) -> RegistryUpload | BlobOutcome:
+        """Open an upload session without asking whether the blob is there."""
+        return self._post(descriptor, None) or BlobOutcome.SKIPPED
 
     def start_growing_upload(self) -> RegistryUpload:
         """Open an upload session; nothing can be mounted that has no digest yet."""
@@ -196,26 +209,44 @@ class RegistryDestination:
         return self._content.open_blob(descriptor)
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
-        """PUT the manifest's own bytes."""
-        target = f"{self._path}/manifests/{reference}"
+        """PUT the manifest's own bytes; once more when other bytes were stored."""
+        stored = self._put_manifest(manifest, reference)
+        if stored != manifest.digest:
+            _LOGGER.warning("the manifest %s was stored as %s", manifest.digest, stored)
+            stored = self._put_manifest(manifest, reference)
+        if stored != manifest.digest:
+            raise ProtocolError(
+                f"the destination stored {self._name(reference)} as {stored} where "
+                f"{manifest.digest} was sent",
+                side=self._client.side,
+                status=201,
+            )
+
+    def _put_manifest(self, manifest: Manifest, reference: str) -> Digest:
+        """PUT a manifest and give the digest that it was stored under."""
         answer = self._client.request(
             "PUT",
-            target,
+            f"{self._path}/manifests/{reference}",
             headers={"Content-Type": manifest.media_type},
             body=manifest.content,
             pace=self._manners.manifest_pace,
         )
-        separator = "@" if ":" in reference else ":"
-        subject = f"{self._reference.name}{separator}{reference}"
-        if answer.status not in {200, 201, 202}:
-            raise self._refusal(answer, "take the manifest", subject)
-        stored = announced_digest(answer)
-        if stored is not None and stored != manifest.digest:
-            raise ProtocolError(
-                f"the destination stored {subject} as {stored} where {manifest.digest} was sent",
+        if answer.status in {200, 201, 202}:
+            return announced_digest(answer) or manifest.digest
+        subject = self._name(reference)
+        if (missing := missing_content(answer)) is not None:
+            raise MissingContentError(
+                f"the destination registry {self._reference.registry} does not take the "
+                f"manifest {subject}, as it misses what that refers to ({diagnosis(answer)})",
                 side=self._client.side,
                 status=answer.status,
+                code=error_code(answer),
+                digests=missing,
             )
+        raise self._refusal(answer, "take the manifest", subject)
+
+    def _name(self, reference: str) -> str:
+        return f"{self._reference.name}{'@' if ':' in reference else ':'}{reference}"
 
     def close_upload(self, url: str, digest: Digest, body: VerifiedStream | None = None) -> None:
         """PUT a digest to its upload session, with the whole blob or after it was sent."""
@@ -231,7 +262,7 @@ class RegistryDestination:
             return
         if body is None and answer.status == 404 and self.has_blob(digest):
             return  # an earlier answer was lost
-        raise self._refusal(answer, "take the blob", self._blob_name(digest))
+        raise self._upload_refusal(answer, self._blob_name(digest))
 
     def append(self, url: str, body: Iterable[bytes | memoryview]) -> str:
         """PATCH a stream to an upload session, and give the URL that the session has then.
@@ -243,8 +274,17 @@ class RegistryDestination:
             "PATCH", url, headers={"Content-Type": "application/octet-stream"}, body=body
         )
         if answer.status not in {201, 202, 204}:
-            raise self._refusal(answer, "take the blob", f"a layer for {self._reference.name}")
+            raise self._upload_refusal(answer, f"a layer for {self._reference.name}")
         return resolve_url(answer.url, answer.header("location")) or url
+
+    def _upload_refusal(self, answer: Answer, subject: str) -> Exception:
+        """Say that a session does not take bytes; one that was lost can be opened again."""
+        if answer.status == 416 or error_code(answer) in LOST_UPLOAD_CODES:
+            return LostUploadError(
+                f"the destination {self._reference.registry} lost the upload of {subject} "
+                f"({diagnosis(answer)})"
+            )
+        return self._refusal(answer, "take the blob", subject)
 
     def cancel(self, url: str) -> None:
         """DELETE an upload session."""
@@ -280,6 +320,17 @@ class RegistryDestination:
                 return False
             self._probes_left -= 1
             return True
+
+    def _is_needless(self, upload: RegistryUpload, descriptor: Descriptor) -> bool:
+        """Tell whether a blob is there for which a session was opened; that is cancelled then."""
+        try:
+            is_there = self.has_blob(descriptor.digest)
+        except BaseException:
+            upload.cancel()
+            raise
+        if is_there:
+            upload.cancel()
+        return is_there
 
     def _blob_name(self, digest: Digest) -> str:
         return f"{digest} for {self._reference.name}"

@@ -5,10 +5,13 @@ The messages of HTTP libraries quote whole URLs, which may be presigned; those a
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
+
+from replicator.registry.heads import OutsizeHeadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +37,15 @@ def describe_fault(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.errno is not None:
             return os.strerror(cause.errno).lower()
     return "the connection was closed in the middle"
+
+
+def is_outsize_head(error: BaseException) -> bool:
+    """Tell whether a response's head was longer, or had more headers, than any should."""
+    return any(
+        isinstance(cause, OutsizeHeadError | http.client.LineTooLong)
+        or (type(cause) is http.client.HTTPException and "headers" in str(cause))
+        for cause in _causes(error)
+    )
 
 
 def is_certificate_fault(error: BaseException) -> bool:

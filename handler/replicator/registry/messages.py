@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from replicator.digests import VerifiedStream
+    from replicator.registry.wires import Reach
 
 _KEPT_HEADERS: Final = (
     "content-type",
@@ -44,10 +45,14 @@ class HttpRequest:
 
 
 class HttpResponse(Protocol):
-    """A response whose body has not been read yet; closed by whoever holds it."""
+    """A response whose body has not been read yet; closed by whoever holds it.
+
+    `reach` says how far inward the address is that answered, None when a proxy was between.
+    """
 
     status: int
     url: str
+    reach: Reach | None
 
     def header(self, name: str) -> str:
         """Give a header's value, "" when there is none; several are joined by a comma."""

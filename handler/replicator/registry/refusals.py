@@ -6,6 +6,7 @@ OCI distribution specification 1.1, "Error Codes".
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from replicator.errors import (
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
     from replicator.registry.messages import Answer
 
 _MAX_MESSAGE_CHARACTERS: Final = 200
+#: Codes for a manifest that came before its parts, the last two as ECR's API names them.
+_MISSING_CONTENT: Final = re.compile(
+    r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN|MANIFEST_UNKNOWN"
+    r"|LayersNotFound(?:Exception)?|ReferencedImagesNotFound(?:Exception)?"
+)
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+#: Codes for an upload session that is gone, or whose bytes are not those that were sent.
+LOST_UPLOAD_CODES: Final = frozenset(
+    {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"}
+)
 _CREDENTIALS_PROPERTIES: Final = {Side.SOURCE: "SrcCreds", Side.DESTINATION: "DestCreds"}
 
 
@@ -91,6 +102,17 @@ def exhausted(error: TransientError, side: Side, attempts: int) -> RegistryError
     return UnavailableError(sentence, side=side)
 
 
+def missing_content(answer: Answer) -> frozenset[str] | None:
+    """Recognise that a manifest was refused for want of its parts, and read which they are.
+
+    None when it was refused for another reason; empty when the parts are not named.
+    """
+    codes = [_text(error.get("code")) for error in _errors(answer)]
+    if answer.status not in {400, 404} or not any(map(_MISSING_CONTENT.fullmatch, codes)):
+        return None
+    return frozenset(_DIGEST.findall(answer.content.decode(errors="replace")))
+
+
 def error_code(answer: Answer) -> str:
     """Give the first error code of the body, "" when there is none."""
     return _first_error(answer)[0]
@@ -104,17 +126,23 @@ def diagnosis(answer: Answer) -> str:
 
 
 def _first_error(answer: Answer) -> tuple[str, str]:
+    first = next(iter(_errors(answer)), {})
+    return printable(first.get("code"), 64), printable(
+        first.get("message"), _MAX_MESSAGE_CHARACTERS
+    )
+
+
+def _errors(answer: Answer) -> list[dict[str, Any]]:
     try:
         document: Any = json.loads(answer.content) if answer.content else None
     except (ValueError, RecursionError):
         document = None
     errors = document.get("errors") if isinstance(document, dict) else None
-    first = errors[0] if isinstance(errors, list) and errors else None
-    if not isinstance(first, dict):
-        return "", ""
-    return printable(first.get("code"), 64), printable(
-        first.get("message"), _MAX_MESSAGE_CHARACTERS
-    )
+    return [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def credentials_hint(side: Side, login_origin: str) -> str:

@@ -7,8 +7,10 @@ error of our tree, with the reason and without the URL.
 
 from __future__ import annotations
 
+import http.client
 import os
 import ssl
+import threading
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,18 +20,37 @@ import requests.adapters
 import requests.exceptions
 import requests.utils
 import urllib3
+import urllib3.connection
+import urllib3.connectionpool
 import urllib3.exceptions
 
-from replicator.errors import ProtocolError, Side, TransientError, UnavailableError
-from replicator.registry.faults import describe_fault, is_certificate_fault, is_not_tls
+from replicator.errors import (
+    ProtocolError,
+    ReplicationError,
+    Side,
+    TransientError,
+    UnavailableError,
+)
+from replicator.registry.faults import (
+    describe_fault,
+    is_certificate_fault,
+    is_not_tls,
+    is_outsize_head,
+)
+from replicator.registry.heads import WholeHeadResponse
 from replicator.registry.hosts import origin
+from replicator.registry.wires import InwardAddressError, Reach, Wire, is_s3
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
+    from replicator.deadline import Deadline
     from replicator.registry.messages import HttpRequest, HttpResponse
 
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
+#: Of a request that is not cut off when something else fails: the answer may wait for it.
+_POST_TIMEOUT_SECONDS: Final = 10.0
 USER_AGENT: Final = "ecr-image-replicator"
 _CA_VARIABLES: Final = (
     "REQUESTS_CA_BUNDLE",
@@ -40,8 +61,11 @@ _CA_VARIABLES: Final = (
 _LIBRARY_FAULTS: Final = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
     OSError,
 )
+#: The wire of the exchange that each thread has under way, for the connections below requests.
+_CURRENT: Final = threading.local()
 
 
 class NotTlsError(TransientError):
@@ -68,7 +92,15 @@ class Session:
         self._requests.mount("http://", adapter)
         self._proxies: dict[tuple[str, str, int | None], Mapping[str, str]] = {}
 
-    def send(self, request: HttpRequest, *, side: Side, timeout_seconds: float) -> HttpResponse:
+    def send(
+        self,
+        request: HttpRequest,
+        *,
+        side: Side,
+        timeout_seconds: float,
+        deadline: Deadline | None = None,
+        most_inward: Reach = Reach.LOCAL,
+    ) -> HttpResponse:
         """Send one request and wait for the head of its response.
 
         Parameters
@@ -79,6 +111,10 @@ class Session:
             For errors.
         timeout_seconds
             The longest wait for any one step, beside the session's own bounds.
+        deadline
+            Cuts the exchange, its body included; None for one that only the timeout bounds.
+        most_inward
+            The addresses that the request may go to, whatever its host resolves to.
 
         Raises
         ------
@@ -89,10 +125,29 @@ class Session:
         UnavailableError
             The server's certificate is not trusted.
         ProtocolError
-            What came is not HTTP, or was encoded in a way that was not asked for.
+            What came is not HTTP, or was encoded in a way that was not asked for; or the address
+            is not one that the request may go to.
         """
+        # cut off in the middle, a POST might open an upload that nobody knows how to cancel
+        wire = Wire(
+            _allowed(request.url, most_inward), deadline, outlasts_stop=request.method == "POST"
+        )
+        try:
+            return self._send(request, side, timeout_seconds, wire)
+        except BaseException:
+            wire.end()
+            raise
+
+    def _send(
+        self, request: HttpRequest, side: Side, timeout_seconds: float, wire: Wire
+    ) -> HttpResponse:
         connect_seconds = max(0.001, min(CONNECT_TIMEOUT_SECONDS, timeout_seconds))
         stall_seconds = max(0.001, min(self._stall_timeout_seconds, timeout_seconds))
+        if request.method == "POST":
+            stall_seconds = min(stall_seconds, _POST_TIMEOUT_SECONDS)
+        # an upload's body is read while it is sent: one exchange within another
+        outer = getattr(_CURRENT, "wire", None)
+        _CURRENT.wire = wire
         try:
             response = self._requests.get_adapter(request.url).send(
                 self._prepare(request),
@@ -102,10 +157,25 @@ class Session:
             )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             raise ProtocolError(f"the {side} leads to a malformed URL", side=side) from error
+        except requests.exceptions.InvalidHeader as error:
+            raise ProtocolError(
+                f"the {side} {_host(request.url)} answered with headers that contradict each other",
+                side=side,
+            ) from error
+        except InwardAddressError as error:
+            raise ProtocolError(
+                f"the {side} leads to {_host(request.url)}, whose address is inside a private "
+                "network and the registry's own is not; that is refused",
+                side=side,
+            ) from error
         except _LIBRARY_FAULTS as error:
             raise _fault(error, request.url, side) from error
-        opened = _Response(response, side, request.method)
-        if opened.header("content-encoding").lower() not in {"", "identity"}:
+        finally:
+            _CURRENT.wire = outer
+        opened = _Response(response, side, request.method, wire)
+        encoding = opened.header("content-encoding").lower()
+        # elsewhere nothing is read from a body but the words of a refusal
+        if request.method == "GET" and encoding not in {"", "identity"}:
             opened.close()
             raise ProtocolError(
                 f"the {side} {_host(request.url)} encoded a body although it was not asked to",
@@ -159,9 +229,12 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, ssl_context=self._ssl_context, **kwargs)
+        manager = super().proxy_manager_for(proxy, ssl_context=self._ssl_context, **kwargs)
+        manager.pool_classes_by_scheme = _POOL_CLASSES
+        return manager
 
     def build_connection_pool_key_attributes(
         self, request: Any, verify: Any, cert: Any = None
@@ -169,16 +242,64 @@ class _Adapter(requests.adapters.HTTPAdapter):
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {key: value for key, value in pool.items() if not key.startswith("ca_cert")}
 
+    def close(self) -> None:
+        """Close every connection now; urllib3 leaves those to the garbage collector."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it is no dict and does not iterate
+                manager.pools[key].close()
+        super().close()
+
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Leave verification to the context; requests would load the trust store once more."""
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    """A connection that goes, and only goes, over the wire of the exchange under way."""
+
+    response_class = WholeHeadResponse
+    _reach: Reach | None = None
+
+    def _new_conn(self) -> socket.socket:
+        wire: Wire = _CURRENT.wire
+        connected, self._reach = wire.connect(
+            self._dns_host,
+            self.port,
+            timeout_seconds=self.timeout or CONNECT_TIMEOUT_SECONDS,
+            options=self.socket_options or (),
+            is_proxy=self.proxy is not None,
+        )
+        return connected
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:
+            wire: Wire = _CURRENT.wire
+            wire.carry(self.sock, self._reach)
+        super().putrequest(*args, **kwargs)
+
+
+class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
+    """The same with TLS."""
+
+
+class _Pool(urllib3.connectionpool.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.connectionpool.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+_POOL_CLASSES: Final = {"http": _Pool, "https": _TlsPool}
 
 
 class _Response:
     """An open response of requests, as the rest of the program sees it."""
 
-    def __init__(self, response: requests.Response, side: Side, method: str) -> None:
+    def __init__(self, response: requests.Response, side: Side, method: str, wire: Wire) -> None:
         self.status: int = response.status_code
         self.url: str = response.url
+        self.reach: Reach | None = wire.reach
+        self._wire = wire
         self._side = side
         raw: Any = response.raw
         self._raw = raw
@@ -223,6 +344,7 @@ class _Response:
             raise _fault(error, self.url, self._side) from error
 
     def close(self) -> None:
+        self._wire.end()
         if self._body is None or self._body.isclosed():
             self._raw.release_conn()
         else:
@@ -239,8 +361,17 @@ def _new_ssl_context() -> ssl.SSLContext:
     )
 
 
-def _fault(error: BaseException, url: str, side: Side) -> TransientError | UnavailableError:
+def _allowed(url: str, most_inward: Reach) -> Reach:
+    """Let S3 be reached through an interface endpoint of the function's own network."""
+    return max(most_inward, Reach.PRIVATE) if is_s3(origin(url)[1]) else most_inward
+
+
+def _fault(error: BaseException, url: str, side: Side) -> ReplicationError:
     reason = describe_fault(error)
+    if is_outsize_head(error):
+        return ProtocolError(
+            f"the {side} {_host(url)} answered with more headers than make sense", side=side
+        )
     sentence = f"the {side} {_host(url)} cannot be spoken to: {reason}"
     if is_certificate_fault(error):
         return UnavailableError(

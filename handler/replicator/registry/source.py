@@ -6,6 +6,7 @@ OCI distribution specification 1.1, "Pull".
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ from replicator.manifests import (
     parse_manifest,
 )
 from replicator.registry.pull_limits import log_pull_limit
-from replicator.registry.refusals import refusal
+from replicator.registry.refusals import exhausted, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
     from replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+#: What a storage answers when the URL that the registry had signed for it has run out.
+_EXPIRED_STATUSES: Final = frozenset({400, 401, 403})
+#: A download that broke off after fewer bytes has not come on, and is not tried for ever.
+_PROGRESS_BYTES: Final = 1024 * 1024
 ACCEPT_MANIFESTS: Final = ", ".join(sorted(MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES))
 
 
@@ -149,12 +155,15 @@ class RegistrySource:
         NotFoundError, DeniedError, RegistryError
             It refuses.
         """
-        digest = descriptor.digest
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        response = self._client.open(f"{self._path}/blobs/{digest}", headers)
+        response = self._open(descriptor, offset)
+        if response.status in _EXPIRED_STATUSES and not self._client.is_home(response.url):
+            # signed URLs run out, at times between the redirect and the request: ask for another
+            self._client.finish(response)
+            response = self._open(descriptor, offset)
         if response.status not in {200, 206}:
             answer = self._client.finish(response)
-            raise self._refusal(answer, "give", f"the blob {digest} of {self._reference.name}")
+            subject = f"the blob {descriptor.digest} of {self._reference.name}"
+            raise self._refusal(answer, "give", subject)
         start = offset if response.status == 206 else 0
         try:
             self._check_extent(response, descriptor, start)
@@ -164,15 +173,20 @@ class RegistrySource:
             raise
         return response
 
+    def _open(self, descriptor: Descriptor, offset: int) -> HttpResponse:
+        # a digest names one content for ever, so that no If-Range is needed
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        return self._client.open(f"{self._path}/blobs/{descriptor.digest}", headers)
+
     def _check_extent(self, response: HttpResponse, descriptor: Descriptor, start: int) -> None:
-        if response.status == 206 and not response.header("content-range").startswith(
-            f"bytes {start}-"
-        ):
-            raise ProtocolError(
-                f"{self._reference.registry} resumed a blob at another byte than asked for",
-                side=self._client.side,
-                status=206,
-            )
+        if response.status == 206:
+            extent = _CONTENT_RANGE.fullmatch(response.header("content-range").strip())
+            size = str(descriptor.size_bytes)
+            end = str(descriptor.size_bytes - 1)
+            if extent is None or extent[3] not in {"*", size} or extent[2] != end:
+                raise self._misplaced()
+            if extent[1] != str(start):
+                raise self._misplaced()
         announced = response.header("content-length")
         if announced and announced != str(descriptor.size_bytes - start):
             raise DigestMismatchError(
@@ -181,10 +195,26 @@ class RegistrySource:
                 "corrupt or was tampered with"
             )
 
-    def wait_after(self, attempt: int, error: TransientError) -> bool:
-        """Wait before a broken download goes on; False when it is to be given up."""
+    def wait_after(self, attempt: int, error: TransientError) -> None:
+        """Wait before a broken download goes on.
+
+        Raises
+        ------
+        UnavailableError
+            It broke off as often as it may.
+        OutOfTimeError
+            There is no time to go on.
+        """
         _LOGGER.info("a download goes on where it broke off: %s", error)
-        return self._backoff.wait_after(attempt, error)
+        if not self._backoff.wait_after(attempt, error):
+            raise exhausted(error, self._client.side, attempt) from error
+
+    def _misplaced(self) -> ProtocolError:
+        return ProtocolError(
+            f"{self._reference.registry} resumed a blob at other bytes than asked for",
+            side=self._client.side,
+            status=206,
+        )
 
     def _refusal(self, answer: Answer, asked: str, subject: str) -> Exception:
         return refusal(
@@ -205,6 +235,7 @@ class _ResumingReader:
         self._descriptor = descriptor
         self._offset = 0
         self._failures = 0
+        self._failed_at = 0
         self._response = source.request_blob(descriptor, 0)
 
     def readinto(self, buffer: memoryview, /) -> int:
@@ -212,6 +243,8 @@ class _ResumingReader:
             try:
                 count = self._read(buffer)
             except TransientError as error:
+                if self._offset >= self._descriptor.size_bytes:
+                    return 0  # only the end of the message was lost
                 self._resume(error)
             else:
                 self._offset += count
@@ -219,9 +252,7 @@ class _ResumingReader:
 
     def _read(self, buffer: memoryview) -> int:
         count = self._response.readinto(buffer)
-        if count:
-            self._failures = 0
-        elif self._offset < self._descriptor.size_bytes:
+        if not count and self._offset < self._descriptor.size_bytes:
             raise TransientError(
                 f"the source closed the connection {self._offset} bytes into the blob "
                 f"{self._descriptor.digest} of {self._descriptor.size_bytes} bytes"
@@ -230,9 +261,11 @@ class _ResumingReader:
 
     def _resume(self, error: TransientError) -> None:
         self._response.close()
+        if self._offset - self._failed_at >= _PROGRESS_BYTES:
+            self._failures = 0
+        self._failed_at = self._offset
         self._failures += 1
-        if not self._source.wait_after(self._failures, error):
-            raise error
+        self._source.wait_after(self._failures, error)
         self._response = self._source.request_blob(self._descriptor, self._offset)
 
     def close(self) -> None:

@@ -1,0 +1,65 @@
+"""Doing the same to many things at once; the first failure stops the others."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_EXCEPTION, wait
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def do_each(
+    pool: ThreadPoolExecutor,
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    stop: Callable[[], None],
+    one_by_one: bool = False,
+) -> list[_Result]:
+    """Do the work for every item in parallel and give the results in the items' order.
+
+    Parameters
+    ----------
+    stop
+        Called at the first failure, to end what the other items wait for.
+    one_by_one
+        Each item is asked for when the work for the one before it is done.
+
+    Raises
+    ------
+    Exception
+        The first failure; what had not begun is cancelled.
+    """
+    failures: list[BaseException] = []
+
+    def attempt(item: _Item) -> _Result:
+        try:
+            return work(item)
+        except BaseException as error:
+            # here and not where the futures are waited for: the thread would begin another item
+            failures.append(error)
+            stop()
+            raise
+
+    futures: list[Future[_Result]] = []
+    try:
+        for item in items:
+            futures.append(pool.submit(attempt, item))
+            if one_by_one:
+                futures[-1].result()
+    except BaseException:
+        stop()  # the items themselves may be what failed
+        for future in futures:
+            future.cancel()
+        raise
+    _, pending = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in pending:
+        future.cancel()
+    if failures:
+        raise failures[0]
+    return [future.result() for future in futures]

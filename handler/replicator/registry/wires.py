@@ -1,0 +1,180 @@
+"""The sockets below HTTP: which addresses they may lead to, and how they are cut from outside.
+
+A registry leads clients to other hosts: by redirects, by the realms of its challenges, by the
+addresses of uploads. A public one must not lead into the network that the function stands in.
+Names prove nothing, as whoever owns a name decides what it resolves to, and may decide otherwise
+the next moment: what is looked at is the address that is connected to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+import socket
+import threading
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from replicator.deadline import Deadline
+
+_SocketOption = tuple[int, int, int | bytes]
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+#: Translates the whole of IPv4 (RFC 6052, section 2.1).
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+#: AWS's services that answer on every instance: metadata, credentials, time, names.
+_INSTANCE_SERVICES: Final = ipaddress.IPv6Network("fd00:ec2::/32")
+#: S3's own names, which interface endpoints resolve to private addresses of the function's VPC.
+_S3_HOST: Final = re.compile(
+    r"(?:[a-z0-9.-]+\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?", re.IGNORECASE
+)
+
+
+class Reach(IntEnum):
+    """How far inward an address is, seen from the internet."""
+
+    PUBLIC = 0
+    PRIVATE = 1
+    LOCAL = 2
+
+
+def reach_of(address: str) -> Reach:
+    """Tell how far inward an IP address is; loopback and link-local are the innermost."""
+    ip = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
+    if ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast:
+        return Reach.LOCAL
+    if ip.version == 6 and ip in _INSTANCE_SERVICES:
+        return Reach.LOCAL
+    return Reach.PUBLIC if ip.is_global else Reach.PRIVATE
+
+
+def is_s3(host: str) -> bool:
+    """Tell whether a host is S3, whose names nobody else can point somewhere."""
+    return _S3_HOST.fullmatch(host) is not None
+
+
+class InwardAddressError(Exception):
+    """A host has only addresses that are further inward than may be reached."""
+
+
+class Wire:
+    """What one exchange of a request and a response goes over.
+
+    Parameters
+    ----------
+    most_inward
+        The addresses that it may go to.
+    deadline
+        Cuts it; None for an exchange that has its own short bound.
+    outlasts_stop
+        Only the end of time cuts it.
+    """
+
+    def __init__(
+        self, most_inward: Reach, deadline: Deadline | None, *, outlasts_stop: bool = False
+    ) -> None:
+        self._most_inward = most_inward
+        self._lock = threading.Lock()
+        self._handle: socket.socket | None = None
+        self._is_cut = False
+        #: Of the address that it goes to; None behind a proxy, which alone knows.
+        self.reach: Reach | None = None
+        self._forget: Callable[[], None] = (
+            deadline.when_cut(self.cut, outlasts_stop=outlasts_stop) if deadline else _nothing
+        )
+
+    def connect(
+        self,
+        host: str,
+        port: int,
+        *,
+        timeout_seconds: float,
+        options: Iterable[_SocketOption],
+        is_proxy: bool,
+    ) -> tuple[socket.socket, Reach | None]:
+        """Connect to the first address of a host that may be reached and answers.
+
+        Raises
+        ------
+        InwardAddressError
+            None of its addresses may be reached.
+        OSError
+            It cannot be resolved, or none of them answers.
+        """
+        failure: Exception = OSError("the name has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM
+        ):
+            reach = None if is_proxy else reach_of(str(address[0]))
+            if reach is not None and reach > self._most_inward:
+                failure = InwardAddressError(str(address[0]))
+                continue
+            connected = socket.socket(family, kind, protocol)
+            try:
+                for option in options:
+                    connected.setsockopt(*option)
+                connected.settimeout(timeout_seconds)
+                self.carry(connected, reach)
+                connected.connect(address)
+            except OSError as error:
+                connected.close()
+                failure = error
+            else:
+                return connected, reach
+        raise failure
+
+    def carry(self, connected: socket.socket, reach: Reach | None) -> None:
+        """Go over a connection, new or kept from before.
+
+        Raises
+        ------
+        InwardAddressError
+            It was made for somebody who may reach further inward.
+        """
+        if reach is not None and reach > self._most_inward:
+            raise InwardAddressError("a kept connection")
+        with self._lock:
+            self._release()
+            # a handle of its own: TLS takes the socket over, and a last response closes it early
+            self._handle = socket.fromfd(connected.fileno(), connected.family, connected.type)
+            self.reach = reach
+            if self._is_cut:
+                _shut_down(self._handle)
+
+    def cut(self) -> None:
+        """End every wait on the connection; whoever waits sees it broken."""
+        with self._lock:
+            self._is_cut = True
+            if self._handle is not None:
+                _shut_down(self._handle)
+
+    def end(self) -> None:
+        """Let go of the connection, which may be kept for others."""
+        self._forget()
+        with self._lock:
+            self._release()
+
+    def _release(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+
+def _nothing() -> None:
+    pass
+
+
+def _shut_down(handle: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        handle.shutdown(socket.SHUT_RDWR)
+
+
+def _unwrapped(ip: _Address) -> _Address:
+    """Give the IPv4 address that an IPv6 address stands for, else itself."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    translated = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+    return ip.ipv4_mapped or ip.sixtofour or translated or ip

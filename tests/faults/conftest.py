@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from local.certificates import CertificateAuthority
+from local.registry import RegistryServer
+from tests.faults.scenery import DockerRegistry, LocalRegistry, Scene, scene
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_trust_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CertificateAuthority]:
+    """One authority, which is also quicker to load than all of the world's, a thousand times."""
+    authority = CertificateAuthority(tmp_path_factory.mktemp("authority"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+        yield authority
+
+
+@pytest.fixture(scope="module")
+def local_scene() -> Iterator[Scene]:
+    with RegistryServer() as server, scene(LocalRegistry(server)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def docker_scene(docker_registry: DockerRegistry) -> Iterator[Scene]:
+    with scene(docker_registry) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
+    """Debian's docker-registry, on a directory that tests look into."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("docker-registry is not installed")
+        pytest.skip("docker-registry is not installed")
+    directory = tmp_path_factory.mktemp("docker-registry")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+    configuration = directory / "config.yml"
+    configuration.write_text(
+        "version: 0.1\nlog: {level: error}\n"
+        f"storage: {{filesystem: {{rootdirectory: {directory / 'data'}}}}}\n"
+        f"http: {{addr: '{host}'}}\n"
+    )
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [program, "serve", str(configuration)], stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_until_it_serves(host)
+        yield DockerRegistry(host, directory / "data")
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait_until_it_serves(host: str) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(host, timeout=1)
+        try:
+            connection.request("GET", "/v2/")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+    pytest.fail("docker-registry does not answer")

@@ -1,0 +1,234 @@
+"""A proxy between the replicator and a registry which spoils one exchange, or many, on purpose."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+_BLOCK_BYTES = 65536
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CONNECTION = re.compile(rb"\r\nconnection: *[^\r]*", re.IGNORECASE)
+_NEVER_SECONDS = 10.0
+
+
+class ClientGoneError(Exception):
+    pass
+
+
+@dataclass
+class Record:
+    """What passed in an exchange."""
+
+    method: str
+    target: str
+    request_bytes: int
+    answer_bytes: int = 0
+
+
+@dataclass
+class Message:
+    head: bytes
+    body: bytes = b""
+
+    @property
+    def method(self) -> str:
+        return self.head.partition(b" ")[0].decode()
+
+    @property
+    def target(self) -> str:
+        return self.head.split(b" ", 2)[1].decode()
+
+    @property
+    def status(self) -> int:
+        return int(self.head.split(b" ", 2)[1])
+
+    @property
+    def announced_bytes(self) -> int:
+        found = _CONTENT_LENGTH.search(self.head)
+        return int(found[1]) if found else 0
+
+    def with_header(self, line: bytes) -> Message:
+        return Message(self.head.removesuffix(b"\r\n") + line + b"\r\n\r\n", self.body)
+
+    def announcing(self, length: int) -> Message:
+        line = b"\r\nContent-Length: " + str(length).encode()
+        return Message(_CONTENT_LENGTH.sub(line, self.head), self.body)
+
+
+@dataclass
+class Exchange:
+    """One request on its way through the proxy; what a fault may do with it."""
+
+    record: Record
+    number: int
+    request: Message
+    client: socket.socket
+    upstream: str
+    unread_bytes: int
+    ended: bool = False
+    forwarded: int = 0
+
+    def read_body(self, limit_bytes: int | None = None) -> None:
+        wanted = self.unread_bytes if limit_bytes is None else min(limit_bytes, self.unread_bytes)
+        while wanted:
+            block = self.client.recv(min(_BLOCK_BYTES, wanted))
+            if not block:
+                raise ClientGoneError
+            self.request.body += block
+            self.unread_bytes -= len(block)
+            wanted -= len(block)
+
+    def forward(self) -> Message:
+        """Send the request on, with as much of its body as was read, and read the answer."""
+        head = _CONNECTION.sub(b"", self.request.head).removesuffix(b"\r\n")
+        self.forwarded += 1
+        with _connected(self.upstream) as server:
+            server.sendall(head + b"Connection: close\r\n\r\n" + self.request.body)
+            if self.unread_bytes:
+                return Message(b"")
+            answer = b"".join(iter(lambda: server.recv(_BLOCK_BYTES), b""))
+        answered_head, end, body = answer.partition(b"\r\n\r\n")
+        self.record.answer_bytes = len(body)
+        return Message(_CONNECTION.sub(b"", answered_head) + end, body)
+
+    def send(self, answer: Message, count: int | None = None) -> None:
+        body = answer.body if count is None else answer.body[:count]
+        self.client.sendall(answer.head + body)
+
+    def wait_for_client_to_go(self) -> None:
+        """Be silent until the client has had enough of it."""
+        self.client.settimeout(_NEVER_SECONDS)
+        with contextlib.suppress(OSError):
+            while self.client.recv(_BLOCK_BYTES):
+                pass
+        self.ended = True
+
+    def close(self) -> None:
+        self.ended = True
+
+    def reset(self) -> None:
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.ended = True
+
+
+Fault = Callable[[Exchange], None]
+"""Deals with one exchange; ends the connection by `close` or `reset`."""
+
+
+def pass_on(exchange: Exchange) -> None:
+    exchange.read_body()
+    exchange.send(exchange.forward())
+
+
+@dataclass
+class FaultProxy:
+    """Listens on loopback from `with` to its end; `choose` gives each exchange its fate."""
+
+    upstream: str
+    choose: Callable[[Exchange], Fault] = lambda _: pass_on
+    exchanges: list[Record] = field(default_factory=list)
+    address: str = "127.0.0.1"
+
+    def __post_init__(self) -> None:
+        self._listener = socket.create_server((self.address, 0), backlog=64)
+        self.host = f"{self.address}:{self._listener.getsockname()[1]}"
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, threading.Thread] = {}
+        self.defects: list[BaseException] = []
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        with self._lock:
+            connections = dict(self._open)
+        for connection, thread in connections.items():
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+    def start_over(self, choose: Callable[[Exchange], Fault]) -> None:
+        """Count exchanges from 0 again, with other fates."""
+        with self._lock:
+            self.exchanges.clear()
+            self.choose = choose
+
+    def is_left_alone(self, timeout_seconds: float = 2.0) -> bool:
+        """Tell whether every client has closed its connections, waiting for them to do it."""
+        until = time.monotonic() + timeout_seconds
+        while self._open and time.monotonic() < until:
+            time.sleep(0.001)
+        return not self._open
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(
+                target=self._serve, args=(client,), name="proxy-connection", daemon=True
+            )
+            with self._lock:
+                self._open[client] = thread
+            thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with client.makefile("rb", buffering=0) as lines:
+                while (head := _read_head(lines.read)) and self._handle(head, client):
+                    pass
+        except (OSError, ClientGoneError):
+            pass  # the client went away, or the registry did not like what it was sent
+        except Exception as error:  # noqa: BLE001 - shown by the test that finds it
+            self.defects.append(error)
+        finally:
+            # before the socket: whoever waits for it to be closed must find it gone
+            client.close()
+            with self._lock:
+                del self._open[client]
+
+    def _handle(self, head: bytes, client: socket.socket) -> bool:
+        request = Message(head)
+        with self._lock:
+            number = len(self.exchanges)
+            record = Record(request.method, request.target, request.announced_bytes)
+            self.exchanges.append(record)
+            choose = self.choose
+        exchange = Exchange(record, number, request, client, self.upstream, record.request_bytes)
+        choose(exchange)(exchange)
+        return not exchange.ended
+
+
+def _read_head(read: Callable[[int], bytes | None]) -> bytes:
+    head = bytearray()
+    while not head.endswith(b"\r\n\r\n"):
+        byte = read(1)
+        if not byte:
+            return b""
+        head += byte
+    return bytes(head)
+
+
+def _connected(host: str) -> socket.socket:
+    name, _, port = host.partition(":")
+    return socket.create_connection((name, int(port)), timeout=_NEVER_SECONDS)

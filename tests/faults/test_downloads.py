@@ -1,0 +1,191 @@
+"""Downloads that break off, and servers that go on in odd ways; streams that hold nothing up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from local.images import Image, build_image, build_layer, push
+from local.registry import RegistryServer
+from tests.faults.fault_kinds import answer_status, cut_body, never_answer
+from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_on
+
+from replicator.deadline import Deadline
+from replicator.errors import DeniedError, ProtocolError, UnavailableError
+from replicator.outcome import Outcome
+from replicator.progress import LoggedProgress
+from replicator.replication import Replicator
+from replicator.request import parse_request
+from replicator.settings import Settings
+
+SIZE = 40_000
+
+
+class Stage:
+    def __init__(self, source: FaultProxy, destination: RegistryServer, image: Image) -> None:
+        self.source = source
+        self.destination = destination
+        self.image = image
+        self.layer = next(d for d, blob in image.blobs.items() if blob != image.config)
+
+    def on_layer(self, *faults: Fault, part: str = "") -> None:
+        """Let one fault after another strike the requests for the layer."""
+        left = list(faults)
+
+        def choose(exchange: Exchange) -> Fault:
+            target = exchange.request.target.replace("%3A", ":")
+            is_meant = self.layer in target and part in target
+            return left.pop(0) if is_meant and left else pass_on
+
+        self.source.start_over(choose)
+
+    def replicate(self, *, streams: int = 1, stall_seconds: float = 5) -> Outcome:
+        request = parse_request(
+            {
+                "SrcImage": f"{self.source.host}/app:1",
+                "DestImage": f"{self.destination.host}/copy:1",
+                "RetryConfigs": {"numAttempts": 3, "baseDelay": 0},
+            }
+        )
+        replicator = Replicator(
+            Settings(
+                streams=streams, plain_http=("127.0.0.1",), stall_timeout_seconds=stall_seconds
+            )
+        )
+        try:
+            return replicator.replicate(request, deadline=Deadline(30), progress=LoggedProgress())
+        finally:
+            replicator.close()
+
+    def requests_for_layer(self, part: str = "") -> int:
+        targets = [each.target.replace("%3A", ":") for each in self.source.exchanges]
+        return sum(self.layer in target and part in target for target in targets)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    image = build_image([build_layer(SIZE)])
+    with RegistryServer() as source, RegistryServer() as destination:
+        push(image, source.host, "app", "1")
+        with FaultProxy(source.host) as proxy:
+            yield Stage(proxy, destination, image)
+
+
+def with_range(content_range: str, *, status: int = 206) -> Fault:
+    def strike(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        lines = [f"HTTP/1.1 {status} Partial", f"Content-Length: {len(answer.body)}"]
+        lines += [f"Content-Range: {content_range}"] if content_range else []
+        exchange.send(Message("\r\n".join([*lines, "", ""]).encode(), answer.body))
+
+    return strike
+
+
+def without_range(exchange: Exchange) -> None:
+    """Forget that a part was asked for."""
+    lines = exchange.request.head.split(b"\r\n")
+    kept = [line for line in lines if not line.lower().startswith(b"range:")]
+    assert len(kept) == len(lines) - 1
+    exchange.request.head = b"\r\n".join(kept)
+    pass_on(exchange)
+
+
+def test_a_download_goes_on_after_the_last_byte_that_came(stage: Stage) -> None:
+    stage.on_layer(cut_body(0.3), cut_body(0.5), pass_on)
+    outcome = stage.replicate()
+    assert outcome.digest.encoded in stage.image.digest
+    assert stage.requests_for_layer() == 3
+    uploads = [each for each in stage.destination.requests if each.method == "PUT"]
+    assert len(uploads) == len(stage.image.blobs) + 1
+
+
+def test_a_server_without_ranges_is_read_from_the_start(stage: Stage) -> None:
+    stage.on_layer(cut_body(0.5), without_range)
+    stage.replicate()
+    assert stage.destination.store.tags("copy") == {"1": stage.image.digest}
+    assert stage.requests_for_layer() == 2
+
+
+@pytest.mark.parametrize(
+    "content_range", ["", "bytes 0-1/2", "bytes 0-99999/*", "bytes 5-9", "items 1-2/3", "x"]
+)
+def test_a_part_that_was_not_asked_for_is_refused(stage: Stage, content_range: str) -> None:
+    stage.on_layer(cut_body(0.5), with_range(content_range))
+    with pytest.raises(ProtocolError, match="resumed a blob at other bytes than asked for"):
+        stage.replicate()
+    assert stage.destination.store.open_uploads == ()
+
+
+def test_a_download_that_does_not_come_on_is_given_up(stage: Stage) -> None:
+    stage.on_layer(*[cut_body(0.1)] * 100)
+    with pytest.raises(UnavailableError, match="it was tried 3 times, see RetryConfigs"):
+        stage.replicate()
+    # and the upload does not begin it all again
+    assert stage.requests_for_layer() == 3
+    assert stage.destination.store.open_uploads == ()
+
+
+def test_a_signed_url_of_a_storage_that_has_run_out_is_asked_for_again(stage: Stage) -> None:
+    with FaultProxy(stage.source.upstream) as storage:
+        refusals = [answer_status(403, "AccessDenied"), pass_on]
+        storage.start_over(lambda _: refusals.pop(0))
+
+        def redirect(exchange: Exchange) -> None:
+            location = f"http://{storage.host}{exchange.request.target}"
+            head = f"HTTP/1.1 307 There\r\nContent-Length: 0\r\nLocation: {location}\r\n\r\n"
+            exchange.send(Message(head.encode()))
+
+        stage.on_layer(redirect, redirect)
+        stage.replicate()
+        assert len(storage.exchanges) == 2
+    assert stage.requests_for_layer() == 2
+    assert stage.destination.store.tags("copy") == {"1": stage.image.digest}
+
+
+def test_a_storage_that_refuses_is_asked_twice_and_not_more(stage: Stage) -> None:
+    with FaultProxy(stage.source.upstream, lambda _: answer_status(403, "AccessDenied")) as storage:
+
+        def redirect(exchange: Exchange) -> None:
+            location = f"http://{storage.host}{exchange.request.target}"
+            head = f"HTTP/1.1 307 There\r\nContent-Length: 0\r\nLocation: {location}\r\n\r\n"
+            exchange.send(Message(head.encode()))
+
+        stage.on_layer(*[redirect] * 9)
+        with pytest.raises(DeniedError):
+            stage.replicate()
+        assert len(storage.exchanges) == 2
+
+
+def test_a_stream_that_waits_does_not_hold_a_failure_up(stage: Stage) -> None:
+    config = next(d for d, blob in stage.image.blobs.items() if blob == stage.image.config)
+    waiting = threading.Event()
+
+    def wait(exchange: Exchange) -> None:
+        waiting.set()
+        never_answer(exchange)
+
+    def refuse(exchange: Exchange) -> None:
+        assert waiting.wait(5)
+        answer_status(403, "DENIED")(exchange)
+
+    def choose(exchange: Exchange) -> Fault:
+        if stage.layer in exchange.request.target:
+            return wait
+        return refuse if config in exchange.request.target else pass_on
+
+    stage.source.start_over(choose)
+    began_at = time.monotonic()
+    with pytest.raises(DeniedError):
+        stage.replicate(streams=2, stall_seconds=20)
+    # the stall timeout alone would be twenty seconds
+    assert time.monotonic() - began_at < 10
+    assert stage.destination.store.open_uploads == ()
+
+
+def test_a_stall_counts_as_a_broken_connection(stage: Stage) -> None:
+    stage.on_layer(cut_body(0.5, stalls=True))
+    stage.replicate(stall_seconds=0.1)
+    assert stage.destination.store.tags("copy") == {"1": stage.image.digest}
+    assert stage.requests_for_layer() == 2

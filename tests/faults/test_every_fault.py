@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from tests.faults.fault_kinds import KINDS, FaultKind
+from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+from tests.faults.scenery import Choice, Scene
+
+from replicator.errors import ReplicationError
+
+
+def only(number: int, kind: FaultKind) -> Choice:
+    def choose(exchange: Exchange) -> Fault:
+        return kind.strike if exchange.number == number else pass_on
+
+    return choose
+
+
+def walk(scene: Scene, kind: FaultKind, sides: Sequence[str]) -> None:
+    """Let one fault strike each request in turn."""
+    result, _ = scene.run()
+    assert not isinstance(result, ReplicationError)
+    for side in sides:
+        proxy: FaultProxy = getattr(scene, side)
+        for number, struck in enumerate(list(proxy.exchanges)):
+            if kind.can_strike(struck):
+                strike(scene, kind, side, number)
+            else:
+                assert kind.needs
+        scene.run()
+
+
+def strike(scene: Scene, kind: FaultKind, side: str, number: int) -> None:
+    choice = only(number, kind)
+    result, repository = scene.run(
+        source=choice if side == "source" else None,
+        destination=choice if side == "destination" else None,
+    )
+    struck = getattr(scene, side).exchanges[number]
+    where = f"{kind.name} at {side} request {number}, {struck.method} {struck.target}"
+    if kind.passes:
+        assert not isinstance(result, ReplicationError), f"{where}: {result}"
+    # an upload whose address never arrived is nobody's to cancel
+    unknown = int(kind.keeps_answer and struck.method == "POST")
+    left = scene.registry.open_uploads(repository)
+    assert left <= unknown, f"{where}: {left} uploads left open: {result}"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_no_fault_at_any_request_hangs_or_half_moves(local_scene: Scene, kind: FaultKind) -> None:
+    walk(local_scene, kind, ("source", "destination"))
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.is_seen], ids=lambda kind: kind.name
+)
+def test_no_fault_before_docker_registry_hangs_or_half_moves(
+    docker_scene: Scene, kind: FaultKind
+) -> None:
+    walk(docker_scene, kind, ("destination",))

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.certificates import CertificateAuthority
+from local.cloudformation import CloudFormationEndpoint
+from local.images import build_image, build_layer, push
+from local.registry import RegistryServer
+from tests.faults.fault_proxy import Exchange, FaultProxy
+from tests.faults.lambda_context import LambdaContext
+from tests.faults.lambda_endpoint import LambdaEndpoint
+from tests.interop.emulator import EmulatorError, FunctionError, LambdaEmulator
+
+import responder
+
+HANDLER = Path(__file__).parent.parent.parent / "handler"
+KILLS = 3
+
+
+def lag(exchange: Exchange) -> None:
+    """Take a little time for each request, so that there is something to be killed in."""
+    exchange.read_body()
+    answer = exchange.forward()
+    time.sleep(0.04)
+    exchange.send(answer)
+
+
+@pytest.fixture
+def cloudformation(small_trust_store: CertificateAuthority) -> Iterator[CloudFormationEndpoint]:
+    with CloudFormationEndpoint(small_trust_store.server_context()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def registries() -> Iterator[tuple[RegistryServer, FaultProxy, RegistryServer]]:
+    with (
+        RegistryServer() as source,
+        FaultProxy(source.host, lambda _: lag) as slow,
+        RegistryServer() as destination,
+    ):
+        yield source, slow, destination
+
+
+def emulator(authority: CertificateAuthority, **more: Any) -> LambdaEmulator:
+    environment = {
+        "SSL_CERT_FILE": str(authority.ca_file),
+        "PLAIN_HTTP_REGISTRIES": "127.0.0.1",
+        "PARALLEL_STREAMS": "2",
+        "POWERTOOLS_LOG_LEVEL": "DEBUG",
+        **more.pop("environment", {}),
+    }
+    return LambdaEmulator(HANDLER, environment=environment, **more)
+
+
+def kill_runtime(function: LambdaEmulator) -> None:
+    """Kill the function's own process, as Lambda does when memory runs out."""
+    session = function._process.pid  # type: ignore[union-attr]  # noqa: SLF001 - of its session
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            program, *arguments = (status.parent / "cmdline").read_bytes().split(b"\0")
+            is_runtime = b"awslambdaric" in arguments and b"aws-lambda-rie" not in program
+            if int(fields[3]) == session and is_runtime:
+                os.kill(int(status.parent.name), signal.SIGKILL)
+
+
+def test_a_killed_function_finds_what_it_finished_and_moves_it_once(
+    small_trust_store: CertificateAuthority,
+    cloudformation: CloudFormationEndpoint,
+    registries: tuple[RegistryServer, FaultProxy, RegistryServer],
+) -> None:
+    source, slow, destination = registries
+    image = build_image([build_layer(60_000, seed=seed) for seed in range(12)])
+    push(image, source.host, "app", "1")
+    event = cloudformation.event(
+        "Create", {"SrcImage": f"{slow.host}/app:1", "DestImage": f"{destination.host}/copy:1"}
+    )
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    generator = random.Random(seed)
+    for _ in range(KILLS):
+        finished = _finished(destination)
+        with emulator(small_trust_store) as function:
+            thread = threading.Thread(target=_invoke_and_forget, args=(function, event))
+            thread.start()
+            _wait_for_more(destination, len(finished))
+            time.sleep(generator.uniform(0, 0.1))
+            kill_runtime(function)
+            thread.join()
+        assert cloudformation.answers == ()
+        assert destination.store.tags("copy") == {}
+    assert _finished(destination)
+    with emulator(small_trust_store) as function:
+        told = function.invoke(event)
+    assert told["Status"] == "SUCCESS"
+    assert destination.store.tags("copy") == {"1": image.digest}
+    assert _finished(destination) == Counter(dict.fromkeys(image.blobs, 1))
+    assert [answer.status for answer in cloudformation.answers] == ["SUCCESS"]
+
+
+def _invoke_and_forget(function: LambdaEmulator, event: dict[str, Any]) -> None:
+    with contextlib.suppress(EmulatorError, FunctionError):
+        function.invoke(event)
+
+
+def _finished(registry: RegistryServer) -> Counter[str]:
+    return Counter(
+        entry.parameters["digest"]
+        for entry in registry.requests
+        if entry.method == "PUT" and "digest" in entry.parameters and entry.status == 201
+    )
+
+
+def _wait_for_more(registry: RegistryServer, count: int) -> None:
+    until = time.monotonic() + 20
+    while len(_finished(registry)) <= count:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_the_responder_answers_for_a_function_that_was_killed(
+    small_trust_store: CertificateAuthority,
+    cloudformation: CloudFormationEndpoint,
+    registries: tuple[RegistryServer, FaultProxy, RegistryServer],
+) -> None:
+    source, slow, destination = registries
+    push(build_image([build_layer(60_000)]), source.host, "app", "1")
+    event = cloudformation.event(
+        "Update",
+        {"SrcImage": f"{slow.host}/app:1", "DestImage": f"{destination.host}/copy:1"},
+        physical_resource_id="127.0.0.1/copy:1@sha256:old",
+    )
+    failures: list[FunctionError] = []
+    with emulator(small_trust_store) as function:
+
+        def invoke() -> None:
+            try:
+                function.invoke(event)
+            except FunctionError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=invoke)
+        thread.start()
+        while not slow.exchanges:
+            time.sleep(0.005)
+        kill_runtime(function)
+        thread.join()
+    [failure] = failures
+    told = responder.lambda_handler(_record(event, failure), LambdaContext())
+    assert told is not None
+    [answer] = cloudformation.answers
+    assert answer.document == told
+    assert not cloudformation.violations
+    assert (answer.status, answer.physical_resource_id) == ("FAILED", "127.0.0.1/copy:1@sha256:old")
+    assert "killed" in answer.reason or "Runtime.ExitError" in answer.reason
+
+
+def _record(event: dict[str, Any], failure: FunctionError) -> dict[str, Any]:
+    """What Lambda gives the destination of failures, as its developer guide shows it."""
+    return {
+        "version": "1.0",
+        "timestamp": "2026-01-01T00:00:00.000Z",
+        "requestContext": {
+            "requestId": "8ea123e4-1db7-4aca-ad10-d9ca1234c1fd",
+            "functionArn": "arn:aws:lambda:eu-west-1:123456789012:function:replicator:$LATEST",
+            "condition": "RetriesExhausted",
+            "approximateInvokeCount": 1,
+        },
+        "requestPayload": event,
+        "responseContext": {
+            "statusCode": 200,
+            "executedVersion": "$LATEST",
+            "functionError": "Unhandled",
+        },
+        "responsePayload": {
+            "errorType": failure.kind,
+            "errorMessage": str(failure).removeprefix(f"{failure.kind}: "),
+        },
+    }
+
+
+def test_the_responder_runs_as_lambda_runs_it(
+    small_trust_store: CertificateAuthority, cloudformation: CloudFormationEndpoint
+) -> None:
+    event = cloudformation.event("Create", {"SrcImage": "a", "DestImage": "b"})
+    record = _record(event, FunctionError("Sandbox.Timedout", "Task timed out"))
+    with emulator(small_trust_store, handler="responder.lambda_handler") as function:
+        told = function.invoke(record)
+        function.invoke(record)
+        log = function.log
+    assert [answer.document for answer in cloudformation.answers] == [told, told]
+    assert told["Status"] == "FAILED"
+    assert "was stopped at its timeout" in told["Reason"]
+    assert event["ResponseURL"] not in log
+    assert "X-Amz-Signature" not in log
+
+
+def test_a_function_under_the_emulator_goes_on_in_further_invocations(
+    small_trust_store: CertificateAuthority,
+    cloudformation: CloudFormationEndpoint,
+    registries: tuple[RegistryServer, FaultProxy, RegistryServer],
+) -> None:
+    source, slow, destination = registries
+    image = build_image([build_layer(1000, seed=seed) for seed in range(60)])
+    push(image, source.host, "app", "1")
+    event: dict[str, Any] = cloudformation.event(
+        "Create", {"SrcImage": f"{slow.host}/app:1", "DestImage": f"{destination.host}/copy:1"}
+    )
+    with LambdaEndpoint() as functions:
+        environment = {**functions.environment(), "PARALLEL_STREAMS": "1"}
+        told: list[str] = []
+        with emulator(small_trust_store, timeout_seconds=4, environment=environment) as function:
+            while not told or told[-1] == "CONTINUED":
+                told.append(function.invoke(event)["Status"])
+                if told[-1] == "CONTINUED":
+                    event = functions.events.get_nowait()
+            log = function.log
+    assert told[-1] == "SUCCESS"
+    assert len(told) > 1
+    assert destination.store.tags("copy") == {"1": image.digest}
+    assert _finished(destination) == Counter(dict.fromkeys(image.blobs, 1))
+    assert [answer.status for answer in cloudformation.answers] == ["SUCCESS"]
+    assert "X-Amz-Signature" not in log
+    assert "of-a-test" not in log

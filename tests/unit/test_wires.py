@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from replicator.deadline import Deadline
+from replicator.registry.wires import InwardAddressError, Reach, Wire, is_s3, reach_of
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "8.8.8.8",
+        "52.95.110.1",
+        "2600:1f18::1",
+        "64:ff9b::808:808",
+        "::ffff:8.8.8.8",
+        "2002:808:808::1",
+    ],
+)
+def test_what_everybody_can_reach_is_public(address: str) -> None:
+    assert reach_of(address) is Reach.PUBLIC
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "fc00::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::1",
+    ],
+)
+def test_what_only_a_network_can_reach_is_private(address: str) -> None:
+    assert reach_of(address) is Reach.PRIVATE
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "0.0.0.0",  # noqa: S104 - an address like the others
+        "169.254.169.254",
+        "169.254.170.2",
+        "224.0.0.1",
+        "::1",
+        "::",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "::ffff:169.254.169.254",
+        "64:ff9b::7f00:1",
+        "64:ff9b::a9fe:a9fe",
+    ],
+)
+def test_what_only_this_machine_can_reach_is_local(address: str) -> None:
+    assert reach_of(address) is Reach.LOCAL
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com", True),
+        ("bucket.s3.amazonaws.com", True),
+        ("s3.amazonaws.com", True),
+        ("s3-eu-west-1.amazonaws.com", True),
+        ("bucket.s3.dualstack.eu-west-1.amazonaws.com", True),
+        ("bucket.s3.cn-north-1.amazonaws.com.cn", True),
+        ("bucket.s3.amazonaws.com.evil.example", False),
+        ("s3.evil.example", False),
+        ("evils3.amazonaws.com", False),
+        ("ec2-10-0-0-1.eu-west-1.compute.amazonaws.com", False),
+    ],
+)
+def test_s3_is_known_by_its_whole_name(host: str, expected: bool) -> None:
+    assert is_s3(host) is expected
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        yield opened
+
+
+def connect(wire: Wire, listener: socket.socket) -> tuple[socket.socket, Reach | None]:
+    return wire.connect(
+        "127.0.0.1", listener.getsockname()[1], timeout_seconds=5, options=(), is_proxy=False
+    )
+
+
+def test_an_address_that_is_too_far_inward_is_not_connected_to(listener: socket.socket) -> None:
+    listener.settimeout(0)
+    with pytest.raises(InwardAddressError):
+        connect(Wire(Reach.PRIVATE, None), listener)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_a_proxy_may_be_anywhere(listener: socket.socket) -> None:
+    wire = Wire(Reach.PUBLIC, None)
+    port = listener.getsockname()[1]
+    connected, reach = wire.connect("127.0.0.1", port, timeout_seconds=5, options=(), is_proxy=True)
+    connected.close()
+    wire.end()
+    assert reach is None
+
+
+def test_a_cut_wakes_who_waits_and_what_comes_later(listener: socket.socket) -> None:
+    deadline = Deadline(10)
+    wire, later = Wire(Reach.LOCAL, deadline), Wire(Reach.LOCAL, deadline)
+    connected, _ = connect(wire, listener)
+    deadline.stop()
+    assert connected.recv(1) == b""
+    late, reach = None, None
+    try:
+        late, reach = connect(later, listener)
+        assert late.recv(1) == b""
+    except OSError:
+        pass  # it may be refused at once as well
+    finally:
+        for each in (connected, late):
+            if each is not None:
+                each.close()
+        wire.end()
+        later.end()
+    assert reach in {None, Reach.LOCAL}
+
+
+def test_what_outlasts_a_stop_is_cut_when_the_time_is_over(listener: socket.socket) -> None:
+    deadline = Deadline(0.05)
+    wire = Wire(Reach.LOCAL, deadline, outlasts_stop=True)
+    connected, _ = connect(wire, listener)
+    connected.settimeout(0.01)
+    deadline.stop()
+    with pytest.raises(TimeoutError):
+        connected.recv(1)
+    connected.settimeout(5)
+    with deadline.enforced():
+        assert connected.recv(1) == b""
+    connected.close()
+    wire.end()
+
+
+def test_what_has_ended_is_not_cut(listener: socket.socket) -> None:
+    deadline = Deadline(10)
+    wire = Wire(Reach.LOCAL, deadline)
+    connected, _ = connect(wire, listener)
+    accepted, _ = listener.accept()
+    wire.end()
+    deadline.stop()
+    accepted.send(b"x")
+    assert connected.recv(1) == b"x"
+    connected.close()
+    accepted.close()
