@@ -235,11 +235,13 @@ class ReplicationResource(CfnResource):
         arn = getattr(self._context, "invoked_function_arn", None)
         is_local = "AWS_SAM_LOCAL" in os.environ or not is_function_arn(arn)
         with self._lock:
-            if self._body is not None or is_local or not self._response_url.startswith("https://"):
+            standing = self._progress.standing()
+            is_heard = self._response_url.startswith("https://")
+            if self._body is not None or is_local or not is_heard or standing.pinned is None:
                 return reason
             try:
                 run = self._run.next_run(
-                    self._progress.standing(),
+                    standing,
                     streams=self._streams,
                     span_seconds=self._span_seconds,
                     left_seconds=self._service_seconds,

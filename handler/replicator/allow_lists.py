@@ -15,6 +15,7 @@ from replicator.errors import NotAllowedError, RequestError
 from replicator.references import canonical_registry
 
 if TYPE_CHECKING:
+    from replicator.references import ImageReference
     from replicator.request import ReplicationRequest
 
 SOURCES_VARIABLE: Final = "ALLOWED_SOURCE_HOSTS"
@@ -101,14 +102,14 @@ class AllowLists:
         )
 
     def check(self, request: ReplicationRequest) -> None:
-        """Let a request pass.
+        """Let a replication pass.
 
         Raises
         ------
         NotAllowedError
             Its source's host or its destination is not listed.
         """
-        source, destination = request.source, request.destination
+        source = request.source
         origin = (
             f"s3://{source.bucket}" if isinstance(source, ArchiveReference) else source.registry
         )
@@ -117,6 +118,16 @@ class AllowLists:
                 f"the function does not serve images from {origin}; its "
                 f"{SOURCES_VARIABLE} has {_listed(self.sources)}"
             )
+        self.check_destination(request.destination)
+
+    def check_destination(self, destination: ImageReference) -> None:
+        """Let a change of a repository pass.
+
+        Raises
+        ------
+        NotAllowedError
+            It is not listed.
+        """
         host, path = destination.registry, destination.repository
         if self.destinations and not any(p.allows(host, path) for p in self.destinations):
             raise NotAllowedError(

@@ -105,9 +105,11 @@ class Replicator:
         ReplicationError
             A tag that should go cannot be removed.
         """
+        self.settings.allowed.check_destination(request.destination)
         backoff = Backoff(request.retry_policy, deadline)
         tags = self._opener.open_tags(request, backoff, deadline)
-        tags.remove_tags(request.all_tags, request.digest)
+        with deadline.enforced():
+            tags.remove_tags(request.all_tags, request.digest)
 
     def close(self) -> None:
         """Drop every kept connection."""

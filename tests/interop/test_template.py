@@ -128,6 +128,17 @@ def test_no_managed_policy_is_attached(template: dict[str, Any]) -> None:
             assert "Role" in resource["Properties"]
 
 
+def test_what_the_function_cannot_answer_the_responder_does(template: dict[str, Any]) -> None:
+    resources = template["Resources"]
+    destination = resources["ReplicatorFunction"]["Properties"]["EventInvokeConfig"][
+        "DestinationConfig"
+    ]["OnFailure"]
+    assert destination == {"Type": "Lambda", "Destination": {"GetAtt": "ResponderFunction.Arn"}}
+    responder = resources["ResponderFunction"]["Properties"]
+    assert responder["Handler"] == "responder.lambda_handler"
+    assert "Layers" not in responder
+
+
 def test_every_parameter_is_in_a_group_with_a_label(template: dict[str, Any]) -> None:
     interface = template["Metadata"]["AWS::CloudFormation::Interface"]
     grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
@@ -178,6 +189,15 @@ def test_the_function_imports_what_the_layer_has_and_no_more(built: tuple[str, P
     )
 
 
+def test_the_responder_is_two_modules_and_needs_no_layer(built: tuple[str, Path]) -> None:
+    function = built[1] / "ResponderFunction"
+    assert set(_fingerprints(function)) == {"answers.py", "responder.py"}
+    _run(
+        *(sys.executable, "-S", "-B", "-c", "import responder; responder.lambda_handler"),
+        PYTHONPATH=str(function),
+    )
+
+
 def test_the_layer_leaves_most_of_lambdas_250_megabytes_free(built: tuple[str, Path]) -> None:
     files = (path for path in (built[1] / "DependenciesLayer").rglob("*") if path.is_file())
     assert sum(path.stat().st_size for path in files) < _LAYER_LIMIT_BYTES
@@ -188,7 +208,7 @@ def test_a_second_build_is_the_same_byte_for_byte_and_for_arm64_by_default(
 ) -> None:
     explicit = build("--parameter-overrides", "Architecture=arm64")
     by_default = build()
-    for part in ("ReplicatorFunction", "DependenciesLayer"):
+    for part in ("ReplicatorFunction", "ResponderFunction", "DependenciesLayer"):
         assert _fingerprints(explicit / part) == _fingerprints(by_default / part)
 
 

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.builders import FakeClock
+from tests.unit.builders import FakeClock, digest_of
 
 from replicator.allow_lists import AllowLists
 from replicator.deadline import Deadline
 from replicator.errors import NotAllowedError, RequestError
 from replicator.progress import LoggedProgress
 from replicator.replication import Replicator
-from replicator.request import parse_request
+from replicator.request import parse_request, parse_untagging
 from replicator.settings import Settings
 
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
@@ -33,6 +33,7 @@ def check(source: str, destination: str, *, sources: str = "", destinations: str
         ("registry.example:*", "registry.example:5000/a:1"),
         ("[::1]:5000", "[::1]:5000/a:1"),
         ("*", "anything.example:444/a:1"),
+        ("s3://team-*", "s3://team-images/app.tar"),
     ],
 )
 def test_a_source_that_is_listed_passes(sources: str, source: str) -> None:
@@ -51,6 +52,7 @@ def test_a_source_that_is_listed_passes(sources: str, source: str) -> None:
         ("quay.io", "quayxio.example/quay.io/a:1"),
         ("registry.example:5000", "registry.example/a:1"),
         ("10.*", "169.254.169.254/a:1"),
+        ("docker.io,s3://team-images", "s3://other-images/app.tar"),
     ],
 )
 def test_a_source_that_is_not_listed_is_refused_by_name(sources: str, source: str) -> None:
@@ -121,4 +123,15 @@ def test_nothing_is_sent_for_what_is_not_allowed() -> None:
         replicator.replicate(
             request, deadline=Deadline(10, clock=FakeClock()), progress=LoggedProgress()
         )
+    replicator.close()
+
+
+def test_no_tag_is_removed_where_no_image_may_be_put() -> None:
+    settings = Settings.from_environment({"ALLOWED_DESTINATIONS": "quay.io"})
+    properties = {"SrcImage": "a:1", "DestImage": "127.0.0.1:1/b:1", "OnDelete": "Untag"}
+    request = parse_untagging(f"127.0.0.1:1/b:1@{digest_of(b'image')}", properties)
+    assert request is not None
+    replicator = Replicator(settings)
+    with pytest.raises(NotAllowedError):
+        replicator.untag(request, deadline=Deadline(10, clock=FakeClock()))
     replicator.close()

@@ -23,6 +23,7 @@ from replicator.aws.operations import (
 
 _ROOT = Path(__file__).parents[2]
 _AWS = _ROOT / "handler" / "replicator" / "aws"
+_INVOKE = ["lambda:InvokeFunction"]
 _LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 
@@ -43,9 +44,14 @@ _TemplateLoader.add_multi_constructor("!", _untagged)
 def _statements() -> Iterator[dict[str, Any]]:
     text = (_ROOT / "template.yaml").read_text()
     template = yaml.load(text, _TemplateLoader)  # noqa: S506 - a SafeLoader
-    for policy in template["Resources"]["ReplicatorRole"]["Properties"]["Policies"]:
+    resources = template["Resources"]
+    for policy in resources["ReplicatorRole"]["Properties"]["Policies"]:
         document = policy if isinstance(policy, dict) else policy[1]
         yield from document["PolicyDocument"]["Statement"]
+    for resource in resources.values():
+        if resource["Type"] == "AWS::IAM::RolePolicy":
+            assert resource["Properties"]["RoleName"] == "ReplicatorRole"
+            yield from resource["Properties"]["PolicyDocument"]["Statement"]
 
 
 def _granted() -> set[str]:
@@ -84,6 +90,11 @@ def test_only_what_cannot_be_named_is_granted_on_everything() -> None:
         "sts:GetServiceBearerToken",
     }
     assert not any("*" in action for action in _granted())
+
+
+def test_the_function_may_invoke_itself_and_its_responder_and_nothing_wider() -> None:
+    invoked = [each["Resource"] for each in _statements() if each["Action"] == _INVOKE]
+    assert sorted(invoked) == ["ReplicatorFunction.Arn", "ResponderFunction.Arn"]
 
 
 @pytest.mark.parametrize("operation", list(Operation), ids=lambda operation: operation.action)
