@@ -195,8 +195,8 @@ class Authenticator:
             self._use_basic(rejected)
         else:
             raise ProtocolError(
-                f"the {self._side} registry {self._registry} wants a way of signing in that is "
-                "not Basic or Bearer",
+                f"the {self._side} registry {self._registry} asks for a sign-in that is neither "
+                "Bearer nor Basic",
                 side=self._side,
                 status=401,
             )
