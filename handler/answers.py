@@ -7,6 +7,7 @@ answer in the function's name, so it is in no log line and no error.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import logging
@@ -27,6 +28,8 @@ _MAX_ID_BYTES: Final = 1024
 _ATTEMPT_TIMEOUT_SECONDS: Final = 5.0
 _MAX_DELAY_SECONDS: Final = 8.0
 _PASSING_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: OpenSSL's own two, and those that name a bundle each.
+_TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
 #: Left out one after the other when an answer would be too long; `Digest.` names a family.
 _DISPENSABLE: Final = ("Digest.", "Platforms")
 
@@ -144,7 +147,9 @@ def _put(url: str, content: bytes, timeout_seconds: float) -> int:
     )
     try:
         with urllib.request.urlopen(  # noqa: S310 - as above
-            request, timeout=timeout_seconds, context=_tls_context()
+            request,
+            timeout=timeout_seconds,
+            context=_tls_context(*map(os.environ.get, _TRUST_VARIABLES)),
         ) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
@@ -154,11 +159,15 @@ def _put(url: str, content: bytes, timeout_seconds: float) -> int:
         return 0
 
 
-def _tls_context() -> ssl.SSLContext:
-    """Trust the default store (SSL_CERT_FILE), and what the other variables name beside it."""
+@functools.lru_cache(maxsize=1)
+def _tls_context(_file: str | None, _directory: str | None, *bundles: str | None) -> ssl.SSLContext:
+    """Trust the default store (SSL_CERT_FILE), and what the other variables name beside it.
+
+    Kept, as reading the store takes longer than delivering an answer.
+    """
     context = ssl.create_default_context()
-    for variable in ("REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
-        if os.path.isfile(named := os.environ.get(variable, "")):  # noqa: PTH113 - a plain question
+    for named in bundles:
+        if os.path.isfile(named or ""):  # noqa: PTH113 - a plain question
             context.load_verify_locations(cafile=named)
     return context
 

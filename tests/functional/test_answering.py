@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.functional.conftest import PLACEHOLDER, FakeContext, Function
+
+from answers import Answer, deliver
 
 Start = Callable[..., RegistryServer]
 StartEndpoint = Callable[..., CloudFormationEndpoint]
@@ -70,6 +74,28 @@ def test_an_answer_that_is_refused_for_a_moment_is_sent_again(
 
     assert len(endpoint.answers) == 1
     assert len(endpoint.requests) == 3
+
+
+def test_the_trusted_certificates_are_read_once(
+    authority: CertificateAuthority,
+    cloudformation: StartEndpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    endpoint = cloudformation()
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(authority.ca_file.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    events = [endpoint.event("Create", {}) for _ in range(3)]
+    bodies = [
+        Answer("FAILED", "id", e["StackId"], e["RequestId"], "Image", "no").body() for e in events
+    ]
+    assert deliver(events[0]["ResponseURL"], bodies[0], budget_seconds=2)
+    trusted.unlink()
+    assert deliver(events[1]["ResponseURL"], bodies[1], budget_seconds=2)
+    # other variables are another store
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    assert not deliver(events[2]["ResponseURL"], bodies[2], budget_seconds=0.4)
 
 
 def test_an_answer_that_is_refused_for_good_is_given_up(
