@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/handler:$(CURDIR)
 export PATH := $(SAM_BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help demo cloud test test-versions check lint types contracts template build bench lock clean
+.PHONY: help demo cloud test test-versions check lint types contracts template build bench record lock clean
 
 help: ## what there is to run
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -75,8 +75,11 @@ $(PEERS)/bootstrap: benchmarks/peers.txt $(VENV)/.ready
 	  --dest $(PEERS) -r benchmarks/peers.txt
 	$(BIN)/python -m benchmarks.peers $(PEERS) $(PEERS)
 
-bench: $(VENV)/.ready $(SAM_VENV)/.ready $(PEERS)/bootstrap ## beside other programs; QUICK=1 in two minutes
+bench: $(VENV)/.ready $(SAM_VENV)/.ready $(PEERS)/bootstrap $(if $(QUICK),,build) ## beside other programs; QUICK=1 in two minutes
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--output benchmarks/RESULTS.md)
+
+record: $(VENV)/.ready ## keep the hot path's instruction counts to compare with
+	$(BIN)/python -m benchmarks.instructions
 
 lock: $(VENV)/.ready ## pin every requirement again, with hashes
 	for each in layers/dependencies/requirements requirements-uv requirements-dev requirements-sam; do \

@@ -1,6 +1,7 @@
 """Our function measured beside other programs; README.md says how to read what comes out.
 
 Reading order: `rows` (what is measured), `measuring` (how a row is), `programs` (what runs),
-`registries`, `delay`, `images` and `emulator` (what it runs on), `tables` (what is printed);
-`floor`, `coldstart`, `memory` and `instructions` are measured apart.
+`registries`, `delay` and `images` (what it runs on), `tables` (what is printed);
+`floor` is what bytes cost at least. `coldstart`, `memory` (with `zeros`), `archive`, `size` and
+`instructions` (with `hotpath`) are sections of their own.
 """

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Final
 import trustme
 from local.cloudformation import CloudFormationEndpoint
 
-from benchmarks import rows
+from benchmarks import archive, coldstart, instructions, memory, rows, size
 from benchmarks.floor import Floor
 from benchmarks.images import ImageSeries
 from benchmarks.measuring import Bench
-from benchmarks.programs import Skopeo, cdk_ecr_deployment, our_function
+from benchmarks.programs import OURS_NEW, Skopeo, cdk_ecr_deployment, our_function
 from benchmarks.registries import NETWORKS, Registry
 from benchmarks.tables import goal_table, row_table
 
@@ -50,13 +50,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [row for row in extent.rows if options.rows in row.name]
     report = Report(options.output)
     report.write(f"# Measured on {describe_machine()}\n")
-    measured = []
+    repeats = options.repeats or extent.repeats
+    measured, others = [], []
     with prepared(chosen) as bench:
         for row in chosen:
-            measured.append((row, bench.measure(row, options.repeats or extent.repeats)))
+            measured.append((row, bench.measure(row, repeats)))
             report.write(row_table(*measured[-1]))
-    report.write(f"### Goals\n\n{goal_table(measured)}")
+        if not options.rows:
+            started = bench.measure_starts(repeats)
+            report.write(coldstart.table(started))
+            others.append(coldstart.goal_line(started, OURS_NEW))
+    if not options.rows:
+        peaks = measure_memory(extent.zeros_bytes)
+        report.write(memory.table(peaks))
+        others.append(memory.goal_line(peaks))
+    if not (options.rows or options.quick):
+        report.write(archive.table(layer_mib=100, rounds=repeats))
+        report.write(size.table())
+        report.write(instructions.table(instructions.measure(), instructions.recorded()))
+    report.write(f"### Goals\n\n{goal_table(measured, others)}")
     return 0
+
+
+def measure_memory(sizes_bytes: Sequence[int]) -> dict[int, int]:
+    """Copy zeros by a function of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        authority = trustme.CA(organization_name="Benchmark")
+        ca_file = Path(directory) / "ca.pem"
+        authority.cert_pem.write_to_path(str(ca_file))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+        with CloudFormationEndpoint(context) as endpoint:
+            handler = "benchmarks.with_boto3.lambda_handler"
+            function = our_function(endpoint, ca_file, warm=True, handler=handler)
+            try:
+                return memory.measure(function, sizes_bytes)
+            finally:
+                function.close()
 
 
 class Report:
@@ -91,19 +121,18 @@ def prepared(chosen: Sequence[Row]) -> Iterator[Bench]:
         write_insecure_registries(directory, (source, destination))
         programs: list[Program] = [
             Floor(ca_file, directory),
-            our_function(endpoint, ca_file, directory / "ours.log", warm=True),
-            our_function(endpoint, ca_file, directory / "ours-new.log", warm=False),
+            our_function(endpoint, ca_file, warm=True),
+            our_function(endpoint, ca_file, warm=False),
             Skopeo(ca_file, directory / "skopeo.log"),
         ]
         if _PEER.exists():
-            log = directory / "cdk-ecr-deployment.log"
             programs += [
-                cdk_ecr_deployment(_PEER, endpoint, ca_file, log, warm=True),
-                cdk_ecr_deployment(_PEER, endpoint, ca_file, log, warm=False),
+                cdk_ecr_deployment(_PEER, endpoint, ca_file, directory, warm=True),
+                cdk_ecr_deployment(_PEER, endpoint, ca_file, directory, warm=False),
             ]
         for program in programs:
             opened.callback(program.close)
-        shapes = {row.shape for row in chosen}
+        shapes = {row.shape for row in chosen} | {rows.SMALL}
         series = {shape: ImageSeries(shape, source, destination) for shape in shapes}
         try:
             yield Bench(source, destination, series, programs)

@@ -29,6 +29,8 @@ from typing import Any
 from local.archives import SavedImage, build_docker_save, build_large_layer
 from local.objects import ObjectStorage
 
+from benchmarks.tables import markdown_table
+
 _READY_SECONDS = 10.0
 
 
@@ -51,10 +53,17 @@ def main() -> None:
     options = parser.parse_args()
     scratch = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - memory
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        _measure(Path(folder), options)
+        sys.stdout.write(_measure(Path(folder), options))
 
 
-def _measure(folder: Path, options: argparse.Namespace) -> None:
+def table(layer_mib: int, rounds: int) -> str:
+    """Measure and render it: six layers, half of them random."""
+    options = argparse.Namespace(layers=6, layer_mib=layer_mib, content="mixed", rounds=rounds)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        return _measure(Path(folder), options)
+
+
+def _measure(folder: Path, options: argparse.Namespace) -> str:
     layers = [
         build_large_layer(folder / f"layer-{n}", options.layer_mib << 20, n, options.content)
         for n in range(options.layers)
@@ -66,13 +75,15 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     )
     build_docker_save(changed, [SavedImage(layers, ["app:1"])])
     size_mib = archive.stat().st_size / 2**20
-    print(f"{options.layers} layers of {options.layer_mib} MiB, {options.content}: ", end="")
-    print(f"{size_mib:.0f} MiB; medians of {options.rounds}")
+    title = (
+        f"### Archive: {options.layers} layers of {options.layer_mib} MiB, {options.content}: "
+        f"{size_mib:.0f} MiB; medians of {options.rounds}\n\n"
+    )
     with _storage({"archive.tar": archive, "changed.tar": changed}) as url:
-        _rounds(folder, url, archive, options.rounds)
+        return title + _rounds(folder, url, archive, options.rounds)
 
 
-def _rounds(folder: Path, url: str, archive: Path, rounds: int) -> None:
+def _rounds(folder: Path, url: str, archive: Path, rounds: int) -> str:
     taken: dict[str, list[Usage]] = {}
     for number in range(rounds):
         with _registry(folder / f"ours-{number}") as host:
@@ -87,11 +98,16 @@ def _rounds(folder: Path, url: str, archive: Path, rounds: int) -> None:
         with _registry(folder / f"skopeo-{number}") as host:
             for case in ("empty", "there already"):
                 taken.setdefault(f"skopeo, {case}", []).append(_skopeo(archive, host))
-    for name, runs in taken.items():
-        wall = statistics.median(run.wall_seconds for run in runs)
-        cpu = statistics.median(run.cpu_seconds for run in runs)
-        peak = max(run.peak_mib for run in runs)
-        print(f"{name:30} wall {wall:6.2f} s  cpu {cpu:6.2f} s  peak {peak:6.1f} MiB")
+    return markdown_table(
+        ("", "wall s", "cpu s", "peak MiB"), [_line(name, runs) for name, runs in taken.items()]
+    )
+
+
+def _line(name: str, runs: list[Usage]) -> tuple[str, ...]:
+    wall = statistics.median(run.wall_seconds for run in runs)
+    cpu = statistics.median(run.cpu_seconds for run in runs)
+    peak = max(run.peak_mib for run in runs)
+    return name, f"{wall:.2f}", f"{cpu:.2f}", f"{peak:.1f}"
 
 
 def _replicate(url: str, key: str, host: str) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from benchmarks.emulator import Emulator
+from local.emulator import LambdaEmulator
+
 from benchmarks.usage import Usage, cpu_seconds, peak_bytes, reset_peak
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 _ROOT: Final = Path(__file__).parent.parent
 _LAUNCHER: Final = (sys.executable, "-I", "-S", str(Path(__file__).parent / "launch.py"))
+
+
+OURS_NEW: Final = "ours, new process"
+_INVOCATION_SECONDS: Final = 600
+_LOG_TAIL_CHARACTERS: Final = 2000
 
 
 class CopyError(RuntimeError):
@@ -62,7 +68,7 @@ class Program(Protocol):
 
         Raises
         ------
-        CopyError, EmulatorError
+        CopyError, EmulatorError, FunctionError
             It failed.
         """
 
@@ -77,8 +83,8 @@ class Function:
     ----------
     name
         As it stands in the tables.
-    command
-        The runtime and the function's handler.
+    runtime, handler
+        What runs it, and its name there.
     directory
         The function's working directory.
     environment
@@ -87,8 +93,6 @@ class Function:
         The property that asks for every platform.
     endpoint
         Takes the answers.
-    log
-        Takes what it writes.
     warm
         One process for all copies, or a new one for each.
     """
@@ -96,24 +100,24 @@ class Function:
     def __init__(
         self,
         name: str,
-        command: tuple[str, ...],
+        runtime: tuple[str, ...],
+        handler: str,
         *,
         directory: Path,
         environment: Mapping[str, str],
         whole_index: Mapping[str, str],
         endpoint: CloudFormationEndpoint,
-        log: Path,
         warm: bool,
     ) -> None:
         self.name = name
-        self._command = command
+        self._runtime = runtime
+        self._handler = handler
         self._directory = directory
         self._environment = environment
         self._whole_index = whole_index
         self._endpoint = endpoint
-        self._log = log
         self._warm = warm
-        self._emulator: Emulator | None = None
+        self._emulator: LambdaEmulator | None = None
 
     def warm_up(self, job: Job) -> None:
         """Start the process that is kept."""
@@ -122,26 +126,43 @@ class Function:
 
     def copy(self, job: Job) -> Usage:
         """Invoke it, in the kept process or in a new one."""
+        properties = {"SrcImage": job.source_image, "DestImage": job.destination_image}
+        if job.image.shape.children > 1:
+            properties |= self._whole_index
+        return self.replicate(properties)
+
+    def replicate(self, properties: Mapping[str, str]) -> Usage:
+        """Do the same for any properties of the resource."""
         emulator = self._emulator or self._start()
         is_new = self._emulator is None
         try:
-            return self._measure(emulator, self._event(job), is_new=is_new)
+            event = self._endpoint.event("Create", properties)
+            return self._measure(emulator, event, is_new=is_new)
         finally:
             if self._warm:
                 self._emulator = emulator
             else:
-                emulator.close()
+                emulator.__exit__()
 
     def close(self) -> None:
         """End the process that is kept."""
         if self._emulator is not None:
-            self._emulator.close()
+            self._emulator.__exit__()
             self._emulator = None
 
-    def _start(self) -> Emulator:
-        return Emulator(self._command, self._environment, self._directory, self._log)
+    def _start(self) -> LambdaEmulator:
+        """Start the emulator; the function's process is made by the first event."""
+        return LambdaEmulator(
+            self._directory,
+            handler=self._handler,
+            runtime=self._runtime,
+            environment=self._environment,
+            timeout_seconds=_INVOCATION_SECONDS,
+        ).__enter__()
 
-    def _measure(self, emulator: Emulator, event: Mapping[str, Any], *, is_new: bool) -> Usage:
+    def _measure(
+        self, emulator: LambdaEmulator, event: Mapping[str, Any], *, is_new: bool
+    ) -> Usage:
         before = 0.0
         if not is_new:
             reset_peak(emulator.pid)
@@ -152,54 +173,52 @@ class Function:
         pid = emulator.pid
         answer = self._endpoint.wait_for_answer(event["RequestId"])
         if answer.document["Status"] != "SUCCESS":
-            message = f"{self.name}: {answer.document.get('Reason')}"
+            reason = answer.document.get("Reason")
+            message = f"{self.name}: {reason}\n{emulator.log[-_LOG_TAIL_CHARACTERS:]}"
             raise CopyError(message)
         return Usage(wall_seconds, cpu_seconds(pid) - before, peak_bytes(pid))
 
-    def _event(self, job: Job) -> dict[str, Any]:
-        properties = {"SrcImage": job.source_image, "DestImage": job.destination_image}
-        if job.image.shape.children > 1:
-            properties |= self._whole_index
-        return self._endpoint.event("Create", properties)
-
 
 def our_function(
-    endpoint: CloudFormationEndpoint, ca_file: Path, log: Path, *, warm: bool
+    endpoint: CloudFormationEndpoint,
+    ca_file: Path,
+    *,
+    warm: bool,
+    handler: str = "app.lambda_handler",
 ) -> Function:
     """Make ours, as the template configures it."""
     return Function(
-        "ours, warm" if warm else "ours, new process",
-        (sys.executable, "-m", "awslambdaric", "app.lambda_handler"),
+        "ours, warm" if warm else OURS_NEW,
+        (sys.executable, "-m", "awslambdaric"),
+        handler,
         directory=_ROOT / "handler",
         environment={
-            "PYTHONPATH": str(_ROOT / "handler"),
+            "PYTHONPATH": os.pathsep.join((str(_ROOT / "handler"), str(_ROOT))),
             "SSL_CERT_FILE": str(ca_file),
-            "AWS_LAMBDA_FUNCTION_NAME": "replicator",
         },
         whole_index={"Platforms": "all"},
         endpoint=endpoint,
-        log=log,
         warm=warm,
     )
 
 
 def cdk_ecr_deployment(
-    bootstrap: Path, endpoint: CloudFormationEndpoint, ca_file: Path, log: Path, *, warm: bool
+    bootstrap: Path, endpoint: CloudFormationEndpoint, ca_file: Path, directory: Path, *, warm: bool
 ) -> Function:
     """Make the other custom resource's, a Go program that uses skopeo's libraries."""
-    insecure = log.with_name("registries.conf")
+    insecure = directory / "registries.conf"
     return Function(
         "cdk-ecr-deployment, " + ("warm" if warm else "new process"),
-        (str(bootstrap), "bootstrap"),
+        (str(bootstrap),),
+        "bootstrap",
         directory=bootstrap.parent,
         environment={
             "SSL_CERT_FILE": str(ca_file),
             "CONTAINERS_REGISTRIES_CONF": str(insecure),
-            **_no_blob_cache(log.parent),
+            **_no_blob_cache(directory),
         },
         whole_index={"CopyImageIndex": "true"},
         endpoint=endpoint,
-        log=log,
         warm=warm,
     )
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+import socket
 import ssl
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
-
-from benchmarks.emulator import free_port, wait_for_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +33,15 @@ http:
 _ACCESS: Final = re.compile(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3}) (\d+)')
 _MARK: Final = "/v2/?mark="
 _LOG_SECONDS: Final = 5.0
+_START_SECONDS: Final = 10.0
 
 
 class RegistryLogError(RuntimeError):
     """A request did not appear in the access log."""
+
+
+class StartError(RuntimeError):
+    """A server does not listen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,3 +199,31 @@ class _Server:
         for process in (self._proxy, self._registry):
             process.terminate()
             process.wait(10)
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_for_port(
+    port: int, process: subprocess.Popen[bytes], *, seconds: float = _START_SECONDS
+) -> None:
+    """Wait until a process that was just started listens.
+
+    Raises
+    ------
+    StartError
+        It ended, or did not listen in good time.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+    message = f"{process.args!r} does not listen on port {port}"
+    raise StartError(message)

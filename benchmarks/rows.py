@@ -63,12 +63,11 @@ def full() -> Extent:
 def quick() -> Extent:
     """Take the rows that goals are set for, with a smaller `big`."""
     near, far = Network(tls=True, far=False), Network(tls=True, far=True)
-    plain = Network(tls=False, far=False)
     rows = (
         Row(SMALL, "missing", near),
-        *(Row(MANY, state, far) for state in STATES),
+        Row(MANY, "missing", far),
+        Row(MANY, "there", far),
         Row(MULTI, "missing", far),
-        Row(BIG_QUICK, "missing", plain),
         Row(BIG_QUICK, "missing", near),
     )
-    return Extent(rows, 3, tuple(n * MEBIBYTE for n in (1, 64, 1024)))
+    return Extent(rows, 2, tuple(n * MEBIBYTE for n in (1, 64, 1024)))

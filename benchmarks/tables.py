@@ -28,6 +28,7 @@ _HEAD: Final = (
     "wall, of best peer",
     "cpu, of best peer",
 )
+_GOAL_HEAD: Final = ("goal", "ours", "best peer", "ratio", "at most", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,21 @@ def row_table(row: Row, summaries: Sequence[Summary]) -> str:
     return f"### {row.name}\n\n{markdown_table(_HEAD, lines)}"
 
 
-def goal_table(measured: Sequence[tuple[Row, Sequence[Summary]]]) -> str:
-    """Render the goals that the measured rows tell about."""
-    lines = []
+def goal_table(
+    measured: Sequence[tuple[Row, Sequence[Summary]]], others: Sequence[tuple[str, ...]] = ()
+) -> str:
+    """Render the goals that the measured rows tell about, and those measured apart."""
+    lines: list[tuple[str, ...]] = []
     for goal in GOALS:
         found = [summaries for row, summaries in measured if row.name.startswith(goal.row)]
         if not found:
             continue
         ours = min(goal.figure(each) for each in found[0] if each.program.startswith(_OURS))
-        ratio = ours / best_peer(found[0], goal.figure)
-        verdict = "reached" if ratio <= goal.most else "missed"
-        lines.append((goal.name, f"{goal.most:g}", f"{ratio:.2f}", verdict))
-    return markdown_table(("goal", "at most, of the best peer", "is", ""), lines)
+        peer = best_peer(found[0], goal.figure)
+        verdict = "reached" if ours <= goal.most * peer else "missed"
+        figures = (f"{ours:.3g}", f"{peer:.3g}", f"{ours / peer:.2f}", f"{goal.most:g}")
+        lines.append((goal.name, *figures, verdict))
+    return markdown_table(_GOAL_HEAD, [*lines, *others])
 
 
 def best_peer(summaries: Iterable[Summary], figure: Callable[[Summary], float]) -> float:

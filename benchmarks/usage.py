@@ -55,9 +55,3 @@ def peak_bytes(pid: int) -> int:
         message = f"process {pid} has no memory any more"
         raise ProcessLookupError(message)
     return int(found[1]) * 1024
-
-
-def children(pid: int) -> tuple[int, ...]:
-    """Give the processes that a process has started and that still run."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return tuple(int(child) for task in tasks for child in task.read_text().split())

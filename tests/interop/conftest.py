@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from local.emulator import LambdaEmulator
 from local.images import Content, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
-from tests.interop.emulator import LambdaEmulator
 from tests.interop.registries import DockerRegistry, find_program, skopeo_copy
 
 HANDLER = Path(__file__).parent.parent.parent / "handler"

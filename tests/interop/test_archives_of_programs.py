@@ -17,11 +17,11 @@ import boto3
 import pytest
 import zstandard
 from local.archives import DockerAge, SavedImage, build_docker_save
+from local.emulator import LambdaEmulator
 from local.images import build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 from moto.server import ThreadedMotoServer
 from tests.interop.conftest import HANDLER
-from tests.interop.emulator import LambdaEmulator
 from tests.interop.registries import (
     DockerRegistry,
     find_program,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from local.aws import LoopbackAws
 from local.dockerhub import HubUser
+from local.emulator import LambdaEmulator
 from local.images import build_image, build_index, build_layer
 from tests.interop.conftest import HANDLER
-from tests.interop.emulator import LambdaEmulator
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 OTHER_HOST = "210987654321.dkr.ecr-fips.us-east-1.amazonaws.com"

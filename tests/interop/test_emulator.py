@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.interop.emulator import (
+from local.emulator import (
     EmulatorError,
     FunctionError,
     FunctionTimeoutError,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _INVOCATIONS: Final = "/2015-03-31/functions/function/invocations"
 _START_SECONDS: Final = 10.0
@@ -70,6 +70,8 @@ class LambdaEmulator:
         The directory that Lambda would have as its task root.
     handler
         As the template writes it.
+    runtime
+        The command that is given the handler and runs it.
     environment
         The function's variables. Nothing else of this process is passed on but its PATH.
     timeout_seconds, memory_megabytes, name
@@ -81,20 +83,21 @@ class LambdaEmulator:
         code: Path,
         *,
         handler: str = "app.lambda_handler",
+        runtime: Sequence[str] = (sys.executable, "-m", "awslambdaric"),
         environment: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
         memory_megabytes: int = 512,
         name: str = "replicator",
     ) -> None:
         self._code = code
-        self._handler = handler
+        self._command = (*runtime, handler)
         self._timeout_seconds = timeout_seconds
         self._environment = {
             "PATH": os.environ["PATH"],
             "AWS_REGION": "eu-west-1",
             "AWS_DEFAULT_REGION": "eu-west-1",
-            **(environment or {}),
             "PYTHONPATH": str(code),
+            **(environment or {}),
             "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_seconds),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_megabytes),
@@ -116,10 +119,7 @@ class LambdaEmulator:
                     f"127.0.0.1:{self._port}",
                     "--runtime-api-address",
                     f"127.0.0.1:{runtime_port}",
-                    sys.executable,
-                    "-m",
-                    "awslambdaric",
-                    self._handler,
+                    *self._command,
                 ],
                 cwd=self._code,
                 env=self._environment,
@@ -145,6 +145,22 @@ class LambdaEmulator:
     def log(self) -> str:
         """All that the function and the emulator have printed so far; gone after the exit."""
         return self._log.read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """The function's own process, which the first event has started.
+
+        Raises
+        ------
+        EmulatorError
+            It is not there.
+        """
+        emulator = self._process.pid if self._process is not None else 0
+        tasks = Path(f"/proc/{emulator}/task").glob("*/children")
+        found = [int(child) for task in tasks for child in task.read_text().split()]
+        if len(found) != 1:
+            raise EmulatorError(f"the function has {len(found)} processes")
+        return found[0]
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
         """Give the function an event and return what it returns.

@@ -1,0 +1,116 @@
+"""``python -m benchmarks.instructions``: count the hot path's instructions, and record them.
+
+Valgrind's callgrind counts what the program executes in user space; libcrypto is left out, as what
+it executes depends on the processor. Start-up is in every run and is subtracted, so that what is
+left is the cost of an image and of a mebibyte. Counts hardly differ between runs and machines, but
+do between Python's versions.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from benchmarks.images import MEBIBYTE
+from benchmarks.memory import zeros
+from benchmarks.tables import markdown_table
+
+_RECORD: Final = Path(__file__).parent / "record.json"
+_IMAGES: Final = 8
+_MEBIBYTES: Final = 64
+_TINY: Final = [1024 + number for number in range(_IMAGES + 1)]
+_LARGE: Final = 1024 + _MEBIBYTES * MEBIBYTE
+#: A change that is worth a look.
+NOTABLE: Final = 0.1
+_OBJECT: Final = re.compile(r"ob=\((\d+)\)(?: (.*))?")
+_CALLED: Final = re.compile(r"cob=\((\d+)\)(?: (.*))?")
+_COST: Final = re.compile(r"[+*\-]?\d*\s(\d+)")
+
+
+def measure() -> dict[str, int]:
+    """Count."""
+    with zeros([*_TINY, _LARGE]) as source, zeros(()) as destination, ThreadPoolExecutor(2) as pool:
+        first, images, large = pool.map(
+            lambda sizes: _count(source, destination, sizes),
+            ([_TINY[0]], _TINY, [_TINY[0], _LARGE]),
+        )
+    an_image = (images - first) / _IMAGES
+    a_mebibyte = (large - first - an_image) / _MEBIBYTES
+    return {"an image of one layer": round(an_image), "a mebibyte": round(a_mebibyte)}
+
+
+def recorded() -> dict[str, int]:
+    """Give what was recorded for this version of Python; empty if nothing was."""
+    record = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}
+    found: dict[str, int] = record.get(_version(), {})
+    return found
+
+
+def table(counted: dict[str, int], record: dict[str, int]) -> str:
+    """Render the counts beside the recorded ones; a change of a tenth is marked."""
+    lines = []
+    for name, count in counted.items():
+        before = record.get(name)
+        change = count / before - 1 if before else 0.0
+        notable = before is not None and abs(count - before) >= NOTABLE * before
+        mark = "**changed**" if notable else ""
+        lines.append((name, f"{count:,}", f"{before:,}" if before else "", f"{change:+.1%}", mark))
+    head = ("", "instructions", "recorded", "change", "")
+    return f"### Hot path, without libcrypto\n\n{markdown_table(head, lines)}"
+
+
+def parse_instructions(callgrind: str) -> dict[str, int]:
+    """Sum what each object (a program or library) executed itself, of callgrind's output."""
+    names: dict[str, str] = {}
+    sums: dict[str, int] = {}
+    current = ""
+    is_callee = False
+    for line in callgrind.splitlines():
+        if found := _OBJECT.fullmatch(line) or _CALLED.fullmatch(line):
+            if found[2]:
+                names[found[1]] = found[2]
+            if line.startswith("ob="):
+                current = found[1]
+        elif line.startswith("calls="):
+            is_callee = True
+        elif cost := _COST.fullmatch(line):
+            if not is_callee:
+                sums[current] = sums.get(current, 0) + int(cost[1])
+            is_callee = False
+    return {names[number]: count for number, count in sums.items()}
+
+
+def _count(source: str, destination: str, sizes: list[int]) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "callgrind.out"
+        command = [
+            *("valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={output}"),
+            *(sys.executable, "-m", "benchmarks.hotpath", source, destination, *map(str, sizes)),
+        ]
+        subprocess.run(command, check=True)
+        executed = parse_instructions(output.read_text())
+    return sum(count for name, count in executed.items() if "libcrypto" not in name)
+
+
+def _version() -> str:
+    return f"Python {'.'.join(platform.python_version_tuple()[:2])}, {platform.machine()}"
+
+
+def main() -> None:
+    """Compare with what was recorded, and record."""
+    counted = measure()
+    sys.stdout.write(table(counted, recorded()))
+    record = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}
+    record[_version()] = counted
+    _RECORD.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

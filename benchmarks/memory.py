@@ -1,0 +1,68 @@
+"""Peak memory of copies of ever larger blobs, by one warm process with boto3 loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.images import MEBIBYTE
+from benchmarks.registries import free_port, wait_for_port
+from benchmarks.tables import markdown_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.programs import Function
+
+_MOST_BYTES: Final = 96 * MEBIBYTE
+
+
+def measure(function: Function, sizes_bytes: Sequence[int]) -> dict[int, int]:
+    """Give the most that was resident during the copy of each size."""
+    with zeros(sizes_bytes) as source, zeros(()) as destination:
+        peaks = {}
+        for size in sizes_bytes:
+            properties = {
+                "SrcImage": f"docker://{source}/zeros-{size}:latest",
+                "DestImage": f"docker://{destination}/zeros-{size}:latest",
+            }
+            peaks[size] = function.replicate(properties).peak_bytes
+        return peaks
+
+
+def table(peaks: dict[int, int]) -> str:
+    """Render it."""
+    lines = [(f"{size // MEBIBYTE}", f"{peak / MEBIBYTE:.1f}") for size, peak in peaks.items()]
+    head = ("MiB of one layer", "peak MiB")
+    return f"### Memory, one warm process with boto3 loaded\n\n{markdown_table(head, lines)}"
+
+
+def goal_line(peaks: dict[int, int]) -> tuple[str, ...]:
+    """Hold the largest against the goal."""
+    most, least = max(peaks.values()), min(peaks.values())
+    verdict = "reached" if most <= _MOST_BYTES else "missed"
+    return (
+        "peak MiB; beside the least of any size",
+        f"{most / MEBIBYTE:.1f}",
+        f"{least / MEBIBYTE:.1f}",
+        f"{most / least:.2f}",
+        f"{_MOST_BYTES // MEBIBYTE} MiB",
+        verdict,
+    )
+
+
+@contextlib.contextmanager
+def zeros(sizes_bytes: Sequence[int]) -> Iterator[str]:
+    """Run a registry with an image of one layer of zeros for each size, and give its host."""
+    port = free_port()
+    sizes = [str(size) for size in sizes_bytes]
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.zeros", str(port), *sizes])
+    try:
+        # hashing ten gibibytes of zeros comes before it listens
+        wait_for_port(port, process, seconds=60)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)

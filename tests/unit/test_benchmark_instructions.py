@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from benchmarks.instructions import parse_instructions, table
+
+_CALLGRIND = """\
+events: Ir
+summary: 1175
+ob=(1) /usr/bin/python
+fl=(1) ceval.c
+fn=(1) eval
+10 100
++2 50
+cob=(2) /usr/lib/libcrypto.so.3
+cfn=(2) sha256
+calls=3 7
+* 1000
+-1 25
+
+ob=(2)
+fn=(2)
+0 1000
+"""
+
+
+def test_each_object_is_given_what_it_executed_itself() -> None:
+    assert parse_instructions(_CALLGRIND) == {
+        "/usr/bin/python": 175,
+        "/usr/lib/libcrypto.so.3": 1000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "is_marked"), [(1000, False), (1099, False), (1100, True), (900, True)]
+)
+def test_a_change_of_a_tenth_is_marked(count: int, is_marked: bool) -> None:
+    assert ("**changed**" in table({"a mebibyte": count}, {"a mebibyte": 1000})) is is_marked
