@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
+from local.emulator import EmulatorError, FunctionError, LambdaEmulator
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, FaultProxy
 from tests.faults.lambda_context import LambdaContext
 from tests.faults.lambda_endpoint import LambdaEndpoint
-from tests.interop.emulator import EmulatorError, FunctionError, LambdaEmulator
 
 import responder
 
