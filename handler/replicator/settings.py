@@ -12,7 +12,7 @@ from replicator.transfer import DEFAULT_STREAMS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_DEFAULT_PLATFORM: Final = Platform("linux", "amd64")
+_DEFAULT_PLATFORMS: Final = "linux/amd64"
 _MAX_STREAMS: Final = 64
 
 
@@ -22,8 +22,8 @@ class Settings:
 
     Attributes
     ----------
-    default_platform
-        Taken from an index when the resource chooses none; None for the whole index.
+    default_platforms
+        Taken from an index when the resource chooses none; empty for the whole index.
     streams
         Blobs in flight at once; memory is streams times the buffer, and the base.
     plain_http
@@ -34,7 +34,7 @@ class Settings:
         Between two log lines of a long copy at least.
     """
 
-    default_platform: Platform | None = _DEFAULT_PLATFORM
+    default_platforms: tuple[Platform, ...] = (Platform.parse(_DEFAULT_PLATFORMS),)
     streams: int = DEFAULT_STREAMS
     plain_http: tuple[str, ...] = ()
     stall_timeout_seconds: float = 30.0
@@ -52,10 +52,9 @@ class Settings:
         RequestError
             The sentence names the variable and its value.
         """
-        platform = environment.get("DEFAULT_PLATFORMS", "").strip() or str(_DEFAULT_PLATFORM)
         plain_http = environment.get("PLAIN_HTTP_REGISTRIES", "").split(",")
         return cls(
-            default_platform=None if platform == "all" else Platform.parse(platform),
+            default_platforms=_platforms(environment.get("DEFAULT_PLATFORMS", "")),
             streams=max(
                 1, int(_number(environment, "PARALLEL_STREAMS", DEFAULT_STREAMS, _MAX_STREAMS))
             ),
@@ -63,6 +62,22 @@ class Settings:
             stall_timeout_seconds=_number(environment, "STALL_TIMEOUT_SECONDS", 30.0, 900.0),
             progress_interval_seconds=_number(environment, "PROGRESS_INTERVAL_SECONDS", 5.0, 900.0),
         )
+
+
+def _platforms(text: str) -> tuple[Platform, ...]:
+    """Read a comma list; ``all`` is none in particular."""
+    names = [name.strip() for name in text.split(",") if name.strip()] or [_DEFAULT_PLATFORMS]
+    if names == ["all"]:
+        return ()
+    if "all" in names:
+        raise RequestError(
+            f"the function's DEFAULT_PLATFORMS is {text!r}; it is a list of platforms, or 'all' "
+            "alone"
+        )
+    try:
+        return tuple(dict.fromkeys(map(Platform.parse, names)))
+    except RequestError as error:
+        raise RequestError(f"the function's DEFAULT_PLATFORMS: {error}") from error
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, most: float) -> float:

@@ -45,6 +45,15 @@ class TransferReport:
     blobs_skipped: int = 0
     bytes_copied: int = 0
 
+    def __add__(self, other: TransferReport) -> TransferReport:
+        """Count both."""
+        return TransferReport(
+            self.blobs_copied + other.blobs_copied,
+            self.blobs_mounted + other.blobs_mounted,
+            self.blobs_skipped + other.blobs_skipped,
+            self.bytes_copied + other.bytes_copied,
+        )
+
 
 class Transfer:
     """Moves one image.
@@ -167,10 +176,9 @@ class Transfer:
                 self._each(pool, move, in_turn, one_by_one=True)
             for level in plan.levels:
                 self._each(pool, lambda child: self._push(child, str(child.digest)), level)
-            # the first tag brings the root along; what it refuses, no other tag has seen yet
-            first, *others = plan.tags or (str(plan.root.digest),)
-            self._push(plan.root, first)
-            self._each(pool, lambda tag: self._push(plan.root, tag), others)
+            # the first brings the root along; what it refuses, no other tag has seen yet
+            self._each(pool, self._put, plan.puts[:1])
+            self._each(pool, self._put, plan.puts[1:])
         return _report(outcomes)
 
     def _pool(self) -> ThreadPoolExecutor:
@@ -253,6 +261,10 @@ class Transfer:
     def _push(self, manifest: Manifest, reference: str) -> None:
         self._deadline.check(f"push the manifest {manifest.digest}")
         self._destination.push_manifest(manifest, reference)
+
+    def _put(self, put: tuple[str, Manifest]) -> None:
+        reference, manifest = put
+        self._push(manifest, reference)
 
     def _buffer(self) -> memoryview:
         """Give this thread's buffer, which all its blobs use one after the other."""
