@@ -118,9 +118,19 @@ class CachingSource:
         if not manifest.is_container_image or not _is_small_config(manifest.config):
             return None
         if self._cache.find(manifest.config.digest) is None:
-            with self.open_blob(manifest.config) as reader:
-                read_verified(reader, manifest.config.digest, manifest.config.size_bytes)
+            self.fetch_small_blob(manifest.config)
         return self.known_platform(manifest)
+
+    def fetch_small_blob(self, descriptor: Descriptor) -> bytes:
+        """Read a whole blob, verified; the caller has seen that it is small.
+
+        Raises
+        ------
+        DigestMismatchError
+            It is something else than its descriptor says.
+        """
+        with self.open_blob(descriptor) as reader:
+            return read_verified(reader, descriptor.digest, descriptor.size_bytes)
 
     def known_platform(self, manifest: ImageManifest) -> Platform | None:
         """Give an image's platform if its config was read before."""

@@ -37,6 +37,7 @@ class Deadline:
         self._at = clock() + seconds
         self._stopped = threading.Event()
         self._wait = wait or self._stopped.wait
+        self._branches: list[Deadline] = []
 
     @property
     def remaining_seconds(self) -> float:
@@ -78,3 +79,16 @@ class Deadline:
     def stop(self) -> None:
         """End every wait and let every further check raise: something has failed."""
         self._stopped.set()
+        for branch in tuple(self._branches):
+            branch.stop()
+
+    def branch(self) -> Deadline:
+        """Give a deadline of the same moment that ends with this one and can be stopped alone.
+
+        For work whose failure is not the failure of everything.
+        """
+        branch = Deadline(self.remaining_seconds, clock=self._clock)
+        self._branches.append(branch)
+        if self._stopped.is_set():
+            branch.stop()
+        return branch

@@ -11,13 +11,15 @@
     │   ├── InvalidDigestError
     │   ├── InvalidManifestError
     │   ├── InvalidArchiveError     not a tar archive of an image, or damaged
-    │   └── DigestMismatchError
+    │   ├── DigestMismatchError
+    │   └── SignatureError          no valid signature of the source's digest
     ├── RegistryError               a registry refused; carries its status and code
     │   ├── NotFoundError           no such image, tag, blob or repository
     │   ├── DeniedError             signed in or not, this is not allowed
     │   ├── ThrottledError          too many requests, also after waiting
     │   ├── UnavailableError        not reached or overloaded, as often as was tried
     │   └── ProtocolError           an answer that the specification does not allow
+    ├── ReferrersError              what belongs to an image is required and was not taken
     ├── CredentialsError            what a side is to sign in with cannot be had
     │   ├── SecretError             a secret is missing, denied, empty or malformed
     │   └── RoleError               a role may not be assumed
@@ -84,6 +86,10 @@ class InvalidArchiveError(ContentError):
 
 class DigestMismatchError(ContentError):
     """The bytes that arrived are not the ones that the digest names."""
+
+
+class SignatureError(ContentError):
+    """The image does not carry a valid signature by the key that was asked for."""
 
 
 class RegistryError(ReplicationError):
@@ -178,6 +184,10 @@ class TransientError(ReplicationError):
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds: Final = retry_after_seconds
+
+
+class ReferrersError(ReplicationError):
+    """A signature, SBOM or other referrer that is required cannot be copied."""
 
 
 class OutOfTimeError(ReplicationError):
