@@ -319,13 +319,7 @@ def _parse_platforms(properties: Mapping[str, Any]) -> tuple[tuple[Platform, ...
         return (), True
     chosen_by = "ImageArch" if architectures else "Platforms"
     platforms = [parse_as(chosen_by, Platform.parse, name) for name in names or architectures]
-    chosen = tuple(dict.fromkeys(platforms))
-    if len(chosen) > 1:
-        raise RequestError(
-            f"Platforms chooses {len(chosen)} platforms, which is not supported by this version "
-            "yet; give one, or 'all'"
-        )
-    return chosen, copies_index
+    return tuple(dict.fromkeys(platforms)), copies_index
 
 
 def _parse_arch_tags(

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 from replicator.errors import InvalidManifestError, ProtocolError, RegistryError
 from replicator.manifests import (
@@ -22,6 +22,7 @@ from replicator.manifests import (
 )
 from replicator.ports import ReferrersList
 from replicator.registry.answers import ACCEPT_MANIFESTS, read_manifest
+from replicator.registry.hosts import origin, resolve_url
 from replicator.registry.refusals import error_code, refusal
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class RegistryReferrers:
             link = _NEXT_PAGE.search(answer.header("link"))
             if link is None:
                 return descriptors
-            target = self._same_registry(urljoin(answer.url, link[1]), answer)
+            target = self._next_page(answer, link[1])
         raise ProtocolError(
             f"{self._reference.registry} lists more than {_MAX_REFERRERS} referrers of {subject} "
             f"or more than {_MAX_PAGES} pages of them",
@@ -157,10 +158,10 @@ class RegistryReferrers:
         self._has_api = True
         return index
 
-    def _same_registry(self, url: str, answer: Answer) -> str:
+    def _next_page(self, answer: Answer, link: str) -> str:
         """Follow Link within the registry only: the next page needs the same sign-in."""
-        base = urljoin(answer.url, "/")
-        if not url.startswith(base):
+        url = resolve_url(answer.url, link)
+        if url is None or origin(url) != origin(answer.url):
             raise ProtocolError(
                 f"{self._reference.registry} continues its list of referrers on another host",
                 side=self._client.side,
