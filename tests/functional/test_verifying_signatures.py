@@ -1,0 +1,324 @@
+"""No valid signature of the source's digest, no copy; and the sentence says what was found."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from local.images import Content, Image, build_image, build_index, build_layer, push
+from local.registry import RegistryServer
+from moto.server import ThreadedMotoServer
+from tests.functional.conftest import Function
+from tests.functional.vouching import (
+    PrivateKey,
+    cosign_tag,
+    fallback_index,
+    fallback_tag,
+    payload,
+    pem,
+    referrers,
+    sbom,
+    signature,
+    signatures,
+    signed,
+)
+
+Start = Callable[..., RegistryServer]
+KEY = ec.generate_private_key(ec.SECP256R1())
+OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
+SHORT_KEY = rsa.generate_private_key(65537, 1024)  # noqa: S505 - one that is to be refused
+ELSEWHERE = "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def image() -> Image:
+    return build_image([build_layer(2000, seed=6)])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """An image at the source, and what a copy of it that wants signatures comes to."""
+
+    function: Function
+    source: RegistryServer
+    destination: RegistryServer
+
+    def copy(self, key: str, **properties: Any) -> dict[str, Any]:
+        return self.function.create(
+            f"{self.source.host}/team/app:1",
+            f"{self.destination.host}/mirror/app:1",
+            VerifySignatureKey=key,
+            **properties,
+        )
+
+    def tag_signatures(self, subject: Content, *each: tuple[bytes, str]) -> Image:
+        """Sign as `cosign sign` does."""
+        manifest = signatures(each)
+        push(manifest, self.source.host, "team/app", cosign_tag(subject.digest))
+        return manifest
+
+    def attach_signatures(self, subject: Content, *each: tuple[bytes, str]) -> Image:
+        """Sign as cosign does for registries of OCI 1.1."""
+        manifest = signatures(each, subject=subject)
+        push(manifest, self.source.host, "team/app")
+        return manifest
+
+    def assert_refused(self, answer: dict[str, Any], found: str) -> None:
+        assert answer["Status"] == "FAILED", answer
+        assert f"found {found}; nothing was copied" in answer["Reason"]
+        assert self.destination.store.repositories == ()
+        assert {entry.method for entry in self.destination.requests} <= {"GET", "HEAD"}
+
+
+@pytest.fixture
+def scene(function: Function, registries: Start, image: Image) -> Scene:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    return Scene(function, source, destination)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP384R1()),
+        rsa.generate_private_key(65537, 2048),
+        ed25519.Ed25519PrivateKey.generate(),
+    ],
+    ids=["P-256", "P-384", "RSA", "Ed25519"],
+)
+@pytest.mark.parametrize("layout", ["tag", "referrer"])
+def test_a_signature_by_the_key_lets_the_image_in(
+    scene: Scene, image: Image, key: PrivateKey, layout: str
+) -> None:
+    put = scene.tag_signatures if layout == "tag" else scene.attach_signatures
+    put(image, signature(key, image.digest))
+
+    answer = scene.copy(pem(key))
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert scene.destination.store.tags("mirror/app") == {"1": image.digest}
+
+
+def test_a_referrer_is_found_by_its_fallback_tag(
+    function: Function, registries: Start, image: Image
+) -> None:
+    scene = Scene(function, registries(referrers_api=False), registries())
+    push(image, scene.source.host, "team/app", "1")
+    attached = scene.attach_signatures(image, signature(KEY, image.digest))
+    listed = dataclasses.replace(
+        attached, artifact_type="application/vnd.dev.cosign.artifact.sig.v1+json"
+    )
+    index = fallback_index([sbom(image), listed])
+    push(index, scene.source.host, "team/app", fallback_tag(image.digest))
+
+    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+
+
+def test_only_signatures_are_asked_for_among_the_referrers(scene: Scene, image: Image) -> None:
+    push(sbom(image), scene.source.host, "team/app")
+    scene.attach_signatures(image, signature(KEY, image.digest))
+    scene.source.clear_requests()
+
+    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+
+    (listing,) = [entry for entry in scene.source.requests if "/referrers/" in entry.path]
+    assert listing.parameters == {"artifactType": "application/vnd.dev.cosign.artifact.sig.v1+json"}
+    # the tag; the manifest, cosign's tag, the list, the signature's manifest and payload; the
+    # config and the layer of the image
+    assert Counter(each.method for each in scene.source.requests) == Counter(HEAD=1, GET=7)
+
+
+def test_one_valid_signature_among_others_is_enough(scene: Scene, image: Image) -> None:
+    scene.tag_signatures(
+        image,
+        signature(OTHER_KEY, image.digest),
+        signature(KEY, ELSEWHERE),
+        signature(KEY, image.digest),
+    )
+    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+
+
+def test_a_valid_signature_in_the_second_layout_is_enough(scene: Scene, image: Image) -> None:
+    scene.tag_signatures(image, signature(OTHER_KEY, image.digest))
+    scene.attach_signatures(image, signature(KEY, image.digest))
+    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+
+
+def test_an_image_without_signatures_is_not_copied(scene: Scene, image: Image) -> None:
+    answer = scene.copy(pem(KEY))
+
+    scene.assert_refused(answer, "none")
+    assert f"team/app:1 has no valid signature of {image.digest}" in answer["Reason"]
+
+
+@pytest.mark.parametrize("layout", ["tag", "referrer"])
+def test_signatures_of_no_worth_are_counted_by_what_is_wrong_with_them(
+    scene: Scene, image: Image, layout: str
+) -> None:
+    content, text = signature(KEY, image.digest)
+    put = scene.tag_signatures if layout == "tag" else scene.attach_signatures
+    put(
+        image,
+        signature(OTHER_KEY, image.digest),
+        (content.replace(b"team", b"evil"), text),
+        signature(KEY, ELSEWHERE),
+        (content, "not base64!"),
+        (content, ""),
+    )
+
+    scene.assert_refused(
+        scene.copy(pem(KEY)), "5 (2 by another key, 1 by this key for another digest, 2 malformed)"
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not json",
+        b"[]",
+        b"{}",
+        b'{"critical": []}',
+        b'{"critical": {"image": "x"}}',
+        payload(ELSEWHERE, type="something else"),
+    ],
+)
+def test_a_payload_that_claims_nothing_is_malformed(
+    scene: Scene, image: Image, content: bytes
+) -> None:
+    scene.tag_signatures(image, signed(KEY, content))
+    scene.assert_refused(scene.copy(pem(KEY)), "1 (1 malformed)")
+
+
+def test_a_claim_that_stands_twice_is_malformed(scene: Scene, image: Image) -> None:
+    # two readers could see two different digests
+    digest = f'"image": {{"docker-manifest-digest": "{image.digest}"}}'
+    content = payload(ELSEWHERE).replace(b'"type"', digest.encode() + b', "type"')
+    scene.tag_signatures(image, signed(KEY, content))
+    scene.assert_refused(scene.copy(pem(KEY)), "1 (1 malformed)")
+
+
+def test_a_signature_of_an_image_in_the_index_is_none_of_the_index(
+    scene: Scene, image: Image
+) -> None:
+    index = build_index([image])
+    push(index, scene.source.host, "team/app", "1")
+    scene.tag_signatures(image, signature(KEY, image.digest))
+    answer = scene.copy(pem(KEY))
+    scene.assert_refused(answer, "none")
+    assert index.digest in answer["Reason"]
+
+    scene.tag_signatures(index, signature(KEY, index.digest))
+    assert scene.copy(pem(KEY))["Data"]["ImageDigest"] == image.digest
+
+
+def test_an_image_that_is_there_already_is_checked_too(scene: Scene, image: Image) -> None:
+    push(image, scene.destination.host, "mirror/app", "1")
+    answer = scene.copy(pem(KEY))
+    assert answer["Status"] == "FAILED"
+    assert "found none" in answer["Reason"]
+
+
+def test_signatures_can_be_checked_and_brought_along(scene: Scene, image: Image) -> None:
+    tagged = scene.tag_signatures(image, signature(KEY, image.digest))
+    attached = scene.attach_signatures(image, signature(KEY, image.digest))
+
+    answer = scene.copy(pem(KEY), CopyReferrers="required")
+
+    assert answer["Data"]["ReferrersCopied"] == "2"
+    assert referrers(scene.destination, image.digest) == {attached.digest}
+    assert scene.destination.store.tags("mirror/app")[cosign_tag(image.digest)] == tagged.digest
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        (pem(KEY).replace("\n", " "), ""),
+        (pem(KEY).replace("\n", "\\n"), ""),
+        (pem(KEY).replace("\n", "\r\n"), ""),
+        (pem(KEY)[:80] + "\n-----END PUBLIC KEY-----", "VerifySignatureKey is"),
+        ("-----BEGIN PUBLIC KEY-----", "is not one public key in PEM"),
+        (pem(KEY) * 2, "is not one public key in PEM"),
+        (pem(SHORT_KEY), "of a kind that is not supported"),
+        (pem(ec.generate_private_key(ec.SECP256K1())), "of a kind that is not supported"),
+    ],
+    ids=["spaces", "escapes", "crlf", "cut", "head", "two", "short-rsa", "another-curve"],
+)
+def test_a_key_survives_its_way_through_a_parameter_or_is_refused_before_anything_is_read(
+    scene: Scene, image: Image, key: str, sentence: str
+) -> None:
+    scene.tag_signatures(image, signature(KEY, image.digest))
+    scene.source.clear_requests()
+
+    answer = scene.copy(key)
+
+    assert answer["Status"] == ("FAILED" if sentence else "SUCCESS"), answer
+    if sentence:
+        assert sentence in answer["Reason"]
+        assert scene.source.requests == ()
+
+
+@pytest.fixture
+def kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield boto3.client("kms")
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("spec", "algorithm"),
+    [
+        ("ECC_NIST_P256", "ECDSA_SHA_256"),
+        ("ECC_NIST_P384", "ECDSA_SHA_384"),
+        ("RSA_2048", "RSASSA_PKCS1_V1_5_SHA_256"),
+        ("RSA_2048", "RSASSA_PSS_SHA_512"),
+    ],
+)
+def test_a_key_in_kms_is_fetched(
+    scene: Scene, image: Image, kms: Any, spec: str, algorithm: str
+) -> None:
+    arn = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    content = payload(image.digest)
+    made = kms.sign(KeyId=arn, Message=content, MessageType="RAW", SigningAlgorithm=algorithm)
+    scene.tag_signatures(image, (content, base64.b64encode(made["Signature"]).decode()))
+
+    answer = scene.copy(arn)
+
+    assert answer["Status"] == "SUCCESS", answer
+
+
+def test_a_key_in_kms_that_did_not_sign_is_named(scene: Scene, image: Image, kms: Any) -> None:
+    arn = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    scene.tag_signatures(image, signature(KEY, image.digest))
+    answer = scene.copy(arn)
+    scene.assert_refused(answer, "1 (1 by another key)")
+    assert f"by the key {arn}" in answer["Reason"]
+
+
+def test_a_key_in_kms_that_cannot_be_had_is_an_error_before_anything_is_read(
+    scene: Scene, kms: Any
+) -> None:
+    absent = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    symmetric = kms.create_key()["KeyMetadata"]["Arn"]
+    scene.source.clear_requests()
+    for arn in (absent, symmetric):
+        answer = scene.copy(arn)
+        assert answer["Status"] == "FAILED"
+        assert arn in answer["Reason"]
+        assert "kms:GetPublicKey" in answer["Reason"] or "asymmetric" in answer["Reason"]
+    assert scene.source.requests == ()
