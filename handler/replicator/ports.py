@@ -255,7 +255,7 @@ class ReferrerStore(Protocol):
         subject
             May be unknown to the repository.
         artifact_type
-            Only those; "" for all.
+            Only those, and those of which it is not known; "" for all.
         """
 
     def find_tagged(self, tag: str) -> Manifest | None:

@@ -107,6 +107,7 @@ def signatures(each: Iterable[tuple[bytes, str]], *, subject: Content | None = N
         digest=digest_of(manifest),
         config=config,
         blobs={digest_of(each): each for each in (config, *(content for content, _ in pairs))},
+        artifact_type=SIGNATURE_TYPE if subject else None,
     )
 
 
@@ -161,7 +162,10 @@ def index_of(
 def fallback_index(referrers: Iterable[Image]) -> Index:
     """What stands under a fallback tag."""
     listed = list(referrers)
-    return index_of(listed, [{"artifactType": each.artifact_type} for each in listed])
+    return index_of(
+        listed,
+        [{"artifactType": each.artifact_type} if each.artifact_type else {} for each in listed],
+    )
 
 
 def listed_digests(index: bytes) -> set[Digest]:

@@ -70,8 +70,9 @@ class RegistryReferrers:
         if listed is None:
             index = self._read_fallback_index(subject)
             listed = list(index.manifests) if index else []
-        # a registry may leave the filter to its clients, and the fallback tag has none
-        wanted = [d for d in listed if not artifact_type or d.artifact_type == artifact_type]
+        # a registry may leave the filter to its clients, and the fallback tag has none, nor has
+        # everybody who writes it put down the type
+        wanted = [d for d in listed if not artifact_type or d.artifact_type in {artifact_type, ""}]
         unique = {descriptor.digest: descriptor for descriptor in wanted}
         return ReferrersList(tuple(unique.values()), is_kept_by_registry)
 
