@@ -12,6 +12,7 @@ from replicator.request import Referrers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from replicator.claims import Key
     from replicator.content import ContentReader
     from replicator.digests import Digest
     from replicator.plan import ReplicationPlan
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from replicator.referrers import FoundReferrer
     from replicator.request import ReplicationRequest
     from replicator.sides import Sides
-    from replicator.signatures import Key
     from replicator.transfer import TransferReport
 
 _LOGGER: Final = logging.getLogger(__name__)

@@ -1,86 +1,36 @@
-"""Whether an image is signed: cosign's signatures of its digest, by the key that was given.
+"""Whether an image is signed: where cosign keeps signatures of its digest, looked at one by one.
 
-cosign's "Signature Specification": payloads of simple signing as layers, each with its signature
-in an annotation, in a manifest under the tag ``sha256-….sig`` or in referrers of the image. The
-key's holder vouches for a digest; names in the payload are not looked at, as images move.
+They are layers of a manifest under the tag ``sha256-….sig`` (cosign's "Signature Specification"),
+or of referrers: the same layers, or a bundle (cosign's "Bundle Specification").
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import itertools
 from collections import Counter
-from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from replicator.errors import ContentError, InvalidManifestError, SignatureError
-from replicator.manifests import ImageManifest, parse_json_object
+from replicator.claims import SIGNATURE_PREDICATE, Verdict, judge_bundle, judge_simple_signing
+from replicator.errors import ContentError, SignatureError
+from replicator.manifests import ImageManifest
 from replicator.referrers import COSIGN_SIGNATURE, cosign_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from replicator.caching import CachingSource
+    from replicator.claims import Key
     from replicator.digests import Digest
     from replicator.manifests import Descriptor, Manifest
     from replicator.ports import ReferrerStore
 
-_PAYLOAD_TYPE: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
-_REFERRER_TYPE: Final = "application/vnd.dev.cosign.artifact.sig.v1+json"
+_SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
+_BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_REFERRER_TYPES: Final = ("application/vnd.dev.cosign.artifact.sig.v1+json", _BUNDLE)
 _SIGNATURE_ANNOTATION: Final = "dev.cosignproject.cosign/signature"
-_CLAIM: Final = "cosign container image signature"
-_MAX_PAYLOAD_BYTES: Final = 64 * 1024
+_PREDICATE_ANNOTATION: Final = "dev.sigstore.bundle.predicateType"
+_MAX_CLAIM_BYTES: Final = 128 * 1024
 _MAX_SIGNATURES: Final = 100
-
-
-class Key(Protocol):
-    """A public key."""
-
-    @property
-    def origin(self) -> str:
-        """Where it comes from, for sentences."""
-
-    def made(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether the signature of the message is by this key."""
-
-
-class Verdict(Enum):
-    """What a signature is worth."""
-
-    VALID = "valid"
-    OTHER_KEY = "by another key"
-    OTHER_DIGEST = "by this key for another digest"
-    MALFORMED = "malformed"
-
-
-def judge(payload: bytes, signature: str, digest: Digest, key: Key) -> Verdict:
-    """Judge one signature of simple signing.
-
-    Parameters
-    ----------
-    payload
-        The signed bytes.
-    signature
-        Base64.
-    digest
-        What it should vouch for.
-    """
-    try:
-        raw = base64.b64decode(signature, validate=True)
-    except (binascii.Error, ValueError):
-        return Verdict.MALFORMED
-    if not key.made(raw, payload):
-        return Verdict.OTHER_KEY
-    try:
-        claim = parse_json_object(payload, "the payload").get("critical")
-    except InvalidManifestError:
-        return Verdict.MALFORMED
-    image = claim.get("image") if isinstance(claim, dict) else None
-    if not isinstance(claim, dict) or not isinstance(image, dict) or claim.get("type") != _CLAIM:
-        return Verdict.MALFORMED
-    is_same = image.get("docker-manifest-digest") == str(digest)
-    return Verdict.VALID if is_same else Verdict.OTHER_DIGEST
 
 
 class SignatureVerifier:
@@ -119,7 +69,8 @@ class SignatureVerifier:
             verdict = self._judge(layer, digest)
             if verdict is Verdict.VALID:
                 return
-            found[verdict] += 1
+            if verdict is not None:
+                found[verdict] += 1
         listed = ", ".join(f"{count} {verdict.value}" for verdict, count in found.items())
         raise SignatureError(
             f"{name} has no valid signature of {digest} by {self._key.origin}: found "
@@ -129,21 +80,30 @@ class SignatureVerifier:
 
     def _layers(self, digest: Digest) -> Iterator[Descriptor]:
         """Give the signatures under cosign's tag, and only if need be those in referrers."""
-        yield from _payloads(self._store.find_tagged(cosign_tag(digest, COSIGN_SIGNATURE)))
-        for referrer in self._store.list_referrers(digest, _REFERRER_TYPE).descriptors:
-            yield from _payloads(self._source.fetch_manifest(referrer.digest))
+        yield from _claims(self._store.find_tagged(cosign_tag(digest, COSIGN_SIGNATURE)))
+        seen: set[Digest] = set()
+        for kind in _REFERRER_TYPES:
+            for referrer in self._store.list_referrers(digest, kind).descriptors:
+                predicate = referrer.annotations.get(_PREDICATE_ANNOTATION, SIGNATURE_PREDICATE)
+                if referrer.digest not in seen and predicate == SIGNATURE_PREDICATE:
+                    seen.add(referrer.digest)
+                    yield from _claims(self._source.fetch_manifest(referrer.digest))
 
-    def _judge(self, layer: Descriptor, digest: Digest) -> Verdict:
-        signature = layer.annotations.get(_SIGNATURE_ANNOTATION, "")
-        if not signature or layer.size_bytes > _MAX_PAYLOAD_BYTES:
+    def _judge(self, layer: Descriptor, digest: Digest) -> Verdict | None:
+        if layer.size_bytes > _MAX_CLAIM_BYTES:
             return Verdict.MALFORMED
         try:
-            payload = self._source.fetch_small_blob(layer)
+            content = self._source.fetch_small_blob(layer)
         except ContentError:
             return Verdict.MALFORMED
-        return judge(payload, signature, digest, self._key)
+        if layer.media_type == _BUNDLE:
+            return judge_bundle(content, digest, self._key)
+        signature = layer.annotations.get(_SIGNATURE_ANNOTATION, "")
+        return judge_simple_signing(content, signature, digest, self._key)
 
 
-def _payloads(manifest: Manifest | None) -> Iterator[Descriptor]:
+def _claims(manifest: Manifest | None) -> Iterator[Descriptor]:
     if isinstance(manifest, ImageManifest):
-        yield from (layer for layer in manifest.layers if layer.media_type == _PAYLOAD_TYPE)
+        yield from (
+            layer for layer in manifest.layers if layer.media_type in {_SIMPLE_SIGNING, _BUNDLE}
+        )

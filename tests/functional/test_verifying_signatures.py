@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from local.images import Content, Image, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
+from local.registry.digests import digest_of
 from moto.server import ThreadedMotoServer
 from tests.functional.conftest import Function
 from tests.functional.vouching import (
     PrivateKey,
+    bundle,
     cosign_tag,
     fallback_index,
     fallback_tag,
@@ -149,6 +152,42 @@ def test_a_valid_signature_in_the_second_layout_is_enough(scene: Scene, image: I
     scene.tag_signatures(image, signature(OTHER_KEY, image.digest))
     scene.attach_signatures(image, signature(KEY, image.digest))
     assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("key", [KEY, rsa.generate_private_key(65537, 2048)])
+def test_a_signature_in_a_bundle_lets_the_image_in(
+    scene: Scene, image: Image, key: PrivateKey
+) -> None:
+    push(bundle(key, image.digest, image), scene.source.host, "team/app")
+    assert scene.copy(pem(key))["Status"] == "SUCCESS"
+
+
+def test_bundles_of_no_worth_are_counted_by_what_is_wrong_with_them(
+    scene: Scene, image: Image
+) -> None:
+    for each in (
+        bundle(OTHER_KEY, image.digest, image),
+        bundle(KEY, ELSEWHERE, image),
+        bundle(KEY, image.digest, image, dsseEnvelope={}),
+        bundle(KEY, image.digest, image, dsseEnvelope=None),
+    ):
+        push(each, scene.source.host, "team/app")
+    scene.assert_refused(
+        scene.copy(pem(KEY)), "4 (1 by another key, 1 by this key for another digest, 2 malformed)"
+    )
+
+
+def test_an_attestation_is_no_signature_even_when_its_list_says_so(
+    scene: Scene, image: Image
+) -> None:
+    honest = bundle(KEY, image.digest, image, "https://slsa.dev/provenance/v1")
+    push(honest, scene.source.host, "team/app")
+    document = json.loads(honest.manifest)
+    document["annotations"] = {}
+    manifest = json.dumps(document).encode()
+    unmarked = dataclasses.replace(honest, manifest=manifest, digest=digest_of(manifest))
+    push(unmarked, scene.source.host, "team/app")
+    scene.assert_refused(scene.copy(pem(KEY)), "none")
 
 
 def test_an_image_without_signatures_is_not_copied(scene: Scene, image: Image) -> None:

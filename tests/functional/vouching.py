@@ -30,6 +30,7 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE_TYPE = "application/vnd.dev.cosign.artifact.sig.v1+json"
+BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 SBOM_TYPE = "application/spdx+json"
 
 
@@ -108,6 +109,43 @@ def signatures(each: Iterable[tuple[bytes, str]], *, subject: Content | None = N
         config=config,
         blobs={digest_of(each): each for each in (config, *(content for content, _ in pairs))},
         artifact_type=SIGNATURE_TYPE if subject else None,
+    )
+
+
+def bundle(
+    key: PrivateKey,
+    digest: str,
+    subject: Content,
+    predicate: str = "https://sigstore.dev/cosign/sign/v1",
+    **fields: Any,
+) -> Image:
+    """A referrer with a bundle, as cosign 3 makes it: a signed statement about the digest."""
+    algorithm, _, encoded = digest.partition(":")
+    statement = json.dumps(
+        {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"digest": {algorithm: encoded}, "annotations": {}}],
+            "predicateType": predicate,
+            "predicate": {},
+        }
+    ).encode()
+    kind = "application/vnd.in-toto+json"
+    message = f"DSSEv1 {len(kind)} {kind} {len(statement)} ".encode() + statement
+    content = {
+        "mediaType": BUNDLE_TYPE,
+        "verificationMaterial": {"publicKey": {"hint": "x"}, "tlogEntries": []},
+        "dsseEnvelope": {
+            "payload": base64.b64encode(statement).decode(),
+            "payloadType": kind,
+            "signatures": [{"sig": base64.b64encode(sign(key, message)).decode()}],
+        },
+        **fields,
+    }
+    return build_artifact(
+        BUNDLE_TYPE,
+        [(BUNDLE_TYPE, json.dumps(content).encode())],
+        subject=subject,
+        annotations={"dev.sigstore.bundle.predicateType": predicate},
     )
 
 
