@@ -90,6 +90,10 @@ class CachingSource:
         self._cache.keep(digest or manifest.digest, manifest.content, manifest.media_type)
         return manifest
 
+    def keep_manifest(self, manifest: Manifest) -> None:
+        """Keep a manifest that was read in another way, under the digest of its bytes."""
+        self._cache.keep(manifest.digest, manifest.content, manifest.media_type)
+
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
         """Read a blob; a config is kept as it passes."""

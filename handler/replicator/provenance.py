@@ -97,7 +97,8 @@ class Provenance:
 
     def find(self, subjects: Iterable[Digest]) -> list[list[FoundReferrer]]:
         """Find what refers to manifests of the source."""
-        return ReferrerFinder(self._store, streams=self._streams).find(subjects)
+        keep = self._sides.source.keep_manifest
+        return ReferrerFinder(self._store, keep, streams=self._streams).find(subjects)
 
     def copy(self, found: list[list[FoundReferrer]]) -> ReferrersReport:
         """Bring referrers to the destination, where what they refer to is by now."""

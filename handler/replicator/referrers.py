@@ -22,6 +22,7 @@ from replicator.errors import (
 )
 from replicator.manifests import Descriptor, ImageManifest
 from replicator.plan import make_plan
+from replicator.ports import ReferrersList
 from replicator.transfer import TransferReport
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from replicator.digests import Digest
     from replicator.manifests import Manifest
     from replicator.plan import ReplicationPlan
-    from replicator.ports import ReferrersList, ReferrerStore
+    from replicator.ports import ReferrerStore
 
 _LOGGER: Final = logging.getLogger(__name__)
 COSIGN_SIGNATURE: Final = "sig"
@@ -53,14 +54,11 @@ class FoundReferrer:
         Of its manifest.
     tag
         Cosign's, by which it is found; "" for one that is found by its subject.
-    manifest
-        If it was read to find it.
     """
 
     subject: Digest
     descriptor: Descriptor
     tag: str = ""
-    manifest: Manifest | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         name = f"{self.tag} " if self.tag else ""
@@ -99,12 +97,17 @@ class ReferrerFinder:
     ----------
     store
         The source's repository.
+    keep
+        Given each manifest that had to be read to find it.
     streams
         Requests at once.
     """
 
-    def __init__(self, store: ReferrerStore, *, streams: int) -> None:
+    def __init__(
+        self, store: ReferrerStore, keep: Callable[[Manifest], None], *, streams: int
+    ) -> None:
         self._store = store
+        self._keep = keep
         self._streams = streams
 
     def find(self, subjects: Iterable[Digest]) -> list[list[FoundReferrer]]:
@@ -123,17 +126,13 @@ class ReferrerFinder:
                 tags = [
                     (each, cosign_tag(each, kind)) for each in pending for kind in _COSIGN_KINDS
                 ]
-                tagged = pool.map(lambda pair: self._store.find_tagged(pair[1]), tags)
+                tagged = pool.map(lambda pair: self._find_tagged(*pair), tags)
                 level = [
                     FoundReferrer(subject, descriptor)
                     for subject, found in zip(pending, listed, strict=True)
                     for descriptor in found.descriptors
                 ]
-                level += [
-                    FoundReferrer(subject, describe(manifest), tag, manifest)
-                    for (subject, tag), manifest in zip(tags, tagged, strict=True)
-                    if manifest is not None
-                ]
+                level += filter(None, tagged)
                 if not level:
                     break
                 levels.append(level)
@@ -146,6 +145,13 @@ class ReferrerFinder:
                         f"{_MAX_REFERRERS} manifests; copy it without CopyReferrers"
                     )
         return levels
+
+    def _find_tagged(self, subject: Digest, tag: str) -> FoundReferrer | None:
+        manifest = self._store.find_tagged(tag)
+        if manifest is None:
+            return None
+        self._keep(manifest)
+        return FoundReferrer(subject, describe(manifest), tag)
 
 
 class ReferrerCopier:
@@ -183,7 +189,7 @@ class ReferrerCopier:
         self._transfer = transfer
         self._mount_from = mount_from
         self._is_required = is_required
-        self._lists: dict[Digest, ReferrersList] = {}
+        self._lists: dict[Digest, ReferrersList | str] = {}
 
     def copy(self, levels: Sequence[Sequence[FoundReferrer]]) -> ReferrersReport:
         """Copy what is not there, level by level, and have it listed.
@@ -199,19 +205,31 @@ class ReferrerCopier:
         with ThreadPoolExecutor(_PARALLEL_COPIES, thread_name_prefix="referrers") as pool:
             for level in levels:
                 subjects = list({each.subject for each in level if not each.tag} - {*self._lists})
-                lists = pool.map(self._destination.list_referrers, subjects)
+                lists = pool.map(self._list, subjects)
                 self._lists.update(zip(subjects, lists, strict=True))
                 for each, outcome in zip(level, pool.map(self._copy, level), strict=True):
                     self._note(report, each, outcome)
         self._list_by_tag(report)
         return report
 
+    def _list(self, subject: Digest) -> ReferrersList | str:
+        """List what the destination has, or say why that cannot be."""
+        try:
+            return self._destination.list_referrers(subject)
+        except (RegistryError, ContentError) as error:
+            return _reason(error)
+
     def _copy(self, found: FoundReferrer) -> TransferReport | str | None:
         """Copy one; gives what was moved, None for nothing, or why it cannot be."""
+        listed = None if found.tag else self._lists[found.subject]
+        if isinstance(listed, str):
+            return listed
         try:
-            if self._is_there(found):
+            if listed is None and self._has_tagged(found):
                 return None
-            manifest = self._read(found)
+            if listed and any(d.digest == found.descriptor.digest for d in listed.descriptors):
+                return None
+            manifest = self._source(found.descriptor.digest)
             if not found.tag and (
                 manifest.subject is None or manifest.subject.digest != found.subject
             ):
@@ -225,24 +243,16 @@ class ReferrerCopier:
                 )
             )
         except (RegistryError, ContentError) as error:
-            if isinstance(error, ThrottledError | UnavailableError):
-                raise
-            return str(error)
+            return _reason(error)
 
-    def _read(self, found: FoundReferrer) -> Manifest:
-        return found.manifest or self._source(found.descriptor.digest)
-
-    def _is_there(self, found: FoundReferrer) -> bool:
-        if not found.tag:
-            there = self._lists[found.subject].descriptors
-            return any(each.digest == found.descriptor.digest for each in there)
+    def _has_tagged(self, found: FoundReferrer) -> bool:
         current = self._destination.find_tagged(found.tag)
         if current is None:
             return False
         if current.digest == found.descriptor.digest:
             return True
         # cosign adds to what it finds: whoever signed the copy as well has the source's and more
-        wanted = _layers(self._read(found))
+        wanted = _layers(self._source(found.descriptor.digest))
         return bool(wanted) and wanted <= _layers(current)
 
     def _note(
@@ -273,20 +283,27 @@ class ReferrerCopier:
         """
         by_subject: dict[Digest, list[FoundReferrer]] = {}
         for found in report.copied:
-            if not found.tag and not self._lists[found.subject].is_kept_by_registry:
+            listed = None if found.tag else self._lists[found.subject]
+            if isinstance(listed, ReferrersList) and not listed.is_kept_by_registry:
                 by_subject.setdefault(found.subject, []).append(found)
         for _ in range(2):
             for subject, referrers in list(by_subject.items()):
-                descriptors = [describe(self._read(each)) for each in referrers]
+                descriptors = [describe(self._source(each.descriptor.digest)) for each in referrers]
                 try:
                     self._destination.add_to_fallback_tag(subject, descriptors)
                 except (RegistryError, ContentError) as error:
-                    if isinstance(error, ThrottledError | UnavailableError):
-                        raise
+                    reason = _reason(error)
                     del by_subject[subject]
                     for found in referrers:
                         report.copied.remove(found)
-                        self._refuse(report, found, str(error))
+                        self._refuse(report, found, reason)
+
+
+def _reason(error: RegistryError | ContentError) -> str:
+    """Say why something is refused for good; raises what may pass."""
+    if isinstance(error, ThrottledError | UnavailableError):
+        raise error
+    return str(error)
 
 
 def describe(manifest: Manifest) -> Descriptor:

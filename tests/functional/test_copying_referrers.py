@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from local.images import Content, Image, build_image, build_layer, push
+from local.images import Content, Image, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 from tests.functional.conftest import Function
 from tests.functional.vouching import (
@@ -240,3 +240,67 @@ def test_the_referrers_of_one_platform_go_with_it_and_those_of_its_index_do_not(
     assert answer["Data"]["ReferrersCopied"] == "1"
     assert referrers(destination, images[1].digest) == {attached[images[1].digest].digest}
     assert referrers(destination, index.digest) == set()
+
+
+def test_a_referrer_that_is_an_index_goes_with_all_below_it(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    images, _ = two_platforms()
+    attached = build_index(images, subject=image)
+    push(attached, source.host, "team/app")
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["ReferrersCopied"] == "1", answer
+    assert referrers(destination, image.digest) == {attached.digest}
+    assert destination.store.blobs("mirror/app") == {*image.blobs, *attached.blobs}
+
+
+def test_the_referrers_of_a_smaller_index_are_those_of_its_images(
+    function: Function, registries: Start
+) -> None:
+    source, destination = registries(), registries()
+    images, _ = two_platforms()
+    third = build_image([build_layer(100, seed=9)], "linux/s390x")
+    index = build_index([*images, third])
+    push(index, source.host, "team/app", "1")
+    contents: list[Content] = [index, *images, third]
+    attached = [sbom(each) for each in contents]
+    for each in attached:
+        push(each, source.host, "team/app")
+
+    answer = copy(function, source, destination, Platforms="linux/amd64,linux/arm64")
+
+    assert answer["Data"]["ReferrersCopied"] == "2", answer
+    for described, each in zip(images, attached[1:3], strict=True):
+        assert referrers(destination, described.digest) == {each.digest}
+
+
+def test_a_copy_within_a_repository_has_everything_already(
+    function: Function, registries: Start
+) -> None:
+    registry = registries()
+    images, _ = two_platforms()
+    index = build_index([*images, build_image([build_layer(100, seed=9)], "linux/s390x")])
+    push(index, registry.host, "team/app", "1")
+    push(sbom(images[0]), registry.host, "team/app")
+    registry.clear_requests()
+
+    answer = function.create(
+        f"{registry.host}/team/app:1",
+        f"{registry.host}/team/app:two",
+        Platforms="linux/amd64,linux/arm64",
+        ArchImageTags={"arm64": "two-arm64"},
+        CopyReferrers="required",
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["ReferrersCopied"] == "0"
+    assert registry.store.tags("team/app")["two-arm64"] == images[1].digest
+    # the smaller index by its digest, as referrers come before tags; then the tags
+    puts = manifest_puts(registry)
+    assert puts[0] == answer["Data"]["ImageDigest"]
+    assert set(puts[1:]) == {"two", "two-arm64"}
+    assert not [entry for entry in registry.requests if "/blobs/" in entry.path]

@@ -270,3 +270,106 @@ def test_two_copies_that_add_to_the_same_list_are_both_on_it_in_the_end(
     assert [answer["Data"]["ReferrersCopied"] for answer in answers] == ["1", "1"]
     index = destination.store.manifest("mirror/app", fallback_tag(image.digest)).content
     assert listed_digests(index) == {each.digest for each in attached}
+
+
+class Answering(SpecificationPolicy):
+    """Answers requests for lists in another way than the specification has it."""
+
+    def __init__(self, status: int, body: bytes = b"{}", spared: str = "") -> None:
+        self.status = status
+        self.body = body
+        self.spared = spared
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:  # noqa: ARG002 - overrides
+        if operation.action is not Action.LIST_REFERRERS or operation.reference == self.spared:
+            return response
+        return Response(self.status, {"Content-Type": "text/html"}, self.body)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(400, b"{}"), (405, b"{}"), (406, b""), (501, b""), (200, b"<html>"), (200, b"{}")],
+)
+def test_whatever_a_registry_answers_for_want_of_the_api_the_tag_is_read(
+    function: Function, registries: Start, image: Image, status: int, body: bytes
+) -> None:
+    source, destination = registries(policy=Answering(status, body)), registries()
+    push(image, source.host, "team/app", "1")
+    attached = sbom(image)
+    tag = fallback_tag(image.digest)
+    push(fallback_index([attached]), source.host, "team/app", tag)
+
+    answer = copy(function, source, destination)
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert referrers(destination, image.digest) == {attached.digest}
+
+
+@pytest.mark.parametrize("status", [401, 403, 418])
+def test_a_refusal_to_list_is_an_error(
+    function: Function, registries: Start, image: Image, status: int
+) -> None:
+    source, destination = registries(policy=Answering(status)), registries()
+    push(image, source.host, "team/app", "1")
+
+    answer = copy(function, source, destination)
+
+    assert answer["Status"] == "FAILED"
+    assert "referrers" in answer["Reason"] or "refers to" in answer["Reason"] or status == 401
+    assert destination.store.tags("mirror/app") == {}
+
+
+def test_a_subject_that_a_registry_with_the_api_does_not_know_has_no_referrers(
+    function: Function, registries: Start, image: Image
+) -> None:
+    # what its API answers for the image shows that it has one
+    policy = Answering(404, spared=image.digest)
+    source, destination = registries(policy=policy), registries()
+    push(image, source.host, "team/app", "1")
+    attached = sbom(image)
+    push(attached, source.host, "team/app")
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["ReferrersCopied"] == "1", answer
+    # without the API it would be asked for the tag
+    tag = fallback_tag(attached.digest)
+    assert not [entry for entry in source.requests if entry.path.endswith(tag)]
+
+
+def test_a_page_that_is_no_list_is_an_error(
+    function: Function, registries: Start, image: Image
+) -> None:
+    class SecondPageIsNone(Pages):
+        def after(self, operation: Operation, request: Request, response: Response) -> Response:
+            answer = super().after(operation, request, response)
+            return replace(answer, body=b"[]") if request.parameter("page") else answer
+
+    source, destination = registries(policy=SecondPageIsNone()), registries()
+    push(image, source.host, "team/app", "1")
+    for number in range(2):
+        push(sbom(image, bytes([number])), source.host, "team/app")
+
+    answer = copy(function, source, destination)
+
+    assert answer["Status"] == "FAILED"
+    assert "answered something else than a list of referrers" in answer["Reason"]
+
+
+def test_a_tag_that_should_be_a_list_and_is_an_image_is_left_alone(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries(referrers_api=False)
+    push(image, source.host, "team/app", "1")
+    push(sbom(image), source.host, "team/app")
+    tag = fallback_tag(image.digest)
+    push(image, destination.host, "mirror/app", tag)
+
+    answer = copy(function, source, destination)
+    required = copy(function, source, destination, CopyReferrers="required")
+
+    assert answer["Data"]["ReferrersRefused"] == "1", answer
+    assert required["Status"] == "FAILED"
+    assert f"the tag {tag} of" in required["Reason"]
+    assert "should list referrers and is an image" in required["Reason"]
+    assert destination.store.tags("mirror/app")[tag] == image.digest

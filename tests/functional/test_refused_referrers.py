@@ -128,3 +128,38 @@ def test_a_list_that_names_what_is_gone_does_not_stop_the_rest(
 
     assert answer["Data"]["RefusedReferrers"] == gone.digest
     assert referrers(destination, image.digest) == {there.digest}
+
+
+class RefusingTags(SpecificationPolicy):
+    """Has immutable tags, of which it has none of the kind that lists referrers."""
+
+    def before_manifest(
+        self,
+        repository: str,  # noqa: ARG002 - overrides
+        reference: str,
+        manifest: Manifest,  # noqa: ARG002 - overrides
+        store: Store,  # noqa: ARG002 - overrides
+    ) -> None:
+        if reference.startswith("sha256-"):
+            raise RegistryError(ErrorCode.TAG_INVALID, "no such tags here")
+
+
+def test_a_list_that_is_refused_is_reported_with_what_it_would_have_listed(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source = registries()
+    destination = registries(referrers_api=False, policy=RefusingTags())
+    push(image, source.host, "team/app", "1")
+    attached = [sbom(image, b"1"), sbom(image, b"2")]
+    for each in attached:
+        push(each, source.host, "team/app")
+
+    answer = copy(function, source, destination)
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert (answer["Data"]["ReferrersCopied"], answer["Data"]["ReferrersRefused"]) == ("0", "2")
+    assert set(answer["Data"]["RefusedReferrers"].split(",")) == {each.digest for each in attached}
+    answer = copy(function, source, destination, CopyReferrers="required", DestTags="again")
+    assert answer["Status"] == "FAILED"
+    assert "no such tags here" in answer["Reason"]
+    assert destination.store.tags("mirror/app") == {"1": image.digest}

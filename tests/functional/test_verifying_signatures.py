@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
-import boto3
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from local.images import Content, Image, build_image, build_index, build_layer, push
+from local.images import Image, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 from local.registry.digests import digest_of
-from moto.server import ThreadedMotoServer
 from tests.functional.conftest import Function
 from tests.functional.vouching import (
     PrivateKey,
+    Scene,
     bundle,
     cosign_tag,
     fallback_index,
@@ -28,7 +28,6 @@ from tests.functional.vouching import (
     referrers,
     sbom,
     signature,
-    signatures,
     signed,
 )
 
@@ -42,41 +41,6 @@ ELSEWHERE = "sha256:" + "0" * 64
 @pytest.fixture
 def image() -> Image:
     return build_image([build_layer(2000, seed=6)])
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scene:
-    """An image at the source, and what a copy of it that wants signatures comes to."""
-
-    function: Function
-    source: RegistryServer
-    destination: RegistryServer
-
-    def copy(self, key: str, **properties: Any) -> dict[str, Any]:
-        return self.function.create(
-            f"{self.source.host}/team/app:1",
-            f"{self.destination.host}/mirror/app:1",
-            VerifySignatureKey=key,
-            **properties,
-        )
-
-    def tag_signatures(self, subject: Content, *each: tuple[bytes, str]) -> Image:
-        """Sign as `cosign sign` does."""
-        manifest = signatures(each)
-        push(manifest, self.source.host, "team/app", cosign_tag(subject.digest))
-        return manifest
-
-    def attach_signatures(self, subject: Content, *each: tuple[bytes, str]) -> Image:
-        """Sign as cosign does for registries of OCI 1.1."""
-        manifest = signatures(each, subject=subject)
-        push(manifest, self.source.host, "team/app")
-        return manifest
-
-    def assert_refused(self, answer: dict[str, Any], found: str) -> None:
-        assert answer["Status"] == "FAILED", answer
-        assert f"found {found}; nothing was copied" in answer["Reason"]
-        assert self.destination.store.repositories == ()
-        assert {entry.method for entry in self.destination.requests} <= {"GET", "HEAD"}
 
 
 @pytest.fixture
@@ -303,61 +267,26 @@ def test_a_key_survives_its_way_through_a_parameter_or_is_refused_before_anythin
         assert scene.source.requests == ()
 
 
-@pytest.fixture
-def kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    yield boto3.client("kms")
-    server.stop()
-
-
-@pytest.mark.parametrize(
-    ("spec", "algorithm"),
-    [
-        ("ECC_NIST_P256", "ECDSA_SHA_256"),
-        ("ECC_NIST_P384", "ECDSA_SHA_384"),
-        ("RSA_2048", "RSASSA_PKCS1_V1_5_SHA_256"),
-        ("RSA_2048", "RSASSA_PSS_SHA_512"),
-    ],
-)
-def test_a_key_in_kms_is_fetched(
-    scene: Scene, image: Image, kms: Any, spec: str, algorithm: str
+def test_a_payload_that_is_too_large_or_not_what_was_signed_is_malformed(
+    scene: Scene, image: Image
 ) -> None:
-    arn = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
-    content = payload(image.digest)
-    made = kms.sign(KeyId=arn, Message=content, MessageType="RAW", SigningAlgorithm=algorithm)
-    scene.tag_signatures(image, (content, base64.b64encode(made["Signature"]).decode()))
-
-    answer = scene.copy(arn)
-
-    assert answer["Status"] == "SUCCESS", answer
-
-
-def test_a_key_in_kms_that_did_not_sign_is_named(scene: Scene, image: Image, kms: Any) -> None:
-    arn = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
-    scene.tag_signatures(image, signature(KEY, image.digest))
-    answer = scene.copy(arn)
-    scene.assert_refused(answer, "1 (1 by another key)")
-    assert f"by the key {arn}" in answer["Reason"]
+    large = b" " * 200_000
+    content, text = signature(KEY, image.digest)
+    manifest = scene.tag_signatures(image, signed(KEY, large), (content, text))
+    (layer,) = [each for each, blob in manifest.blobs.items() if blob == content]
+    path = scene.source.store.find_blob("team/app", layer)
+    assert path is not None
+    path.path.write_bytes(content[::-1])
+    scene.assert_refused(scene.copy(pem(KEY)), "2 (2 malformed)")
 
 
-def test_a_key_in_kms_that_cannot_be_had_is_an_error_before_anything_is_read(
-    scene: Scene, kms: Any
-) -> None:
-    absent = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-    symmetric = kms.create_key()["KeyMetadata"]["Arn"]
-    scene.source.clear_requests()
-    for arn in (absent, symmetric):
-        answer = scene.copy(arn)
-        assert answer["Status"] == "FAILED"
-        assert arn in answer["Reason"]
-        assert "kms:GetPublicKey" in answer["Reason"] or "asymmetric" in answer["Reason"]
-    assert scene.source.requests == ()
+def test_a_copy_that_wants_no_signature_does_not_load_cryptography() -> None:
+    script = "import sys, replicator.replication; print('cryptography' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "False\n"

@@ -18,6 +18,7 @@ from local.images import (
     build_image,
     build_index,
     build_layer,
+    push,
 )
 from local.registry import RegistryServer
 from local.registry.digests import Digest, digest_of
@@ -254,3 +255,38 @@ def _descriptor(content: Content) -> dict[str, Any]:
         "digest": content.digest,
         "size": len(content.manifest),
     }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """An image at the source, and what a copy of it that wants signatures comes to."""
+
+    function: Function
+    source: RegistryServer
+    destination: RegistryServer
+
+    def copy(self, key: str, **properties: Any) -> dict[str, Any]:
+        return self.function.create(
+            f"{self.source.host}/team/app:1",
+            f"{self.destination.host}/mirror/app:1",
+            VerifySignatureKey=key,
+            **properties,
+        )
+
+    def tag_signatures(self, subject: Content, *each: tuple[bytes, str]) -> Image:
+        """Sign as `cosign sign` does."""
+        manifest = signatures(each)
+        push(manifest, self.source.host, "team/app", cosign_tag(subject.digest))
+        return manifest
+
+    def attach_signatures(self, subject: Content, *each: tuple[bytes, str]) -> Image:
+        """Sign as cosign does for registries of OCI 1.1."""
+        manifest = signatures(each, subject=subject)
+        push(manifest, self.source.host, "team/app")
+        return manifest
+
+    def assert_refused(self, answer: dict[str, Any], found: str) -> None:
+        assert answer["Status"] == "FAILED", answer
+        assert f"found {found}; nothing was copied" in answer["Reason"]
+        assert self.destination.store.repositories == ()
+        assert {entry.method for entry in self.destination.requests} <= {"GET", "HEAD"}

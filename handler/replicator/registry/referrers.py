@@ -119,6 +119,8 @@ class RegistryReferrers:
             answer = self._client.request(
                 "GET", target, headers={"Accept": OCI_INDEX}, limit_bytes=MAX_MANIFEST_BYTES
             )
+            if answer.status == 404 and self._has_api:
+                return descriptors  # of a subject that it does not know, which others answer empty
             index = self._parse_page(answer, is_first=page == 0)
             if index is None:
                 return None
