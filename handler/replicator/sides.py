@@ -23,6 +23,7 @@ from replicator.secret_forms import SecretReference
 
 if TYPE_CHECKING:
     from replicator.aws.clients import AwsCaller
+    from replicator.claims import Key
     from replicator.deadline import Deadline
     from replicator.ecr_hosts import EcrRegistry
     from replicator.ports import Credentials, ImageDestination, ReferrerStore, TagRemover
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from replicator.request import ReplicationRequest, UntagRequest
     from replicator.retries import Backoff
     from replicator.settings import Settings
-    from replicator.signatures import Key
 
 #: ECR takes ten PutImage a second and region; ECR Public the same of uploads' starts and ends.
 _ECR_RATE: Final = 9

@@ -31,10 +31,8 @@ def fetch_public_key(arn: str, caller: AwsCaller) -> bytes:
     try:
         answer = caller.call(Operation.READ_PUBLIC_KEY, {"KeyId": arn}, place)
     except AwsError as error:
-        raise RequestError(
-            f"VerifySignatureKey {arn} cannot be read: {error}; it must be an asymmetric key, and "
-            f"{caller.identity} needs kms:GetPublicKey on it"
-        ) from error
+        hint = f"; {caller.identity} needs {error.action} on it" if error.is_denied else ""
+        raise RequestError(f"VerifySignatureKey {arn} cannot be read: {error}{hint}") from error
     usage = answer.get("KeyUsage")
     if usage != "SIGN_VERIFY":
         raise RequestError(
