@@ -90,6 +90,10 @@ class CachingSource:
         self._cache.keep(digest or manifest.digest, manifest.content, manifest.media_type)
         return manifest
 
+    def keep_manifest(self, manifest: Manifest) -> None:
+        """Keep a manifest that was read in another way, under the digest of its bytes."""
+        self._cache.keep(manifest.digest, manifest.content, manifest.media_type)
+
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
         """Read a blob; a config is kept as it passes."""
@@ -118,9 +122,19 @@ class CachingSource:
         if not manifest.is_container_image or not _is_small_config(manifest.config):
             return None
         if self._cache.find(manifest.config.digest) is None:
-            with self.open_blob(manifest.config) as reader:
-                read_verified(reader, manifest.config.digest, manifest.config.size_bytes)
+            self.fetch_small_blob(manifest.config)
         return self.known_platform(manifest)
+
+    def fetch_small_blob(self, descriptor: Descriptor) -> bytes:
+        """Read a whole blob, verified; the caller has seen that it is small.
+
+        Raises
+        ------
+        DigestMismatchError
+            It is something else than its descriptor says.
+        """
+        with self.open_blob(descriptor) as reader:
+            return read_verified(reader, descriptor.digest, descriptor.size_bytes)
 
     def known_platform(self, manifest: ImageManifest) -> Platform | None:
         """Give an image's platform if its config was read before."""

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from replicator.errors import InvalidManifestError, PlatformNotFoundError
+from replicator.errors import InvalidManifestError, PlatformNotFoundError, RequestError
 from replicator.manifests import ImageIndex, ImageManifest
 from replicator.parallel import do_each
-from replicator.selection import choose_child
+from replicator.references import ImageReference
+from replicator.selection import (
+    choose_entry,
+    describe_platforms,
+    find_platform,
+    list_entries,
+    nested_indexes,
+    with_attestations,
+)
+from replicator.subset import make_subset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from replicator.caching import CachingSource
     from replicator.digests import Digest
     from replicator.manifests import Descriptor, Manifest
     from replicator.platforms import Platform
     from replicator.request import ReplicationRequest
+    from replicator.selection import Entry
 
 #: An index below an index below an index is the deepest that anybody builds.
 _MAX_INDEX_DEPTH: Final = 4
@@ -31,21 +41,24 @@ PlatformDigests = tuple[tuple["Platform", "Digest"], ...]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the tags are to point at, and all that is below it.
+    """What the tags are to point at.
 
     Attributes
     ----------
+    named
+        What the source's reference names: the root, or the index that it was chosen from.
     root
-        The image or the index.
-    children
-        Every manifest below it.
+        The image or the index that is copied.
     platforms
         Of each image, with its manifest's digest; empty when that is not known yet.
+    is_made
+        Whether the root was made here and is not at the source.
     """
 
+    named: Manifest
     root: Manifest
-    children: Mapping[Digest, Manifest]
     platforms: PlatformDigests
+    is_made: bool = False
 
 
 class ContentReader:
@@ -57,8 +70,8 @@ class ContentReader:
         Chooses the platforms.
     source
         Where the image is.
-    default_platform
-        Taken from an index when the request chooses none; None for the whole index.
+    default_platforms
+        Taken from an index when the request chooses none; empty for the whole index.
     streams
         Manifests read at once.
     stop
@@ -70,18 +83,20 @@ class ContentReader:
         request: ReplicationRequest,
         source: CachingSource,
         *,
-        default_platform: Platform | None,
+        default_platforms: Sequence[Platform],
         streams: int,
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._request = request
         self._source = source
-        self._default_platform = default_platform
+        self._default_platforms = default_platforms
         self._streams = streams
         self._stop = stop
 
     def read(self, pinned: Digest | None) -> Content:
-        """Read the manifest that the source's reference names, and those below it that count.
+        """Read the manifest that the source's reference names, and choose from it.
+
+        What is below an index is read only as far as the choice needs it.
 
         Raises
         ------
@@ -92,26 +107,32 @@ class ContentReader:
         """
         manifest = self._source.fetch_manifest(pinned)
         if isinstance(manifest, ImageManifest):
-            if self._request.platforms:
-                self.check_platform(self._source.find_platform(manifest))
-            return Content(manifest, {}, self.platforms_at_hand(manifest))
-        platform = self._platform
-        if platform is None:
-            return Content(manifest, self._read_children(manifest), _listed(manifest))
-        child = choose_child(manifest, platform, str(self._request.source))
-        chosen = self._source.fetch_manifest(child.digest)
-        return Content(chosen, {}, ((child.platform or platform, child.digest),))
+            if self._request.platforms or self._request.arch_tags:
+                self.check_single(self._source.find_platform(manifest))
+            return Content(manifest, manifest, self.platforms_at_hand(manifest))
+        wanted = self._wanted
+        if not wanted:
+            return Content(manifest, manifest, self.platforms_at_hand(manifest))
+        return self._choose(manifest, wanted)
+
+    def read_children(self, root: Manifest) -> dict[Digest, Manifest]:
+        """Read every manifest below an index, each once, a level at a time in parallel."""
+        return self._read_below(root, only_indexes=False) if isinstance(root, ImageIndex) else {}
+
+    def fetch(self, digest: Digest) -> Manifest:
+        """Read one of the source's manifests, from the cache if it was read before."""
+        return self._source.fetch_manifest(digest)
 
     def takes_as_is(self, manifest: Manifest) -> bool:
         """Tell whether a manifest of the source is copied whole, with no choice to be made."""
         if isinstance(manifest, ImageManifest):
             return not self._request.platforms
-        return self._platform is None
+        return not self._wanted
 
     def platforms_at_hand(self, manifest: Manifest) -> PlatformDigests:
-        """Say which platforms a manifest is for, as far as that needs no request."""
+        """Say which platforms a manifest is for; needs requests only for nested indexes."""
         if isinstance(manifest, ImageIndex):
-            return _listed(manifest)
+            return _images(self._entries(manifest))
         platform = self._source.known_platform(manifest)
         return ((platform, manifest.digest),) if platform else ()
 
@@ -122,29 +143,101 @@ class ContentReader:
         platform = self._source.find_platform(content.root)
         return ((platform, content.root.digest),) if platform else ()
 
-    def check_platform(self, there: Platform | None) -> None:
-        """Refuse a single image of another platform than the one asked for by property."""
-        if not self._request.platforms:
-            return
-        wanted = self._request.platforms[0]
-        if there is None or (there.os, there.architecture) != (wanted.os, wanted.architecture):
-            raise PlatformNotFoundError(
-                f"{self._request.source} has no image for {wanted}; it is a single image "
-                f"{f'for {there}' if there else 'without a platform'}"
+    def check_single(self, there: Platform | None) -> None:
+        """Refuse a single image that is not all that was asked for by property.
+
+        Raises
+        ------
+        PlatformNotFoundError
+            It is of another platform.
+        RequestError
+            There are tags for the images of an index.
+        """
+        for each in self._request.platforms:
+            if find_platform([there], each) is None:
+                raise PlatformNotFoundError(
+                    f"{self._request.source} has no image for {each.full_name}; it is a single "
+                    f"image {f'for {there.full_name}' if there else 'without a platform'}"
+                )
+        if self._request.arch_tags:
+            raise RequestError(
+                f"ArchImageTags has tags for the images of an index, and {self._request.source} "
+                "is a single image; use DestTags"
             )
 
-    @property
-    def _platform(self) -> Platform | None:
-        """The platform to take from an index; None for all of it."""
-        if self._request.copies_index:
-            return None
-        chosen = self._request.platforms
-        return chosen[0] if chosen else self._default_platform
+    def arch_digests(self, content: Content) -> dict[str, Digest]:
+        """Say what each tag of ArchImageTags is to point at.
 
-    def _read_children(self, index: ImageIndex) -> dict[Digest, Manifest]:
-        """Read every manifest below an index, each once, a level at a time in parallel."""
+        Raises
+        ------
+        PlatformNotFoundError
+            A platform named there is not copied.
+        """
+        digests: dict[str, Digest] = {}
+        for wanted, tag in self._request.arch_tags.items():
+            position = find_platform([platform for platform, _ in content.platforms], wanted)
+            if position is None:
+                copied = describe_platforms(platform for platform, _ in content.platforms)
+                raise PlatformNotFoundError(
+                    f"ArchImageTags has the tag {tag} for {wanted.full_name}, which is not copied "
+                    f"from {self._request.source}; copied is {copied or 'no platform'}, see "
+                    "Platforms"
+                )
+            digests[tag] = content.platforms[position][1]
+        return digests
+
+    @property
+    def _wanted(self) -> Sequence[Platform]:
+        """The platforms to take from an index; none for all of it."""
+        if self._request.copies_index:
+            return ()
+        return self._request.platforms or self._default_platforms
+
+    def _choose(self, index: ImageIndex, wanted: Sequence[Platform]) -> Content:
+        """Take one platform's image, or make an index of several."""
+        entries = self._entries(index)
+        if not all(entry.platform for entry in entries):
+            offered = [entry.platform for entry in entries]
+            if any(find_platform(offered, each) is None for each in wanted):
+                entries = self._ask_configs(entries)
+        origin = str(self._request.source)
+        chosen = [choose_entry(entries, each, origin) for each in wanted]
+        if len(wanted) == 1:
+            digest = chosen[0].descriptor.digest
+            platforms = ((chosen[0].platform or wanted[0], digest),)
+            return Content(index, self._source.fetch_manifest(digest), platforms)
+        kept = with_attestations(entries, chosen)
+        if len(kept) == len(entries):
+            return Content(index, index, _images(entries))
+        source = self._request.source
+        place = source.name if isinstance(source, ImageReference) else source.location
+        subset = make_subset(index, kept, origin=place)
+        return Content(index, subset, _images(kept), is_made=True)
+
+    def _entries(self, index: ImageIndex) -> tuple[Entry, ...]:
+        """List what an index holds, nested indexes taken apart."""
+        below = self._read_below(index, only_indexes=True) if nested_indexes(index) else {}
+        nested = {digest: m for digest, m in below.items() if isinstance(m, ImageIndex)}
+        return list_entries(index, nested)
+
+    def _ask_configs(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+        """Learn from images' configs what their index does not say of them."""
+
+        def ask(entry: Entry) -> Entry:
+            if entry.platform is not None:
+                return entry
+            manifest = self._source.fetch_manifest(entry.descriptor.digest)
+            if not isinstance(manifest, ImageManifest):
+                return entry
+            return replace(entry, platform=self._source.find_platform(manifest))
+
+        with ThreadPoolExecutor(self._streams, thread_name_prefix="configs") as pool:
+            return tuple(pool.map(ask, entries))
+
+    def _read_below(self, index: ImageIndex, *, only_indexes: bool) -> dict[Digest, Manifest]:
+        """Read manifests below an index, each once, a level at a time in parallel."""
         children: dict[Digest, Manifest] = {}
-        pending: Sequence[Descriptor] = index.manifests
+        pending = _listed(index, only_indexes=only_indexes)
         depth = held_bytes = 0
 
         def fetch(digest: Digest) -> Manifest:
@@ -161,23 +254,31 @@ class ContentReader:
         with ThreadPoolExecutor(self._streams, thread_name_prefix="children") as pool:
             while pending:
                 depth += 1
-                digests = {child.digest for child in pending} - children.keys()
+                digests = sorted({child.digest for child in pending} - children.keys())
                 if depth > _MAX_INDEX_DEPTH or len(children) + len(digests) > _MAX_MANIFESTS:
                     raise InvalidManifestError(
                         f"the index {index.digest} nests deeper than {_MAX_INDEX_DEPTH} or holds "
                         f"more than {_MAX_MANIFESTS} manifests"
                     )
-                read = do_each(pool, fetch, sorted(digests), stop=self._stop)
-                children.update((child.digest, child) for child in read)
+                read = do_each(pool, fetch, digests, stop=self._stop)
+                children.update(zip(digests, read, strict=True))
                 nested = [child for child in read if isinstance(child, ImageIndex)]
-                pending = [grandchild for child in nested for grandchild in child.manifests]
+                pending = [
+                    grandchild
+                    for child in nested
+                    for grandchild in _listed(child, only_indexes=only_indexes)
+                ]
         return children
 
 
-def _listed(index: ImageIndex) -> PlatformDigests:
-    """List an index's platforms; attestations, which run nowhere, are left out."""
+def _listed(index: ImageIndex, *, only_indexes: bool) -> Sequence[Descriptor]:
+    return nested_indexes(index) if only_indexes else index.manifests
+
+
+def _images(entries: Iterable[Entry]) -> PlatformDigests:
+    """List images with their platforms; attestations, which run nowhere, are left out."""
     return tuple(
-        (child.platform, child.digest)
-        for child in index.manifests
-        if child.platform is not None and child.platform.os != "unknown"
+        (entry.platform, entry.descriptor.digest)
+        for entry in entries
+        if entry.platform is not None and entry.platform.is_runnable
     )

@@ -42,6 +42,7 @@ class Deadline:
         #: By whether they outlast `stop`.
         self._cuts: dict[bool, dict[object, Callable[[], None]]] = {False: {}, True: {}}
         self._is_cut = {False: False, True: False}
+        self._branches: list[Deadline] = []
 
     @property
     def remaining_seconds(self) -> float:
@@ -86,6 +87,8 @@ class Deadline:
         """End every wait, cut every connection, let every further check raise: something failed."""
         self._stopped.set()
         self._cut_off(outlasting=False)
+        for branch in tuple(self._branches):
+            branch.stop()
 
     def when_cut(
         self, cut: Callable[[], None], *, outlasts_stop: bool = False
@@ -125,6 +128,17 @@ class Deadline:
         finally:
             timer.cancel()
             timer.join()
+
+    def branch(self) -> Deadline:
+        """Give a deadline of the same moment that ends with this one and can be stopped alone.
+
+        For work whose failure is not the failure of everything.
+        """
+        branch = Deadline(self.remaining_seconds, clock=self._clock)
+        self._branches.append(branch)
+        if self._stopped.is_set():
+            branch.stop()
+        return branch
 
     def _expire(self) -> None:
         self._cut_off(outlasting=False)

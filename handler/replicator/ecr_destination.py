@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from replicator.aws.ecr import EcrRepository
     from replicator.digests import ByteReader, Digest
     from replicator.manifests import Descriptor, Manifest
-    from replicator.ports import BlobOutcome, Upload
+    from replicator.ports import BlobOutcome, ReferrerStore, Upload
     from replicator.references import ImageReference
     from replicator.registry.destination import RegistryDestination
     from replicator.repository_settings import RepositorySettings
@@ -60,6 +60,11 @@ class EcrDestination:
         self._creation = threading.Lock()
         self._is_missing = False
         self._is_created = False
+
+    @property
+    def referrers(self) -> ReferrerStore:
+        """What refers to images of this repository; ECR has the referrers API."""
+        return self._registry.referrers
 
     def find_manifest(self, tag: str) -> Manifest | None:
         """Read what the tag points at."""

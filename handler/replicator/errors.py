@@ -12,7 +12,8 @@
     │   ├── InvalidDigestError
     │   ├── InvalidManifestError
     │   ├── InvalidArchiveError     not a tar archive of an image, or damaged
-    │   └── DigestMismatchError
+    │   ├── DigestMismatchError
+    │   └── SignatureError          no valid signature of the source's digest
     ├── RegistryError               a registry refused; carries its status and code
     │   ├── NotFoundError           no such image, tag, blob or repository
     │   ├── DeniedError             signed in or not, this is not allowed
@@ -20,6 +21,7 @@
     │   ├── UnavailableError        not reached or overloaded, as often as was tried
     │   ├── MissingContentError     what a manifest refers to is not there, it says
     │   └── ProtocolError           an answer that the specification does not allow
+    ├── ReferrersError              what belongs to an image is required and was not taken
     ├── CredentialsError            what a side is to sign in with cannot be had
     │   ├── SecretError             a secret is missing, denied, empty or malformed
     │   └── RoleError               a role may not be assumed
@@ -91,6 +93,10 @@ class InvalidArchiveError(ContentError):
 
 class DigestMismatchError(ContentError):
     """The bytes that arrived are not the ones that the digest names."""
+
+
+class SignatureError(ContentError):
+    """The image does not carry a valid signature by the key that was asked for."""
 
 
 class RegistryError(ReplicationError):
@@ -205,6 +211,10 @@ class TransientError(ReplicationError):
 
 class LostUploadError(TransientError):
     """An upload session is gone, or other bytes arrived than were sent; a new one may work."""
+
+
+class ReferrersError(ReplicationError):
+    """A signature, SBOM or other referrer that is required cannot be copied."""
 
 
 class OutOfTimeError(ReplicationError):

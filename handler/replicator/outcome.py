@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from replicator.digests import Digest
     from replicator.platforms import Platform
     from replicator.references import ImageReference
+    from replicator.referrers import ReferrersReport
 
 DIGEST_PREFIX: Final = "Digest."
+#: The log has them all; an answer of CloudFormation's holds 4,096 bytes.
+_MAX_REFUSED_SHOWN: Final = 8
 
 
 def find_digest_of_id(physical_resource_id: str, destination: ImageReference) -> Digest | None:
@@ -48,6 +51,8 @@ class Outcome:
         What was moved.
     duration_seconds
         From the request to the outcome.
+    referrers
+        What became of signatures, SBOMs and attestations; None when they were not asked for.
     """
 
     destination: ImageReference
@@ -57,6 +62,7 @@ class Outcome:
     changed: bool
     report: TransferReport
     duration_seconds: float
+    referrers: ReferrersReport | None = None
 
     @property
     def physical_resource_id(self) -> str:
@@ -81,7 +87,18 @@ class Outcome:
             "BlobsMounted": str(report.blobs_mounted),
             "BytesCopied": str(report.bytes_copied),
             "DurationSeconds": f"{self.duration_seconds:.3f}",
+            **self._referrers(),
             **self._digests(),
+        }
+
+    def _referrers(self) -> dict[str, str]:
+        if self.referrers is None:
+            return {}
+        refused = [str(referrer.descriptor.digest) for referrer, _ in self.referrers.refused]
+        return {
+            "ReferrersCopied": str(len(self.referrers.copied)),
+            "ReferrersRefused": str(len(refused)),
+            "RefusedReferrers": ",".join(refused[:_MAX_REFUSED_SHOWN]),
         }
 
     def _digests(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from replicator.manifests import ImageIndex, ImageManifest
@@ -30,9 +30,13 @@ class ReplicationPlan:
     root
         What the tags are to point at.
     tags
-        To be put, last of all.
+        Of the root, to be put last of all.
+    child_tags
+        Of manifests below the root, to be put together with the root's.
     mount_from
         A repository of the destination's registry that holds every blob.
+    is_there
+        Whether the destination holds the root and all below it already.
     """
 
     blobs: tuple[Descriptor, ...]
@@ -40,7 +44,21 @@ class ReplicationPlan:
     levels: tuple[tuple[Manifest, ...], ...]
     root: Manifest
     tags: tuple[str, ...]
+    child_tags: tuple[tuple[str, Manifest], ...] = ()
     mount_from: str | None = None
+    is_there: bool = False
+
+    @property
+    def puts(self) -> tuple[tuple[str, Manifest], ...]:
+        """What is put under which reference in the end; the first brings the root along."""
+        root = tuple((tag, self.root) for tag in self.tags)
+        if not root and not self.is_there:
+            root = ((str(self.root.digest), self.root),)
+        return (*root, *self.child_tags)
+
+    def without_tags(self) -> ReplicationPlan:
+        """Leave the tags for later: everything is pushed by its digest."""
+        return replace(self, tags=(), child_tags=())
 
 
 def make_plan(
@@ -48,6 +66,7 @@ def make_plan(
     children: Mapping[Digest, Manifest],
     tags: Sequence[str],
     *,
+    child_tags: Sequence[tuple[str, Manifest]] = (),
     known: Iterable[Descriptor] = (),
     mount_from: str | None = None,
 ) -> ReplicationPlan:
@@ -61,6 +80,8 @@ def make_plan(
         Every manifest below an index, at any depth.
     tags
         That do not point at the root yet.
+    child_tags
+        That do not point at their manifest yet.
     known
         Blobs that the destination is known to hold.
     mount_from
@@ -82,13 +103,24 @@ def make_plan(
         levels=levels,
         root=root,
         tags=tuple(tags),
+        child_tags=tuple(child_tags),
         mount_from=mount_from,
     )
 
 
-def tag_plan(root: Manifest, tags: Sequence[str]) -> ReplicationPlan:
+def tag_plan(
+    root: Manifest, tags: Sequence[str], child_tags: Sequence[tuple[str, Manifest]] = ()
+) -> ReplicationPlan:
     """Plan further tags for content that the destination holds already."""
-    return ReplicationPlan(blobs=(), present=(), levels=(), root=root, tags=tuple(tags))
+    return ReplicationPlan(
+        blobs=(),
+        present=(),
+        levels=(),
+        root=root,
+        tags=tuple(tags),
+        child_tags=tuple(child_tags),
+        is_there=True,
+    )
 
 
 def _levels(

@@ -236,6 +236,55 @@ class TagRemover(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class ReferrersList:
+    """What refers to a manifest, as its repository lists it.
+
+    Attributes
+    ----------
+    descriptors
+        Of the referrers.
+    is_kept_by_registry
+        Whether the repository finds them by itself (the referrers API). If not, whoever pushes
+        a referrer adds it to the subject's fallback tag.
+    """
+
+    descriptors: tuple[Descriptor, ...]
+    is_kept_by_registry: bool
+
+
+class ReferrerStore(Protocol):
+    """A repository as the place where signatures, SBOMs and attestations are found."""
+
+    def list_referrers(self, subject: Digest, artifact_type: str = "") -> ReferrersList:
+        """List the manifests whose subject is that digest.
+
+        Parameters
+        ----------
+        subject
+            May be unknown to the repository.
+        artifact_type
+            Only those, and those of which it is not known; "" for all.
+        """
+
+    def find_tagged(self, tag: str) -> Manifest | None:
+        """Read what a tag points at, None when there is no such tag."""
+
+    def add_to_fallback_tag(self, subject: Digest, referrers: Sequence[Descriptor]) -> bool:
+        """Have referrers listed under their subject's fallback tag, beside those that are.
+
+        Returns
+        -------
+        bool
+            Whether anything had to be pushed for it.
+
+        Raises
+        ------
+        ReplicationError
+            The repository refused, or others kept overwriting the tag.
+        """
+
+
 class Progress(Protocol):
     """Told what the engine does, from several threads at once."""
 

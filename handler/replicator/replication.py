@@ -13,6 +13,7 @@ from replicator.content import Content, ContentReader
 from replicator.manifests import ImageManifest, parse_config_platform
 from replicator.outcome import Outcome, find_digest_of_id
 from replicator.plan import make_plan, tag_plan
+from replicator.provenance import Provenance
 from replicator.retries import Backoff
 from replicator.sides import SideOpener
 from replicator.transfer import Transfer, TransferReport
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from replicator.manifests import Descriptor, Manifest
     from replicator.plan import ReplicationPlan
     from replicator.ports import Progress
+    from replicator.referrers import ReferrersReport
     from replicator.request import ReplicationRequest, UntagRequest
     from replicator.settings import Settings
     from replicator.sides import Sides
@@ -76,22 +78,40 @@ class Replicator:
         reader = ContentReader(
             request,
             sides.source,
-            default_platform=self.settings.default_platform,
+            default_platforms=self.settings.default_platforms,
             streams=streams,
             stop=deadline.stop,
         )
-        transfer = Transfer(
-            sides.source,
-            sides.destination,
-            deadline=deadline,
-            backoff=backoff,
-            progress=progress,
-            streams=streams,
-        )
-        replication = _Replication(
-            request, sides, reader, transfer, progress, self._made_layers, previous
-        )
+
+        def new_transfer(deadline: Deadline) -> Transfer:
+            return Transfer(
+                sides.source,
+                sides.destination,
+                deadline=deadline,
+                backoff=backoff,
+                progress=progress,
+                streams=streams,
+            )
+
         try:
+            provenance = Provenance(
+                request,
+                sides,
+                reader,
+                self._opener.open_key(request, deadline),
+                lambda plan: new_transfer(deadline.branch()).run(plan),
+                streams=streams,
+            )
+            replication = _Replication(
+                request,
+                sides,
+                reader,
+                provenance,
+                new_transfer(deadline),
+                progress,
+                self._made_layers,
+                previous,
+            )
             with deadline.enforced():
                 return replication.run()
         finally:
@@ -137,6 +157,7 @@ class _Replication:
         request: ReplicationRequest,
         sides: Sides,
         reader: ContentReader,
+        provenance: Provenance,
         transfer: Transfer,
         progress: Progress,
         made: MadeLayers,
@@ -145,6 +166,7 @@ class _Replication:
         self._request = request
         self._sides = sides
         self._reader = reader
+        self._provenance = provenance
         self._transfer = transfer
         self._progress = progress
         self._made = made
@@ -159,27 +181,50 @@ class _Replication:
         if survey.pinned is not None:
             self._progress.pin(survey.pinned)
         content, present = self._read(survey)
-        missing = [tag for tag, digest in survey.found.items() if digest != content.root.digest]
-        if not missing:
+        self._provenance.verify(survey.pinned or content.named.digest)
+        plan = self._plan(survey, content, present)
+        if plan is None and not self._provenance.copies_referrers:
             _LOGGER.info("nothing to do", extra={"digest": str(content.root.digest)})
             return self._outcome(content.root, self._reader.platforms_of(content), None)
-        put = {tag: survey.found[tag] for tag in missing}
-        self._sides.destination.check_tags(put, content.root.digest)
-        plan = self._plan(survey, content, missing, present)
+        if plan is not None:
+            self._check_tags(survey, plan)
         _LOGGER.info(
             "copying",
             extra={
                 "digest": str(content.root.digest),
-                "tags": list(plan.tags),
-                "blobs": len(plan.blobs),
-                "blobs_present": len(plan.present),
+                "tags": [tag for tag, _ in plan.puts] if plan else [],
+                "blobs": len(plan.blobs) if plan else 0,
+                "blobs_present": len(plan.present) if plan else 0,
             },
         )
+        referrers = None
+        if self._provenance.copies_referrers:
+            report, referrers = self._copy_with_referrers(content, plan)
+        else:
+            report = self._copy(plan) if plan else None
+        return self._outcome(content.root, self._reader.platforms_of(content), report, referrers)
+
+    def _copy(self, plan: ReplicationPlan) -> TransferReport:
         archive = self._sides.archive
         is_sequential = archive is not None and archive.is_sequential
         in_turn = archive.in_turn(plan.blobs) if archive and is_sequential else None
-        report = self._transfer.run(plan, in_turn=in_turn)
-        return self._outcome(content.root, self._reader.platforms_of(content), report)
+        return self._transfer.run(plan, in_turn=in_turn)
+
+    def _copy_with_referrers(
+        self, content: Content, plan: ReplicationPlan | None
+    ) -> tuple[TransferReport | None, ReferrersReport]:
+        """Copy an image, then what refers to it, and only then put the tags."""
+        children = self._reader.read_children(content.root)
+        own = () if content.is_made else (content.root.digest,)
+        found = self._provenance.find((*own, *children))
+        report = self._copy(plan.without_tags()) if plan and not plan.is_there else None
+        referrers = self._provenance.copy(found)
+        if plan:
+            tagging = tag_plan(plan.root, plan.tags, plan.child_tags)
+            report = (report or TransferReport()) + self._copy(tagging)
+        if referrers.copied:
+            report = (report or TransferReport()) + referrers.transfer
+        return report, referrers
 
     def _read(self, survey: _Survey) -> tuple[Content, Sequence[Descriptor]]:
         """Read what is meant, and name blobs that are known to be at the destination.
@@ -192,7 +237,7 @@ class _Replication:
         if archive is None or image is None:
             return self._reader.read(survey.pinned), present
         self._progress.pin(image.config_descriptor.digest)
-        self._reader.check_platform(parse_config_platform(image.config))
+        self._reader.check_single(parse_config_platform(image.config))
         assembler = Assembler(
             archive,
             self._sides.destination,
@@ -208,7 +253,7 @@ class _Replication:
             assembled = assembler.make(image)
         root, platform = assembled.manifest, assembled.platform
         platforms = ((platform, root.digest),) if platform else ()
-        return Content(root, {}, platforms), (*present, *assembled.present)
+        return Content(root, root, platforms), (*present, *assembled.present)
 
     def _similar(self, current: Manifest | None) -> Iterator[ImageManifest]:
         """Give the images that the resource's tag points at now, and that it pointed at before."""
@@ -224,6 +269,7 @@ class _Replication:
     def _ask_both_sides(self) -> _Survey:
         """Ask for the source's digest and for each destination tag, all at once."""
         own, *others = self._request.all_tags
+        others += self._request.arch_tags.values()
         source, destination = self._sides.source, self._sides.destination
         with ThreadPoolExecutor(min(8, 2 + len(others)), thread_name_prefix="survey") as pool:
             pinned = pool.submit(source.find_digest)
@@ -240,23 +286,49 @@ class _Replication:
         current = survey.current
         if current is None or any(digest != survey.pinned for digest in survey.found.values()):
             return None
+        if self._provenance.asks_for_more or self._request.arch_tags:
+            return None
         return current if self._reader.takes_as_is(current) else None
 
+    def _check_tags(self, survey: _Survey, plan: ReplicationPlan) -> None:
+        """Have the destination refuse what it would refuse at the end."""
+        check, found = self._sides.destination.check_tags, survey.found
+        check({tag: found[tag] for tag in plan.tags}, plan.root.digest)
+        for tag, manifest in plan.child_tags:
+            check({tag: found[tag]}, manifest.digest)
+
     def _plan(
-        self,
-        survey: _Survey,
-        content: Content,
-        tags: Sequence[str],
-        present: Sequence[Descriptor],
-    ) -> ReplicationPlan:
+        self, survey: _Survey, content: Content, present: Sequence[Descriptor]
+    ) -> ReplicationPlan | None:
+        """Plan what is missing; None when nothing is."""
+        found, root, arch_digests = survey.found, content.root, self._reader.arch_digests(content)
+        tags = [tag for tag in self._request.all_tags if found[tag] != root.digest]
+        child_tags = [
+            (tag, self._reader.fetch(digest))
+            for tag, digest in arch_digests.items()
+            if found[tag] != digest
+        ]
+        if not tags and not child_tags:
+            return None
         mount_from = self._sides.mount_from
         within_repository = mount_from == self._request.destination.repository
-        if within_repository or content.root.digest in survey.found.values():
-            return tag_plan(content.root, tags)
-        return make_plan(content.root, content.children, tags, known=present, mount_from=mount_from)
+        if (within_repository and not content.is_made) or root.digest in found.values():
+            return tag_plan(root, tags, child_tags)
+        return make_plan(
+            root,
+            {} if within_repository else self._reader.read_children(root),
+            tags,
+            child_tags=child_tags,
+            known=present,
+            mount_from=mount_from,
+        )
 
     def _outcome(
-        self, root: Manifest, platforms: PlatformDigests, report: TransferReport | None
+        self,
+        root: Manifest,
+        platforms: PlatformDigests,
+        report: TransferReport | None,
+        referrers: ReferrersReport | None = None,
     ) -> Outcome:
         return Outcome(
             destination=self._request.destination,
@@ -265,5 +337,6 @@ class _Replication:
             platforms=platforms,
             changed=report is not None,
             report=report or TransferReport(),
+            referrers=referrers,
             duration_seconds=time.monotonic() - self._started_at,
         )

@@ -65,15 +65,13 @@ KNOWN_PROPERTIES: Final = (
 #: Part of the contract, and not built yet: refused rather than passed over.
 _PLANNED: Final = frozenset(
     {
-        "ArchImageTags",
-        "CopyReferrers",
-        "VerifySignatureKey",
         "DryRun",
     }
 )
 _MAX_TAGS: Final = 100
 #: AWS STS API reference, AssumeRole.
 _EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
+_KMS_KEY: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+")
 _RETRY_KEYS: Final = ("numAttempts", "baseDelay", "maxDelay")
 
 
@@ -187,17 +185,18 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
     _refuse_unknown(properties)
     destination = _parse_destination(read_required(properties, "DestImage"))
     platforms, copies_index = _parse_platforms(properties)
+    tags = _parse_tags(properties, destination.tag)
     return ReplicationRequest(
         source=parse_as("SrcImage", _parse_source, read_required(properties, "SrcImage")),
         destination=destination,
-        tags=_parse_tags(properties, destination.tag),
+        tags=tags,
         source_credentials=read_text(properties, "SrcCreds", secret=True),
         destination_credentials=read_text(properties, "DestCreds", secret=True),
         source_role=_parse_role(properties, "SrcRoleArn", "SrcExternalId"),
         destination_role=_parse_role(properties, "DestRoleArn", "DestExternalId"),
         platforms=platforms,
         copies_index=copies_index,
-        arch_tags=_parse_arch_tags(properties),
+        arch_tags=_parse_arch_tags(properties, taken=(destination.tag, *tags)),
         referrers=_parse_referrers(properties),
         compression=read_choice(properties, "Compression", ("gzip", "zstd", "none"), "gzip"),
         new_repository=parse_repository_settings(properties),
@@ -205,7 +204,7 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
             read_choice(properties, "OnDelete", [each.value for each in OnDelete], "Retain")
         ),
         retry_policy=_parse_retries(properties),
-        signature_key=read_text(properties, "VerifySignatureKey"),
+        signature_key=_parse_signature_key(properties),
         dry_run=read_boolean(properties, "DryRun"),
     )
 
@@ -323,21 +322,36 @@ def _parse_platforms(properties: Mapping[str, Any]) -> tuple[tuple[Platform, ...
         return (), True
     chosen_by = "ImageArch" if architectures else "Platforms"
     platforms = [parse_as(chosen_by, Platform.parse, name) for name in names or architectures]
-    chosen = tuple(dict.fromkeys(platforms))
-    if len(chosen) > 1:
-        raise RequestError(
-            f"Platforms chooses {len(chosen)} platforms, which is not supported by this version "
-            "yet; give one, or 'all'"
-        )
-    return chosen, copies_index
+    return tuple(dict.fromkeys(platforms)), copies_index
 
 
-def _parse_arch_tags(properties: Mapping[str, Any]) -> dict[Platform, str]:
+def _parse_arch_tags(
+    properties: Mapping[str, Any], *, taken: tuple[str, ...]
+) -> dict[Platform, str]:
     name = "ArchImageTags"
-    return {
+    tags = {
         parse_as(name, Platform.parse, str(platform)): _check_tag(name, tag)
         for platform, tag in read_object(properties, name).items()
     }
+    for tag in tags.values():
+        if tag in taken or list(tags.values()).count(tag) > 1:
+            raise RequestError(
+                f"{name} has the tag {tag}, which is asked for twice; a tag points at one manifest"
+            )
+    return tags
+
+
+def _parse_signature_key(properties: Mapping[str, Any]) -> str | None:
+    name = "VerifySignatureKey"
+    text = read_text(properties, name)
+    if text is None or text.startswith("-----BEGIN PUBLIC KEY-----") or _KMS_KEY.fullmatch(text):
+        return text
+    # a private key pasted here by mistake must not come back in the sentence
+    shown_text = shown(text) if text.startswith("arn:") else "a text of another form"
+    raise RequestError(
+        f"{name} is {shown_text}; it is a public key in PEM (-----BEGIN PUBLIC KEY-----) or the "
+        "ARN of an asymmetric KMS key or of its alias"
+    )
 
 
 def _parse_referrers(properties: Mapping[str, Any]) -> Referrers:

@@ -13,7 +13,7 @@ from replicator.transfer import DEFAULT_STREAMS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_DEFAULT_PLATFORM: Final = Platform("linux", "amd64")
+_DEFAULT_PLATFORMS: Final = "linux/amd64"
 _MAX_STREAMS: Final = 64
 
 
@@ -23,8 +23,8 @@ class Settings:
 
     Attributes
     ----------
-    default_platform
-        Taken from an index when the resource chooses none; None for the whole index.
+    default_platforms
+        Taken from an index when the resource chooses none; empty for the whole index.
     streams
         Blobs in flight at once; memory is streams times the buffer, and the base.
     plain_http
@@ -37,7 +37,7 @@ class Settings:
         The sources and destinations that are served.
     """
 
-    default_platform: Platform | None = _DEFAULT_PLATFORM
+    default_platforms: tuple[Platform, ...] = (Platform.parse(_DEFAULT_PLATFORMS),)
     streams: int = DEFAULT_STREAMS
     plain_http: tuple[str, ...] = ()
     stall_timeout_seconds: float = 30.0
@@ -56,10 +56,9 @@ class Settings:
         RequestError
             The sentence names the variable and its value.
         """
-        platform = environment.get("DEFAULT_PLATFORMS", "").strip() or str(_DEFAULT_PLATFORM)
         plain_http = environment.get("PLAIN_HTTP_REGISTRIES", "").split(",")
         return cls(
-            default_platform=None if platform == "all" else Platform.parse(platform),
+            default_platforms=_platforms(environment.get("DEFAULT_PLATFORMS", "")),
             streams=max(
                 1, int(_number(environment, "PARALLEL_STREAMS", DEFAULT_STREAMS, _MAX_STREAMS))
             ),
@@ -70,6 +69,22 @@ class Settings:
                 environment.get(SOURCES_VARIABLE, ""), environment.get(DESTINATIONS_VARIABLE, "")
             ),
         )
+
+
+def _platforms(text: str) -> tuple[Platform, ...]:
+    """Read a comma list; ``all`` is none in particular."""
+    names = [name.strip() for name in text.split(",") if name.strip()] or [_DEFAULT_PLATFORMS]
+    if names == ["all"]:
+        return ()
+    if "all" in names:
+        raise RequestError(
+            f"the function's DEFAULT_PLATFORMS is {text!r}; it is a list of platforms, or 'all' "
+            "alone"
+        )
+    try:
+        return tuple(dict.fromkeys(map(Platform.parse, names)))
+    except RequestError as error:
+        raise RequestError(f"the function's DEFAULT_PLATFORMS: {error}") from error
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, most: float) -> float:

@@ -9,6 +9,7 @@ from replicator.archive.compression import Compression
 from replicator.archive.source import ArchiveSource
 from replicator.archive_references import ArchiveReference
 from replicator.aws.access import AwsAccess
+from replicator.aws.kms import fetch_public_key
 from replicator.aws.s3 import S3Object
 from replicator.caching import CachingSource, ContentCache
 from replicator.credentials import NoCredentials, parse_credentials
@@ -22,9 +23,10 @@ from replicator.secret_forms import SecretReference
 
 if TYPE_CHECKING:
     from replicator.aws.clients import AwsCaller
+    from replicator.claims import Key
     from replicator.deadline import Deadline
     from replicator.ecr_hosts import EcrRegistry
-    from replicator.ports import Credentials, ImageDestination, TagRemover
+    from replicator.ports import Credentials, ImageDestination, ReferrerStore, TagRemover
     from replicator.references import ImageReference
     from replicator.registry.destination import RegistryDestination
     from replicator.repository_settings import RepositorySettings
@@ -45,6 +47,8 @@ class Sides:
     ----------
     mount_from
         The source's repository, when both sides are in one registry; None otherwise.
+    source_referrers, destination_referrers
+        What belongs to the image; None for a source that is in no registry.
     archive
         The source's archive; None when the source is a registry.
     """
@@ -52,6 +56,8 @@ class Sides:
     source: CachingSource
     destination: ImageDestination
     mount_from: str | None
+    source_referrers: ReferrerStore | None
+    destination_referrers: ReferrerStore
     archive: ArchiveSource | None = None
 
     def close(self) -> None:
@@ -96,7 +102,14 @@ class SideOpener:
             destination = self._open_destination(
                 request, backoff, deadline, None, new_repository=request.new_repository
             )
-            return Sides(CachingSource(archive, self._cache), destination, None, archive)
+            return Sides(
+                CachingSource(archive, self._cache),
+                destination,
+                None,
+                None,
+                destination.referrers,
+                archive,
+            )
         same_registry = request.source.registry == request.destination.registry
         mount_from = request.source.repository if same_registry else None
         source = self._registries.open_source(
@@ -108,7 +121,36 @@ class SideOpener:
         destination = self._open_destination(
             request, backoff, deadline, mount_from, new_repository=request.new_repository
         )
-        return Sides(CachingSource(source, self._cache), destination, mount_from)
+        return Sides(
+            CachingSource(source, self._cache),
+            destination,
+            mount_from,
+            source.referrers,
+            destination.referrers,
+        )
+
+    def open_key(self, request: ReplicationRequest, deadline: Deadline) -> Key | None:
+        """Get the key that signatures are verified with, None when they are not.
+
+        Raises
+        ------
+        RequestError
+            It is malformed, or cannot be read.
+        """
+        text = request.signature_key
+        if text is None:
+            return None
+        from replicator.public_keys import (  # noqa: PLC0415 - cryptography is slow to load
+            parse_der_key,
+            parse_pem_key,
+        )
+
+        if not text.startswith("arn:"):
+            return parse_pem_key(text, "the key in VerifySignatureKey")
+        caller = self._aws.open_caller(
+            None, Side.SOURCE, deadline=deadline, retry_policy=request.retry_policy
+        )
+        return parse_der_key(fetch_public_key(text, caller), f"the key {text}")
 
     def open_tags(self, request: UntagRequest, backoff: Backoff, deadline: Deadline) -> TagRemover:
         """Open a destination to remove tags from it; nothing is sent yet.

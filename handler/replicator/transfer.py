@@ -48,6 +48,15 @@ class TransferReport:
     blobs_skipped: int = 0
     bytes_copied: int = 0
 
+    def __add__(self, other: TransferReport) -> TransferReport:
+        """Count both."""
+        return TransferReport(
+            self.blobs_copied + other.blobs_copied,
+            self.blobs_mounted + other.blobs_mounted,
+            self.blobs_skipped + other.blobs_skipped,
+            self.bytes_copied + other.bytes_copied,
+        )
+
 
 class Transfer:
     """Moves one image.
@@ -175,10 +184,9 @@ class Transfer:
             do_each(pool, move, blobs, stop=stop, one_by_one=one_by_one)
             for level in plan.levels:
                 do_each(pool, push, level, stop=stop)
-            # the first tag brings the root along; what it refuses, no other tag has seen yet
-            first, *others = plan.tags or (str(plan.root.digest),)
-            self._push(plan.root, first)
-            do_each(pool, lambda tag: self._push(plan.root, tag), others, stop=stop)
+            # the first brings the root along; what it refuses, no other tag has seen yet
+            do_each(pool, self._put, plan.puts[:1], stop=stop)
+            do_each(pool, self._put, plan.puts[1:], stop=stop)
         return _report(self._outcomes)
 
     def _pool(self) -> ThreadPoolExecutor:
@@ -274,6 +282,10 @@ class Transfer:
             children = dict.fromkeys(child.digest for child in manifest.manifests)
             for digest in [each for each in children if str(each) in missing] or children:
                 self._push(self._source.fetch_manifest(digest), str(digest))
+
+    def _put(self, put: tuple[str, Manifest]) -> None:
+        reference, manifest = put
+        self._push(manifest, reference)
 
     def _buffer(self) -> memoryview:
         """Give this thread's buffer, which all its blobs use one after the other."""

@@ -39,7 +39,7 @@ _ACTIONS = {
     Action.PUT_MANIFEST: "ecr:PutImage",
     Action.DELETE_MANIFEST: "ecr:BatchDeleteImage",
     Action.LIST_TAGS: "ecr:ListImages",
-    Action.LIST_REFERRERS: "ecr:ListImageReferrers",
+    Action.LIST_REFERRERS: "ecr:BatchGetImage",  # as the API reference of ListImageReferrers says
 }
 _TAGS_PAGE_LIMIT = 1000
 _TAGS_PER_IMAGE = 1000

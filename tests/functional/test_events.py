@@ -19,6 +19,9 @@ EXPECTED = {
     "create-one-platform": ("SUCCESS", "linux/amd64"),
     "create-whole-index": ("SUCCESS", "linux/amd64,linux/arm64,linux/arm/v7"),
     "create-one-architecture": ("SUCCESS", "mirror/app:arm64"),
+    "create-several-platforms": ("SUCCESS", '"Platforms": "linux/amd64,linux/arm64"'),
+    "create-architecture-tags": ("SUCCESS", "linux/amd64,linux/arm64,linux/arm/v7"),
+    "create-with-referrers": ("SUCCESS", '"ReferrersRefused": "0"'),
     "create-further-tags": ("SUCCESS", "linux/amd64"),
     "create-docker-image": ("SUCCESS", "application/vnd.docker.distribution.manifest.v2+json"),
     "create-missing-image": ("FAILED", "demo/absent:1.0"),
@@ -49,6 +52,7 @@ def test_an_event_comes_to_what_it_is_for(
     assert found in json.dumps([answer["Data"], answer.get("Reason", "")])
     tags = {event["ResourceProperties"]["DestImage"].rpartition(":")[2]}
     tags |= set(event["ResourceProperties"].get("DestTags", []))
+    tags |= set(json.loads(event["ResourceProperties"].get("ArchImageTags", "{}")).values())
     repositories = destination.store.repositories
     there = {tag for repository in repositories for tag in destination.store.tags(repository)}
     moves = status == "SUCCESS" and event["RequestType"] != "Delete"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,8 @@ _TOKEN_ACTIONS = {
     "ecr-public:GetAuthorizationToken",
     "sts:GetServiceBearerToken",
 }
-_MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+#: e_machine of an ELF file, 16 bits at byte 18.
+_MACHINES = {"arm64": 183, "x86_64": 62}
 
 
 class _TemplateLoader(yaml.SafeLoader):
@@ -163,7 +165,9 @@ def test_the_layer_is_built_for_the_architecture_that_is_asked_for(
     compiled = list(directory.rglob("*.so"))
     assert compiled
     for library in compiled:
-        assert f"cpython-313-{_MACHINES[architecture]}-linux" in library.name
+        machine = int.from_bytes(library.read_bytes()[18:20], "little")
+        assert machine == _MACHINES[architecture], library.name
+        assert re.search(r"\.(cpython-313-[a-z0-9_]+-linux-gnu|abi3)\.so$", library.name)
 
 
 def test_a_build_has_nothing_that_differs_between_machines(built: tuple[str, Path]) -> None:

@@ -7,12 +7,13 @@ from tests.unit.builders import FakeSource, encoded, image, index
 
 from replicator.caching import CachingSource, ContentCache
 from replicator.content import ContentReader
-from replicator.errors import InvalidManifestError, PlatformNotFoundError
-from replicator.manifests import Manifest
+from replicator.errors import InvalidManifestError, PlatformNotFoundError, RequestError
+from replicator.manifests import ImageIndex, Manifest
 from replicator.platforms import Platform
 from replicator.request import parse_request
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
+NAMES = ("linux/amd64", "linux/arm64")
 CONFIG = encoded({"os": "linux", "architecture": "arm64"})
 FIRST, SECOND, ATTESTATION = image([b"1"]), image([b"2"], config=CONFIG), image([b"3"])
 INDEX = index(
@@ -31,7 +32,8 @@ def _reader(
     source = FakeSource([b"{}", CONFIG], manifests)
     request = parse_request({"SrcImage": "a:1", "DestImage": "b:1", **properties})
     caching = CachingSource(source, ContentCache())
-    return ContentReader(request, caching, default_platform=default, streams=2), source
+    defaults = (default,) if default else ()
+    return ContentReader(request, caching, default_platforms=defaults, streams=2), source
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_one_platform_of_an_index_is_its_own_image(
 ) -> None:
     reader, source = _reader(INDEX, FIRST, SECOND, default=default, **properties)
     content = reader.read(INDEX.digest)
-    assert (content.root, content.children) == (chosen, {})
+    assert (content.named, content.root) == (INDEX, chosen)
     assert [digest for _, digest in content.platforms] == [chosen.digest]
     assert source.fetched == [INDEX.digest, chosen.digest]
 
@@ -57,9 +59,11 @@ def test_a_whole_index_is_taken_with_everything_below_it(
     reader, source = _reader(INDEX, FIRST, SECOND, ATTESTATION, default=default, **properties)
     content = reader.read(INDEX.digest)
     assert content.root == INDEX
-    assert content.children == {each.digest: each for each in (FIRST, SECOND, ATTESTATION)}
     assert content.platforms == ((AMD64, FIRST.digest), (ARM64, SECOND.digest))
     assert reader.platforms_of(content) == content.platforms
+    assert source.fetched == [INDEX.digest]
+    children = reader.read_children(content.root)
+    assert children == {each.digest: each for each in (FIRST, SECOND, ATTESTATION)}
     assert len(source.fetched) == 4
 
 
@@ -67,7 +71,8 @@ def test_nested_indexes_are_read_and_a_shared_child_once() -> None:
     inner = index([FIRST])
     outer = index([inner, FIRST])
     reader, source = _reader(outer, inner, FIRST, default=None)
-    assert reader.read(outer.digest).children == {inner.digest: inner, FIRST.digest: FIRST}
+    root = reader.read(outer.digest).root
+    assert reader.read_children(root) == {inner.digest: inner, FIRST.digest: FIRST}
     assert len(source.fetched) == 3
 
 
@@ -115,3 +120,85 @@ def test_only_what_leaves_no_choice_is_taken_as_it_is(
 ) -> None:
     reader, _ = _reader(manifest, default=default, **properties)
     assert reader.takes_as_is(manifest) is expected
+
+
+def test_several_platforms_are_an_index_of_their_images_and_attestations() -> None:
+    third = image([b"4"])
+    names = {each.digest: name for each, name in zip((FIRST, SECOND), NAMES, strict=True)}
+    listed = index([FIRST, SECOND, third], {**names, third.digest: "linux/s390x"})
+    reader, source = _reader(listed, FIRST, SECOND, third, Platforms="linux/arm64,linux/amd64")
+    content = reader.read(listed.digest)
+    assert isinstance(content.root, ImageIndex)
+    # in the source's order, whatever the request's
+    assert [each.digest for each in content.root.manifests] == [FIRST.digest, SECOND.digest]
+    assert content.platforms == ((AMD64, FIRST.digest), (ARM64, SECOND.digest))
+    assert content.is_made
+    assert source.fetched == [listed.digest]
+
+
+def test_several_platforms_that_leave_nothing_out_are_the_index_itself() -> None:
+    listed = index([FIRST, SECOND], {FIRST.digest: "linux/amd64", SECOND.digest: "linux/arm64/v8"})
+    reader, _ = _reader(listed, Platforms=["amd64", "arm64"])
+    content = reader.read(listed.digest)
+    assert content.root is content.named
+    assert not content.is_made
+
+
+def test_every_one_of_several_platforms_must_be_there() -> None:
+    reader, _ = _reader(INDEX, Platforms=["amd64", "arm64", "s390x"])
+    with pytest.raises(
+        PlatformNotFoundError, match="no image for linux/s390x; it has linux/amd64, linux/arm64"
+    ):
+        reader.read(INDEX.digest)
+
+
+def test_an_image_of_a_nested_index_is_chosen() -> None:
+    inner = index([SECOND], {SECOND.digest: "linux/arm64"})
+    outer = index([FIRST, inner], {FIRST.digest: "linux/amd64"})
+    reader, source = _reader(outer, inner, SECOND, Platforms="linux/arm64")
+    assert reader.read(outer.digest).root == SECOND
+    assert source.fetched == [outer.digest, inner.digest, SECOND.digest]
+
+
+def test_a_platform_that_only_the_config_names_is_found() -> None:
+    listed = index([FIRST, SECOND], {FIRST.digest: "linux/amd64"})
+    reader, source = _reader(listed, FIRST, SECOND, Platforms="linux/arm64")
+    assert reader.read(listed.digest).platforms == ((ARM64, SECOND.digest),)
+    assert source.opened == [SECOND.config.digest]
+    # what the index does say of its images is enough for those
+    reader, source = _reader(listed, FIRST, SECOND, Platforms="linux/amd64")
+    assert reader.read(listed.digest).root == FIRST
+    assert source.opened == []
+
+
+def test_tags_of_platforms_are_for_what_is_copied() -> None:
+    reader, _ = _reader(INDEX, CopyImageIndex="true", ArchImageTags={"arm64": "a", "amd64": "b"})
+    content = reader.read(INDEX.digest)
+    assert reader.arch_digests(content) == {"a": SECOND.digest, "b": FIRST.digest}
+
+
+def test_a_tag_of_a_platform_that_is_not_copied_is_an_error() -> None:
+    reader, _ = _reader(INDEX, FIRST, ArchImageTags={"arm64": "a"})
+    with pytest.raises(
+        PlatformNotFoundError,
+        match=r"ArchImageTags has the tag a for linux/arm64, which is not copied from .*; "
+        r"copied is linux/amd64, see Platforms",
+    ):
+        reader.arch_digests(reader.read(INDEX.digest))
+
+
+def test_tags_of_platforms_need_an_index() -> None:
+    reader, _ = _reader(FIRST, ArchImageTags={"amd64": "a"})
+    with pytest.raises(RequestError, match=r"ArchImageTags .* is a single image; use DestTags"):
+        reader.arch_digests(reader.read(FIRST.digest))
+
+
+@pytest.mark.parametrize(("wanted", "fits"), [("arm64/v9", True), ("arm64,amd64", False)])
+def test_a_single_image_must_serve_every_platform_asked_for(wanted: str, *, fits: bool) -> None:
+    names = ",".join(f"linux/{each}" for each in wanted.split(","))
+    reader, _ = _reader(SECOND, Platforms=names)
+    if fits:
+        assert reader.read(SECOND.digest).root == SECOND
+    else:
+        with pytest.raises(PlatformNotFoundError, match="no image for linux/amd64"):
+            reader.read(SECOND.digest)

@@ -59,3 +59,24 @@ def test_a_stop_ends_a_wait_that_goes_on() -> None:
         deadline.wait(50)
     assert time.monotonic() - began_at < 10
     stopper.join()
+
+
+def test_a_branch_can_be_stopped_alone() -> None:
+    deadline = Deadline(60)
+    branch = deadline.branch()
+    branch.stop()
+    deadline.check("go on")
+    with pytest.raises(StoppedError):
+        branch.check("go on")
+
+
+def test_a_branch_ends_with_what_it_is_a_branch_of() -> None:
+    clock = FakeClock()
+    deadline = Deadline(10, clock=clock, wait=clock.wait)
+    before, later = deadline.branch(), deadline.branch().branch()
+    clock.sleep(9)
+    assert (before.remaining_seconds, deadline.branch().remaining_seconds) == (1, 1)
+    deadline.stop()
+    for branch in (before, later, deadline.branch()):
+        with pytest.raises(StoppedError):
+            branch.wait(0.5)

@@ -9,6 +9,7 @@ from replicator.digests import Digest
 from replicator.outcome import Outcome
 from replicator.platforms import Platform
 from replicator.references import parse_image_reference
+from replicator.referrers import ReferrersReport
 from replicator.request import KNOWN_PROPERTIES
 from replicator.settings import Settings
 from replicator.transfer import TransferReport
@@ -37,6 +38,7 @@ def test_every_return_value_is_documented_and_no_other() -> None:
         changed=False,
         report=TransferReport(),
         duration_seconds=0,
+        referrers=ReferrersReport(),
     )
     names = {name.replace("Digest.amd64", "Digest.ARCH") for name in outcome.attributes()}
 

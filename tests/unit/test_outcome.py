@@ -1,10 +1,13 @@
 from __future__ import annotations
 
-from tests.unit.builders import digest_of
+import dataclasses
+
+from tests.unit.builders import blob, digest_of
 
 from replicator.outcome import Outcome
 from replicator.platforms import Platform
 from replicator.references import ImageReference
+from replicator.referrers import FoundReferrer, ReferrersReport
 from replicator.transfer import TransferReport
 
 DIGEST, FIRST, SECOND = digest_of(b"root"), digest_of(b"1"), digest_of(b"2")
@@ -54,3 +57,15 @@ def test_every_value_of_the_contract_is_a_text() -> None:
 
 def test_what_was_found_unchanged_says_so() -> None:
     assert _outcome(changed=False).attributes()["Changed"] == "false"
+
+
+def test_referrers_are_counted_and_the_first_refused_ones_named() -> None:
+    refused = [
+        (FoundReferrer(DIGEST, blob(b"%d" % number)), "405: not here") for number in range(9)
+    ]
+    report = ReferrersReport(copied=[FoundReferrer(DIGEST, blob(b"sbom"))], refused=refused)
+    values = dataclasses.replace(_outcome(), referrers=report).attributes()
+    assert (values["ReferrersCopied"], values["ReferrersRefused"]) == ("1", "9")
+    assert values["RefusedReferrers"].split(",") == [
+        str(digest_of(b"%d" % number)) for number in range(8)
+    ]

@@ -63,7 +63,17 @@ def test_what_is_cloudformations_own_changes_nothing(name: str) -> None:
         (_properties(ImageArch="amd64", CopyImageIndex="true"), "ImageArch chooses some"),
         (_properties(Platforms="linux/amd64", CopyImageIndex=True), "Platforms chooses some"),
         (_properties(Platforms="all,linux/amd64"), "give 'all' alone"),
-        (_properties(Platforms=["linux/amd64", "linux/arm64"]), "chooses 2 platforms"),
+        (_properties(ArchImageTags={"amd64": "v1"}), "the tag v1, which is asked for twice"),
+        (
+            _properties(ArchImageTags={"amd64": "a"}, DestTags="a"),
+            "the tag a, which is asked for twice",
+        ),
+        (
+            _properties(ArchImageTags={"amd64": "a", "arm64": "a"}),
+            "the tag a, which is asked for twice",
+        ),
+        (_properties(VerifySignatureKey="arn:aws:s3:::b/k"), "VerifySignatureKey is 'arn:aws:s3"),
+        (_properties(VerifySignatureKey="cosign.pub"), "it is a public key in PEM"),
         (_properties(CopyImageIndex="yes"), "CopyImageIndex 'yes' is neither true nor false"),
         (_properties(CopyImageIndex=1), "CopyImageIndex 1 is neither true nor false"),
         (_properties(OnDelete="Destroy"), "OnDelete 'Destroy' is none of Retain, Untag"),
@@ -89,11 +99,39 @@ def test_what_cannot_be_meant_is_refused_by_name(properties: dict[str, Any], nam
 
 
 @pytest.mark.parametrize(
+    "key",
+    [
+        "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----",
+        "arn:aws:kms:eu-west-1:123456789012:key/mrk-1234abcd",
+        "arn:aws-us-gov:kms:us-gov-west-1:123456789012:alias/team/signing",
+    ],
+)
+def test_a_signature_key_is_a_public_key_or_one_in_kms(key: str) -> None:
+    assert parse_request(_properties(VerifySignatureKey=key)).signature_key == key
+
+
+def test_a_private_key_that_was_given_by_mistake_is_not_quoted() -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_request(_properties(VerifySignatureKey="-----BEGIN PRIVATE KEY-----hunter2"))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "platforms"),
+    [
+        (["linux/amd64", "linux/arm64"], ["linux/amd64", "linux/arm64"]),
+        ("linux/amd64, linux/x86_64,arm", ["linux/amd64", "linux/arm/v7"]),
+        ("windows(10.0.17763)/amd64", ["windows(10.0.17763)/amd64"]),
+    ],
+)
+def test_several_platforms_are_taken_each_once(names: object, platforms: list[str]) -> None:
+    request = parse_request(_properties(Platforms=names))
+    assert [each.full_name for each in request.platforms] == platforms
+
+
+@pytest.mark.parametrize(
     "name",
     [
-        "ArchImageTags",
-        "CopyReferrers",
-        "VerifySignatureKey",
         "DryRun",
     ],
 )

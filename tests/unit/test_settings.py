@@ -11,27 +11,36 @@ from replicator.settings import Settings
 
 def test_an_empty_environment_gives_the_defaults() -> None:
     assert Settings.from_environment({}) == Settings()
-    assert Settings().default_platform == Platform("linux", "amd64")
+    assert Settings().default_platforms == (Platform("linux", "amd64"),)
 
 
 def test_every_variable_is_read() -> None:
     settings = Settings.from_environment(
         {
-            "DEFAULT_PLATFORMS": " linux/arm64 ",
+            "DEFAULT_PLATFORMS": " linux/arm64, arm ,",
             "PARALLEL_STREAMS": "3",
             "PLAIN_HTTP_REGISTRIES": "a.io, b.io:5000,,",
             "STALL_TIMEOUT_SECONDS": "12.5",
             "OTHER": "x",
         }
     )
-    assert settings.default_platform == Platform("linux", "arm64")
+    assert settings.default_platforms == (
+        Platform("linux", "arm64"),
+        Platform("linux", "arm", "v7"),
+    )
     assert settings.streams == 3
     assert settings.plain_http == ("a.io", "b.io:5000")
     assert settings.stall_timeout_seconds == 12.5
 
 
 def test_all_platforms_can_be_the_default() -> None:
-    assert Settings.from_environment({"DEFAULT_PLATFORMS": "all"}).default_platform is None
+    assert Settings.from_environment({"DEFAULT_PLATFORMS": "all"}).default_platforms == ()
+
+
+@pytest.mark.parametrize("value", ["all,arm64", "linux/a b", "linux/amd64,a/b/c/d"])
+def test_platforms_that_cannot_be_meant_are_refused_by_their_variable(value: str) -> None:
+    with pytest.raises(RequestError, match="the function's DEFAULT_PLATFORMS"):
+        Settings.from_environment({"DEFAULT_PLATFORMS": value})
 
 
 @pytest.mark.parametrize(

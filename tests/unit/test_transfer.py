@@ -86,7 +86,9 @@ def test_children_follow_the_blobs_and_the_root_follows_the_children() -> None:
 @pytest.mark.parametrize("tags", [("1",), ("1", "2", "3")])
 def test_every_tag_is_one_request_and_brings_the_root_along(tags: tuple[str, ...]) -> None:
     destination = FakeDestination()
-    _transfer(FakeSource(), destination).run(tag_plan(image(), tags))
+    root = image()
+    plan = make_plan(root, {}, tags, known=root.blobs)
+    _transfer(FakeSource(), destination).run(plan)
     pushed = destination.happened("manifest")
     assert pushed[0] == tags[0]
     assert sorted(pushed) == sorted(tags)
@@ -94,9 +96,44 @@ def test_every_tag_is_one_request_and_brings_the_root_along(tags: tuple[str, ...
 
 def test_a_root_without_tags_is_pushed_by_its_digest() -> None:
     destination = FakeDestination()
-    plan = tag_plan(image(), ())
+    root = image()
+    plan = make_plan(root, {}, (), known=root.blobs)
     _transfer(FakeSource(), destination).run(plan)
     assert destination.happened("manifest") == [str(plan.root.digest)]
+
+
+def test_content_that_is_there_only_gets_its_tags() -> None:
+    destination = FakeDestination()
+    child = image()
+    plan = tag_plan(index([child]), ["1", "2"], [("arm", child)])
+    _transfer(FakeSource(), destination).run(plan)
+    assert sorted(destination.events) == [("manifest", tag) for tag in ("1", "2", "arm")]
+    assert destination.stored.keys() == {plan.root.digest, child.digest}
+
+
+def test_tags_of_children_are_put_with_the_roots() -> None:
+    first, second = image([b"1"]), image([b"2"])
+    root = index([first, second])
+    destination = FakeDestination()
+    plan = make_plan(
+        root,
+        {first.digest: first, second.digest: second},
+        ["1"],
+        child_tags=[("a", first), ("b", second)],
+    )
+    _transfer(FakeSource([b"1", b"2", b"{}"]), destination).run(plan)
+    pushed = destination.happened("manifest")
+    assert set(pushed[:2]) == {str(first.digest), str(second.digest)}
+    assert set(pushed[2:]) == {"1", "a", "b"}
+
+
+def test_a_plan_without_its_tags_pushes_the_root_by_digest() -> None:
+    child = image([b"1"])
+    root = index([child])
+    plan = make_plan(root, {child.digest: child}, ["1"], child_tags=[("a", child)])
+    destination = FakeDestination()
+    _transfer(FakeSource([b"1", b"{}"]), destination).run(plan.without_tags())
+    assert destination.happened("manifest") == [str(child.digest), str(root.digest)]
 
 
 def test_blobs_that_are_there_or_mounted_are_not_read() -> None:

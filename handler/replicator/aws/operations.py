@@ -16,6 +16,7 @@ class Operation(Enum):
     ASSUME_ROLE = ("sts", "AssumeRole")
     READ_SECRET = ("secretsmanager", "GetSecretValue")
     READ_OBJECT = ("s3", "GetObject")
+    READ_PUBLIC_KEY = ("kms", "GetPublicKey")
     SIGN_IN = ("ecr", "GetAuthorizationToken")
     CHECK_LAYERS = ("ecr", "BatchCheckLayerAvailability")
     DESCRIBE_REPOSITORY = ("ecr", "DescribeRepositories")

@@ -20,7 +20,9 @@ from replicator.errors import (
 )
 from replicator.manifests import MAX_MANIFEST_BYTES
 from replicator.ports import BlobOutcome
+from replicator.registry.answers import ACCEPT_MANIFESTS, announced_digest, read_manifest
 from replicator.registry.hosts import resolve_url
+from replicator.registry.referrers import RegistryReferrers
 from replicator.registry.refusals import (
     LOST_UPLOAD_CODES,
     diagnosis,
@@ -28,12 +30,7 @@ from replicator.registry.refusals import (
     missing_content,
     refusal,
 )
-from replicator.registry.source import (
-    ACCEPT_MANIFESTS,
-    RegistrySource,
-    announced_digest,
-    read_manifest,
-)
+from replicator.registry.source import RegistrySource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -118,6 +115,11 @@ class RegistryDestination:
         self.asks_first = True
         self._probes_left = _MOUNT_PROBES
         self._lock = threading.Lock()
+
+    @property
+    def referrers(self) -> RegistryReferrers:
+        """What refers to images of this repository."""
+        return RegistryReferrers(self._reference, self._client)
 
     def find_manifest(self, tag: str) -> Manifest | None:
         """Read what the tag points at."""

@@ -10,27 +10,22 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from replicator.digests import Digest
 from replicator.errors import (
-    ContentError,
     DigestMismatchError,
     ProtocolError,
     ReplicationError,
     TransientError,
 )
-from replicator.manifests import (
-    INDEX_MEDIA_TYPES,
-    MANIFEST_MEDIA_TYPES,
-    MAX_MANIFEST_BYTES,
-    parse_manifest,
-)
+from replicator.manifests import MAX_MANIFEST_BYTES
+from replicator.registry.answers import ACCEPT_MANIFESTS, announced_digest, read_manifest
 from replicator.registry.pull_limits import log_pull_limit
+from replicator.registry.referrers import RegistryReferrers
 from replicator.registry.refusals import exhausted, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from replicator.digests import ByteReader
+    from replicator.digests import ByteReader, Digest
     from replicator.manifests import Descriptor, Manifest
     from replicator.references import ImageReference
     from replicator.registry.client import RegistryClient
@@ -43,34 +38,6 @@ _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,
 _EXPIRED_STATUSES: Final = frozenset({400, 401, 403})
 #: A download that broke off after fewer bytes has not come on, and is not tried for ever.
 _PROGRESS_BYTES: Final = 1024 * 1024
-ACCEPT_MANIFESTS: Final = ", ".join(sorted(MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES))
-
-
-def read_manifest(answer: Answer, wanted: Digest | None, origin: str) -> Manifest:
-    """Parse a manifest that a registry answered with, and check that it is the one asked for.
-
-    Raises
-    ------
-    DigestMismatchError
-        It hashes to another digest.
-    InvalidManifestError
-        It cannot be understood.
-    """
-    if wanted is not None and Digest.of(answer.content, wanted.algorithm) != wanted:
-        found = Digest.of(answer.content, wanted.algorithm)
-        raise DigestMismatchError(
-            f"the manifest {wanted} from {origin} hashes to {found}; the origin is corrupt or was "
-            "tampered with"
-        )
-    return parse_manifest(answer.content, answer.header("content-type"))
-
-
-def announced_digest(answer: Answer) -> Digest | None:
-    """Read Docker-Content-Digest; None when it is missing or malformed, as it is at times."""
-    try:
-        return Digest.parse(answer.header("docker-content-digest"))
-    except ContentError:
-        return None
 
 
 class RegistrySource:
@@ -91,6 +58,11 @@ class RegistrySource:
         self._client = client
         self._backoff = backoff
         self._path = f"/v2/{reference.repository}"
+
+    @property
+    def referrers(self) -> RegistryReferrers:
+        """What refers to images of this repository."""
+        return RegistryReferrers(self._reference, self._client)
 
     def find_digest(self) -> Digest | None:
         """Ask with a HEAD, which counts against no pull limit."""

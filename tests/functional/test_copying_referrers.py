@@ -1,0 +1,306 @@
+"""Signatures, SBOMs and attestations go with the image that they belong to."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from local.images import Content, Image, build_image, build_index, build_layer, push
+from local.registry import RegistryServer
+from tests.functional.conftest import Function
+from tests.functional.vouching import (
+    copy,
+    cosign_tag,
+    fallback_tag,
+    manifest_puts,
+    referrers,
+    sbom,
+    signatures,
+    two_platforms,
+)
+
+Start = Callable[..., RegistryServer]
+
+
+@pytest.fixture
+def image() -> Image:
+    return build_image([build_layer(2000, seed=5)])
+
+
+def test_the_referrers_of_an_image_go_with_it(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    attached = [sbom(image, b"1"), sbom(image, b"2", note="second")]
+    for each in attached:
+        push(each, source.host, "team/app")
+
+    answer = copy(function, source, destination)
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert referrers(destination, image.digest) == {each.digest for each in attached}
+    assert answer["Data"]["ReferrersCopied"] == "2"
+    assert answer["Data"]["ReferrersRefused"] == "0"
+    assert answer["Data"]["Changed"] == "true"
+    # the registry lists them by itself, so there is no tag for them
+    assert destination.store.tags("mirror/app") == {"1": image.digest}
+
+
+def test_no_tag_moves_before_what_belongs_to_the_image_is_there(
+    function: Function, registries: Start
+) -> None:
+    source, destination = registries(), registries(referrers_api=False)
+    images, index = two_platforms()
+    push(index, source.host, "team/app", "1")
+    attached = [sbom(index), sbom(images[0])]
+    for each in attached:
+        push(each, source.host, "team/app")
+    signed = signatures([(b"{}", "x")])
+    push(signed, source.host, "team/app", cosign_tag(index.digest))
+
+    answer = copy(
+        function,
+        source,
+        destination,
+        Platforms="all",
+        DestTags="latest",
+        ArchImageTags={"arm64": "1-arm64"},
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    puts = manifest_puts(destination)
+    tags = {"1", "latest", "1-arm64"}
+    assert set(puts[-3:]) == tags
+    assert not tags & set(puts[:-3])
+    assert set(puts[:2]) == {each.digest for each in images}
+    assert puts[2] == index.digest
+    assert set(puts[3:-3]) == {
+        *(each.digest for each in attached),
+        cosign_tag(index.digest),
+        fallback_tag(index.digest),
+        fallback_tag(images[0].digest),
+    }
+
+
+def test_what_refers_to_a_referrer_goes_too(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    chain: list[Content] = [image]
+    for number in range(3):
+        chain.append(sbom(chain[-1], bytes([number])))
+        push(chain[-1], source.host, "team/app")
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["ReferrersCopied"] == "3"
+    for subject, each in itertools.pairwise(chain):
+        assert referrers(destination, subject.digest) == {each.digest}
+
+
+def test_referrers_that_nest_too_deeply_are_an_error_and_no_tag_is_put(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    chain: list[Content] = [image]
+    for number in range(6):
+        chain.append(sbom(chain[-1], bytes([number])))
+        push(chain[-1], source.host, "team/app")
+
+    answer = copy(function, source, destination)
+
+    assert answer["Status"] == "FAILED"
+    assert "nests deeper than 4" in answer["Reason"]
+    assert destination.store.tags("mirror/app") == {}
+
+
+def test_cosigns_tags_are_found_and_kept(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    tagged = {
+        cosign_tag(image.digest, kind): signatures([(kind.encode(), kind)])
+        for kind in ("sig", "att", "sbom")
+    }
+    for tag, content in tagged.items():
+        push(content, source.host, "team/app", tag)
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["ReferrersCopied"] == "3"
+    assert destination.store.tags("mirror/app") == {
+        "1": image.digest,
+        **{tag: content.digest for tag, content in tagged.items()},
+    }
+
+
+def test_signatures_that_the_copy_was_given_besides_are_kept(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    tag = cosign_tag(image.digest)
+    push(signatures([(b"{}", "theirs")]), source.host, "team/app", tag)
+    both = signatures([(b"{}", "theirs"), (b"{}", "ours")])
+    push(both, destination.host, "mirror/app", tag)
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["ReferrersCopied"] == "0"
+    assert destination.store.tags("mirror/app")[tag] == both.digest
+
+
+def test_signatures_that_the_copy_lacks_replace_what_is_there(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    tag = cosign_tag(image.digest)
+    current = signatures([(b"{}", "old"), (b"{}", "new")])
+    push(current, source.host, "team/app", tag)
+    push(signatures([(b"{}", "old")]), destination.host, "mirror/app", tag)
+
+    copy(function, source, destination)
+
+    assert destination.store.tags("mirror/app")[tag] == current.digest
+
+
+def test_a_second_copy_finds_everything_and_pushes_nothing(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    push(sbom(image), source.host, "team/app")
+    push(signatures([(b"{}", "x")]), source.host, "team/app", cosign_tag(image.digest))
+    copy(function, source, destination)
+    source.clear_requests()
+    destination.clear_requests()
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["Changed"] == "false"
+    assert answer["Data"]["ReferrersCopied"] == "0"
+    # the tag; then for the image and each of its two referrers the list and cosign's three tags
+    assert Counter(entry.method for entry in source.requests) == Counter(HEAD=1, GET=3 * 4)
+    # the tag, the list, cosign's tag
+    assert Counter(entry.method for entry in destination.requests) == Counter(GET=3)
+
+
+def test_a_new_referrer_of_an_unchanged_image_is_copied_and_no_tag_is_put_again(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    copy(function, source, destination)
+    late = sbom(image)
+    push(late, source.host, "team/app")
+    destination.clear_requests()
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["Changed"] == "true"
+    assert manifest_puts(destination) == [late.digest]
+
+
+def test_referrers_stay_behind_when_nobody_asks_for_them(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    push(sbom(image), source.host, "team/app")
+    source.clear_requests()
+
+    answer = copy(function, source, destination, CopyReferrers="false")
+
+    assert referrers(destination, image.digest) == set()
+    assert "ReferrersCopied" not in answer["Data"]
+    # the tag, the manifest, the config and the layer
+    assert Counter(entry.method for entry in source.requests) == Counter(HEAD=1, GET=3)
+
+
+def test_the_referrers_of_one_platform_go_with_it_and_those_of_its_index_do_not(
+    function: Function, registries: Start
+) -> None:
+    source, destination = registries(), registries()
+    images, index = two_platforms()
+    push(index, source.host, "team/app", "1")
+    contents: list[Content] = [index, *images]
+    attached = {each.digest: sbom(each) for each in contents}
+    for each in attached.values():
+        push(each, source.host, "team/app")
+
+    answer = copy(function, source, destination, ImageArch="arm64")
+
+    assert answer["Data"]["ReferrersCopied"] == "1"
+    assert referrers(destination, images[1].digest) == {attached[images[1].digest].digest}
+    assert referrers(destination, index.digest) == set()
+
+
+def test_a_referrer_that_is_an_index_goes_with_all_below_it(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    images, _ = two_platforms()
+    attached = build_index(images, subject=image)
+    push(attached, source.host, "team/app")
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["ReferrersCopied"] == "1", answer
+    assert referrers(destination, image.digest) == {attached.digest}
+    assert destination.store.blobs("mirror/app") == {*image.blobs, *attached.blobs}
+
+
+def test_the_referrers_of_a_smaller_index_are_those_of_its_images(
+    function: Function, registries: Start
+) -> None:
+    source, destination = registries(), registries()
+    images, _ = two_platforms()
+    third = build_image([build_layer(100, seed=9)], "linux/s390x")
+    index = build_index([*images, third])
+    push(index, source.host, "team/app", "1")
+    contents: list[Content] = [index, *images, third]
+    attached = [sbom(each) for each in contents]
+    for each in attached:
+        push(each, source.host, "team/app")
+
+    answer = copy(function, source, destination, Platforms="linux/amd64,linux/arm64")
+
+    assert answer["Data"]["ReferrersCopied"] == "2", answer
+    for described, each in zip(images, attached[1:3], strict=True):
+        assert referrers(destination, described.digest) == {each.digest}
+
+
+def test_a_copy_within_a_repository_has_everything_already(
+    function: Function, registries: Start
+) -> None:
+    registry = registries()
+    images, _ = two_platforms()
+    index = build_index([*images, build_image([build_layer(100, seed=9)], "linux/s390x")])
+    push(index, registry.host, "team/app", "1")
+    push(sbom(images[0]), registry.host, "team/app")
+    registry.clear_requests()
+
+    answer = function.create(
+        f"{registry.host}/team/app:1",
+        f"{registry.host}/team/app:two",
+        Platforms="linux/amd64,linux/arm64",
+        ArchImageTags={"arm64": "two-arm64"},
+        CopyReferrers="required",
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["ReferrersCopied"] == "0"
+    assert registry.store.tags("team/app")["two-arm64"] == images[1].digest
+    # the smaller index by its digest, as referrers come before tags; then the tags
+    puts = manifest_puts(registry)
+    assert puts[0] == answer["Data"]["ImageDigest"]
+    assert set(puts[1:]) == {"two", "two-arm64"}
+    assert not [entry for entry in registry.requests if "/blobs/" in entry.path]

@@ -1,0 +1,95 @@
+"""What belongs to an image goes into ECR, which has the referrers API and manners of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from local.aws import LoopbackAws
+from local.images import Content, Image, build_image, build_index, build_layer, place
+from tests.functional.conftest import Function
+from tests.functional.vouching import cosign_tag, sbom, signatures
+
+HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+REPOSITORY = "library/app"
+
+
+@pytest.fixture
+def images() -> list[Image]:
+    return [
+        build_image([build_layer(5000, seed=number)], platform)
+        for number, platform in enumerate(("linux/amd64", "linux/arm64", "linux/s390x"))
+    ]
+
+
+def put(aws: LoopbackAws, content: Content, tag: str | None = None) -> None:
+    place(content, aws.docker_hub.store, REPOSITORY, tag)
+
+
+def create(function: Function, **properties: Any) -> dict[str, Any]:
+    return function.create("app:1", f"{HOST}/mirror/app:1", **properties)
+
+
+def test_referrers_of_docker_hub_are_listed_by_ecr(
+    aws: LoopbackAws, aws_function: Function, images: list[Image]
+) -> None:
+    index = build_index(images)
+    put(aws, index, "1")
+    attached = [sbom(index), sbom(images[0])]
+    for each in attached:
+        put(aws, each)
+    signed = signatures([(b"{}", "x")])
+    put(aws, signed, cosign_tag(index.digest))
+    aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
+
+    answer = create(aws_function, Platforms="all", CopyReferrers="required")
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert answer["Data"]["ReferrersCopied"] == "3"
+    store = aws.ecr().store
+    assert store.tags("mirror/app") == {"1": index.digest, cosign_tag(index.digest): signed.digest}
+    assert {each.digest for each in store.manifests("mirror/app")} >= {
+        each.digest for each in attached
+    }
+    again = create(aws_function, Platforms="all", CopyReferrers="required")
+    assert again["Data"]["Changed"] == "false"
+
+
+def test_tags_of_platforms_that_may_not_move_stop_everything_before_it_is_sent(
+    aws: LoopbackAws, aws_function: Function, images: list[Image]
+) -> None:
+    put(aws, build_index(images), "1")
+    registry = aws.ecr()
+    registry.create_repository("mirror/app", imageTagMutability="IMMUTABLE")
+    place(images[2], registry.store, "mirror/app", "1-arm64")
+
+    answer = create(
+        aws_function, Platforms="all", ArchImageTags={"amd64": "1-amd64", "arm64": "1-arm64"}
+    )
+
+    assert answer["Status"] == "FAILED"
+    assert "the tag 1-arm64 of" in answer["Reason"]
+    assert "is immutable" in answer["Reason"]
+    assert registry.store.tags("mirror/app") == {"1-arm64": images[2].digest}
+    assert not [
+        each
+        for each in aws.requests_to(registry)
+        if each.method in {"POST", "PUT"} and each.path.startswith("/v2/")
+    ]
+
+
+def test_a_smaller_index_and_its_tags_go_into_a_repository_that_is_made_for_them(
+    aws: LoopbackAws, aws_function: Function, images: list[Image]
+) -> None:
+    put(aws, build_index(images), "1")
+    answer = create(
+        aws_function,
+        Platforms="linux/amd64,linux/arm64",
+        ArchImageTags={"arm64": "1-arm64"},
+        CreateRepository="true",
+        CopyReferrers="true",
+    )
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    tags = aws.ecr().store.tags("mirror/app")
+    assert tags == {"1": answer["Data"]["ImageDigest"], "1-arm64": images[1].digest}

@@ -1,0 +1,108 @@
+"""Signatures are checked with keys in KMS, as moto has it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from local.images import Image, build_image, build_layer, push
+from local.registry import RegistryServer
+from moto.server import ThreadedMotoServer
+from tests.functional.conftest import Function
+from tests.functional.vouching import Scene, payload, signature
+
+Start = Callable[..., RegistryServer]
+KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture
+def image() -> Image:
+    return build_image([build_layer(2000, seed=6)])
+
+
+@pytest.fixture
+def scene(function: Function, registries: Start, image: Image) -> Scene:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    return Scene(function, source, destination)
+
+
+@pytest.fixture
+def kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield boto3.client("kms")
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("spec", "algorithm"),
+    [
+        ("ECC_NIST_P256", "ECDSA_SHA_256"),
+        ("ECC_NIST_P384", "ECDSA_SHA_384"),
+        ("RSA_2048", "RSASSA_PKCS1_V1_5_SHA_256"),
+        ("RSA_2048", "RSASSA_PSS_SHA_512"),
+    ],
+)
+def test_a_key_in_kms_is_fetched(
+    scene: Scene, image: Image, kms: Any, spec: str, algorithm: str
+) -> None:
+    arn = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    content = payload(image.digest)
+    made = kms.sign(KeyId=arn, Message=content, MessageType="RAW", SigningAlgorithm=algorithm)
+    scene.tag_signatures(image, (content, base64.b64encode(made["Signature"]).decode()))
+
+    answer = scene.copy(arn)
+
+    assert answer["Status"] == "SUCCESS", answer
+
+
+def test_a_key_in_kms_that_did_not_sign_is_named(scene: Scene, image: Image, kms: Any) -> None:
+    arn = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    scene.tag_signatures(image, signature(KEY, image.digest))
+    answer = scene.copy(arn)
+    scene.assert_refused(answer, "1 (1 by another key)")
+    assert f"by the key {arn}" in answer["Reason"]
+
+
+def test_a_key_in_kms_that_cannot_be_had_is_an_error_before_anything_is_read(
+    scene: Scene, kms: Any
+) -> None:
+    absent = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    symmetric = kms.create_key()["KeyMetadata"]["Arn"]
+    scene.source.clear_requests()
+    for arn in (absent, symmetric):
+        answer = scene.copy(arn)
+        assert answer["Status"] == "FAILED"
+        assert arn in answer["Reason"]
+        assert "NotFoundException" in answer["Reason"] or "asymmetric" in answer["Reason"]
+    assert scene.source.requests == ()
+
+
+def test_kms_that_cannot_be_reached_is_an_error_before_anything_is_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    scene.source.clear_requests()
+    arn = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    answer = scene.copy(arn, RetryConfigs={"numAttempts": 1})
+    assert answer["Status"] == "FAILED"
+    assert (
+        f"VerifySignatureKey {arn} cannot be read: kms:GetPublicKey by the function's role failed: "
+        "the service was not reached" in answer["Reason"]
+    )
+    assert scene.source.requests == ()

@@ -1,0 +1,165 @@
+"""What cannot be copied of what belongs to an image, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from local.images import Image, build_image, build_layer, push
+from local.registry import (
+    ErrorCode,
+    Manifest,
+    RegistryError,
+    RegistryServer,
+    SpecificationPolicy,
+    Store,
+)
+from tests.functional.conftest import Function
+from tests.functional.vouching import (
+    copy,
+    cosign_tag,
+    fallback_index,
+    fallback_tag,
+    referrers,
+    sbom,
+    signatures,
+)
+
+Start = Callable[..., RegistryServer]
+
+
+@pytest.fixture
+def image() -> Image:
+    return build_image([build_layer(2000, seed=5)])
+
+
+class Refusing(SpecificationPolicy):
+    """Refuses manifests that have a subject, for good."""
+
+    def __init__(self, status: int = 405) -> None:
+        self.status = status
+
+    def before_manifest(
+        self,
+        repository: str,  # noqa: ARG002 - overrides
+        reference: str,  # noqa: ARG002 - overrides
+        manifest: Manifest,
+        store: Store,  # noqa: ARG002 - overrides
+    ) -> None:
+        if manifest.document.get("subject"):
+            raise RegistryError(ErrorCode.UNSUPPORTED, "no referrers here", status=self.status)
+
+
+def test_a_referrer_that_is_refused_for_good_is_reported(
+    function: Function, registries: Start, image: Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, destination = registries(), registries(policy=Refusing())
+    push(image, source.host, "team/app", "1")
+    attached = sbom(image)
+    push(attached, source.host, "team/app")
+    push(signatures([(b"{}", "x")]), source.host, "team/app", cosign_tag(image.digest))
+
+    answer = copy(function, source, destination)
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["ReferrersCopied"] == "1"
+    assert answer["Data"]["ReferrersRefused"] == "1"
+    assert answer["Data"]["RefusedReferrers"] == attached.digest
+    assert destination.store.tags("mirror/app")["1"] == image.digest
+    (warning,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert warning.__dict__["referrer"] == attached.digest
+    assert "no referrers here" in warning.__dict__["why"]
+
+
+def test_a_referrer_that_is_refused_fails_a_copy_that_requires_it(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries(policy=Refusing())
+    push(image, source.host, "team/app", "1")
+    attached = sbom(image)
+    push(attached, source.host, "team/app")
+
+    answer = copy(function, source, destination, CopyReferrers="required")
+
+    assert answer["Status"] == "FAILED"
+    assert f"the referrer {attached.digest} of {image.digest} cannot be copied" in answer["Reason"]
+    assert "405 UNSUPPORTED: no referrers here" in answer["Reason"]
+    assert destination.store.tags("mirror/app") == {}
+
+
+def test_a_destination_that_is_only_overloaded_is_an_error(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries(policy=Refusing(503))
+    push(image, source.host, "team/app", "1")
+    push(sbom(image), source.host, "team/app")
+
+    answer = copy(function, source, destination, RetryConfigs={"numAttempts": 2, "baseDelay": 0})
+
+    assert answer["Status"] == "FAILED"
+    assert "503" in answer["Reason"]
+    assert destination.store.tags("mirror/app") == {}
+
+
+def test_what_is_listed_and_has_another_subject_is_not_taken(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(referrers_api=False), registries()
+    push(image, source.host, "team/app", "1")
+    other = sbom(build_image([], "linux/arm64"))
+    push(fallback_index([other]), source.host, "team/app", fallback_tag(image.digest))
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["ReferrersRefused"] == "1"
+    assert len(destination.store.manifests("mirror/app")) == 1
+
+
+def test_a_list_that_names_what_is_gone_does_not_stop_the_rest(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(referrers_api=False), registries()
+    push(image, source.host, "team/app", "1")
+    gone, there = sbom(image, b"gone"), sbom(image, b"there")
+    push(fallback_index([gone, there]), source.host, "team/app", fallback_tag(image.digest))
+    source.store.delete_manifest("team/app", gone.digest)
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["RefusedReferrers"] == gone.digest
+    assert referrers(destination, image.digest) == {there.digest}
+
+
+class RefusingTags(SpecificationPolicy):
+    """Has immutable tags, of which it has none of the kind that lists referrers."""
+
+    def before_manifest(
+        self,
+        repository: str,  # noqa: ARG002 - overrides
+        reference: str,
+        manifest: Manifest,  # noqa: ARG002 - overrides
+        store: Store,  # noqa: ARG002 - overrides
+    ) -> None:
+        if reference.startswith("sha256-"):
+            raise RegistryError(ErrorCode.TAG_INVALID, "no such tags here")
+
+
+def test_a_list_that_is_refused_is_reported_with_what_it_would_have_listed(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source = registries()
+    destination = registries(referrers_api=False, policy=RefusingTags())
+    push(image, source.host, "team/app", "1")
+    attached = [sbom(image, b"1"), sbom(image, b"2")]
+    for each in attached:
+        push(each, source.host, "team/app")
+
+    answer = copy(function, source, destination)
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert (answer["Data"]["ReferrersCopied"], answer["Data"]["ReferrersRefused"]) == ("0", "2")
+    assert set(answer["Data"]["RefusedReferrers"].split(",")) == {each.digest for each in attached}
+    answer = copy(function, source, destination, CopyReferrers="required", DestTags="again")
+    assert answer["Status"] == "FAILED"
+    assert "no such tags here" in answer["Reason"]
+    assert destination.store.tags("mirror/app") == {"1": image.digest}

@@ -1,0 +1,292 @@
+"""No valid signature of the source's digest, no copy; and the sentence says what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from local.images import Image, build_image, build_index, build_layer, push
+from local.registry import RegistryServer
+from local.registry.digests import digest_of
+from tests.functional.conftest import Function
+from tests.functional.vouching import (
+    PrivateKey,
+    Scene,
+    bundle,
+    cosign_tag,
+    fallback_index,
+    fallback_tag,
+    payload,
+    pem,
+    referrers,
+    sbom,
+    signature,
+    signed,
+)
+
+Start = Callable[..., RegistryServer]
+KEY = ec.generate_private_key(ec.SECP256R1())
+OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
+SHORT_KEY = rsa.generate_private_key(65537, 1024)  # noqa: S505 - one that is to be refused
+ELSEWHERE = "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def image() -> Image:
+    return build_image([build_layer(2000, seed=6)])
+
+
+@pytest.fixture
+def scene(function: Function, registries: Start, image: Image) -> Scene:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    return Scene(function, source, destination)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP384R1()),
+        rsa.generate_private_key(65537, 2048),
+        ed25519.Ed25519PrivateKey.generate(),
+    ],
+    ids=["P-256", "P-384", "RSA", "Ed25519"],
+)
+@pytest.mark.parametrize("layout", ["tag", "referrer"])
+def test_a_signature_by_the_key_lets_the_image_in(
+    scene: Scene, image: Image, key: PrivateKey, layout: str
+) -> None:
+    put = scene.tag_signatures if layout == "tag" else scene.attach_signatures
+    put(image, signature(key, image.digest))
+
+    answer = scene.copy(pem(key))
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert scene.destination.store.tags("mirror/app") == {"1": image.digest}
+
+
+@pytest.mark.parametrize("is_typed", [True, False])
+def test_a_referrer_is_found_by_its_fallback_tag(
+    function: Function, registries: Start, image: Image, *, is_typed: bool
+) -> None:
+    scene = Scene(function, registries(referrers_api=False), registries())
+    push(image, scene.source.host, "team/app", "1")
+    attached = scene.attach_signatures(image, signature(KEY, image.digest))
+    # not every client that writes the tag puts down the type
+    listed = attached if is_typed else dataclasses.replace(attached, artifact_type=None)
+    index = fallback_index([sbom(image), listed])
+    push(index, scene.source.host, "team/app", fallback_tag(image.digest))
+
+    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+
+
+def test_only_signatures_are_asked_for_among_the_referrers(scene: Scene, image: Image) -> None:
+    push(sbom(image), scene.source.host, "team/app")
+    scene.attach_signatures(image, signature(KEY, image.digest))
+    scene.source.clear_requests()
+
+    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+
+    (listing,) = [entry for entry in scene.source.requests if "/referrers/" in entry.path]
+    assert listing.parameters == {"artifactType": "application/vnd.dev.cosign.artifact.sig.v1+json"}
+    # the tag; the manifest, cosign's tag, the list, the signature's manifest and payload; the
+    # config and the layer of the image
+    assert Counter(each.method for each in scene.source.requests) == Counter(HEAD=1, GET=7)
+
+
+def test_one_valid_signature_among_others_is_enough(scene: Scene, image: Image) -> None:
+    scene.tag_signatures(
+        image,
+        signature(OTHER_KEY, image.digest),
+        signature(KEY, ELSEWHERE),
+        signature(KEY, image.digest),
+    )
+    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+
+
+def test_a_valid_signature_in_the_second_layout_is_enough(scene: Scene, image: Image) -> None:
+    scene.tag_signatures(image, signature(OTHER_KEY, image.digest))
+    scene.attach_signatures(image, signature(KEY, image.digest))
+    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("key", [KEY, rsa.generate_private_key(65537, 2048)])
+def test_a_signature_in_a_bundle_lets_the_image_in(
+    scene: Scene, image: Image, key: PrivateKey
+) -> None:
+    push(bundle(key, image.digest, image), scene.source.host, "team/app")
+    assert scene.copy(pem(key))["Status"] == "SUCCESS"
+
+
+def test_bundles_of_no_worth_are_counted_by_what_is_wrong_with_them(
+    scene: Scene, image: Image
+) -> None:
+    for each in (
+        bundle(OTHER_KEY, image.digest, image),
+        bundle(KEY, ELSEWHERE, image),
+        bundle(KEY, image.digest, image, dsseEnvelope={}),
+        bundle(KEY, image.digest, image, dsseEnvelope=None),
+    ):
+        push(each, scene.source.host, "team/app")
+    scene.assert_refused(
+        scene.copy(pem(KEY)), "4 (1 by another key, 1 by this key for another digest, 2 malformed)"
+    )
+
+
+def test_an_attestation_is_no_signature_even_when_its_list_says_so(
+    scene: Scene, image: Image
+) -> None:
+    honest = bundle(KEY, image.digest, image, "https://slsa.dev/provenance/v1")
+    push(honest, scene.source.host, "team/app")
+    document = json.loads(honest.manifest)
+    document["annotations"] = {}
+    manifest = json.dumps(document).encode()
+    unmarked = dataclasses.replace(honest, manifest=manifest, digest=digest_of(manifest))
+    push(unmarked, scene.source.host, "team/app")
+    scene.assert_refused(scene.copy(pem(KEY)), "none")
+
+
+def test_an_image_without_signatures_is_not_copied(scene: Scene, image: Image) -> None:
+    answer = scene.copy(pem(KEY))
+
+    scene.assert_refused(answer, "none")
+    assert f"team/app:1 has no valid signature of {image.digest}" in answer["Reason"]
+
+
+@pytest.mark.parametrize("layout", ["tag", "referrer"])
+def test_signatures_of_no_worth_are_counted_by_what_is_wrong_with_them(
+    scene: Scene, image: Image, layout: str
+) -> None:
+    content, text = signature(KEY, image.digest)
+    put = scene.tag_signatures if layout == "tag" else scene.attach_signatures
+    put(
+        image,
+        signature(OTHER_KEY, image.digest),
+        (content.replace(b"team", b"evil"), text),
+        signature(KEY, ELSEWHERE),
+        (content, "not base64!"),
+        (content, ""),
+    )
+
+    scene.assert_refused(
+        scene.copy(pem(KEY)), "5 (2 by another key, 1 by this key for another digest, 2 malformed)"
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not json",
+        b"[]",
+        b"{}",
+        b'{"critical": []}',
+        b'{"critical": {"image": "x"}}',
+        payload(ELSEWHERE, type="something else"),
+    ],
+)
+def test_a_payload_that_claims_nothing_is_malformed(
+    scene: Scene, image: Image, content: bytes
+) -> None:
+    scene.tag_signatures(image, signed(KEY, content))
+    scene.assert_refused(scene.copy(pem(KEY)), "1 (1 malformed)")
+
+
+def test_a_claim_that_stands_twice_is_malformed(scene: Scene, image: Image) -> None:
+    # two readers could see two different digests
+    digest = f'"image": {{"docker-manifest-digest": "{image.digest}"}}'
+    content = payload(ELSEWHERE).replace(b'"type"', digest.encode() + b', "type"')
+    scene.tag_signatures(image, signed(KEY, content))
+    scene.assert_refused(scene.copy(pem(KEY)), "1 (1 malformed)")
+
+
+def test_a_signature_of_an_image_in_the_index_is_none_of_the_index(
+    scene: Scene, image: Image
+) -> None:
+    index = build_index([image])
+    push(index, scene.source.host, "team/app", "1")
+    scene.tag_signatures(image, signature(KEY, image.digest))
+    answer = scene.copy(pem(KEY))
+    scene.assert_refused(answer, "none")
+    assert index.digest in answer["Reason"]
+
+    scene.tag_signatures(index, signature(KEY, index.digest))
+    assert scene.copy(pem(KEY))["Data"]["ImageDigest"] == image.digest
+
+
+def test_an_image_that_is_there_already_is_checked_too(scene: Scene, image: Image) -> None:
+    push(image, scene.destination.host, "mirror/app", "1")
+    answer = scene.copy(pem(KEY))
+    assert answer["Status"] == "FAILED"
+    assert "found none" in answer["Reason"]
+
+
+def test_signatures_can_be_checked_and_brought_along(scene: Scene, image: Image) -> None:
+    tagged = scene.tag_signatures(image, signature(KEY, image.digest))
+    attached = scene.attach_signatures(image, signature(KEY, image.digest))
+
+    answer = scene.copy(pem(KEY), CopyReferrers="required")
+
+    assert answer["Data"]["ReferrersCopied"] == "2"
+    assert referrers(scene.destination, image.digest) == {attached.digest}
+    assert scene.destination.store.tags("mirror/app")[cosign_tag(image.digest)] == tagged.digest
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        (pem(KEY).replace("\n", " "), ""),
+        (pem(KEY).replace("\n", "\\n"), ""),
+        (pem(KEY).replace("\n", "\r\n"), ""),
+        (pem(KEY)[:80] + "\n-----END PUBLIC KEY-----", "VerifySignatureKey is"),
+        ("-----BEGIN PUBLIC KEY-----", "is not one public key in PEM"),
+        (pem(KEY) * 2, "is not one public key in PEM"),
+        (pem(SHORT_KEY), "of a kind that is not supported"),
+        (pem(ec.generate_private_key(ec.SECP256K1())), "of a kind that is not supported"),
+    ],
+    ids=["spaces", "escapes", "crlf", "cut", "head", "two", "short-rsa", "another-curve"],
+)
+def test_a_key_survives_its_way_through_a_parameter_or_is_refused_before_anything_is_read(
+    scene: Scene, image: Image, key: str, sentence: str
+) -> None:
+    scene.tag_signatures(image, signature(KEY, image.digest))
+    scene.source.clear_requests()
+
+    answer = scene.copy(key)
+
+    assert answer["Status"] == ("FAILED" if sentence else "SUCCESS"), answer
+    if sentence:
+        assert sentence in answer["Reason"]
+        assert scene.source.requests == ()
+
+
+def test_a_payload_that_is_too_large_or_not_what_was_signed_is_malformed(
+    scene: Scene, image: Image
+) -> None:
+    large = b" " * 200_000
+    content, text = signature(KEY, image.digest)
+    manifest = scene.tag_signatures(image, signed(KEY, large), (content, text))
+    (layer,) = [each for each, blob in manifest.blobs.items() if blob == content]
+    path = scene.source.store.find_blob("team/app", layer)
+    assert path is not None
+    path.path.write_bytes(content[::-1])
+    scene.assert_refused(scene.copy(pem(KEY)), "2 (2 malformed)")
+
+
+def test_a_copy_that_wants_no_signature_does_not_load_cryptography() -> None:
+    script = "import sys, replicator.replication; print('cryptography' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "False\n"
