@@ -1,0 +1,110 @@
+"""The real cdk-ecr-deployment from PyPI: what it synthesizes goes into our handler and replicates.
+
+And once more with our construct in its place, in the same program.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from local.images import Content, Index
+from local.registry.authentication import BasicAuthentication
+from tests.examples.conftest import Synthesis, World
+from tests.examples.resolver import ACCOUNT, Stack
+
+REGION = "us-west-2"
+HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+#: Each usage of the README and the examples: the source, and what its tag then has of an index.
+USAGES = {
+    "CdkAsset": (f"{HOST}/cdk-hnb659fds-container-assets-{ACCOUNT}-{REGION}", "linux/amd64"),
+    "DockerHub": ("docker.io/library/nginx:latest", "linux/amd64"),
+    "OneArchitecture": ("docker.io/library/nginx:latest", "linux/arm64/v8"),
+    "Retries": ("docker.io/library/nginx:latest", "linux/amd64"),
+    "Memory": ("docker.io/library/nginx:latest", "linux/amd64"),
+}
+
+
+@pytest.fixture(params=["Peer", "Moved"])
+def stack(request: pytest.FixtureRequest, synthesis: Synthesis, world: World) -> Stack:
+    return Stack(synthesis.template(request.param), world.deploy, region=REGION)
+
+
+@pytest.mark.parametrize("usage", USAGES)
+def test_a_usage_of_the_peers_replicates(
+    stack: Stack, world: World, index: Content, usage: str
+) -> None:
+    source, platform = USAGES[usage]
+    properties = find(stack, usage)
+    assert source in str(properties["SrcImage"]).replace(
+        "docker://nginx", "docker.io/library/nginx"
+    )
+    world.provide(properties["SrcImage"], index)
+
+    answer = world.deploy(properties)
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["TaggedUri"] == f"{HOST}/{usage.lower()}:latest"
+    assert world.manifest(answer["Data"]["TaggedUri"]).digest == digest_of(index, platform)
+
+
+def test_a_user_and_a_password_sign_in(stack: Stack, world: World, index: Content) -> None:
+    world.registry("docker.io", authentication=BasicAuthentication({"username": "password"}))
+    world.provide("javacs3/nginx:latest", index, "Basic dXNlcm5hbWU6cGFzc3dvcmQ=")
+
+    answer = world.deploy(find(stack, "UserAndPassword"))
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["ImageDigest"] == digest_of(index, "linux/amd64")
+
+
+def test_every_usage_has_the_properties_of_the_peer(synthesis: Synthesis, world: World) -> None:
+    """Ours gives the same, but for JSON within text where CloudFormation takes a map."""
+    peer = properties_by_usage(Stack(synthesis.template("Peer"), world.deploy, region=REGION))
+    moved = properties_by_usage(Stack(synthesis.template("Moved"), world.deploy, region=REGION))
+
+    assert moved.keys() == peer.keys() >= {*USAGES}
+    for usage, properties in peer.items():
+        compared = {**moved[usage], **structured(moved[usage])}
+        assert compared == {**properties, **structured(properties)}
+
+
+def test_moving_here_makes_new_resources_rather_than_changing_the_peers(
+    synthesis: Synthesis,
+) -> None:
+    """CloudFormation changes neither a resource's type nor its ServiceToken."""
+    peer, moved = (synthesis.template(name)["Resources"] for name in ("Peer", "Moved"))
+    both = {each for each in moved if moved[each]["Type"].startswith("Custom::")} & {*peer}
+    assert not both
+
+
+def find(stack: Stack, usage: str) -> dict[str, Any]:
+    """The properties of a usage's custom resource."""
+    return properties_by_usage(stack)[usage]
+
+
+def properties_by_usage(stack: Stack) -> dict[str, dict[str, Any]]:
+    return {
+        re.sub(r"(CustomResource|Image)[0-9A-F]{8}$", "", name): {
+            key: value for key, value in stack.properties(name).items() if key != "ServiceToken"
+        }
+        for name in stack.custom_resources
+    }
+
+
+def structured(properties: dict[str, Any]) -> dict[str, Any]:
+    """What may be a map or JSON text, as a map."""
+    texts = {
+        name: properties[name] for name in ("ArchImageTags", "RetryConfigs") if name in properties
+    }
+    return {
+        name: json.loads(value) if isinstance(value, str) else value
+        for name, value in texts.items()
+    }
+
+
+def digest_of(index: Content, platform: str) -> str:
+    assert isinstance(index, Index)
+    return str(next(image.digest for image in index.images if str(image.platform) == platform))
