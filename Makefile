@@ -66,6 +66,7 @@ lint: $(VENV)/.ready ## ruff
 
 types: $(VENV)/.ready ## mypy, strict
 	$(BIN)/mypy handler local tests benchmarks
+	cd examples/cdk && $(BIN)/mypy --config-file ../../pyproject.toml .
 
 contracts: $(VENV)/.ready ## who may import whom
 	$(BIN)/lint-imports --config .importlinter --no-cache

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cfnlint.decode import cfn_yaml
 
@@ -17,9 +17,18 @@ ACCOUNT: Final = "123456789012"
 _NOTHING: Final = object()
 _REFERENCE: Final = re.compile(r"\$\{(!?)([^}]+)\}")
 _URL_SUFFIX: Final = "amazonaws.com"
+#: What a replication needs to be there; of all other kinds names are enough.
+_MADE: Final = frozenset({"AWS::ECR::Repository", "AWS::SecretsManager::Secret"})
 
-#: Deploys a custom resource of these properties, and gives its answer.
-Deploy = Callable[[dict[str, Any]], Mapping[str, Any]]
+
+class Cloud(Protocol):
+    """Where a stack's resources come to be."""
+
+    def deploy(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make a custom resource of these properties, and give its answer."""
+
+    def make(self, kind: str, name: str, properties: Mapping[str, Any], region: str) -> str:
+        """Make a resource of another kind, and give what Ref does."""
 
 
 def load_template(file: Path) -> dict[str, Any]:
@@ -34,14 +43,14 @@ class Stack:
 
     Parameters
     ----------
-    deploy
-        Called for each custom resource, once, when it or something that refers to it is resolved.
+    cloud
+        Asked for each resource once, when it or something that refers to it is resolved.
     """
 
     def __init__(
         self,
         template: Mapping[str, Any],
-        deploy: Deploy,
+        cloud: Cloud,
         *,
         parameters: Mapping[str, Any] | None = None,
         imports: Mapping[str, str] | None = None,
@@ -51,9 +60,10 @@ class Stack:
         self.resources: Mapping[str, Any] = template["Resources"]
         self._conditions: Mapping[str, Any] = template.get("Conditions", {})
         self._outputs: Mapping[str, Any] = template.get("Outputs", {})
-        self._deploy = deploy
+        self._cloud = cloud
         self._imports = imports or {}
         self._region, self._name = region, name
+        self._made: dict[str, str] = {}
         self._answers: dict[str, Mapping[str, Any]] = {}
         declared = template.get("Parameters", {})
         unknown = {*(parameters or {})} - {*declared}
@@ -85,7 +95,7 @@ class Stack:
     def answer(self, logical_id: str) -> Mapping[str, Any]:
         """Deploy a custom resource, unless that was done, and give its answer."""
         if logical_id not in self._answers:
-            self._answers[logical_id] = self._deploy(self.properties(logical_id))
+            self._answers[logical_id] = self._cloud.deploy(self.properties(logical_id))
         return self._answers[logical_id]
 
     def outputs(self) -> dict[str, Any]:
@@ -140,18 +150,15 @@ class Stack:
     def _ref(self, name: str) -> Any:
         if name in self._values:
             return self._values[name]
-        resource = self.resources[name]
-        kind: str = resource["Type"]
-        properties: Mapping[str, Any] = resource.get("Properties", {})
+        kind: str = self.resources[name]["Type"]
         if kind.startswith("Custom::"):
             return self.answer(name)["PhysicalResourceId"]
-        if kind == "AWS::ECR::Repository":
-            return self.resolve(properties.get("RepositoryName", f"{self._name}-{name}".lower()))
-        if kind == "AWS::S3::Bucket":
-            return self.resolve(properties.get("BucketName", f"{self._name}-{name}".lower()))
-        if kind == "AWS::SecretsManager::Secret":
-            return f"arn:aws:secretsmanager:{self._region}:{ACCOUNT}:secret:{name}-AbCdEf"
-        return f"{self._name}-{name}"
+        default = f"{self._name}-{name}".lower()
+        if kind not in _MADE:
+            return default
+        if name not in self._made:
+            self._made[name] = self._cloud.make(kind, default, self.properties(name), self._region)
+        return self._made[name]
 
     def _get_att(self, argument: Any) -> Any:
         logical_id, _, attribute = (
@@ -161,13 +168,13 @@ class Stack:
         )
         kind: str = self.resources[logical_id]["Type"]
         if kind.startswith("Custom::"):
-            return self.answer(logical_id)["Data"][attribute]
+            answer = self.answer(logical_id)
+            assert answer["Status"] == "SUCCESS", answer["Reason"]
+            return answer["Data"][attribute]
         name = self._ref(logical_id)
         if kind == "AWS::ECR::Repository" and attribute == "RepositoryUri":
             return f"{ACCOUNT}.dkr.ecr.{self._region}.{_URL_SUFFIX}/{name}"
-        if kind == "AWS::ECR::Repository" and attribute == "Arn":
-            return f"arn:aws:ecr:{self._region}:{ACCOUNT}:repository/{name}"
         if attribute == "Arn":
-            service = kind.split("::")[1].lower()
-            return f"arn:aws:{service}:{self._region}:{ACCOUNT}:{name}"
+            _, service, resource = kind.lower().split("::")
+            return f"arn:aws:{service}:{self._region}:{ACCOUNT}:{resource}/{name}"
         raise LookupError(f"{kind} has no {attribute} here")

@@ -23,8 +23,8 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
-import app as example
 import ecr_replicator as ours
+from replicated_images import build
 
 _HOST = f"{cdk.Aws.ACCOUNT_ID}.dkr.ecr.us-west-2.amazonaws.com"
 _SECRET_ARN = "arn:aws:secretsmanager:us-west-2:123456789012:secret:docker-hub"
@@ -47,6 +47,7 @@ def add_peers_usages(stack: cdk.Stack, library: Any, image_directory: str) -> No
         "SecretsArn": {"src": docker_image("javacs3/nginx:latest", _SECRET_ARN)},
         "WholeIndex": {
             "src": docker_image("public.ecr.aws/nginx/nginx:latest"),
+            "dest": docker_image(f"{_HOST}/wholeindex:manifest"),
             "copy_image_index": True,
             "arch_image_tags": {"amd64": "my-nginx-amd64", "arm64": "my-nginx-arm64"},
         },
@@ -85,7 +86,11 @@ class OwnUsages(cdk.Stack):
         super().__init__(scope, construct_id)
         repository = ecr.Repository(self, "Repository", repository_name="mirror/app")
         bucket = s3.Bucket.from_bucket_name(self, "Bucket", "builds")
-        secret = secretsmanager.Secret(self, "Secret")
+        secret = secretsmanager.Secret(
+            self,
+            "Secret",
+            secret_string_value=cdk.SecretValue.unsafe_plain_text("username:password"),
+        )
         key = kms.Key.from_key_arn(
             self,
             "Key",
@@ -169,7 +174,7 @@ def main(directory: Path) -> None:
     tarball.write_bytes(b"\0" * 1024)
 
     # one app: what several stacks are made of is built once
-    app = example.build(outdir=str(directory), analytics_reporting=False)
+    app = build(outdir=str(directory), analytics_reporting=False)
     add_peers_usages(cdk.Stack(app, "Peer"), peer, str(image_directory))
     add_peers_usages(cdk.Stack(app, "Moved"), ours, str(image_directory))
     OwnUsages(app, "Own", str(tarball))

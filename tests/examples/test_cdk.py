@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local.images import Content
-from tests.examples.conftest import ROOT, Synthesis, World
+from local.images import Index
+from tests.examples.conftest import ROOT, Synthesis
+from tests.examples.indexes import AMD64, ARM64, digest_of
 from tests.examples.resolver import Stack
-from tests.examples.test_drop_in import digest_of
+from tests.examples.world import World
 
 HANDLER = ROOT / "handler"
 #: Actions that have no resources to be narrowed to.
@@ -43,17 +45,19 @@ print(json.dumps([each for each in code if each[0]]))
 
 
 @pytest.fixture
-def example(synthesis: Synthesis, world: World, index: Content) -> Stack:
+def example(synthesis: Synthesis, world: World, index: Index) -> Stack:
     """The example's stack, whose sources have the index."""
-    stack = Stack(synthesis.template("ReplicatedImages"), world.deploy)
+    stack = Stack(synthesis.template("ReplicatedImages"), world)
+    world.keep_secret("docker-hub/login", "username:password", "eu-west-1")
     for name in stack.custom_resources:
         world.provide(stack.properties(name)["SrcImage"], index)
+    world.aws.docker_hub.private_repositories.add("envoyproxy/envoy")
     return stack
 
 
 @pytest.fixture
 def own(synthesis: Synthesis, world: World) -> Stack:
-    return Stack(synthesis.template("Own"), world.deploy, region="us-west-2")
+    return Stack(synthesis.template("Own"), world, region="us-west-2")
 
 
 def test_every_image_of_the_example_replicates(example: Stack) -> None:
@@ -62,24 +66,22 @@ def test_every_image_of_the_example_replicates(example: Stack) -> None:
         assert example.answer(name)["Status"] == "SUCCESS", example.answer(name)
 
 
-def test_ecs_is_given_the_images_by_digest(example: Stack, index: Content) -> None:
+def test_ecs_is_given_the_images_by_digest(example: Stack, index: Index) -> None:
     task = example.properties(find(example, "Task"))
 
     repository = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/example-web3c8945db"
     assert [container["Image"] for container in task["ContainerDefinitions"]] == [
-        f"{repository}@{digest_of(index, 'linux/amd64')}",
-        f"{repository}@{digest_of(index, 'linux/arm64/v8')}",
+        f"{repository}@{digest_of(index, AMD64)}",
+        f"{repository}@{digest_of(index, ARM64)}",
     ]
 
 
-def test_lambda_is_given_an_image_that_is_there(
-    example: Stack, world: World, index: Content
-) -> None:
+def test_lambda_is_given_an_image_that_is_there(example: Stack, world: World, index: Index) -> None:
     function = example.properties(find(example, "JobsFunction"))
 
     uri = function["Code"]["ImageUri"]
     assert uri == example.outputs()["JobsImageUri"]
-    assert world.manifest(uri).digest == digest_of(index, "linux/arm64/v8")
+    assert world.manifest(uri).digest == digest_of(index, ARM64)
 
 
 def test_whoever_runs_an_image_may_pull_it(synthesis: Synthesis) -> None:
@@ -92,7 +94,10 @@ def test_whoever_runs_an_image_may_pull_it(synthesis: Synthesis) -> None:
 
 
 def test_sam_finds_the_code_and_the_layer_by_the_assets_metadata(synthesis: Synthesis) -> None:
-    python = ROOT / ".venv-sam" / "bin" / "python"
+    sam = shutil.which("sam")
+    if sam is None:
+        pytest.fail("sam is not on the PATH: run `make test`, which installs it")
+    python = Path(sam).with_name("python")
     template = synthesis.directory / "ReplicatedImages.template.json"
     finished = subprocess.run(
         [str(python), "-c", SAM_FINDS_CODE, str(template)],
@@ -120,7 +125,6 @@ def test_cfn_lint_finds_no_error(synthesis: Synthesis) -> None:
         [
             str(Path(sys.executable).with_name("cfn-lint")),
             *("--config-file", "/dev/null", "--ignore-checks", "I", "W", "--template"),
-            *(str(synthesis.directory / f"{name}.template.json") for name in ("Own", "Moved")),
             str(synthesis.directory / "ReplicatedImages.template.json"),
         ],
         capture_output=True,
@@ -148,6 +152,7 @@ def test_nothing_is_granted_beyond_what_is_named(synthesis: Synthesis) -> None:
 
 def test_each_side_is_granted_what_it_takes(synthesis: Synthesis, own: Stack) -> None:
     template = synthesis.template("Own")
+    repositories = "arn:aws:ecr:us-west-2:123456789012:repository"
     granted = {
         resource: {
             action
@@ -156,10 +161,9 @@ def test_each_side_is_granted_what_it_takes(synthesis: Synthesis, own: Stack) ->
             for action in as_list(statement["Action"])
         }
         for resource in (
-            "arn:aws:ecr:us-west-2:123456789012:repository/"
-            "cdk-hnb659fds-container-assets-123456789012-us-west-2",
-            "arn:aws:ecr:us-west-2:123456789012:repository/mirror/app",
-            "arn:aws:ecr:us-west-2:123456789012:repository/plain/app",
+            f"{repositories}/cdk-hnb659fds-container-assets-123456789012-us-west-2",
+            f"{repositories}/mirror/app",
+            f"{repositories}/plain/app",
             "arn:aws:s3:::builds/app.tar",
             "arn:aws:iam::210987654321:role/Reader",
             own.resolve({"Ref": name_of(template, "Secret")}),
@@ -182,7 +186,7 @@ def test_what_a_role_reads_is_not_granted_to_the_function(own: Stack, synthesis:
 
 def test_the_peers_usages_are_granted_what_they_name(synthesis: Synthesis, world: World) -> None:
     template = synthesis.template("Moved")
-    stack = Stack(template, world.deploy, region="us-west-2")
+    stack = Stack(template, world, region="us-west-2")
     granted = {
         resource
         for statement in statements(template, "EcrImageReplicatorRole")

@@ -10,31 +10,32 @@ import re
 from typing import Any
 
 import pytest
-from local.images import Content, Index
-from local.registry.authentication import BasicAuthentication
-from tests.examples.conftest import Synthesis, World
+from local.images import Index
+from tests.examples.conftest import Synthesis
+from tests.examples.indexes import AMD64, ARM64, digest_of
 from tests.examples.resolver import ACCOUNT, Stack
+from tests.examples.world import World
 
 REGION = "us-west-2"
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 #: Each usage of the README and the examples: the source, and what its tag then has of an index.
 USAGES = {
-    "CdkAsset": (f"{HOST}/cdk-hnb659fds-container-assets-{ACCOUNT}-{REGION}", "linux/amd64"),
-    "DockerHub": ("docker.io/library/nginx:latest", "linux/amd64"),
-    "OneArchitecture": ("docker.io/library/nginx:latest", "linux/arm64/v8"),
-    "Retries": ("docker.io/library/nginx:latest", "linux/amd64"),
-    "Memory": ("docker.io/library/nginx:latest", "linux/amd64"),
+    "CdkAsset": (f"{HOST}/cdk-hnb659fds-container-assets-{ACCOUNT}-{REGION}", AMD64),
+    "DockerHub": ("docker.io/library/nginx:latest", AMD64),
+    "OneArchitecture": ("docker.io/library/nginx:latest", ARM64),
+    "Retries": ("docker.io/library/nginx:latest", AMD64),
+    "Memory": ("docker.io/library/nginx:latest", AMD64),
 }
 
 
 @pytest.fixture(params=["Peer", "Moved"])
 def stack(request: pytest.FixtureRequest, synthesis: Synthesis, world: World) -> Stack:
-    return Stack(synthesis.template(request.param), world.deploy, region=REGION)
+    return Stack(synthesis.template(request.param), world, region=REGION)
 
 
 @pytest.mark.parametrize("usage", USAGES)
 def test_a_usage_of_the_peers_replicates(
-    stack: Stack, world: World, index: Content, usage: str
+    stack: Stack, world: World, index: Index, usage: str
 ) -> None:
     source, platform = USAGES[usage]
     properties = find(stack, usage)
@@ -42,6 +43,7 @@ def test_a_usage_of_the_peers_replicates(
         "docker://nginx", "docker.io/library/nginx"
     )
     world.provide(properties["SrcImage"], index)
+    world.make_repository(f"{HOST}/{usage.lower()}")
 
     answer = world.deploy(properties)
 
@@ -50,20 +52,28 @@ def test_a_usage_of_the_peers_replicates(
     assert world.manifest(answer["Data"]["TaggedUri"]).digest == digest_of(index, platform)
 
 
-def test_a_user_and_a_password_sign_in(stack: Stack, world: World, index: Content) -> None:
-    world.registry("docker.io", authentication=BasicAuthentication({"username": "password"}))
-    world.provide("javacs3/nginx:latest", index, "Basic dXNlcm5hbWU6cGFzc3dvcmQ=")
+@pytest.mark.parametrize("usage", ["UserAndPassword", "SecretsName", "SecretsArn"])
+def test_every_form_of_credentials_signs_in(
+    stack: Stack, world: World, index: Index, usage: str
+) -> None:
+    properties = find(stack, usage)
+    world.provide(properties["SrcImage"], index)
+    world.aws.docker_hub.private_repositories.add("javacs3/nginx")
+    # a name is looked for in the function's region, an ARN in its own
+    for region in ("eu-west-1", REGION):
+        world.keep_secret("docker-hub", "username:password", region)
+    world.make_repository(f"{HOST}/{usage.lower()}")
 
-    answer = world.deploy(find(stack, "UserAndPassword"))
+    answer = world.deploy(properties)
 
     assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["ImageDigest"] == digest_of(index, "linux/amd64")
+    assert answer["Data"]["ImageDigest"] == digest_of(index, AMD64)
 
 
 def test_every_usage_has_the_properties_of_the_peer(synthesis: Synthesis, world: World) -> None:
     """Ours gives the same, but for JSON within text where CloudFormation takes a map."""
-    peer = properties_by_usage(Stack(synthesis.template("Peer"), world.deploy, region=REGION))
-    moved = properties_by_usage(Stack(synthesis.template("Moved"), world.deploy, region=REGION))
+    peer = properties_by_usage(Stack(synthesis.template("Peer"), world, region=REGION))
+    moved = properties_by_usage(Stack(synthesis.template("Moved"), world, region=REGION))
 
     assert moved.keys() == peer.keys() >= {*USAGES}
     for usage, properties in peer.items():
@@ -103,8 +113,3 @@ def structured(properties: dict[str, Any]) -> dict[str, Any]:
         name: json.loads(value) if isinstance(value, str) else value
         for name, value in texts.items()
     }
-
-
-def digest_of(index: Content, platform: str) -> str:
-    assert isinstance(index, Index)
-    return str(next(image.digest for image in index.images if str(image.platform) == platform))
