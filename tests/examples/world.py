@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from local.aws import DEFAULT_ACCOUNT
 from local.ecr.hosts import parse_registry_host
 from local.images import place
 from local.registry import Store
@@ -73,6 +74,9 @@ class World:
             self.aws.ecr(*place_of_ecr).open_repository(reference.repository)
         elif reference.repository not in store.repositories:
             store.create_repository(reference.repository)
+        if reference.registry == "public.ecr.aws":
+            alias = reference.repository.partition("/")[0]
+            self.aws.public_ecr.owners[alias] = DEFAULT_ACCOUNT
         return store
 
     def provide(self, name: str, content: Content) -> None:
