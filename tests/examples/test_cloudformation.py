@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from local.images import Index
+from local.archives import SavedImage, build_docker_save
+from local.images import Index, build_layer
 from tests.examples.conftest import ROOT
 from tests.examples.indexes import (
     ARM64,
@@ -152,7 +156,6 @@ def test_a_sides_role_may_do_what_its_side_takes(
         ("private-registry", "the property ArchImageTags is not supported by this version yet"),
         ("eks-without-pull-through-cache", "Platforms chooses 2 platforms, which is not supported"),
         ("signed-images-only", "is not supported by this version yet"),
-        ("s3-archive", "the property Compression is not supported by this version yet"),
     ],
 )
 def test_an_example_ahead_of_the_program_is_refused_for_what_is_not_there_yet(
@@ -163,6 +166,27 @@ def test_an_example_ahead_of_the_program_is_refused_for_what_is_not_there_yet(
     answers = [example.answer(resource) for resource in example.custom_resources]
 
     assert sentence in answers[0]["Reason"]
+
+
+def test_a_version_of_a_tarball_is_an_image(
+    stack: Callable[..., Stack], world: World, tmp_path: Path
+) -> None:
+    saved = SavedImage([build_layer(50_000, 95, "none")], ["app:1.0"])
+    tarball = gzip.compress(build_docker_save(tmp_path / "app.tar", [saved]).read_bytes())
+    version = world.keep_object("builds", "builds/app.tar.gz", tarball)
+    world.keep_object("builds", "builds/app.tar.gz", b"of a later build")
+    example = stack("s3-archive", VersionId=version)
+
+    outputs = example.outputs()
+
+    manifest = json.loads(world.manifest(outputs["ImageUri"]).content)
+    assert [layer["mediaType"] for layer in manifest["layers"]] == [
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+    ]
+    for tag in ("latest", "1.0"):
+        there = world.manifest(f"{HOST}/example-repository:{tag}")
+        assert outputs["ImageUri"].endswith(f"@{there.digest}")
+    resolve_all(example)
 
 
 def resolve_all(example: Stack) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from local.images import Index
+from local.archives import SavedImage, build_docker_save
+from local.images import Index, build_layer
 from tests.examples.conftest import Synthesis
 from tests.examples.indexes import AMD64, ARM64, digest_of
 from tests.examples.resolver import ACCOUNT, Stack
@@ -68,6 +70,19 @@ def test_every_form_of_credentials_signs_in(
 
     assert answer["Status"] == "SUCCESS", answer
     assert answer["Data"]["ImageDigest"] == digest_of(index, AMD64)
+
+
+@pytest.mark.parametrize("usage", ["Archive", "ArchiveOfOne"])
+def test_an_archive_is_read(stack: Stack, world: World, tmp_path: Path, usage: str) -> None:
+    saved = SavedImage([build_layer(50_000, 96, "none")], ["app:1.0"])
+    tarball = build_docker_save(tmp_path / "app.tar", [saved])
+    world.keep_object("builds", "app.tar", tarball.read_bytes())
+    world.make_repository(f"{HOST}/{usage.lower()}")
+
+    answer = world.deploy(find(stack, usage))
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert world.manifest(f"{HOST}/{usage.lower()}:latest").digest == answer["Data"]["ImageDigest"]
 
 
 def test_every_usage_has_the_properties_of_the_peer(synthesis: Synthesis, world: World) -> None:
