@@ -2,9 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
+CDK_VENV := .venv-cdk
 OTHER_PYTHONS := 3.12 3.13 3.14
 BIN := $(CURDIR)/$(VENV)/bin
 SAM_BIN := $(CURDIR)/$(SAM_VENV)/bin
+CDK_BIN := $(CURDIR)/$(CDK_VENV)/bin
+# stacks to copy say why in comments, where their readers look
+EXAMPLES_LINTING := --ignore-checks I4010
 export PYTHONPATH := $(CURDIR)/handler:$(CURDIR)
 export PATH := $(SAM_BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
@@ -25,13 +29,18 @@ $(SAM_VENV)/.ready: requirements-sam.txt $(VENV)/.ready
 	$(BIN)/uv pip sync --quiet --python $(SAM_BIN)/python --require-hashes requirements-sam.txt
 	@touch $@
 
+$(CDK_VENV)/.ready: requirements-cdk.txt $(VENV)/.ready
+	$(PYTHON) -m venv $(CDK_VENV)
+	$(BIN)/uv pip sync --quiet --python $(CDK_BIN)/python --require-hashes requirements-cdk.txt
+	@touch $@
+
 demo: $(VENV)/.ready ## replicate an image on an embedded cloud, twice
 	@$(BIN)/python -m local.demo
 
 cloud: $(VENV)/.ready ## registries and a CloudFormation endpoint on loopback, until Ctrl-C
 	@$(BIN)/python -m local
 
-test: $(VENV)/.ready $(SAM_VENV)/.ready ## every test, with branch coverage
+test: $(VENV)/.ready $(SAM_VENV)/.ready $(CDK_VENV)/.ready ## every test, with branch coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest --cov --cov-report=
 
@@ -57,12 +66,14 @@ lint: $(VENV)/.ready ## ruff
 
 types: $(VENV)/.ready ## mypy, strict
 	$(BIN)/mypy handler local tests benchmarks
+	cd examples/cdk && $(BIN)/mypy --config-file ../../pyproject.toml .
 
 contracts: $(VENV)/.ready ## who may import whom
 	$(BIN)/lint-imports --config .importlinter --no-cache
 
 template: $(VENV)/.ready $(SAM_VENV)/.ready ## cfn-lint and sam validate
 	$(BIN)/cfn-lint template.yaml
+	$(BIN)/cfn-lint $(EXAMPLES_LINTING) --template examples/cloudformation/*.yaml
 	$(SAM_BIN)/sam validate --lint --template template.yaml --region eu-west-1
 
 build: $(SAM_VENV)/.ready ## the function and its layer, as sam deploy ships them
@@ -82,9 +93,10 @@ record: $(VENV)/.ready ## keep the hot path's instruction counts to compare with
 	$(BIN)/python -m benchmarks.instructions
 
 lock: $(VENV)/.ready ## pin every requirement again, with hashes
-	for each in layers/dependencies/requirements requirements-uv requirements-dev requirements-sam; do \
+	for each in layers/dependencies/requirements requirements-uv requirements-dev requirements-sam \
+	  examples/cdk/requirements requirements-cdk; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --upgrade $$each.in -o $$each.txt || exit 1; done
 
 clean: ## what the commands above have made
-	rm -rf $(VENV) $(SAM_VENV) $(OTHER_PYTHONS:%=.venv-%) .aws-sam .coverage*
+	rm -rf $(VENV) $(SAM_VENV) $(CDK_VENV) $(OTHER_PYTHONS:%=.venv-%) .aws-sam .coverage*

@@ -1,0 +1,7 @@
+"""The app that `cdk deploy` runs."""
+
+from __future__ import annotations
+
+from replicated_images import build
+
+build().synth()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.aws import LoopbackAws
+from local.certificates import CertificateAuthority
+from local.dockerhub import HubUser
+from local.images import Index
+from tests.examples.indexes import build_two_platforms
+from tests.examples.world import World
+from tests.functional.conftest import Function
+
+from lifecycle import ReplicationResource
+from replicator.replication import Replicator
+from replicator.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+#: A proxy, trust or account of the developer's would lead elsewhere.
+_ELSEWHERE = (
+    "ALL_PROXY",
+    "AWS_ENDPOINT_URL",
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "CURL_CA_BUNDLE",
+    "HTTP_PROXY",
+    "REQUESTS_CA_BUNDLE",
+)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    return CertificateAuthority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def world(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    for name in (*_ELSEWHERE, "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    users = {"username": HubUser("password")}
+    with LoopbackAws(authority=authority, hub_users=users) as aws:
+        for name, value in aws.environment.items():
+            monkeypatch.setenv(name, value)
+        replicator = Replicator(Settings())
+        world = World(aws, Function(ReplicationResource(lambda: replicator)))
+        yield world
+        replicator.close()
+        world.close()
+
+
+@pytest.fixture(scope="session")
+def index() -> Index:
+    return build_two_platforms(70)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Synthesis:
+    """The cloud assembly that a run of the CDK has made."""
+
+    directory: Path
+
+    def read(self, name: str) -> dict[str, Any]:
+        loaded = json.loads((self.directory / name).read_text())
+        assert isinstance(loaded, dict)
+        return loaded
+
+    def template(self, stack: str) -> dict[str, Any]:
+        return self.read(f"{stack}.template.json")
+
+
+@pytest.fixture(scope="session")
+def synthesis(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """Every stack that a test looks at, in one process: starting the CDK is what costs."""
+    python = ROOT / ".venv-cdk" / "bin" / "python"
+    if not python.exists():
+        pytest.fail("the CDK is not installed: run `make test`, which installs it")
+    directory = tmp_path_factory.mktemp("cdk")
+    finished = subprocess.run(
+        [str(python), str(Path(__file__).with_name("synthesize.py")), str(directory)],
+        env={
+            **os.environ,
+            "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "true",
+            "PYTHONPATH": str(ROOT / "examples" / "cdk"),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout
+    return Synthesis(directory)

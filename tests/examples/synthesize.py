@@ -1,0 +1,186 @@
+"""Synthesizes every stack that the tests look at; runs in `.venv-cdk`, `examples/cdk` to import.
+
+``python synthesize.py DIRECTORY`` makes a cloud assembly there: the example's app, and beside its
+stack others that use cdk-ecr-deployment and what stands in for it. ``refusals.json`` has what the
+construct said to options that contradict each other.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import cdk_ecr_deployment as peer
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+import ecr_replicator as ours
+from replicated_images import build
+
+_HOST = f"{cdk.Aws.ACCOUNT_ID}.dkr.ecr.us-west-2.amazonaws.com"
+_SECRET_ARN = "arn:aws:secretsmanager:us-west-2:123456789012:secret:docker-hub"
+
+_KEY_ARN = "arn:aws:kms:us-west-2:123456789012:key/00000000-1111-2222-3333-444444444444"
+
+
+def add_peers_usages(stack: cdk.Stack, library: Any, image_directory: str) -> None:
+    """Use a library as cdk-ecr-deployment's README and examples do, of which each has a line here.
+
+    `library` is cdk_ecr_deployment, or what stands in for it.
+    """
+    docker_image, archive = library.DockerImageName, library.S3ArchiveName
+    asset = ecr_assets.DockerImageAsset(stack, "Asset", directory=image_directory)
+    usages: dict[str, dict[str, Any]] = {
+        "CdkAsset": {"src": docker_image(asset.image_uri)},
+        "DockerHub": {"src": docker_image("nginx:latest")},
+        "UserAndPassword": {"src": docker_image("javacs3/nginx:latest", "username:password")},
+        "SecretsName": {"src": docker_image("javacs3/nginx:latest", "docker-hub")},
+        "SecretsArn": {"src": docker_image("javacs3/nginx:latest", _SECRET_ARN)},
+        "WholeIndex": {
+            "src": docker_image("public.ecr.aws/nginx/nginx:latest"),
+            "dest": docker_image(f"{_HOST}/wholeindex:manifest"),
+            "copy_image_index": True,
+            "arch_image_tags": {"amd64": "my-nginx-amd64", "arm64": "my-nginx-arm64"},
+        },
+        "ToEcrPublic": {
+            "src": docker_image(f"{_HOST}/my-nginx:latest"),
+            "dest": docker_image("public.ecr.aws/your-alias/your-repo:latest"),
+            "copy_image_index": True,
+            "arch_image_tags": {"amd64": "latest-amd64", "arm64": "latest-arm64"},
+        },
+        "OneArchitecture": {"src": docker_image("nginx:latest"), "image_arch": ["arm64"]},
+        "Retries": {
+            "src": docker_image("nginx:latest"),
+            "retry_configs": {"numAttempts": 3, "baseDelay": 1, "maxDelay": 5},
+        },
+        "Memory": {"src": docker_image("nginx:latest"), "memory_limit": 1024},
+        "Archive": {"src": archive("builds/app.tar", "app:1.0")},
+        "ArchiveOfOne": {"src": archive("builds/app.tar")},
+    }
+    for name, usage in usages.items():
+        usage.setdefault("dest", docker_image(f"{_HOST}/{name.lower()}:latest"))
+        deployment = library.ECRDeployment(stack, name, **usage)
+        if "creds" in name.lower() or name.startswith("Secret"):
+            deployment.add_to_principal_policy(
+                iam.PolicyStatement(
+                    effect=iam.Effect.ALLOW,
+                    actions=["secretsmanager:GetSecretValue"],
+                    resources=["*"],
+                )
+            )
+
+
+class OwnUsages(cdk.Stack):
+    """What our construct has beyond the peer's."""
+
+    def __init__(self, scope: Construct, construct_id: str, tarball: str) -> None:
+        super().__init__(scope, construct_id)
+        repository = ecr.Repository(self, "Repository", repository_name="mirror/app")
+        bucket = s3.Bucket.from_bucket_name(self, "Bucket", "builds")
+        secret = secretsmanager.Secret(
+            self,
+            "Secret",
+            secret_string_value=cdk.SecretValue.unsafe_plain_text("username:password"),
+        )
+        key = kms.Key.from_key_arn(
+            self,
+            "Key",
+            _KEY_ARN,
+        )
+        other = iam.Role.from_role_arn(self, "Other", "arn:aws:iam::210987654321:role/Reader")
+        vpc = ec2.Vpc(self, "Vpc", max_azs=2)
+        group = ec2.SecurityGroup(self, "Group", vpc=vpc)
+        to = ours.DockerImageName.from_repository
+
+        ours.ECRDeployment(
+            self,
+            "Tarball",
+            src=ecr_assets.TarballImageAsset(self, "TarballAsset", tarball_file=tarball),
+            dest=to(repository, "tarball"),
+        )
+        ours.ECRDeployment(
+            self,
+            "Object",
+            src=ours.S3ArchiveName.from_bucket(bucket, "app.tar", "app:1.0"),
+            dest=to(repository, "object"),
+        )
+        ours.ECRDeployment(
+            self,
+            "Everything",
+            src=ours.DockerImageName("registry.example.com:5000/team/app:1.0", secret),
+            dest=to(repository, "1.0"),
+            tags=["stable", "1"],
+            platforms=["linux/amd64", "linux/arm64"],
+            arch_image_tags={"amd64": "1.0-amd64"},
+            copy_referrers="required",
+            verify_signature_key=key,
+            on_delete="Untag",
+            trigger="2",
+        )
+        ours.ECRDeployment(
+            self,
+            "OtherAccount",
+            src=ours.DockerImageName("210987654321.dkr.ecr.eu-west-1.amazonaws.com/app:1.0"),
+            src_role=other,
+            dest=ours.DockerImageName(f"{_HOST}/plain/app:1.0"),
+        )
+        ours.ECRDeployment(
+            self,
+            "Network",
+            src=ours.DockerImageName("nginx:latest"),
+            dest=to(repository, "network"),
+            role=iam.Role(self, "OwnRole", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")),
+            vpc=vpc,
+            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS),
+            security_groups=[group],
+        )
+
+
+def refusals() -> dict[str, str]:
+    """What the construct says to options that contradict each other."""
+    contradictions: dict[str, dict[str, Any]] = {
+        "architecture and index": {"image_arch": ["arm64"], "copy_image_index": True},
+        "two architectures": {"image_arch": ["arm64", "amd64"]},
+        "architecture and platforms": {"image_arch": ["arm64"], "platforms": ["linux/amd64"]},
+        "tags without index": {"arch_image_tags": {"amd64": "1"}},
+    }
+    said: dict[str, str] = {}
+    name = ours.DockerImageName("nginx:latest")
+    for number, (what, options) in enumerate(contradictions.items()):
+        stack = cdk.Stack(cdk.App(), f"Refused{number}")
+        try:
+            ours.ECRDeployment(stack, "Image", src=name, dest=name, **options)
+        except ValueError as error:
+            said[what] = str(error)
+    return said
+
+
+def main(directory: Path) -> None:
+    """Synthesize all."""
+    sources = directory / "sources"
+    image_directory = sources / "docker"
+    image_directory.mkdir(parents=True)
+    (image_directory / "Dockerfile").write_text("FROM scratch\n")
+    tarball = sources / "image.tar"
+    tarball.write_bytes(b"\0" * 1024)
+
+    # one app: what several stacks are made of is built once
+    app = build(outdir=str(directory), analytics_reporting=False)
+    add_peers_usages(cdk.Stack(app, "Peer"), peer, str(image_directory))
+    add_peers_usages(cdk.Stack(app, "Moved"), ours, str(image_directory))
+    OwnUsages(app, "Own", str(tarball))
+    app.synth()
+    (directory / "refusals.json").write_text(json.dumps(refusals()))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,292 @@
+"""`examples/cdk`: its app deploys, its construct says and grants what it should."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.images import Index
+from tests.examples.conftest import ROOT, Synthesis
+from tests.examples.indexes import AMD64, ARM64, digest_of
+from tests.examples.resolver import Stack
+from tests.examples.world import World
+
+HANDLER = ROOT / "handler"
+#: Actions that have no resources to be narrowed to.
+SIGN_INS = {
+    "ecr:GetAuthorizationToken",
+    "ecr-public:GetAuthorizationToken",
+    "sts:GetServiceBearerToken",
+}
+PULL = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+PUSH = {
+    "ecr:CompleteLayerUpload",
+    "ecr:InitiateLayerUpload",
+    "ecr:PutImage",
+    "ecr:UploadLayerPart",
+}
+AARCH64 = 183
+#: How SAM's own command line finds code; it has no other way to be asked without Docker.
+SAM_FINDS_CODE = """
+import json, sys
+from samcli.lib.providers.sam_function_provider import SamFunctionProvider
+from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+stacks, _ = SamLocalStackProvider.get_stacks(sys.argv[1])
+found = SamFunctionProvider(stacks).get_all()
+code = [(each.handler, each.codeuri, [layer.codeuri for layer in each.layers]) for each in found]
+print(json.dumps([each for each in code if each[0]]))
+"""
+
+
+@pytest.fixture
+def example(synthesis: Synthesis, world: World, index: Index) -> Stack:
+    """The example's stack, whose sources have the index."""
+    stack = Stack(synthesis.template("ReplicatedImages"), world)
+    world.keep_secret("docker-hub/login", "username:password", "eu-west-1")
+    for name in stack.custom_resources:
+        world.provide(stack.properties(name)["SrcImage"], index)
+    world.aws.docker_hub.private_repositories.add("envoyproxy/envoy")
+    return stack
+
+
+@pytest.fixture
+def own(synthesis: Synthesis, world: World) -> Stack:
+    return Stack(synthesis.template("Own"), world, region="us-west-2")
+
+
+def test_every_image_of_the_example_replicates(example: Stack) -> None:
+    assert len(example.custom_resources) == 3
+    for name in example.custom_resources:
+        assert example.answer(name)["Status"] == "SUCCESS", example.answer(name)
+
+
+def test_ecs_is_given_the_images_by_digest(example: Stack, index: Index) -> None:
+    task = example.properties(find(example, "Task"))
+
+    repository = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/example-web3c8945db"
+    assert [container["Image"] for container in task["ContainerDefinitions"]] == [
+        f"{repository}@{digest_of(index, AMD64)}",
+        f"{repository}@{digest_of(index, ARM64)}",
+    ]
+
+
+def test_lambda_is_given_an_image_that_is_there(example: Stack, world: World, index: Index) -> None:
+    function = example.properties(find(example, "JobsFunction"))
+
+    uri = function["Code"]["ImageUri"]
+    assert uri == example.outputs()["JobsImageUri"]
+    assert world.manifest(uri).digest == digest_of(index, ARM64)
+
+
+def test_whoever_runs_an_image_may_pull_it(synthesis: Synthesis) -> None:
+    template = synthesis.template("ReplicatedImages")
+    execution = actions(template, "TaskExecutionRole")
+    jobs = template["Resources"][name_of(template, "Jobs")]["Properties"]["RepositoryPolicyText"]
+
+    assert PULL | {"ecr:GetAuthorizationToken"} <= execution
+    assert {"Service": "lambda.amazonaws.com"} in [each["Principal"] for each in jobs["Statement"]]
+
+
+def test_sam_finds_the_code_and_the_layer_by_the_assets_metadata(synthesis: Synthesis) -> None:
+    sam = shutil.which("sam")
+    if sam is None:
+        pytest.fail("sam is not on the PATH: run `make test`, which installs it")
+    python = Path(sam).with_name("python")
+    template = synthesis.directory / "ReplicatedImages.template.json"
+    finished = subprocess.run(
+        [str(python), "-c", SAM_FINDS_CODE, str(template)],
+        check=True,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    ((handler, code, layers),) = json.loads(finished.stdout)
+
+    assert handler == "app.lambda_handler"
+    modules = {path.relative_to(HANDLER) for path in HANDLER.rglob("*.py")}
+    assert files(Path(code)) == modules
+    (layer,) = layers
+    assert {Path("python/crhelper/__init__.py"), Path("python/requests/__init__.py")} <= files(
+        Path(layer)
+    )
+    compiled = list(Path(layer).rglob("*.so"))
+    assert compiled
+    assert {machine_of(library) for library in compiled} == {AARCH64}
+
+
+def test_cfn_lint_finds_no_error(synthesis: Synthesis) -> None:
+    finished = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("cfn-lint")),
+            *("--config-file", "/dev/null", "--ignore-checks", "I", "W", "--template"),
+            str(synthesis.directory / "ReplicatedImages.template.json"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert finished.returncode == 0, finished.stdout
+
+
+def test_nothing_is_granted_beyond_what_is_named(synthesis: Synthesis) -> None:
+    for name in ("ReplicatedImages", "Own"):
+        template = synthesis.template(name)
+        replicators = [
+            statement
+            for role in ("EcrImageReplicatorRole", "OwnRole")
+            for statement in statements(template, role)
+        ]
+        assert replicators
+        for statement in replicators:
+            if "*" in as_list(statement["Resource"]):
+                assert {*as_list(statement["Action"])} <= SIGN_INS
+            assert not [action for action in as_list(statement["Action"]) if "*" in action]
+
+
+def test_each_side_is_granted_what_it_takes(synthesis: Synthesis, own: Stack) -> None:
+    template = synthesis.template("Own")
+    repositories = "arn:aws:ecr:us-west-2:123456789012:repository"
+    granted = {
+        resource: {
+            action
+            for statement in statements(template, "EcrImageReplicatorRole")
+            if resource in as_list(own.resolve(statement["Resource"]))
+            for action in as_list(statement["Action"])
+        }
+        for resource in (
+            f"{repositories}/cdk-hnb659fds-container-assets-123456789012-us-west-2",
+            f"{repositories}/mirror/app",
+            f"{repositories}/plain/app",
+            "arn:aws:s3:::builds/app.tar",
+            "arn:aws:iam::210987654321:role/Reader",
+            own.resolve({"Ref": name_of(template, "Secret")}),
+        )
+    }
+
+    asset, destination, plain, archive, role, secret = granted.values()
+    assert asset == PULL
+    assert destination == PULL | PUSH | {"ecr:DescribeRepositories", "ecr:BatchDeleteImage"}
+    assert plain == PULL | PUSH | {"ecr:DescribeRepositories"}
+    assert archive == {"s3:GetObject", "s3:GetObjectVersion"}
+    assert role == {"sts:AssumeRole"}
+    assert "secretsmanager:GetSecretValue" in secret
+
+
+def test_what_a_role_reads_is_not_granted_to_the_function(own: Stack, synthesis: Synthesis) -> None:
+    granted = str(own.resolve([*statements(synthesis.template("Own"), "EcrImageReplicatorRole")]))
+    assert "210987654321:repository" not in granted
+
+
+def test_the_peers_usages_are_granted_what_they_name(synthesis: Synthesis, world: World) -> None:
+    template = synthesis.template("Moved")
+    stack = Stack(template, world, region="us-west-2")
+    granted = {
+        resource
+        for statement in statements(template, "EcrImageReplicatorRole")
+        for resource in as_list(stack.resolve(statement["Resource"]))
+    }
+
+    secrets = "arn:aws:secretsmanager:us-west-2:123456789012:secret"
+    assert {
+        "arn:aws:ecr-public::123456789012:repository/your-repo",
+        "arn:aws:ecr:us-west-2:123456789012:repository/my-nginx",
+        "arn:aws:s3:::builds/app.tar",
+        f"{secrets}:docker-hub-??????",
+    } <= granted
+
+
+def test_properties_are_what_the_options_say(own: Stack) -> None:
+    properties = own.properties(find(own, "EverythingImage"))
+    del properties["ServiceToken"]
+
+    assert properties == {
+        "SrcImage": "docker://registry.example.com:5000/team/app:1.0",
+        "SrcCreds": own.resolve({"Ref": find(own, "Secret")}),
+        "DestImage": "docker://123456789012.dkr.ecr.us-west-2.amazonaws.com/mirror/app:1.0",
+        "DestTags": ["stable", "1"],
+        "Platforms": ["linux/amd64", "linux/arm64"],
+        "ArchImageTags": {"amd64": "1.0-amd64"},
+        "CopyReferrers": "required",
+        "VerifySignatureKey": "arn:aws:kms:us-west-2:123456789012:key/"
+        "00000000-1111-2222-3333-444444444444",
+        "OnDelete": "Untag",
+        "Trigger": "2",
+    }
+
+
+def test_equal_options_share_a_function_and_others_have_their_own(synthesis: Synthesis) -> None:
+    assert memory_sizes(synthesis.template("Own")) == [512, 512]
+    assert memory_sizes(synthesis.template("Moved")) == [512, 1024]
+    own = synthesis.template("Own")
+    (in_network,) = (each for each in functions(own) if "VpcConfig" in each)
+    assert in_network["Role"] == {"Fn::GetAtt": [name_of(own, "OwnRole"), "Arn"]}
+    assert "logs:PutLogEvents" in actions(own, "OwnRole")
+
+
+def test_contradictions_are_refused_by_name(synthesis: Synthesis) -> None:
+    refused = synthesis.read("refusals.json")
+    assert {what: re.findall(r"[a-z]+_[a-z_]+", said)[0] for what, said in refused.items()} == {
+        "architecture and index": "image_arch",
+        "two architectures": "image_arch",
+        "architecture and platforms": "image_arch",
+        "tags without index": "arch_image_tags",
+    }
+
+
+def find(stack: Stack, prefix: str) -> str:
+    return name_of({"Resources": stack.resources}, prefix)
+
+
+def name_of(template: dict[str, Any], construct_id: str) -> str:
+    """The logical id of a construct, which ends in a hash."""
+    pattern = re.compile(f"{construct_id}[0-9A-F]{{8}}")
+    (name,) = (each for each in template["Resources"] if pattern.fullmatch(each))
+    assert isinstance(name, str)
+    return name
+
+
+def statements(template: dict[str, Any], role: str) -> Iterator[dict[str, Any]]:
+    """Statements of the policies that are attached to a role."""
+    pattern = re.compile(f"{role}[0-9A-F]{{8}}")
+    for resource in template["Resources"].values():
+        roles = resource.get("Properties", {}).get("Roles", [])
+        if any(pattern.fullmatch(each["Ref"]) for each in roles):
+            yield from resource["Properties"]["PolicyDocument"]["Statement"]
+
+
+def actions(template: dict[str, Any], role: str) -> set[str]:
+    return {each for one in statements(template, role) for each in as_list(one["Action"])}
+
+
+def functions(template: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        resource["Properties"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Lambda::Function"
+        and resource["Properties"].get("Handler") == "app.lambda_handler"
+    ]
+
+
+def machine_of(library: Path) -> int:
+    """Which machine a shared library is for: e_machine of its ELF header."""
+    return int.from_bytes(library.read_bytes()[18:20], "little")
+
+
+def memory_sizes(template: dict[str, Any]) -> list[int]:
+    return sorted(each["MemorySize"] for each in functions(template))
+
+
+def files(directory: Path) -> set[Path]:
+    return {path.relative_to(directory) for path in directory.rglob("*") if path.is_file()}
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,196 @@
+"""Every stack of `examples/cloudformation`: its images replicate, and what uses them sees them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.archives import SavedImage, build_docker_save
+from local.images import Index, build_layer
+from tests.examples.conftest import ROOT
+from tests.examples.indexes import (
+    ARM64,
+    build_two_platforms,
+    digest_of,
+)
+from tests.examples.resolver import ACCOUNT, Stack, load_template
+from tests.examples.world import World
+
+EXAMPLES = ROOT / "examples" / "cloudformation"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/replicator"
+#: What the replicator's own stack exports, under the names that its template gives.
+EXPORTS = {
+    "ecr-image-replicator-ServiceToken": f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:replicator",
+    "ecr-image-replicator-RoleArn": ROLE,
+    "ecr-image-replicator-RoleName": "replicator",
+}
+HOST = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
+BUILD, PRODUCTION = "111111111111", "222222222222"
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "ecs-service-by-digest": {"Vpc": "vpc-1", "Subnets": ["subnet-1", "subnet-2"]},
+    "lambda-container-function": {},
+    "eks-without-pull-through-cache": {},
+    "s3-archive": {"Bucket": "builds", "VersionId": "1"},
+    "private-registry": {"Username": "ann", "Password": "hunter2"},
+    "multi-account": {
+        "BuildAccount": BUILD,
+        "ProductionAccount": PRODUCTION,
+        "ExternalId": "between-us",
+    },
+    "multi-account-role": {
+        "ReplicatorRoleArn": ROLE,
+        "ExternalId": "between-us",
+        "Side": "destination",
+    },
+    "signed-images-only": {
+        "SourceImage": "registry.example.com/team/app:2.4",
+        "SigningKeyArn": f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1",
+    },
+}
+
+
+@pytest.fixture
+def stack(world: World) -> Callable[..., Stack]:
+    def open_stack(name: str, **parameters: Any) -> Stack:
+        return Stack(
+            load_template(EXAMPLES / f"{name}.yaml"),
+            world,
+            parameters={**PARAMETERS[name], **parameters},
+            imports=EXPORTS,
+        )
+
+    return open_stack
+
+
+def test_every_example_has_its_parameters() -> None:
+    assert {file.stem for file in EXAMPLES.glob("*.yaml")} == PARAMETERS.keys()
+
+
+def test_the_replicators_template_exports_what_the_examples_import() -> None:
+    outputs = load_template(ROOT / "template.yaml")["Outputs"].values()
+    names = {each["Export"]["Name"]["Fn::Sub"] for each in outputs if "Export" in each}
+    assert {name.replace("${AWS::StackName}", "ecr-image-replicator") for name in names} == {
+        *EXPORTS
+    }
+
+
+def test_ecs_runs_the_image_by_digest(
+    stack: Callable[..., Stack], world: World, index: Index
+) -> None:
+    world.provide("nginx:1.29.3", index)
+    example = stack("ecs-service-by-digest")
+
+    task = example.properties("TaskDefinition")
+
+    uri = f"{HOST}/example-repository@{digest_of(index, ARM64)}"
+    assert task["ContainerDefinitions"][0]["Image"] == uri
+    assert example.outputs() == {"ImageUri": uri}
+    assert world.manifest(uri) == world.manifest(f"{HOST}/example-repository:1.29.3")
+    resolve_all(example)
+
+
+def test_lambda_runs_one_architecture_and_new_content_is_new_code(
+    stack: Callable[..., Stack], world: World, index: Index
+) -> None:
+    newer = build_two_platforms(80)
+    name = "public.ecr.aws/lambda/python:3.13"
+    world.provide(name, index)
+    example = stack("lambda-container-function")
+    first = example.properties("Function")["Code"]["ImageUri"]
+
+    world.provide(name, newer)
+    again = stack("lambda-container-function", Release="2")
+    second = again.properties("Function")["Code"]["ImageUri"]
+
+    assert first == f"{HOST}/example-repository@{digest_of(index, ARM64)}"
+    assert second == f"{HOST}/example-repository@{digest_of(newer, ARM64)}"
+    assert world.manifest(first) != world.manifest(second)
+    resolve_all(example)
+
+
+def test_each_side_of_two_accounts_is_entered_by_its_role(
+    stack: Callable[..., Stack], world: World, index: Index
+) -> None:
+    source = f"{BUILD}.dkr.ecr.eu-west-1.amazonaws.com/team/app:2.4.1"
+    world.provide(source, index)
+    world.aws.ecr(PRODUCTION, "eu-central-1").create_repository("team/app")
+    for account in (BUILD, PRODUCTION):
+        world.aws.add_role(f"arn:aws:iam::{account}:role/ImageReplicator", external_id="between-us")
+    example = stack("multi-account")
+
+    uri = example.outputs()["ImageUri"]
+
+    assert uri.startswith(f"{PRODUCTION}.dkr.ecr.eu-central-1.amazonaws.com/team/app@sha256:")
+    assert world.manifest(uri).content == index.manifest
+    assumed = [
+        call.parameters["RoleArn"]
+        for call in world.aws.services.calls
+        if call.action == "sts:AssumeRole"
+    ]
+    assert sorted(assumed) == sorted(
+        example.properties("AssumeTheRoles")["PolicyDocument"]["Statement"][0]["Resource"]
+    )
+    resolve_all(example)
+
+
+@pytest.mark.parametrize(("side", "policies"), [("source", 2), ("destination", 3)])
+def test_a_sides_role_may_do_what_its_side_takes(
+    stack: Callable[..., Stack], side: str, policies: int
+) -> None:
+    role = stack("multi-account-role", Side=side).properties("Role")
+
+    assert role["RoleName"] == stack("multi-account").resolve({"Ref": "RoleName"})
+    assert len(role["Policies"]) == policies
+    trusted = role["AssumeRolePolicyDocument"]["Statement"][0]
+    assert trusted["Principal"] == {"AWS": ROLE}
+    assert trusted["Condition"] == {"StringEquals": {"sts:ExternalId": "between-us"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("private-registry", "the property ArchImageTags is not supported by this version yet"),
+        ("eks-without-pull-through-cache", "Platforms chooses 2 platforms, which is not supported"),
+        ("signed-images-only", "is not supported by this version yet"),
+    ],
+)
+def test_an_example_ahead_of_the_program_is_refused_for_what_is_not_there_yet(
+    stack: Callable[..., Stack], name: str, sentence: str
+) -> None:
+    example = stack(name)
+
+    answers = [example.answer(resource) for resource in example.custom_resources]
+
+    assert sentence in answers[0]["Reason"]
+
+
+def test_a_version_of_a_tarball_is_an_image(
+    stack: Callable[..., Stack], world: World, tmp_path: Path
+) -> None:
+    saved = SavedImage([build_layer(50_000, 95, "none")], ["app:1.0"])
+    tarball = gzip.compress(build_docker_save(tmp_path / "app.tar", [saved]).read_bytes())
+    version = world.keep_object("builds", "builds/app.tar.gz", tarball)
+    world.keep_object("builds", "builds/app.tar.gz", b"of a later build")
+    example = stack("s3-archive", VersionId=version)
+
+    outputs = example.outputs()
+
+    manifest = json.loads(world.manifest(outputs["ImageUri"]).content)
+    assert [layer["mediaType"] for layer in manifest["layers"]] == [
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+    ]
+    for tag in ("latest", "1.0"):
+        there = world.manifest(f"{HOST}/example-repository:{tag}")
+        assert outputs["ImageUri"].endswith(f"@{there.digest}")
+    resolve_all(example)
+
+
+def resolve_all(example: Stack) -> None:
+    """Resolve the rest of a stack, so that no part of it names what is not there."""
+    for name in example.resources:
+        example.properties(name)
+    example.outputs()
