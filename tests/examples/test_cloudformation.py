@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 from collections.abc import Callable
@@ -10,15 +11,18 @@ from typing import Any
 
 import pytest
 from local.archives import SavedImage, build_docker_save
-from local.images import Index, build_layer
+from local.images import Index, build_artifact, build_layer
 from tests.examples.conftest import ROOT
 from tests.examples.indexes import (
+    AMD64,
     ARM64,
+    build_platforms,
     build_two_platforms,
     digest_of,
 )
 from tests.examples.resolver import ACCOUNT, Stack, load_template
 from tests.examples.world import World
+from tests.functional.vouching import cosign_tag, payload, signatures
 
 EXAMPLES = ROOT / "examples" / "cloudformation"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/replicator"
@@ -150,22 +154,78 @@ def test_a_sides_role_may_do_what_its_side_takes(
     assert trusted["Condition"] == {"StringEquals": {"sts:ExternalId": "between-us"}}
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("private-registry", "the property ArchImageTags is not supported by this version yet"),
-        ("eks-without-pull-through-cache", "Platforms chooses 2 platforms, which is not supported"),
-        ("signed-images-only", "is not supported by this version yet"),
-    ],
-)
-def test_an_example_ahead_of_the_program_is_refused_for_what_is_not_there_yet(
-    stack: Callable[..., Stack], name: str, sentence: str
+def test_a_private_registry_is_entered_with_the_secret(
+    stack: Callable[..., Stack], world: World, index: Index
 ) -> None:
-    example = stack(name)
+    world.want_login("registry.example.com", "ann", "hunter2")
+    world.provide("registry.example.com/team/app:2.4", index)
+    example = stack("private-registry")
 
-    answers = [example.answer(resource) for resource in example.custom_resources]
+    outputs = example.outputs()
 
-    assert sentence in answers[0]["Reason"]
+    repository = f"{HOST}/example-repository"
+    assert outputs == {
+        "ImageUri": f"{repository}@{index.digest}",
+        "Amd64Digest": digest_of(index, AMD64),
+    }
+    assert world.manifest(f"{repository}:2.4").content == index.manifest
+    assert world.manifest(f"{repository}:2.4-amd64").digest == digest_of(index, AMD64)
+    assert world.manifest(f"{repository}:2.4-arm64").digest == digest_of(index, ARM64)
+    resolve_all(example)
+
+
+def test_a_cluster_gets_its_images_into_repositories_that_come_to_be(
+    stack: Callable[..., Stack], world: World
+) -> None:
+    several = build_platforms(90, AMD64, "linux/arm/v7", ARM64, "linux/s390x")
+    world.provide("registry.k8s.io/pause:3.10", several)
+    world.provide("busybox:1.37.0", several)
+    controller = "quay.io/jetstack/cert-manager-controller"
+    world.provide(f"{controller}:v1.19.1", several)
+    signature = build_artifact("application/vnd.example.signature", subject=several)
+    world.provide(f"{controller}:signature", signature)
+    example = stack("eks-without-pull-through-cache")
+
+    outputs = example.outputs()
+
+    for output in ("PauseImageUri", "BusyboxImageUri"):
+        chosen = json.loads(world.manifest(outputs[output]).content)["manifests"]
+        assert [each["digest"] for each in chosen] == [
+            digest_of(several, AMD64),
+            digest_of(several, ARM64),
+        ]
+    assert outputs["ControllerDigest"] == several.digest
+    assert world.manifest(f"{outputs['ControllerRepository']}@{signature.digest}")
+    made = world.aws.ecr().repositories
+    assert [repository.name for repository in made] == [
+        "platform/busybox",
+        "platform/cert-manager-controller",
+        "platform/pause",
+    ]
+    resolve_all(example)
+
+
+def test_only_what_the_key_has_signed_is_copied(
+    stack: Callable[..., Stack], world: World, index: Index
+) -> None:
+    name = PARAMETERS["signed-images-only"]["SourceImage"]
+    kms = world.aws.client("kms")
+    key = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    world.provide(name, index)
+    unsigned = stack("signed-images-only", SigningKeyArn=key).answer("Image")
+    claim = payload(index.digest)
+    made = kms.sign(KeyId=key, Message=claim, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
+    signature = signatures([(claim, base64.b64encode(made["Signature"]).decode())])
+    world.provide(f"{name.partition(':')[0]}:{cosign_tag(index.digest)}", signature)
+    example = stack("signed-images-only", SigningKeyArn=key)
+
+    uri = example.outputs()["ImageUri"]
+
+    assert unsigned["Status"] == "FAILED"
+    assert uri == f"{HOST}/example-repository@{index.digest}"
+    there = f"{HOST}/example-repository:{cosign_tag(index.digest)}"
+    assert world.manifest(there).digest == signature.digest
+    resolve_all(example)
 
 
 def test_a_version_of_a_tarball_is_an_image(

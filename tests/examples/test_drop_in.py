@@ -72,6 +72,44 @@ def test_every_form_of_credentials_signs_in(
     assert answer["Data"]["ImageDigest"] == digest_of(index, AMD64)
 
 
+@pytest.mark.parametrize(
+    ("usage", "source", "destination", "tags"),
+    [
+        (
+            "WholeIndex",
+            "public.ecr.aws/nginx/nginx:latest",
+            f"{HOST}/wholeindex:manifest",
+            "my-nginx",
+        ),
+        (
+            "ToEcrPublic",
+            f"{HOST}/my-nginx:latest",
+            "public.ecr.aws/your-alias/your-repo:latest",
+            "latest",
+        ),
+    ],
+)
+def test_an_index_is_copied_with_a_tag_for_each_architecture(
+    stack: Stack,
+    world: World,
+    index: Index,
+    usage: str,
+    source: str,
+    destination: str,
+    tags: str,
+) -> None:
+    world.provide(source, index)
+    world.make_repository(destination)
+
+    answer = world.deploy(find(stack, usage))
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert world.manifest(destination).content == index.manifest
+    repository, _, _ = destination.rpartition(":")
+    assert world.manifest(f"{repository}:{tags}-amd64").digest == digest_of(index, AMD64)
+    assert world.manifest(f"{repository}:{tags}-arm64").digest == digest_of(index, ARM64)
+
+
 @pytest.mark.parametrize("usage", ["Archive", "ArchiveOfOne"])
 def test_an_archive_is_read(stack: Stack, world: World, tmp_path: Path, usage: str) -> None:
     saved = SavedImage([build_layer(50_000, 96, "none")], ["app:1.0"])
