@@ -165,7 +165,8 @@ class Transfer:
         for blob in plan.present:
             self._progress.finish(blob, BlobOutcome.SKIPPED)
         there = self._destination.find_blobs(plan.blobs) if plan.blobs else frozenset()
-        self._outcomes.update(dict.fromkeys(plan.present, BlobOutcome.SKIPPED))
+        # a layer that was made on the way here is there by now, and was copied all the same
+        self._outcomes = dict.fromkeys(plan.present, BlobOutcome.SKIPPED) | self._outcomes
         stop = self._deadline.stop
 
         def move(blob: Descriptor) -> None:

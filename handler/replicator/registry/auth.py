@@ -195,8 +195,8 @@ class Authenticator:
             self._use_basic(rejected)
         else:
             raise ProtocolError(
-                f"the {self._side} registry {self._registry} asks for a sign-in that is neither "
-                "Bearer nor Basic",
+                f"the {self._side} registry {self._registry} asks for another sign-in than those "
+                "that are known (Basic, Bearer)",
                 side=self._side,
                 status=401,
             )
