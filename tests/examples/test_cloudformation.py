@@ -195,7 +195,8 @@ def test_a_cluster_gets_its_images_into_repositories_that_come_to_be(
             digest_of(several, ARM64),
         ]
     assert outputs["ControllerDigest"] == several.digest
-    assert world.manifest(f"{outputs['ControllerRepository']}@{signature.digest}")
+    copied = world.manifest(f"{outputs['ControllerRepository']}@{signature.digest}")
+    assert copied.content == signature.manifest
     made = world.aws.ecr().repositories
     assert [repository.name for repository in made] == [
         "platform/busybox",
