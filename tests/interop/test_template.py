@@ -18,7 +18,7 @@ from replicator.settings import Settings
 
 _ROOT = Path(__file__).parents[2]
 _TEMPLATE = _ROOT / "template.yaml"
-_LAYER_LIMIT_BYTES = 64 * 1024 * 1024
+_LAYER_LIMIT_BYTES = 80 * 1024 * 1024
 _STATEMENT_PARTS = {"Action", "Resource", "Principal"}
 _TOKEN_ACTIONS = {
     "ecr:GetAuthorizationToken",
