@@ -45,7 +45,7 @@ test: $(VENV)/.ready $(SAM_VENV)/.ready $(CDK_VENV)/.ready ## every test, with b
 	$(BIN)/python -m pytest --cov --cov-report=
 
 # pyenv hides a version that is not chosen: choose all
-test-versions: $(VENV)/.ready ## unit and functional tests on the other Pythons that are installed
+test-versions: $(VENV)/.ready ## unit tests on the other Pythons that are installed
 	@export PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd: -)"; \
 	for version in $(OTHER_PYTHONS); do \
 	  python=$$($(BIN)/uv python find --no-python-downloads --no-project $$version 2>/dev/null) \
@@ -54,7 +54,7 @@ test-versions: $(VENV)/.ready ## unit and functional tests on the other Pythons 
 	  $(BIN)/uv venv --quiet --clear --no-project --python "$$python" .venv-$$version \
 	    && $(BIN)/uv pip sync --quiet --python .venv-$$version/bin/python --require-hashes \
 	      requirements-dev.txt \
-	    && .venv-$$version/bin/python -m pytest -q $(wildcard tests/unit tests/functional) \
+	    && .venv-$$version/bin/python -m pytest -q $(wildcard tests/unit) \
 	    || exit 1; \
 	done
 
