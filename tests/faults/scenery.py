@@ -22,7 +22,7 @@ from replicator.replication import Replicator
 from replicator.request import parse_request
 from replicator.settings import Settings
 
-STALL_SECONDS = 0.2
+STALL_SECONDS = 0.5
 _ENGINE_THREADS = ("stream", "survey", "children", "deadline")
 Choice = Callable[[Exchange], Fault]
 Act = Callable[[Replicator, Mapping[str, Any]], Digest | ReplicationError]
