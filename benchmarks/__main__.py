@@ -22,7 +22,14 @@ from benchmarks import archive, coldstart, instructions, memory, rows, size
 from benchmarks.floor import Floor
 from benchmarks.images import ImageSeries
 from benchmarks.measuring import Bench
-from benchmarks.programs import OURS_NEW, Skopeo, cdk_ecr_deployment, our_function
+from benchmarks.programs import (
+    OURS_NEW,
+    PEER,
+    Skopeo,
+    cdk_ecr_deployment,
+    our_function,
+    write_insecure_registries,
+)
 from benchmarks.registries import NETWORKS, Registry
 from benchmarks.tables import goal_table, row_table
 
@@ -32,7 +39,6 @@ if TYPE_CHECKING:
     from benchmarks.programs import Program
     from benchmarks.rows import Row
 
-_PEER: Final = Path(__file__).parent / ".peers" / "bootstrap"
 #: Registries on tmpfs, so that no disk is measured.
 _TMPFS: Final = "/dev/shm"  # noqa: S108 - a folder of its own is made in it
 _LOG_TAIL_BYTES: Final = 2000
@@ -65,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.write(memory.table(peaks))
         others.append(memory.goal_line(peaks))
     if not (options.rows or options.quick):
-        report.write(archive.table(layer_mib=100, rounds=repeats))
+        archived = archive.measure(repeats)
+        report.write(archive.table(archived))
+        others += archive.goal_lines(archived)
         report.write(size.table())
         report.write(instructions.table(instructions.measure(), instructions.recorded()))
     report.write(f"### Goals\n\n{goal_table(measured, others)}")
@@ -118,17 +126,19 @@ def prepared(chosen: Sequence[Row]) -> Iterator[Bench]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
         endpoint = opened.enter_context(CloudFormationEndpoint(context))
-        write_insecure_registries(directory, (source, destination))
+        plain = [network for network in NETWORKS if not network.tls]
+        hosts = [each.host(network) for each in (source, destination) for network in plain]
+        write_insecure_registries(directory, hosts)
         programs: list[Program] = [
             Floor(ca_file, directory),
             our_function(endpoint, ca_file, warm=True),
             our_function(endpoint, ca_file, warm=False),
             Skopeo(ca_file, directory / "skopeo.log"),
         ]
-        if _PEER.exists():
+        if PEER.exists():
             programs += [
-                cdk_ecr_deployment(_PEER, endpoint, ca_file, directory, warm=True),
-                cdk_ecr_deployment(_PEER, endpoint, ca_file, directory, warm=False),
+                cdk_ecr_deployment(PEER, endpoint, ca_file, directory, warm=True),
+                cdk_ecr_deployment(PEER, endpoint, ca_file, directory, warm=False),
             ]
         for program in programs:
             opened.callback(program.close)
@@ -140,14 +150,6 @@ def prepared(chosen: Sequence[Row]) -> Iterator[Bench]:
             for log in sorted(directory.glob("*.log")):
                 sys.stderr.write(f"{log.name}: {log.read_text()[-_LOG_TAIL_BYTES:]}\n")
             raise
-
-
-def write_insecure_registries(directory: Path, registries: Sequence[Registry]) -> None:
-    """Tell skopeo's libraries which hosts are plain HTTP, where `programs` says they look."""
-    plain = [network for network in NETWORKS if not network.tls]
-    hosts = [registry.host(network) for registry in registries for network in plain]
-    entries = [f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in hosts]
-    (directory / "registries.conf").write_text("".join(entries))
 
 
 def describe_machine() -> str:

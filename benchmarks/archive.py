@@ -1,230 +1,227 @@
-"""An archive of hundreds of megabytes, replicated from S3 by this program and copied by skopeo.
+"""An archive in S3 replicated by functions, and copied from a file by skopeo.
 
-Wall seconds, cpu seconds of the copying process alone, and its peak memory; both push to a
-docker-registry on loopback of its own, which keeps its blobs in memory. This program reads the
-archive from a stand-in of S3 over HTTP, skopeo from a file.
-
-    python -m benchmarks.archive [--layers 6] [--layer-mib 100] [--content mixed] [--rounds 3]
+The layers hold this machine's own programs and libraries, as images do. A stand-in for S3 serves
+the archive over HTTP and counts what is read. `missing` has nothing of the image at the
+destination, `there` has the image under the tag, and in `changed` one of the layers is new.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import multiprocessing
-import os
-import resource
-import shutil
-import socket
+import hashlib
+import itertools
+import ssl
 import statistics
-import subprocess
 import sys
+import tarfile
 import tempfile
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
-from local.archives import SavedImage, build_docker_save, build_large_layer
+import trustme
+from local.archives import LayerFile, SavedImage, build_docker_save
+from local.cloudformation import CloudFormationEndpoint
 from local.objects import ObjectStorage
+from local.registry.digests import Digest
 
+from benchmarks.images import MEBIBYTE
+from benchmarks.programs import (
+    PEER,
+    Skopeo,
+    cdk_ecr_deployment,
+    our_function,
+    write_insecure_registries,
+)
+from benchmarks.registries import Network, Registry
 from benchmarks.tables import markdown_table
 
-_READY_SECONDS = 10.0
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.programs import Function
+    from benchmarks.usage import Usage
+
+_LAYERS: Final = 6
+_LAYER_BYTES: Final = 100 * MEBIBYTE
+_ARCHIVES: Final = {"missing": "first.tar", "there": "first.tar", "changed": "second.tar"}
+_PLAIN: Final = Network(tls=False, far=False)
+_OURS: Final = "ours, warm"
+_PEERS: Final = "cdk-ecr-deployment, warm"
+_HEAD: Final = ("", "wall s", "cpu s", "peak MiB", "MiB read of S3")
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What one run took."""
+class Figures:
+    """Medians of some copies, and the highest peak."""
 
     wall_seconds: float
     cpu_seconds: float
-    peak_mib: float
+    peak_bytes: int
+    read_bytes: float
+
+    @classmethod
+    def of(cls, runs: Sequence[tuple[Usage, int]]) -> Figures:
+        """Summarise what copies have used and read."""
+        return cls(
+            statistics.median(usage.wall_seconds for usage, _ in runs),
+            statistics.median(usage.cpu_seconds for usage, _ in runs),
+            max(usage.peak_bytes for usage, _ in runs),
+            statistics.median(count for _, count in runs),
+        )
+
+
+Measured = dict[tuple[str, str], Figures]
+"""By case and program."""
+
+
+def measure(repeats: int) -> Measured:
+    """Copy in every case with every program that there is."""
+    with _prepared() as bench:
+        found = {}
+        for program in bench.programs:
+            for case, runs in bench.measure(program, repeats).items():
+                found[case, program.name] = Figures.of(runs)
+    return found
+
+
+def table(measured: Measured) -> str:
+    """Render what was measured."""
+    lines = [
+        (
+            f"{program}, {case}",
+            f"{each.wall_seconds:.2f}",
+            f"{each.cpu_seconds:.2f}",
+            f"{each.peak_bytes / MEBIBYTE:.0f}",
+            "" if program == Skopeo.name else f"{each.read_bytes / MEBIBYTE:.1f}",
+        )
+        for (case, program), each in sorted(measured.items())
+    ]
+    title = f"### Archive of {_LAYERS} layers of {_LAYER_BYTES // MEBIBYTE} MiB or a little more"
+    return f"{title}\n\n{markdown_table(_HEAD, lines)}"
+
+
+def goal_lines(measured: Measured) -> list[tuple[str, ...]]:
+    """Hold ours against the goals, and against the other function where it was measured."""
+    there = measured["there", _OURS]
+    lines = [_line("archive, there, wall s", there.wall_seconds, 1.0, 0.1)]
+    peer = measured.get(("missing", _PEERS))
+    if peer is not None:
+        ours = measured["missing", _OURS]
+        lines += [
+            _line("archive, missing, cpu s", ours.cpu_seconds, peer.cpu_seconds, 0.4),
+            _line("archive, missing, wall s", ours.wall_seconds, peer.wall_seconds, 0.5),
+        ]
+    return lines
+
+
+def _line(name: str, ours: float, peer: float, most: float) -> tuple[str, ...]:
+    verdict = "reached" if ours <= most * peer else "missed"
+    return name, f"{ours:.3g}", f"{peer:.3g}", f"{ours / peer:.2f}", f"{most:g}", verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    folder: Path
+    storage: ObjectStorage
+    registry: Registry
+    programs: Sequence[Function | Skopeo]
+
+    def measure(
+        self, program: Function | Skopeo, repeats: int
+    ) -> dict[str, list[tuple[Usage, int]]]:
+        taken: dict[str, list[tuple[Usage, int]]] = {case: [] for case in _ARCHIVES}
+        if program.name in {_OURS, _PEERS}:
+            self._copy(program, "there", "warm-up")
+        for repeat, case in itertools.product(range(repeats), _ARCHIVES):
+            self.storage.clear_requests()
+            usage = self._copy(program, case, f"{repeat}")
+            taken[case].append((usage, self.storage.bytes_read))
+        return taken
+
+    def _copy(self, program: Function | Skopeo, case: str, name: str) -> Usage:
+        folder = program.name.replace(", ", "-").replace(" ", "-")
+        destination = f"docker://{self.registry.host(_PLAIN)}/{folder}/{name}:latest"
+        archive = _ARCHIVES[case]
+        if isinstance(program, Skopeo):
+            return program.run(f"docker-archive:{self.folder / archive}", destination, tls=False)
+        source = f"s3://{self.storage.bucket}/{archive}"
+        return program.replicate({"SrcImage": source, "DestImage": destination})
+
+
+@contextlib.contextmanager
+def _prepared() -> Iterator[_Bench]:
+    with contextlib.ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
+        storage = opened.enter_context(ObjectStorage())
+        for path in _build(folder):
+            storage.put(path.name, path)
+        authority = trustme.CA(organization_name="Benchmark")
+        ca_file = folder / "ca.pem"
+        authority.cert_pem.write_to_path(str(ca_file))
+        registry = opened.enter_context(Registry(folder / "registry", authority))
+        write_insecure_registries(folder, [registry.host(_PLAIN)])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+        endpoint = opened.enter_context(CloudFormationEndpoint(context))
+        s3 = {
+            "AWS_ENDPOINT_URL_S3": storage.url,
+            "AWS_ACCESS_KEY_ID": "benchmark",
+            "AWS_SECRET_ACCESS_KEY": "benchmark",
+            "AWS_REGION": "eu-west-1",
+        }
+        functions = [
+            our_function(endpoint, ca_file, warm=warm, environment=s3) for warm in (True, False)
+        ]
+        if PEER.exists():
+            functions.append(
+                cdk_ecr_deployment(PEER, endpoint, ca_file, folder, warm=True, environment=s3)
+            )
+        for function in functions:
+            opened.callback(function.close)
+        skopeo = Skopeo(ca_file, folder / "skopeo.log")
+        yield _Bench(folder, storage, registry, [*functions, skopeo])
+
+
+def _build(folder: Path) -> tuple[Path, Path]:
+    """Write an archive, and one of which the last layer differs."""
+    files = _files()
+    layers = [_build_layer(folder / f"{number}", files) for number in range(_LAYERS + 1)]
+    changed = [*layers[: _LAYERS - 1], layers[_LAYERS]]
+    first = build_docker_save(folder / "first.tar", [SavedImage(layers[:_LAYERS], ["app:1"])])
+    second = build_docker_save(folder / "second.tar", [SavedImage(changed, ["app:1"])])
+    for layer in layers:
+        layer.path.unlink()
+    return first, second
+
+
+def _files() -> Iterator[Path]:
+    """Go through files that an image might hold, from the first again after the last."""
+    roots = [Path(name) for name in ("/usr/lib", "/usr/bin", "/usr/share", sys.prefix)]
+    for root in itertools.cycle(roots):
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _build_layer(path: Path, files: Iterator[Path]) -> LayerFile:
+    left_bytes = _LAYER_BYTES
+    with tarfile.open(path, "w") as tar:
+        while left_bytes > 0:
+            file = next(files)
+            tar.add(file)
+            left_bytes -= file.stat().st_size
+    with path.open("rb") as written:
+        digest = hashlib.file_digest(written, "sha256").hexdigest()
+    return LayerFile(path, Digest(f"sha256:{digest}"))
 
 
 def main() -> None:
-    """Measure, and print a line for each case."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--layer-mib", type=int, default=100)
-    parser.add_argument("--content", choices=("random", "text", "mixed"), default="mixed")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    scratch = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - memory
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        sys.stdout.write(_measure(Path(folder), options))
-
-
-def table(layer_mib: int, rounds: int) -> str:
-    """Measure and render it: six layers, half of them random."""
-    options = argparse.Namespace(layers=6, layer_mib=layer_mib, content="mixed", rounds=rounds)
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        return _measure(Path(folder), options)
-
-
-def _measure(folder: Path, options: argparse.Namespace) -> str:
-    layers = [
-        build_large_layer(folder / f"layer-{n}", options.layer_mib << 20, n, options.content)
-        for n in range(options.layers)
-    ]
-    archive, changed = folder / "archive.tar", folder / "changed.tar"
-    build_docker_save(archive, [SavedImage(layers, ["app:1"])])
-    layers[-1] = build_large_layer(
-        folder / "layer-new", options.layer_mib << 20, 100, options.content
-    )
-    build_docker_save(changed, [SavedImage(layers, ["app:1"])])
-    size_mib = archive.stat().st_size / 2**20
-    title = (
-        f"### Archive: {options.layers} layers of {options.layer_mib} MiB, {options.content}: "
-        f"{size_mib:.0f} MiB; medians of {options.rounds}\n\n"
-    )
-    with _storage({"archive.tar": archive, "changed.tar": changed}) as url:
-        return title + _rounds(folder, url, archive, options.rounds)
-
-
-def _rounds(folder: Path, url: str, archive: Path, rounds: int) -> str:
-    taken: dict[str, list[Usage]] = {}
-    for number in range(rounds):
-        with _registry(folder / f"ours-{number}") as host:
-            for case, key in (
-                ("empty", "archive.tar"),
-                ("there already", "archive.tar"),
-                ("one layer changed", "changed.tar"),
-            ):
-                taken.setdefault(f"replicator, {case}", []).append(
-                    _in_process(_replicate, url, key, host)
-                )
-        with _registry(folder / f"skopeo-{number}") as host:
-            for case in ("empty", "there already"):
-                taken.setdefault(f"skopeo, {case}", []).append(_skopeo(archive, host))
-    return markdown_table(
-        ("", "wall s", "cpu s", "peak MiB"), [_line(name, runs) for name, runs in taken.items()]
-    )
-
-
-def _line(name: str, runs: list[Usage]) -> tuple[str, ...]:
-    wall = statistics.median(run.wall_seconds for run in runs)
-    cpu = statistics.median(run.cpu_seconds for run in runs)
-    peak = max(run.peak_mib for run in runs)
-    return name, f"{wall:.2f}", f"{cpu:.2f}", f"{peak:.1f}"
-
-
-def _replicate(url: str, key: str, host: str) -> None:
-    """Replicate once, in a process of its own."""
-    os.environ.update(
-        AWS_ENDPOINT_URL_S3=url,
-        AWS_ACCESS_KEY_ID="benchmark",
-        AWS_SECRET_ACCESS_KEY="benchmark",  # noqa: S106 - opens nothing
-        AWS_REGION="eu-west-1",
-        AWS_DEFAULT_REGION="eu-west-1",
-    )
-    from replicator.deadline import Deadline  # noqa: PLC0415 - measured from here
-    from replicator.progress import LoggedProgress  # noqa: PLC0415 - as above
-    from replicator.replication import Replicator  # noqa: PLC0415 - as above
-    from replicator.request import parse_request  # noqa: PLC0415 - as above
-    from replicator.settings import Settings  # noqa: PLC0415 - as above
-
-    replicator = Replicator(Settings(plain_http=(host,)))
-    request = parse_request({"SrcImage": f"s3://archives/{key}", "DestImage": f"{host}/app:1"})
-    replicator.replicate(request, deadline=Deadline(600), progress=LoggedProgress())
-
-
-def _in_process(work: Callable[..., None], *arguments: Any) -> Usage:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(sender, work, arguments))
-    process.start()
-    usage: Usage = receiver.recv()
-    process.join()
-    return usage
-
-
-def _measured(sender: Any, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    started_at = time.monotonic()
-    work(*arguments)
-    wall_seconds = time.monotonic() - started_at
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    sender.send(Usage(wall_seconds, cpu_seconds, after.ru_maxrss / 1024))
-
-
-def _skopeo(archive: Path, host: str) -> Usage:
-    skopeo = shutil.which("skopeo")
-    if skopeo is None:
-        sys.exit("skopeo is not installed")
-    started_at = time.monotonic()
-    process = subprocess.Popen(
-        [
-            *(skopeo, "copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"),
-            *(f"docker-archive:{archive}", f"docker://{host}/app:1"),
-        ]
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit("skopeo failed")
-    process.returncode = 0
-    return Usage(
-        time.monotonic() - started_at, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-    )
-
-
-@contextlib.contextmanager
-def _storage(objects: dict[str, Path]) -> Iterator[str]:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(sender, objects), daemon=True)
-    process.start()
-    try:
-        yield receiver.recv()
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _serve(sender: Any, objects: dict[str, Path]) -> None:
-    with ObjectStorage() as storage:
-        for key, path in objects.items():
-            storage.put(key, path)
-        sender.send(storage.url)
-        time.sleep(3600)
-
-
-@contextlib.contextmanager
-def _registry(root: Path) -> Iterator[str]:
-    program = shutil.which("docker-registry")
-    if program is None:
-        sys.exit("docker-registry is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        host = f"127.0.0.1:{found.getsockname()[1]}"
-    configuration = root.with_suffix(".yml")
-    configuration.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {root}}}}}\n"
-        f"http: {{addr: {host}}}\n"
-    )
-    process = subprocess.Popen(
-        [program, "serve", str(configuration)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _await(host)
-        yield host
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(root, ignore_errors=True)
-
-
-def _await(host: str) -> None:
-    name, _, port = host.partition(":")
-    until = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < until:
-        with contextlib.suppress(OSError), socket.create_connection((name, int(port)), 1):
-            return
-        time.sleep(0.02)
-    sys.exit("docker-registry did not start")
+    """Measure archives alone."""
+    measured = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    sys.stdout.write(table(measured))
+    for line in goal_lines(measured):
+        sys.stdout.write(f"{'  '.join(line)}\n")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from local.emulator import LambdaEmulator
@@ -16,7 +17,7 @@ from local.emulator import LambdaEmulator
 from benchmarks.usage import Usage, cpu_seconds, peak_bytes, reset_peak
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from local.cloudformation import CloudFormationEndpoint
 
@@ -29,6 +30,10 @@ _LAUNCHER: Final = (sys.executable, "-I", "-S", str(Path(__file__).parent / "lau
 OURS_NEW: Final = "ours, new process"
 _INVOCATION_SECONDS: Final = 600
 _LOG_TAIL_CHARACTERS: Final = 2000
+
+
+#: The other custom resource's program, when `make bench` has fetched it.
+PEER: Final = Path(__file__).parent / ".peers" / "bootstrap"
 
 
 class CopyError(RuntimeError):
@@ -185,8 +190,9 @@ def our_function(
     *,
     warm: bool,
     handler: str = "app.lambda_handler",
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Function:
-    """Make ours, as the template configures it."""
+    """Make ours, as the template configures it, with further variables."""
     return Function(
         "ours, warm" if warm else OURS_NEW,
         (sys.executable, "-m", "awslambdaric"),
@@ -195,6 +201,7 @@ def our_function(
         environment={
             "PYTHONPATH": os.pathsep.join((str(_ROOT / "handler"), str(_ROOT))),
             "SSL_CERT_FILE": str(ca_file),
+            **environment,
         },
         whole_index={"Platforms": "all"},
         endpoint=endpoint,
@@ -203,7 +210,13 @@ def our_function(
 
 
 def cdk_ecr_deployment(
-    bootstrap: Path, endpoint: CloudFormationEndpoint, ca_file: Path, directory: Path, *, warm: bool
+    bootstrap: Path,
+    endpoint: CloudFormationEndpoint,
+    ca_file: Path,
+    directory: Path,
+    *,
+    warm: bool,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Function:
     """Make the other custom resource's, a Go program that uses skopeo's libraries."""
     insecure = directory / "registries.conf"
@@ -216,11 +229,18 @@ def cdk_ecr_deployment(
             "SSL_CERT_FILE": str(ca_file),
             "CONTAINERS_REGISTRIES_CONF": str(insecure),
             **_no_blob_cache(directory),
+            **environment,
         },
         whole_index={"CopyImageIndex": "true"},
         endpoint=endpoint,
         warm=warm,
     )
+
+
+def write_insecure_registries(directory: Path, hosts: Iterable[str]) -> None:
+    """Tell `cdk_ecr_deployment` of that directory which hosts are plain HTTP."""
+    entries = [f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in hosts]
+    (directory / "registries.conf").write_text("".join(entries))
 
 
 class Skopeo:
@@ -237,17 +257,20 @@ class Skopeo:
 
     def copy(self, job: Job) -> Usage:
         """Run it once."""
-        verify = "true" if job.tls else "false"
-        command = ["skopeo", "--insecure-policy", "copy", "--quiet"]
+        whole_index = ("--all",) if job.image.shape.children > 1 else ()
+        return self.run(job.source_image, job.destination_image, *whole_index, tls=job.tls)
+
+    def run(self, source: str, destination: str, *arguments: str, tls: bool) -> Usage:
+        """Do the same for any names of skopeo's."""
+        verify = "true" if tls else "false"
+        command = ["skopeo", "--insecure-policy", "copy", "--quiet", *arguments]
         command += [f"--src-tls-verify={verify}", f"--dest-tls-verify={verify}"]
-        if job.image.shape.children > 1:
-            command.append("--all")
         environment = {
             "PATH": os.environ["PATH"],
             "SSL_CERT_FILE": str(self._ca_file),
             **_no_blob_cache(self._log.parent),
         }
-        return launch([*command, job.source_image, job.destination_image], environment, self._log)
+        return launch([*command, source, destination], environment, self._log)
 
     def close(self) -> None:
         """There is nothing to end."""

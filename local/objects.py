@@ -1,7 +1,7 @@
-"""Objects in a bucket, as S3 gives them: GetObject with ranges, versions and conditions.
+"""Objects in a bucket, as S3 gives them: with ranges, versions and conditions.
 
-Amazon S3 API reference, GetObject. Signatures are not looked at. The objects are files, so that
-one of many gigabytes costs nothing, and what was read of them can be counted.
+Amazon S3 API reference, GetObject and HeadObject. Signatures are not looked at. The objects are
+files, so that one of many gigabytes costs nothing, and what was read of them can be counted.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ObjectStorage:
         return self.alteration(request, response) if self.alteration else response
 
     def _object(self, request: Request) -> Response:
-        if request.method != "GET":
+        if request.method not in {"GET", "HEAD"}:
             return refused("MethodNotAllowed")
         bucket, _, key = request.path.lstrip("/").partition("/")
         if bucket != self.bucket:

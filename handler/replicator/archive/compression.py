@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from replicator.digests import ByteReader
 
 #: What the compressor is given at once, which decides about its output.
-COMPRESSION_CHUNK_BYTES: Final = 128 * 1024
+COMPRESSION_CHUNK_BYTES: Final = 256 * 1024
 _READ_BYTES: Final = 128 * 1024
 _ZSTD_LEVEL: Final = 3
 #: What xz -9 needs, and half of what zstd --long does.
