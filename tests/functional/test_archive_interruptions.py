@@ -1,0 +1,209 @@
+"""S3 that refuses or breaks off, and destinations that stumble, while an archive is replicated."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from local.archives import (
+    SavedImage,
+    build_docker_save,
+)
+from local.objects import ObjectStorage, refused
+from local.registry import (
+    Action,
+    DroppedConnectionError,
+    ErrorCode,
+    Operation,
+    RegistryError,
+    RegistryServer,
+    SpecificationPolicy,
+    Store,
+)
+from local.web import Request, Response
+from tests.functional.archive_failures import LAYERS, SAVED, reason_of
+from tests.functional.arrivals import config_of, diff_ids_of
+from tests.functional.conftest import Function
+
+Start = Callable[..., RegistryServer]
+
+IMPATIENT = {"numAttempts": 2, "baseDelay": 0, "maxDelay": 0}
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status", "said"),
+    [
+        ("NoSuchKey", "", 0, "check the key, and where in SrcImage it ends"),
+        ("NoSuchBucket", "", 0, "check the bucket's name"),
+        ("AccessDenied", "", 403, "needs s3:GetObject on it, and s3:ListBucket on the bucket"),
+        ("AccessDenied", "", 403, "buckets whose requester pays are not supported"),
+        (
+            "AccessDenied",
+            "User: x is not authorized to perform: kms:Decrypt on the resource",
+            403,
+            "needs kms:Decrypt on the key",
+        ),
+        ("KMS.DisabledException", "the key is disabled", 400, "with a KMS key that is disabled"),
+        ("InvalidObjectState", "", 403, "in an archived storage class: restore it first"),
+        ("Other", "whatever", 400, "was refused (Other: whatever); see the log stream"),
+    ],
+)
+def test_a_refusal_of_s3_says_what_to_do(
+    function: Function,
+    storage: ObjectStorage,
+    registries: Start,
+    tmp_path: Path,
+    code: str,
+    message: str,
+    status: int,
+    said: str,
+) -> None:
+    storage.alteration = lambda _request, _response: refused(code, message, status)
+    reason = reason_of(function, storage, registries(), build_docker_save(tmp_path / "a", [SAVED]))
+    assert reason.startswith(
+        "the archive s3://archives/app.tar cannot be read: s3:GetObject by the function's role was "
+        f"refused ({code}: "
+    )
+    assert said in reason
+
+
+def test_an_overwritten_object_is_an_error_and_no_mixture(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    first = build_docker_save(tmp_path / "1", [SAVED])
+    second = build_docker_save(tmp_path / "2", [SavedImage(LAYERS[::-1])])
+    served: list[Response] = []
+
+    def overwrite(_: Request, response: Response) -> Response:
+        served.append(response)
+        if len(served) == 3:
+            storage.put("app.tar", second)
+        return response
+
+    storage.alteration = overwrite
+    reason = reason_of(function, storage, registries(), first)
+    assert "(PreconditionFailed: " in reason
+    assert "it was overwritten while it was read; deploy again, or pin its version" in reason
+
+
+def test_an_answer_that_breaks_off_goes_on_after_its_last_byte(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    destination = registries()
+    storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
+    broken: list[str] = []
+
+    def break_off(request: Request, response: Response) -> Response:
+        if response.length < 100_000 or len(broken) >= 3:
+            return response
+        broken.append(request.headers["range"])
+        return Response(response.status, response.headers, response.body, drop_after_bytes=90_000)
+
+    storage.alteration = break_off
+
+    answer = function.create(
+        "s3://archives/app.tar", f"{destination.host}/app:1", RetryConfigs=IMPATIENT
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert len(broken) == 3
+    assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in LAYERS]
+    # what was received before the break is not asked for again
+    resumed = {
+        f"bytes={int(span.removeprefix('bytes=').partition('-')[0]) + 90_000}-" for span in broken
+    }
+    asked = {entry.headers["range"].partition("-")[0] + "-" for entry in storage.requests}
+    assert resumed <= asked
+
+
+def test_an_answer_that_always_breaks_off_is_given_up(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    destination = registries()
+    storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
+    storage.alteration = lambda _, response: Response(
+        response.status, response.headers, response.body, drop_after_bytes=0
+    )
+
+    answer = function.create(
+        "s3://archives/app.tar", f"{destination.host}/app:1", RetryConfigs=IMPATIENT
+    )
+
+    assert "S3 broke off while it gave s3://archives/app.tar" in answer["Reason"]
+
+
+class Stumbling(SpecificationPolicy):
+    """Does something wrong with each request of one kind, for the first times."""
+
+    def __init__(self, action: Action, times: int, fault: Exception, *, late: bool) -> None:
+        self._action = action
+        self._times = times
+        self._fault = fault
+        self._late = late
+
+    def before(self, operation: Operation, request: Request, store: Store) -> None:
+        super().before(operation, request, store)
+        if not self._late:
+            self._stumble(operation)
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        if self._late:
+            self._stumble(operation)
+        return super().after(operation, request, response)
+
+    def _stumble(self, operation: Operation) -> None:
+        if operation.action is self._action and self._times:
+            self._times -= 1
+            raise self._fault
+
+
+OVERLOADED = RegistryError(ErrorCode.TOOMANYREQUESTS, "later", status=503)
+
+
+@pytest.mark.parametrize(
+    ("action", "fault", "late"),
+    [
+        (Action.APPEND_UPLOAD, OVERLOADED, False),
+        (Action.APPEND_UPLOAD, DroppedConnectionError(), False),
+        (Action.APPEND_UPLOAD, DroppedConnectionError(), True),
+        (Action.FINISH_UPLOAD, OVERLOADED, False),
+        (Action.FINISH_UPLOAD, DroppedConnectionError(), True),
+    ],
+)
+def test_a_destination_that_stumbles_gets_the_layer_again(
+    function: Function,
+    storage: ObjectStorage,
+    registries: Start,
+    tmp_path: Path,
+    action: Action,
+    fault: Exception,
+    late: bool,
+) -> None:
+    destination = registries(policy=Stumbling(action, 1, fault, late=late))
+    storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED], format=tarfile.PAX_FORMAT))
+
+    answer = function.create(
+        "s3://archives/app.tar", f"{destination.host}/app:1", RetryConfigs=IMPATIENT
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert config_of(destination, "app", "1") == SAVED.config
+    assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in LAYERS]
+
+
+def test_what_a_failed_attempt_has_brought_is_not_brought_again(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    denied = RegistryError(ErrorCode.DENIED, "no manifest today", status=403)
+    destination = registries(policy=Stumbling(Action.PUT_MANIFEST, 1, denied, late=False))
+    storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
+    named = "s3://archives/app.tar", f"{destination.host}/app:1"
+    assert "no manifest today" in function.create(*named)["Reason"]
+    storage.clear_requests()
+
+    answer = function.create(*named)
+
+    assert answer["Data"]["BlobsCopied"] == "0"
+    assert storage.bytes_read < 200_000
