@@ -29,7 +29,7 @@ from tests.interop.registries import (
     skopeo_inspect_raw,
 )
 
-BUCKET = "archives"
+BUCKET = "archives-of-programs"  # moto keeps what other tests of this process have made
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
 
 
