@@ -53,9 +53,11 @@ def do_each(
             if one_by_one:
                 futures[-1].result()
     except BaseException:
-        stop()  # the items themselves may be what failed
+        stop()  # the items themselves may be what failed, or were stopped by another's failure
         for future in futures:
             future.cancel()
+        if failures:
+            raise failures[0] from None
         raise
     _, pending = wait(futures, return_when=FIRST_EXCEPTION)
     for future in pending:

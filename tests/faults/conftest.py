@@ -9,9 +9,20 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
+from local.proxy import ConnectProxy
 from local.registry import RegistryServer
-from tests.faults.scenery import DockerRegistry, LocalRegistry, Scene, scene
+from tests.faults.fault_proxy import FaultProxy
+from tests.faults.scenery import (
+    DockerRegistry,
+    EcrBehindNames,
+    LocalRegistry,
+    Scene,
+    scene,
+)
+
+from replicator.aws.access import AwsAccess
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,3 +90,37 @@ def _wait_until_it_serves(host: str) -> None:
         finally:
             connection.close()
     pytest.fail("docker-registry does not answer")
+
+
+@pytest.fixture(scope="module")
+def ecr_scene(small_trust_store: CertificateAuthority) -> Iterator[Scene]:
+    """ECR under its real name, with TLS, sign-in and its API; faults strike the registry alone."""
+    with (
+        # time flies there: its ten manifests a second would make the walk a slow one
+        LoopbackAws(authority=small_trust_store, clock=lambda: time.time() * 20) as aws,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        registry = aws.ecr()
+
+        def connect() -> socket.socket:
+            target = aws._target(registry.host, 443)  # noqa: SLF001 - past its own proxy
+            assert target is not None
+            plain = socket.create_connection(("127.0.0.1", target), timeout=10)
+            context = small_trust_store.client_context()
+            return context.wrap_socket(plain, server_hostname=registry.host)
+
+        faulty = FaultProxy(connect, tls=small_trust_store.any_name_context())
+
+        def find_port(host: str, port: int) -> int | None:
+            if host == registry.host:
+                return int(faulty.host.partition(":")[2])
+            return aws._target(host, port)  # noqa: SLF001 - as above
+
+        with faulty, ConnectProxy(find_port) as proxy:
+            for name, value in {**aws.environment, "HTTPS_PROXY": proxy.url}.items():
+                patch.setenv(name, value)
+            # boto3's clients take longer to be made than such an image takes to be copied
+            access = AwsAccess()
+            patch.setattr("replicator.sides.AwsAccess", lambda: access)
+            with scene(EcrBehindNames(registry), destination=faulty) as opened:
+                yield opened

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -71,7 +72,7 @@ class Exchange:
     number: int
     request: Message
     client: socket.socket
-    upstream: str
+    connect: Callable[[], socket.socket]
     unread_bytes: int
     ended: bool = False
     forwarded: int = 0
@@ -90,7 +91,7 @@ class Exchange:
         """Send the request on, with as much of its body as was read, and read the answer."""
         head = _CONNECTION.sub(b"", self.request.head).removesuffix(b"\r\n")
         self.forwarded += 1
-        with _connected(self.upstream) as server:
+        with self.connect() as server:
             server.sendall(head + b"Connection: close\r\n\r\n" + self.request.body)
             if self.unread_bytes:
                 return Message(b"")
@@ -106,10 +107,13 @@ class Exchange:
     def wait_for_client_to_go(self) -> None:
         """Be silent until the client has had enough of it."""
         self.client.settimeout(_NEVER_SECONDS)
-        with contextlib.suppress(OSError):
+        self.ended = True
+        try:
             while self.client.recv(_BLOCK_BYTES):
                 pass
-        self.ended = True
+        except TimeoutError as error:
+            message = f"the client waited for {_NEVER_SECONDS} seconds and more"
+            raise AssertionError(message) from error
 
     def close(self) -> None:
         self.ended = True
@@ -130,12 +134,16 @@ def pass_on(exchange: Exchange) -> None:
 
 @dataclass
 class FaultProxy:
-    """Listens on loopback from `with` to its end; `choose` gives each exchange its fate."""
+    """Listens on loopback from `with` to its end; `choose` gives each exchange its fate.
 
-    upstream: str
+    `upstream` is a plain ``host:port``, or gives connections; `tls` is for the side of the client.
+    """
+
+    upstream: str | Callable[[], socket.socket]
     choose: Callable[[Exchange], Fault] = lambda _: pass_on
     exchanges: list[Record] = field(default_factory=list)
     address: str = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server((self.address, 0), backlog=64)
@@ -191,8 +199,17 @@ class FaultProxy:
                 self._open[client] = thread
             thread.start()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _connect(self) -> socket.socket:
+        if not isinstance(self.upstream, str):
+            return self.upstream()
+        name, _, port = self.upstream.partition(":")
+        return socket.create_connection((name, int(port)), timeout=_NEVER_SECONDS)
+
+    def _serve(self, accepted: socket.socket) -> None:
+        client = accepted
         try:
+            if self.tls is not None:
+                client = self.tls.wrap_socket(accepted, server_side=True)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with client.makefile("rb", buffering=0) as lines:
                 while (head := _read_head(lines.read)) and self._handle(head, client):
@@ -204,8 +221,9 @@ class FaultProxy:
         finally:
             # before the socket: whoever waits for it to be closed must find it gone
             client.close()
+            accepted.close()
             with self._lock:
-                del self._open[client]
+                del self._open[accepted]
 
     def _handle(self, head: bytes, client: socket.socket) -> bool:
         request = Message(head)
@@ -214,7 +232,7 @@ class FaultProxy:
             record = Record(request.method, request.target, request.announced_bytes)
             self.exchanges.append(record)
             choose = self.choose
-        exchange = Exchange(record, number, request, client, self.upstream, record.request_bytes)
+        exchange = Exchange(record, number, request, client, self._connect, record.request_bytes)
         choose(exchange)(exchange)
         return not exchange.ended
 
@@ -227,8 +245,3 @@ def _read_head(read: Callable[[int], bytes | None]) -> bytes:
             return b""
         head += byte
     return bytes(head)
-
-
-def _connected(host: str) -> socket.socket:
-    name, _, port = host.partition(":")
-    return socket.create_connection((name, int(port)), timeout=_NEVER_SECONDS)

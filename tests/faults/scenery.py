@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from local.images import Index, build_image, build_index, build_layer, push
+from local.ecr import EcrRegistry
+from local.images import Content, Index, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
 
@@ -34,6 +35,8 @@ class Registry(Protocol):
     @property
     def host(self) -> str: ...
 
+    def put(self, content: Content, repository: str) -> None: ...
+
     def tag(self, repository: str, tag: str) -> str | None: ...
 
     def open_uploads(self, repository: str) -> int: ...
@@ -46,6 +49,9 @@ class LocalRegistry:
     @property
     def host(self) -> str:
         return self.server.host
+
+    def put(self, content: Content, repository: str) -> None:
+        push(content, self.host, repository, "1")
 
     def tag(self, repository: str, tag: str) -> str | None:
         return self.server.store.tags(repository).get(tag)
@@ -66,6 +72,9 @@ class DockerRegistry:
     host: str
     directory: Path
 
+    def put(self, content: Content, repository: str) -> None:
+        push(content, self.host, repository, "1")
+
     def tag(self, repository: str, tag: str) -> str | None:
         link = self._path(repository) / f"_manifests/tags/{tag}/current/link"
         return link.read_text() if link.exists() else None
@@ -77,6 +86,26 @@ class DockerRegistry:
 
     def _path(self, repository: str) -> Path:
         return self.directory / "docker/registry/v2/repositories" / repository
+
+
+@dataclass(frozen=True)
+class EcrBehindNames:
+    """ECR's stand-in, reached under its real name."""
+
+    registry: EcrRegistry
+
+    @property
+    def host(self) -> str:
+        return self.registry.host
+
+    def put(self, content: Content, repository: str) -> None:
+        self.registry.put(content, repository, "1")
+
+    def tag(self, repository: str, tag: str) -> str | None:
+        return self.registry.store.tags(repository).get(tag)
+
+    def open_uploads(self, repository: str) -> int:
+        return sum(each.repository == repository for each in self.registry.store.open_uploads)
 
 
 def _size(path: Path) -> int:
@@ -103,6 +132,7 @@ class Scene:
     index: Index
     streams: int = 1
     attempts: int = 6
+    destination_host: str = ""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -113,6 +143,7 @@ class Scene:
         source: Choice | None = None,
         destination: Choice | None = None,
         act: Act | None = None,
+        stall_seconds: float = STALL_SECONDS,
     ) -> tuple[Digest | ReplicationError, str]:
         """Replicate into a repository of its own, and give what came of it with its name.
 
@@ -120,17 +151,17 @@ class Scene:
         when it failed, no thread and no connection is left.
         """
         repository = f"copy/{next(self._numbers)}"
-        push(self._old, self.registry.host, repository, "1")
+        self.registry.put(self._old, repository)
         self.source.start_over(source or (lambda _: pass_on))
         self.destination.start_over(destination or (lambda _: pass_on))
         replicator = Replicator(
             Settings(
-                streams=self.streams, plain_http=("127.0.0.1",), stall_timeout_seconds=STALL_SECONDS
+                streams=self.streams, plain_http=("127.0.0.1",), stall_timeout_seconds=stall_seconds
             )
         )
         properties = {
             "SrcImage": f"{self.source.host}/app:1",
-            "DestImage": f"{self.destination.host}/{repository}:1",
+            "DestImage": f"{self.destination_host or self.destination.host}/{repository}:1",
             "Platforms": "all",
             "RetryConfigs": {"numAttempts": self.attempts, "baseDelay": 0},
         }
@@ -161,17 +192,27 @@ def replicate(replicator: Replicator, properties: Mapping[str, Any]) -> Digest |
 
 
 @contextmanager
-def scene(registry: Registry, *, streams: int = 1, attempts: int = 6) -> Iterator[Scene]:
-    """Put an index into a source whose blobs are redirected, and proxies before both."""
+def scene(
+    registry: Registry,
+    *,
+    streams: int = 1,
+    attempts: int = 6,
+    destination: FaultProxy | None = None,
+) -> Iterator[Scene]:
+    """Put an index into a source whose blobs are redirected, and proxies before both.
+
+    A `destination` that is given is the one before a registry that is reached by its own name.
+    """
     index = small_index()
     with ExitStack() as opened:
         source = opened.enter_context(RegistryServer(blob_redirects="path"))
         push(index, source.host, "app", "1")
         yield Scene(
             opened.enter_context(FaultProxy(source.host)),
-            opened.enter_context(FaultProxy(registry.host)),
+            destination or opened.enter_context(FaultProxy(registry.host)),
             registry,
             index,
             streams,
             attempts,
+            registry.host if destination else "",
         )

@@ -171,19 +171,30 @@ class RegistryClient:
         return any(origin(url) == origin(f"{scheme}://{self._host}") for scheme in schemes)
 
     def clean_up(self, url: str) -> None:
-        """Send one DELETE as well as the moment allows: short, once, and never raising."""
-        request = HttpRequest("DELETE", url)
+        """Send a DELETE as well as the moment allows: short, signed in anew once, never raising."""
         try:
             self._guard(url, "the address of an upload")
-            response = self._session.send(
-                self._authorized(request),
-                side=self.side,
-                timeout_seconds=_CLEANUP_TIMEOUT_SECONDS,
-                most_inward=self._most_inward(url),
-            )
+            self._sign_in_ahead()
+            sent, response = self._clean_up_once(url)
+            if response.status == 401:
+                challenges = parse_challenges(response.header_values("www-authenticate"))
+                response.read(_MAX_ANSWER_BYTES)
+                is_tls = origin(response.url)[0] == "https"
+                self._sign_in(challenges, sent.headers.get("Authorization"), is_tls=is_tls)
+                _, response = self._clean_up_once(url)
             response.read(_MAX_ANSWER_BYTES)
         except ReplicationError as error:
             _LOGGER.warning("an upload session was left to expire: %s", error)
+
+    def _clean_up_once(self, url: str) -> tuple[HttpRequest, HttpResponse]:
+        sent = self._authorized(HttpRequest("DELETE", url))
+        response = self._session.send(
+            sent,
+            side=self.side,
+            timeout_seconds=_CLEANUP_TIMEOUT_SECONDS,
+            most_inward=self._most_inward(url),
+        )
+        return sent, response
 
     def _wait_or_give_up(self, request: HttpRequest, attempt: int, error: TransientError) -> None:
         if not request.is_repeatable:
@@ -223,9 +234,7 @@ class RegistryClient:
 
     def _signed_in(self, request: HttpRequest) -> HttpResponse:
         """Send, and when challenged sign in and send again; twice, as a kept secret may be old."""
-        if self._authenticator.authorization is None:
-            with self._authenticator.lock:
-                self._authenticator.sign_in_ahead()
+        self._sign_in_ahead()
         for _ in range(2):
             sent = self._authorized(request)
             response = self._followed(sent)
@@ -240,6 +249,11 @@ class RegistryClient:
             if not request.is_repeatable:
                 raise TransientError(f"the {self.side} {self.registry} wanted a new sign-in")
         return self._followed(self._authorized(request))
+
+    def _sign_in_ahead(self) -> None:
+        if self._authenticator.authorization is None:
+            with self._authenticator.lock:
+                self._authenticator.sign_in_ahead()
 
     def _may_sign_in(self, response: HttpResponse, rejected: str | None) -> bool:
         """Tell whether another sign-in may help: on a 401, and where a login sent ahead is old."""

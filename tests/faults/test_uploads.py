@@ -1,0 +1,102 @@
+"""Uploads whose sign-in runs out, and the sessions that they leave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from local.images import Image, build_image, build_layer, push
+from local.registry import BearerAuthentication, RegistryServer
+from tests.faults.fault_kinds import answer_status
+from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+
+from replicator.deadline import Deadline
+from replicator.errors import DeniedError
+from replicator.progress import LoggedProgress
+from replicator.replication import Replicator
+from replicator.request import parse_request
+from replicator.settings import Settings
+
+
+class Stage:
+    def __init__(
+        self,
+        source: FaultProxy,
+        destination: FaultProxy,
+        registry: RegistryServer,
+        authentication: BearerAuthentication,
+        image: Image,
+    ) -> None:
+        self.source = source
+        self.destination = destination
+        self.registry = registry
+        self.authentication = authentication
+        self.image = image
+
+    def replicate(self) -> None:
+        request = parse_request(
+            {
+                "SrcImage": f"{self.source.host}/app:1",
+                "DestImage": f"{self.destination.host}/copy:1",
+                "DestCreds": "ann:open-sesame",
+                "RetryConfigs": {"baseDelay": 0},
+            }
+        )
+        replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
+        try:
+            replicator.replicate(request, deadline=Deadline(20), progress=LoggedProgress())
+        finally:
+            replicator.close()
+
+    def requests(self) -> Counter[tuple[str, int]]:
+        return Counter((each.method, each.status) for each in self.registry.requests)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    image = build_image([build_layer(3000)])
+    authentication = BearerAuthentication({"ann": "open-sesame"}, anonymous_pull=False)
+    with (
+        RegistryServer() as source,
+        RegistryServer(authentication=authentication) as destination,
+        FaultProxy(source.host) as before_source,
+        FaultProxy(destination.host) as before_destination,
+    ):
+        push(image, source.host, "app", "1")
+        yield Stage(before_source, before_destination, destination, authentication, image)
+
+
+def test_a_token_that_runs_out_before_a_body_lets_the_blob_begin_again(stage: Stage) -> None:
+    was_revoked: list[bool] = []
+
+    def revoke(exchange: Exchange) -> None:
+        was_revoked.append(True)
+        stage.authentication.revoke_all()
+        pass_on(exchange)
+
+    def choose(exchange: Exchange) -> Fault:
+        is_first_blob = exchange.request.method == "PUT" and not was_revoked
+        return revoke if is_first_blob else pass_on
+
+    stage.destination.start_over(choose)
+    stage.replicate()
+    assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
+    assert stage.registry.store.open_uploads == ()
+    assert stage.requests()["PUT", 401] == 1
+    assert stage.requests()["DELETE", 204] == 1
+
+
+def test_a_token_that_runs_out_before_the_end_does_not_leave_a_session_open(stage: Stage) -> None:
+    def refuse(exchange: Exchange) -> None:
+        stage.authentication.revoke_all()
+        answer_status(403, "DENIED")(exchange)
+
+    stage.source.start_over(
+        lambda exchange: refuse if "/blobs/" in exchange.request.target else pass_on
+    )
+    with pytest.raises(DeniedError):
+        stage.replicate()
+    assert stage.registry.store.open_uploads == ()
+    assert stage.requests()["DELETE", 401] == 1
+    assert stage.requests()["DELETE", 204] == 1
