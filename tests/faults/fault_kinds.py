@@ -19,7 +19,7 @@ class FaultKind:
     `passes`: once, it must not keep the image from arriving. `keeps_answer`: the replicator never
     learns what the registry answered, so that it cannot cancel an upload which that opened.
     `needs`: the body that it spoils; an exchange without one is as good as untouched. `is_seen`:
-    the registry behind takes part in it.
+    the registry behind takes part in it. `stalls`: it takes a stall timeout to be noticed.
     """
 
     name: str
@@ -28,6 +28,7 @@ class FaultKind:
     keeps_answer: bool = False
     needs: Literal["", "request", "answer"] = ""
     is_seen: bool = True
+    stalls: bool = False
 
     def can_strike(self, record: Record) -> bool:
         wanted = {
@@ -200,7 +201,7 @@ PLACES = {"its first byte": 0.0, "the middle": 0.5, "its last byte": 1.0}
 KINDS = (
     FaultKind("reset at once", reset_at_once),
     FaultKind("closed without an answer", close_at_once),
-    FaultKind("no answer ever", never_answer, is_seen=False),
+    FaultKind("no answer ever", never_answer, is_seen=False, stalls=True),
     FaultKind("garbage for an answer", answer_garbage, is_seen=False),
     FaultKind("the answer is lost", lose_answer, keeps_answer=True),
     FaultKind("sent twice", send_twice, keeps_answer=True),
@@ -245,6 +246,7 @@ KINDS = (
         keeps_answer=True,
         needs="answer",
         is_seen=False,
+        stalls=True,
     ),
     *(
         FaultKind(

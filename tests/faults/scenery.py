@@ -23,7 +23,10 @@ from replicator.replication import Replicator
 from replicator.request import parse_request
 from replicator.settings import Settings
 
+#: Long enough for a busy machine, and short enough to be waited for.
 STALL_SECONDS = 0.5
+#: Never to be waited for.
+PATIENT_SECONDS = 60.0
 _ENGINE_THREADS = ("stream", "survey", "children", "deadline")
 Choice = Callable[[Exchange], Fault]
 Act = Callable[[Replicator, Mapping[str, Any]], Digest | ReplicationError]

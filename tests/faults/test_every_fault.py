@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from tests.faults.fault_kinds import KINDS, FaultKind
 from tests.faults.fault_proxy import Exchange, Fault, pass_on
-from tests.faults.scenery import Choice, Scene
+from tests.faults.scenery import PATIENT_SECONDS, STALL_SECONDS, Choice, Scene
 
 from replicator.errors import ReplicationError
 
@@ -20,15 +20,17 @@ def only(number: int, kind: FaultKind) -> Choice:
 
 def walk(scene: Scene, kind: FaultKind, sides: Sequence[str]) -> None:
     """Let one fault strike each request in turn."""
-    # patiently: a machine that is busy must not add requests to those that there are
-    result, _ = scene.run(stall_seconds=20)
+    result, _ = scene.run(stall_seconds=PATIENT_SECONDS)
     assert not isinstance(result, ReplicationError)
-    proxies = {side: list(getattr(scene, side).exchanges) for side in sides}
-    for side, exchanges in proxies.items():
-        struck = [n for n, record in enumerate(exchanges) if kind.can_strike(record)]
-        assert struck
-        for number in struck:
-            strike(scene, kind, side, number)
+    meant = [
+        (side, number)
+        for side in sides
+        for number, record in enumerate(getattr(scene, side).exchanges)
+        if kind.can_strike(record)
+    ]
+    assert meant
+    for side, number in meant:
+        strike(scene, kind, side, number)
 
 
 def strike(scene: Scene, kind: FaultKind, side: str, number: int) -> None:
@@ -36,6 +38,8 @@ def strike(scene: Scene, kind: FaultKind, side: str, number: int) -> None:
     result, repository = scene.run(
         source=choice if side == "source" else None,
         destination=choice if side == "destination" else None,
+        # impatience would add requests of its own where the machine is busy
+        stall_seconds=STALL_SECONDS if kind.stalls else PATIENT_SECONDS,
     )
     exchanges = getattr(scene, side).exchanges
     if number >= len(exchanges):

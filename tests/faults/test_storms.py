@@ -18,7 +18,7 @@ from replicator.digests import Digest
 from replicator.errors import ReplicationError
 from replicator.replication import Replicator
 
-STORMS = 150
+STORMS = 200
 
 
 @pytest.fixture(scope="module")
