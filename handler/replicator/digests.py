@@ -109,6 +109,8 @@ class VerifiedStream:
         At least one byte; all memory that the stream uses.
     on_bytes
         Told the length of each view.
+    on_end
+        Told that the last view was taken and is not needed any more.
     """
 
     def __init__(
@@ -119,12 +121,14 @@ class VerifiedStream:
         *,
         buffer: memoryview,
         on_bytes: Callable[[int], None],
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._reader = reader
         self._digest = digest
         self._size_bytes = size_bytes
         self._buffer = buffer
         self._on_bytes = on_bytes
+        self._on_end = on_end
 
     @property
     def digest(self) -> Digest:
@@ -163,6 +167,7 @@ class VerifiedStream:
         if self._size_bytes:
             self._on_bytes(len(view))
             yield view
+        self._on_end()
 
     def _mismatch(self, found: str) -> DigestMismatchError:
         return DigestMismatchError(

@@ -202,11 +202,20 @@ class TransientError(ReplicationError):
         One sentence.
     retry_after_seconds
         How long the server asked to be left alone, when it did.
+    is_throttle
+        Whether the server wants fewer requests.
     """
 
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_seconds: float | None = None,
+        is_throttle: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retry_after_seconds: Final = retry_after_seconds
+        self.is_throttle: Final = is_throttle
 
 
 class LostUploadError(TransientError):

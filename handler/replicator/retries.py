@@ -127,6 +127,13 @@ class Backoff:
         self._policy = policy
         self._deadline = deadline
         self._draw = draw
+        self._lock = threading.Lock()
+        self._throttles = 0
+
+    @property
+    def throttles(self) -> int:
+        """How many answers so far wanted fewer requests."""
+        return self._throttles
 
     def wait_after(
         self, attempt: int, error: TransientError, pause: SharedPause | None = None
@@ -149,6 +156,9 @@ class Backoff:
         StoppedError
             Something else failed meanwhile.
         """
+        if error.is_throttle:
+            with self._lock:
+                self._throttles += 1
         # what broke when the time was over was cut off: that is the reason to give
         self._deadline.check("try again")
         seconds = self._policy.delay_seconds(

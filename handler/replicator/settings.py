@@ -26,7 +26,7 @@ class Settings:
     default_platforms
         Taken from an index when the resource chooses none; empty for the whole index.
     streams
-        Blobs in flight at once; memory is streams times the buffer, and the base.
+        Blobs in flight at once, at most; memory is streams times the buffer, and the base.
     plain_http
         Registries that are spoken to in plain HTTP, ``host`` or ``host:port``.
     stall_timeout_seconds

@@ -79,7 +79,7 @@ class SideOpener:
         self._cache = ContentCache()
         self._registries = Registries(
             plain_http=settings.plain_http,
-            connections=settings.streams + 2,
+            connections=4 * settings.streams,
             stall_timeout_seconds=settings.stall_timeout_seconds,
         )
         self._aws = AwsAccess()

@@ -1,7 +1,8 @@
 """The engine: carries a plan out on a bounded number of streams; the first failure stops the rest.
 
 Memory is ``streams * buffer_bytes`` and what the interpreter and its libraries take; no blob is
-ever held, whatever its size.
+ever held, whatever its size. A stream is held while a body flows and not while an answer is waited
+for, so that the next upload is open when the last body ends.
 """
 
 from __future__ import annotations
@@ -9,20 +10,21 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from replicator.digests import VerifiedStream
 from replicator.errors import LostUploadError, MissingContentError, TransientError
+from replicator.lanes import Lanes
 from replicator.manifests import ImageManifest
 from replicator.parallel import do_each
 from replicator.ports import BlobOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from replicator.deadline import Deadline
     from replicator.digests import Digest
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _Layer = TypeVar("_Layer", bound="GrowingLayer")
-DEFAULT_STREAMS: Final = 6
+DEFAULT_STREAMS: Final = 12
+#: One sends a body while others wait for answers.
+_THREADS_A_STREAM: Final = 2
 #: One system call's worth: large enough that Python's share vanishes, small enough for a cache.
 DEFAULT_BUFFER_BYTES: Final = 256 * 1024
 
@@ -72,7 +76,7 @@ class Transfer:
     progress
         Told of every step.
     streams
-        Blobs in flight at once.
+        Bodies in flight at once, at most; as many exchanges may wait for answers beside them.
     buffer_bytes
         Of each stream.
     """
@@ -93,9 +97,8 @@ class Transfer:
         self._deadline = deadline
         self._backoff = backoff
         self._progress = progress
-        self._streams = streams
-        self._buffer_bytes = buffer_bytes
-        self._buffers = threading.local()
+        self._threads = _THREADS_A_STREAM * streams
+        self._lanes = Lanes(streams, buffer_bytes, throttles=lambda: backoff.throttles)
         self._outcomes: dict[Descriptor, BlobOutcome] = {}
 
     def find_present(self, blobs: Iterable[Descriptor]) -> frozenset[Digest]:
@@ -191,7 +194,7 @@ class Transfer:
         return _report(self._outcomes)
 
     def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._streams, thread_name_prefix="stream")
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="stream")
 
     def _move(
         self, blob: Descriptor, open_upload: Callable[[], Upload | BlobOutcome]
@@ -227,36 +230,45 @@ class Transfer:
         opened = open_upload()
         if isinstance(opened, BlobOutcome):
             return opened
-        with _cancelled_on_failure(opened), self._source.open_blob(blob) as reader:
+        # the lane and the source's connection are free for others with the last byte
+        with _cancelled_on_failure(opened), ExitStack() as held:
+            buffer = held.enter_context(self._lane(blob))
+            reader = held.enter_context(self._source.open_blob(blob))
             self._progress.start(blob)
             opened.finish(
                 VerifiedStream(
                     reader,
                     blob.digest,
                     blob.size_bytes,
-                    buffer=self._buffer(),
+                    buffer=buffer,
                     on_bytes=lambda count: self._advance(blob, count),
+                    on_end=held.close,
                 )
             )
         return BlobOutcome.COPIED
 
     def _grow_once(self, layer: GrowingLayer) -> Descriptor:
         upload = self._destination.start_growing_upload()
-        with (
-            _cancelled_on_failure(upload),
-            layer.open_blob(
-                buffer=self._buffer(),
-                on_bytes=lambda count: self._advance(layer.stored, count),
-            ) as growing,
-        ):
-            self._progress.start(layer.stored)
-            upload.append(growing)
-            blob = growing.descriptor()
+        with _cancelled_on_failure(upload):
+            with (
+                self._lane(layer.stored) as buffer,
+                layer.open_blob(
+                    buffer=buffer,
+                    on_bytes=lambda count: self._advance(layer.stored, count),
+                ) as growing,
+            ):
+                self._progress.start(layer.stored)
+                upload.append(growing)
+                blob = growing.descriptor()
             upload.close_as(blob.digest)
         return blob
 
+    def _lane(self, blob: Descriptor) -> AbstractContextManager[memoryview]:
+        return self._lanes.enter(self._deadline, f"copy the blob {blob.digest}")
+
     def _advance(self, blob: Descriptor, count_bytes: int) -> None:
         self._progress.advance(blob, count_bytes)
+        self._lanes.advance(count_bytes)
         self._deadline.check(f"copy the blob {blob.digest} of {blob.size_bytes} bytes")
 
     def _push(self, manifest: Manifest, reference: str) -> None:
@@ -287,13 +299,6 @@ class Transfer:
     def _put(self, put: tuple[str, Manifest]) -> None:
         reference, manifest = put
         self._push(manifest, reference)
-
-    def _buffer(self) -> memoryview:
-        """Give this thread's buffer, which all its blobs use one after the other."""
-        if not hasattr(self._buffers, "view"):
-            self._buffers.view = memoryview(bytearray(self._buffer_bytes))
-        view: memoryview = self._buffers.view
-        return view
 
 
 @contextmanager

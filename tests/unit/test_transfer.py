@@ -54,13 +54,13 @@ def _plan(*tags: str, layers: Sequence[bytes] = LAYERS) -> ReplicationPlan:
     return make_plan(image(layers), {}, tags)
 
 
-def test_each_blob_moves_once_the_largest_first_and_the_tag_comes_last() -> None:
+def test_each_blob_moves_once_and_the_tag_comes_last() -> None:
     source, destination = FakeSource([*LAYERS, b"{}"]), FakeDestination()
     plan = _plan("latest")
     report = _transfer(source, destination).run(plan)
-    blobs = [str(digest_of(content)) for content in (b"55555", b"333", b"{}", b"1")]
-    assert destination.happened("start") == blobs
-    assert destination.happened("blob") == blobs
+    blobs = sorted(str(digest_of(content)) for content in (b"55555", b"333", b"{}", b"1"))
+    assert sorted(destination.happened("start")) == blobs
+    assert sorted(destination.happened("blob")) == blobs
     assert destination.events[-1] == ("manifest", "latest")
     assert destination.happened("manifest") == ["latest"]
     assert destination.stored[plan.root.digest] == plan.root.content
@@ -297,6 +297,77 @@ def test_as_many_streams_as_allowed_run_and_each_reuses_its_buffer() -> None:
     _transfer(FakeSource([*layers, b"{}"]), destination, streams=3).run(_plan("1", layers=layers))
     assert destination.most_in_flight == 3
     assert len(destination.buffers) == 3
+
+
+class _WaitingUpload(FakeUpload):
+    """Its body, or the answer to it, waits for another upload."""
+
+    def __init__(
+        self,
+        destination: FakeDestination,
+        descriptor: Descriptor,
+        *,
+        before_body: threading.Event,
+        before_answer: threading.Event,
+        sent: threading.Event,
+    ) -> None:
+        super().__init__(destination, descriptor)
+        self._before_body = before_body
+        self._before_answer = before_answer
+        self._sent = sent
+
+    def finish(self, body: VerifiedStream) -> None:
+        views = iter(body)
+        content = bytes(next(views))
+        assert self._before_body.wait(10)
+        content += b"".join(map(bytes, views))
+        self._sent.set()
+        assert self._before_answer.wait(10)
+
+
+def _set() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
+
+
+def test_the_next_upload_is_opened_while_a_body_flows() -> None:
+    both_open = threading.Barrier(2, timeout=10)
+    opened = threading.Event()
+
+    class Destination(FakeDestination):
+        def start_upload(
+            self, descriptor: Descriptor, *, mount_from: str | None
+        ) -> FakeUpload | BlobOutcome:
+            super().start_upload(descriptor, mount_from=mount_from)
+            if both_open.wait() == 0:
+                opened.set()
+            return _WaitingUpload(
+                self, descriptor, before_body=opened, before_answer=_set(), sent=_set()
+            )
+
+    destination = Destination()
+    source = FakeSource([b"333", b"{}"])
+    _transfer(source, destination, streams=1).run(_plan("1", layers=[b"333"]))
+    assert len(destination.happened("start")) == 2
+
+
+def test_the_next_body_flows_while_the_answer_to_the_last_one_is_waited_for() -> None:
+    sent = [threading.Event(), threading.Event()]
+
+    class Destination(FakeDestination):
+        def start_upload(
+            self, descriptor: Descriptor, *, mount_from: str | None
+        ) -> FakeUpload | BlobOutcome:
+            super().start_upload(descriptor, mount_from=mount_from)
+            mine, other = sent if descriptor.size_bytes == 3 else reversed(sent)
+            return _WaitingUpload(
+                self, descriptor, before_body=_set(), before_answer=other, sent=mine
+            )
+
+    source = FakeSource([b"333", b"{}"])
+    report = _transfer(source, Destination(), streams=1).run(_plan("1", layers=[b"333"]))
+    assert report.blobs_copied == 2
 
 
 def test_a_failure_on_one_stream_stops_the_blob_on_another() -> None:

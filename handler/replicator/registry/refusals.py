@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from replicator.registry.messages import Answer
 
 _MAX_MESSAGE_CHARACTERS: Final = 200
+_THROTTLES: Final = frozenset({429, 503})
 #: Codes for a manifest that came before its parts, the last two as ECR's API names them.
 _MISSING_CONTENT: Final = re.compile(
     r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN|MANIFEST_UNKNOWN"
@@ -46,6 +47,7 @@ class OverloadedError(TransientError):
         super().__init__(
             f"the {side} registry {registry} answered {diagnosis(answer)}",
             retry_after_seconds=retry_after_seconds,
+            is_throttle=answer.status in _THROTTLES,
         )
         self.status: Final = answer.status
         self.code: Final = error_code(answer)
