@@ -83,8 +83,9 @@ def test_a_token_that_runs_out_before_a_body_lets_the_blob_begin_again(stage: St
     stage.replicate()
     assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
     assert stage.registry.store.open_uploads == ()
-    assert stage.requests()["PUT", 401] == 1
-    assert stage.requests()["DELETE", 204] == 1
+    # the layer's and, if it was on its way by then, the config's
+    assert 1 <= stage.requests()["PUT", 401] <= 2
+    assert stage.requests()["DELETE", 204] == stage.requests()["PUT", 401]
 
 
 def test_a_token_that_runs_out_before_the_end_does_not_leave_a_session_open(stage: Stage) -> None:
@@ -98,5 +99,5 @@ def test_a_token_that_runs_out_before_the_end_does_not_leave_a_session_open(stag
     with pytest.raises(DeniedError):
         stage.replicate()
     assert stage.registry.store.open_uploads == ()
-    assert stage.requests()["DELETE", 401] == 1
-    assert stage.requests()["DELETE", 204] == 1
+    assert stage.requests()["DELETE", 401] >= 1
+    assert stage.requests()["DELETE", 204] == stage.requests()["POST", 202] >= 1

@@ -171,30 +171,32 @@ class RegistryClient:
         return any(origin(url) == origin(f"{scheme}://{self._host}") for scheme in schemes)
 
     def clean_up(self, url: str) -> None:
-        """Send a DELETE as well as the moment allows: short, signed in anew once, never raising."""
+        """Send a DELETE as well as the moment allows: short, twice at most, never raising."""
         try:
             self._guard(url, "the address of an upload")
             self._sign_in_ahead()
-            sent, response = self._clean_up_once(url)
-            if response.status == 401:
-                challenges = parse_challenges(response.header_values("www-authenticate"))
-                response.read(_MAX_ANSWER_BYTES)
-                is_tls = origin(response.url)[0] == "https"
-                self._sign_in(challenges, sent.headers.get("Authorization"), is_tls=is_tls)
-                _, response = self._clean_up_once(url)
-            response.read(_MAX_ANSWER_BYTES)
+            try:
+                self._clean_up_signed_in(url)
+            except TransientError:
+                # a kept connection may have been cut together with the others
+                self._clean_up_signed_in(url)
         except ReplicationError as error:
             _LOGGER.warning("an upload session was left to expire: %s", error)
 
-    def _clean_up_once(self, url: str) -> tuple[HttpRequest, HttpResponse]:
+    def _clean_up_signed_in(self, url: str) -> None:
+        sent, response = self._delete(url)
+        if response.status == 401:
+            challenges = parse_challenges(response.header_values("www-authenticate"))
+            response.read(_MAX_ANSWER_BYTES)
+            is_tls = origin(response.url)[0] == "https"
+            rejected = sent.headers.get("Authorization")
+            self._sign_in(challenges, rejected, is_tls=is_tls, cleans_up=True)
+            _, response = self._delete(url)
+        response.read(_MAX_ANSWER_BYTES)
+
+    def _delete(self, url: str) -> tuple[HttpRequest, HttpResponse]:
         sent = self._authorized(HttpRequest("DELETE", url))
-        response = self._session.send(
-            sent,
-            side=self.side,
-            timeout_seconds=_CLEANUP_TIMEOUT_SECONDS,
-            most_inward=self._most_inward(url),
-        )
-        return sent, response
+        return sent, self._send(sent, cleans_up=True)
 
     def _wait_or_give_up(self, request: HttpRequest, attempt: int, error: TransientError) -> None:
         if not request.is_repeatable:
@@ -262,7 +264,14 @@ class RegistryClient:
         with self._authenticator.lock:
             return self._authenticator.renew_ahead(rejected)
 
-    def _sign_in(self, challenges: list[Challenge], rejected: str | None, *, is_tls: bool) -> None:
+    def _sign_in(
+        self,
+        challenges: list[Challenge],
+        rejected: str | None,
+        *,
+        is_tls: bool,
+        cleans_up: bool = False,
+    ) -> None:
         with self._authenticator.lock:
             current = self._authenticator.authorization
             if current is not None and current != rejected:
@@ -273,15 +282,15 @@ class RegistryClient:
                 while True:
                     if is_tls:
                         self._keep_secret(asked)
-                    asked = flow.send(self._ask_token_service(asked))
+                    asked = flow.send(self._ask_token_service(asked, cleans_up=cleans_up))
             except StopIteration:
                 return
 
-    def _ask_token_service(self, asked: TokenRequest) -> TokenAnswer:
+    def _ask_token_service(self, asked: TokenRequest, *, cleans_up: bool) -> TokenAnswer:
         self._guard(asked.url, "its token service")
         method = "GET" if asked.form is None else "POST"
         request = HttpRequest(method, asked.url, asked.headers, asked.form)
-        response = self._send(request)
+        response = self._send(request, cleans_up=cleans_up)
         if response.status in RETRYABLE_STATUSES:
             answer = Answer.of(response, response.read(_MAX_TOKEN_BYTES))
             after = parse_retry_after(answer.headers, now=time.time)
@@ -319,12 +328,14 @@ class RegistryClient:
             f"the {self.side} {self.registry} redirects without end", side=self.side, status=307
         )
 
-    def _send(self, request: HttpRequest) -> HttpResponse:
+    def _send(self, request: HttpRequest, *, cleans_up: bool = False) -> HttpResponse:
+        """Send within the deadline; what cleans up has its own short time, also after a stop."""
+        left_seconds = self._deadline.remaining_seconds
         response = self._session.send(
             request,
             side=self.side,
-            timeout_seconds=self._deadline.remaining_seconds,
-            deadline=self._deadline,
+            timeout_seconds=_CLEANUP_TIMEOUT_SECONDS if cleans_up else left_seconds,
+            deadline=None if cleans_up else self._deadline,
             most_inward=self._most_inward(request.url),
         )
         if self.is_home(request.url):
