@@ -54,11 +54,11 @@ def goal_line(peaks: dict[int, int]) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def zeros(sizes_bytes: Sequence[int]) -> Iterator[str]:
+def zeros(sizes_bytes: Sequence[int], *, bytes_per_second: int = 0) -> Iterator[str]:
     """Run a registry with an image of one layer of zeros for each size, and give its host."""
     port = free_port()
-    sizes = [str(size) for size in sizes_bytes]
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.zeros", str(port), *sizes])
+    numbers = map(str, (port, bytes_per_second, *sizes_bytes))
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.zeros", *numbers])
     try:
         # hashing ten gibibytes of zeros comes before it listens
         wait_for_port(port, process, seconds=60)

@@ -1,14 +1,17 @@
-"""``python -m benchmarks.zeros PORT BYTES ...``: a registry whose blobs are zeros.
+"""``python -m benchmarks.zeros PORT RATE BYTES ...``: a registry whose blobs are zeros.
 
 ``zeros-BYTES:latest`` is an image of one layer of so many zeros, which is never held; what is
-pushed is hashed, compared with its digest and dropped.
+pushed is hashed, compared with its digest and dropped. A connection gives `RATE` bytes a second at
+most, as those of object stores do; 0 is as many as it can.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 _BLOCK: Final = memoryview(bytes(1024 * 1024))
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+_RANGE: Final = re.compile(r"bytes=(\d+)-(\d*)")
 _CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 _CONFIG: Final = b'{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}'
 
@@ -25,8 +29,11 @@ class ZeroRegistry(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, sizes_bytes: list[int]) -> None:
+    def __init__(self, port: int, sizes_bytes: list[int], *, bytes_per_second: float = 0.0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
+        self.bytes_per_second = bytes_per_second
+        #: Of the blobs that were asked for, "" for a whole one.
+        self.ranges: list[str] = []
         self.blobs = {digest_of_zeros(size): size for size in sizes_bytes}
         self.manifests = {
             f"zeros-{size}": _manifest(digest, size) for digest, size in self.blobs.items()
@@ -89,11 +96,31 @@ class _Handler(BaseHTTPRequestHandler):
             return
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}" if content else reference
         headers = {"Content-Type": media_type, "Docker-Content-Digest": digest}
-        self._answer(200, headers, len(content) + size_bytes)
+        if size_bytes:
+            self._serve_zeros(registry, headers, size_bytes)
+            return
+        self._answer(200, headers, len(content))
         if self.command == "GET":
             self.wfile.write(content)
-            for start in range(0, size_bytes, len(_BLOCK)):
-                self.wfile.write(_BLOCK[: size_bytes - start])
+
+    def _serve_zeros(
+        self, registry: ZeroRegistry, headers: dict[str, str], size_bytes: int
+    ) -> None:
+        headers["Accept-Ranges"] = "bytes"
+        asked = self.headers.get("Range", "")
+        registry.ranges.append(asked)
+        status, left = 200, size_bytes
+        if wanted := _RANGE.fullmatch(asked):
+            first, last = int(wanted[1]), int(wanted[2] or size_bytes - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{size_bytes}"
+            status, left = 206, last - first + 1
+        self._answer(status, headers, left)
+        began_at, sent = time.monotonic(), 0
+        while self.command == "GET" and sent < left:
+            sent += self.wfile.write(_BLOCK[: left - sent])
+            if registry.bytes_per_second:
+                due = began_at + sent / registry.bytes_per_second
+                time.sleep(max(0.0, due - time.monotonic()))
 
     def _take(self) -> str:
         hasher = hashlib.sha256()
@@ -116,8 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def main(arguments: list[str]) -> None:
     """Serve until killed."""
-    port, *sizes = map(int, arguments)
-    ZeroRegistry(port, sizes).serve_forever()
+    port, bytes_per_second, *sizes = map(int, arguments)
+    ZeroRegistry(port, sizes, bytes_per_second=bytes_per_second).serve_forever()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from replicator.errors import (
 )
 from replicator.manifests import MAX_MANIFEST_BYTES
 from replicator.registry.answers import ACCEPT_MANIFESTS, announced_digest, read_manifest
+from replicator.registry.downloads import Downloads
 from replicator.registry.pull_limits import log_pull_limit
 from replicator.registry.referrers import RegistryReferrers
 from replicator.registry.refusals import exhausted, refusal
@@ -36,8 +37,6 @@ _LOGGER: Final = logging.getLogger(__name__)
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 #: What a storage answers when the URL that the registry had signed for it has run out.
 _EXPIRED_STATUSES: Final = frozenset({400, 401, 403})
-#: A download that broke off after fewer bytes has not come on, and is not tried for ever.
-_PROGRESS_BYTES: Final = 1024 * 1024
 
 
 class RegistrySource:
@@ -58,6 +57,7 @@ class RegistrySource:
         self._client = client
         self._backoff = backoff
         self._path = f"/v2/{reference.repository}"
+        self._downloads = Downloads(self)
 
     @property
     def referrers(self) -> RegistryReferrers:
@@ -109,14 +109,18 @@ class RegistrySource:
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
         """Read a blob; a download that breaks off goes on after the last byte that came."""
-        reader = _ResumingReader(self, descriptor)
-        try:
+        with self._downloads.open(descriptor) as reader:
             yield reader
-        finally:
-            reader.close()
 
-    def request_blob(self, descriptor: Descriptor, offset: int) -> HttpResponse:
+    def request_blob(
+        self, descriptor: Descriptor, offset: int, end: int | None = None
+    ) -> HttpResponse:
         """Ask for a blob's bytes from an offset on; the response stands at that byte.
+
+        Parameters
+        ----------
+        end
+            The first byte that is not wanted any more; None for all.
 
         Raises
         ------
@@ -127,43 +131,45 @@ class RegistrySource:
         NotFoundError, DeniedError, RegistryError
             It refuses.
         """
-        response = self._open(descriptor, offset)
+        response = self._open(descriptor, offset, end)
         if response.status in _EXPIRED_STATUSES and not self._client.is_home(response.url):
             # signed URLs run out, at times between the redirect and the request: ask for another
             self._client.finish(response)
-            response = self._open(descriptor, offset)
+            response = self._open(descriptor, offset, end)
         if response.status not in {200, 206}:
             answer = self._client.finish(response)
             subject = f"the blob {descriptor.digest} of {self._reference.name}"
             raise self._refusal(answer, "give", subject)
         start = offset if response.status == 206 else 0
         try:
-            self._check_extent(response, descriptor, start)
+            self._check_extent(response, descriptor, start, end)
             _skip(response, offset - start)
         except ReplicationError:
             response.close()
             raise
         return response
 
-    def _open(self, descriptor: Descriptor, offset: int) -> HttpResponse:
+    def _open(self, descriptor: Descriptor, offset: int, end: int | None) -> HttpResponse:
         # a digest names one content for ever, so that no If-Range is needed
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        last = "" if end is None else end - 1
+        headers = {"Range": f"bytes={offset}-{last}"} if offset or end is not None else {}
         return self._client.open(f"{self._path}/blobs/{descriptor.digest}", headers)
 
-    def _check_extent(self, response: HttpResponse, descriptor: Descriptor, start: int) -> None:
+    def _check_extent(
+        self, response: HttpResponse, descriptor: Descriptor, start: int, end: int | None
+    ) -> None:
+        size = descriptor.size_bytes
         if response.status == 206:
             extent = _CONTENT_RANGE.fullmatch(response.header("content-range").strip())
-            size = str(descriptor.size_bytes)
-            end = str(descriptor.size_bytes - 1)
-            if extent is None or extent[3] not in {"*", size} or extent[2] != end:
+            wanted = (str(start), str((end or size) - 1))
+            if extent is None or extent[3] not in {"*", str(size)} or extent.group(1, 2) != wanted:
                 raise self._misplaced()
-            if extent[1] != str(start):
-                raise self._misplaced()
+            size = end or size
         announced = response.header("content-length")
-        if announced and announced != str(descriptor.size_bytes - start):
+        if announced and announced != str(size - start):
             raise DigestMismatchError(
                 f"the blob {descriptor.digest} from {self._reference.registry} has {announced} "
-                f"bytes where the manifest says {descriptor.size_bytes - start}; the origin is "
+                f"bytes where the manifest says {size - start}; the origin is "
                 "corrupt or was tampered with"
             )
 
@@ -197,51 +203,6 @@ class RegistrySource:
             subject=subject,
             login_origin=self._client.login_origin,
         )
-
-
-class _ResumingReader:
-    """A blob's bytes over as many responses as it takes."""
-
-    def __init__(self, source: RegistrySource, descriptor: Descriptor) -> None:
-        self._source = source
-        self._descriptor = descriptor
-        self._offset = 0
-        self._failures = 0
-        self._failed_at = 0
-        self._response = source.request_blob(descriptor, 0)
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        while True:
-            try:
-                count = self._read(buffer)
-            except TransientError as error:
-                if self._offset >= self._descriptor.size_bytes:
-                    return 0  # only the end of the message was lost
-                self._resume(error)
-            else:
-                self._offset += count
-                return count
-
-    def _read(self, buffer: memoryview) -> int:
-        count = self._response.readinto(buffer)
-        if not count and self._offset < self._descriptor.size_bytes:
-            raise TransientError(
-                f"the source closed the connection {self._offset} bytes into the blob "
-                f"{self._descriptor.digest} of {self._descriptor.size_bytes} bytes"
-            )
-        return count
-
-    def _resume(self, error: TransientError) -> None:
-        self._response.close()
-        if self._offset - self._failed_at >= _PROGRESS_BYTES:
-            self._failures = 0
-        self._failed_at = self._offset
-        self._failures += 1
-        self._source.wait_after(self._failures, error)
-        self._response = self._source.request_blob(self._descriptor, self._offset)
-
-    def close(self) -> None:
-        self._response.close()
 
 
 def _skip(response: HttpResponse, count_bytes: int) -> None:

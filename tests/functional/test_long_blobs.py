@@ -1,0 +1,69 @@
+"""A long blob from a source that gives a connection so many bytes a second and no more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks.zeros import ZeroRegistry
+
+from replicator.deadline import Deadline
+from replicator.outcome import Outcome
+from replicator.progress import LoggedProgress
+from replicator.replication import Replicator
+from replicator.request import parse_request
+from replicator.settings import Settings
+
+MEBIBYTE = 1024 * 1024
+SIZE_BYTES = 108 * MEBIBYTE
+CAPPED = 48 * MEBIBYTE
+
+
+@contextmanager
+def registry_of_zeros(*sizes: int, bytes_per_second: float = 0.0) -> Iterator[ZeroRegistry]:
+    registry = ZeroRegistry(0, [*sizes], bytes_per_second=bytes_per_second)
+    thread = threading.Thread(target=registry.serve_forever)
+    thread.start()
+    try:
+        yield registry
+    finally:
+        registry.shutdown()
+        thread.join()
+        registry.server_close()
+
+
+def replicate(source: ZeroRegistry, destination: ZeroRegistry) -> Outcome:
+    request = parse_request(
+        {
+            "SrcImage": f"127.0.0.1:{source.server_port}/zeros-{SIZE_BYTES}:latest",
+            "DestImage": f"127.0.0.1:{destination.server_port}/copy:1",
+        }
+    )
+    replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
+    try:
+        return replicator.replicate(request, deadline=Deadline(60), progress=LoggedProgress())
+    finally:
+        replicator.close()
+
+
+def test_a_connection_that_is_slow_is_helped_by_ranges() -> None:
+    with (
+        registry_of_zeros(SIZE_BYTES, bytes_per_second=CAPPED) as source,
+        registry_of_zeros() as destination,
+    ):
+        assert replicate(source, destination).changed
+        whole, *ranges = source.ranges
+    assert whole == ""
+    offsets = sorted(tuple(map(int, each.removeprefix("bytes=").split("-"))) for each in ranges)
+    assert offsets[-1][1] == SIZE_BYTES - 1
+    assert all(last - first < 4 * MEBIBYTE for first, last in offsets)
+    # one after the other, without gap and without overlap
+    assert [first for first, _ in offsets[1:]] == [last + 1 for _, last in offsets[:-1]]
+    assert 32 * MEBIBYTE <= offsets[0][0] <= 33 * MEBIBYTE
+
+
+def test_a_connection_that_is_fast_is_left_alone() -> None:
+    with registry_of_zeros(SIZE_BYTES) as source, registry_of_zeros() as destination:
+        replicate(source, destination)
+        assert source.ranges == [""]
