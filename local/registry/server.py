@@ -87,6 +87,15 @@ class RegistryServer:
         """A snapshot of the requests to the storage that blobs are redirected to."""
         return self._storage_server.requests if self._storage_server else ()
 
+    @property
+    def accepted_connections(self) -> int:
+        """How many connections were made to the registry so far."""
+        return self._server.accepted_connections
+
+    def end_connections(self) -> None:
+        """Shut down the registry's open connections, as a server does that waited long enough."""
+        self._server.end_connections()
+
     def clear_requests(self) -> None:
         """Forget the requests so far."""
         self._server.access_log.clear()

@@ -51,6 +51,15 @@ class LoopbackServer:
         """A snapshot of the requests so far, in the order in which their answers began."""
         return self.access_log.entries()
 
+    @property
+    def accepted_connections(self) -> int:
+        """How many connections were made so far."""
+        return self._sockets.accepted_connections
+
+    def end_connections(self) -> None:
+        """Shut down those that are open, as a server does that has waited long enough."""
+        self._sockets.end_connections()
+
     def start(self) -> Self:
         """Begin to accept connections."""
         self._thread = threading.Thread(
@@ -98,6 +107,7 @@ class _SocketServer(socketserver.TCPServer):
         self._tls = tls
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._lock = threading.Lock()
+        self.accepted_connections = 0
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread of its own (`socketserver` calls it a request)."""
@@ -106,6 +116,7 @@ class _SocketServer(socketserver.TCPServer):
         )
         with self._lock:
             self._connections[thread] = request
+            self.accepted_connections += 1
         thread.start()
 
     def end_connections(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from replicator.references import DOCKER_HUB, is_loopback
 
@@ -68,16 +69,23 @@ def resolve_url(base: str, location: str) -> str | None:
 def origin(url: str) -> tuple[str, str, int | None]:
     """Give scheme, host and port, which decide whether Authorization may go along (RFC 6454)."""
     parts = urlsplit(url)
-    return (
-        parts.scheme,
-        (parts.hostname or "").lower(),
-        parts.port or _DEFAULT_PORTS.get(parts.scheme),
-    )
+    return _origin(parts.scheme, parts.netloc)
 
 
 def is_private(url: str) -> bool:
     """Tell whether a URL's host is, by its name alone, one that the internet cannot reach."""
-    host = (urlsplit(url).hostname or "").lower()
+    return _is_inner_name(origin(url)[1])
+
+
+@lru_cache(maxsize=256)
+def _origin(scheme: str, authority: str) -> tuple[str, str, int | None]:
+    """Take an authority apart; each request asks it several times, of a handful of hosts."""
+    parts = SplitResult(scheme, authority, "", "", "")
+    return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme)
+
+
+@lru_cache(maxsize=256)
+def _is_inner_name(host: str) -> bool:
     if host == "localhost" or host.endswith((".localhost", ".internal", ".local")):
         return True
     try:
