@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import trustme
 from local.cloudformation import CloudFormationEndpoint
 
-from benchmarks import archive, coldstart, instructions, memory, rows, size
+from benchmarks import archive, coldstart, instructions, longlayer, memory, rows, size
 from benchmarks.floor import Floor
 from benchmarks.images import ImageSeries
 from benchmarks.measuring import Bench
@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.write(memory.table(peaks))
         others.append(memory.goal_line(peaks))
     if not (options.rows or options.quick):
+        report.write(longlayer.table(longlayer.measure(repeats)))
         archived = archive.measure(repeats)
         report.write(archive.table(archived))
         others += archive.goal_lines(archived)
