@@ -29,7 +29,7 @@ from replicator.manifests import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from replicator.archive.docker_save import StoredImage
     from replicator.archive.layers import ArchivedLayer
@@ -139,6 +139,7 @@ class Assembler:
         compressions = self._source.layer_compressions()
         for manifest in present:
             if _is_image(manifest, image, compressions):
+                self._transfer.remember_made(self._layer_finder(image, manifest))
                 platform = parse_config_platform(image.config)
                 return AssembledImage(manifest, platform, manifest.blobs)
             self._similar.append(manifest)
@@ -163,8 +164,22 @@ class Assembler:
         manifest = build_image_manifest(
             image.config_descriptor, [layers[diff_id] for diff_id in image.diff_ids]
         )
+        self._transfer.remember_made(self._layer_finder(image, manifest))
         platform = parse_config_platform(image.config)
         return AssembledImage(manifest, platform, tuple(blobs.values()))
+
+    def _layer_finder(
+        self, image: StoredImage, manifest: ImageManifest
+    ) -> Callable[[Digest], ArchivedLayer | None]:
+        """Give what finds the layer that a blob of the image is made of."""
+        diff_ids = dict(zip((blob.digest for blob in manifest.layers), image.diff_ids, strict=True))
+
+        def find_layer(digest: Digest) -> ArchivedLayer | None:
+            diff_id = diff_ids.get(digest, digest)
+            # what is stored as it is pushed is read like any blob
+            return None if diff_id == digest else next(self._source.find_layers({diff_id}), None)
+
+        return find_layer
 
     def _find_there(self, wanted: Mapping[Digest, Compression]) -> dict[Digest, Descriptor]:
         """Give those layers' blobs that the destination has."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from replicator.digests import VerifiedStream
-from replicator.errors import LostUploadError, MissingContentError, TransientError
+from replicator.errors import ContentError, LostUploadError, MissingContentError, TransientError
 from replicator.lanes import Lanes
 from replicator.manifests import ImageManifest
 from replicator.parallel import do_each
@@ -100,6 +100,7 @@ class Transfer:
         self._threads = _THREADS_A_STREAM * streams
         self._lanes = Lanes(streams, buffer_bytes, throttles=lambda: backoff.throttles)
         self._outcomes: dict[Descriptor, BlobOutcome] = {}
+        self._find_layer: Callable[[Digest], GrowingLayer | None] = lambda _: None
 
     def find_present(self, blobs: Iterable[Descriptor]) -> frozenset[Digest]:
         """Ask the destination which of these blobs it has; the answer is certain."""
@@ -146,6 +147,17 @@ class Transfer:
 
         with self._pool() as pool:
             do_each(pool, send, layers, stop=self._deadline.stop, one_by_one=one_by_one)
+
+    def remember_made(self, find_layer: Callable[[Digest], GrowingLayer | None]) -> None:
+        """Learn what blobs are made of, should the destination deny having them after all.
+
+        Parameters
+        ----------
+        find_layer
+            Gives the layer of which the blob of that digest is made; None for one that the
+            source has as it is.
+        """
+        self._find_layer = find_layer
 
     def run(
         self, plan: ReplicationPlan, *, in_turn: Iterable[Descriptor] | None = None
@@ -287,14 +299,29 @@ class Transfer:
             blobs = {blob.digest: blob for blob in manifest.blobs}
             named = [blob for digest, blob in blobs.items() if str(digest) in missing]
             for blob in named or blobs.values():
-                self._progress.plan((blob,))
-                open_upload = functools.partial(self._destination.open_upload, blob)
-                self._outcomes[blob] = self._move(blob, open_upload)
-                self._progress.finish(blob, self._outcomes[blob])
+                layer = self._find_layer(blob.digest)
+                planned = layer.stored if layer else blob
+                self._progress.plan((planned,))
+                self._outcomes[blob] = (
+                    self._make_again(blob, layer)
+                    if layer
+                    else self._move(blob, functools.partial(self._destination.open_upload, blob))
+                )
+                self._progress.finish(planned, self._outcomes[blob])
         else:
             children = dict.fromkeys(child.digest for child in manifest.manifests)
             for digest in [each for each in children if str(each) in missing] or children:
                 self._push(self._source.fetch_manifest(digest), str(digest))
+
+    def _make_again(self, blob: Descriptor, layer: GrowingLayer) -> BlobOutcome:
+        """Send a blob that the source does not have, but what it was made of."""
+        made, _ = self._restarted(layer.stored, lambda: self._grow_once(layer))
+        if made.digest != blob.digest:
+            raise ContentError(
+                f"the destination lost the layer {blob.digest} and what it was made of comes to "
+                f"{made.digest} by now; remove the image there that has the layer and deploy again"
+            )
+        return BlobOutcome.COPIED
 
     def _put(self, put: tuple[str, Manifest]) -> None:
         reference, manifest = put
