@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from replicator.digests import Digest
 from replicator.errors import ContentError, OutOfTimeError
+from replicator.manifests import Descriptor
 from replicator.references import ImageReference
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ FIELD: Final = "Continuation"
 MAX_INVOCATIONS: Final = 12
 #: CloudFormation's longest wait for a custom resource, and what it waits if nothing else is said.
 MAX_SERVICE_TIMEOUT_SECONDS: Final = 3600.0
-_KEYS: Final = frozenset({"Invocation", "StartedAt", "Digest", "Streams"})
+_KEYS: Final = frozenset({"Invocation", "StartedAt", "Digest", "Streams", "ETag", "Layers"})
+_MAX_ETAG_CHARACTERS: Final = 200
+#: More than an image has, and together less than the half of what Lambda takes for an event.
+_MAX_LAYERS: Final = 400
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +52,10 @@ class Run:
         What the source's reference stood for then; None in the first.
     streams
         Blobs in flight at most; None for as many as the function is set to.
+    etag
+        Of the archive that the source is in, as it was then; "" for a registry's image.
+    layers
+        The blobs that were made of the archive's layers so far, by their diff_ids.
     """
 
     started_at_seconds: float
@@ -55,6 +63,8 @@ class Run:
     invocation: int = 1
     digest: Digest | None = None
     streams: int | None = None
+    etag: str = ""
+    layers: Mapping[Digest, Descriptor] = dataclasses.field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, event: Mapping[str, Any], *, now: float) -> Run:
@@ -79,8 +89,11 @@ class Run:
         source = request.source
         if isinstance(source, ImageReference):
             source = dataclasses.replace(source, digest=self.digest)
-        # an archive is read at one version of its object in each invocation, the newest
-        return dataclasses.replace(request, source=source, most_streams=self.streams)
+        else:
+            source = dataclasses.replace(source, etag=self.etag)
+        return dataclasses.replace(
+            request, source=source, most_streams=self.streams, made_layers=self.layers
+        )
 
     def next_run(
         self, standing: Standing, *, streams: int, span_seconds: float, left_seconds: float
@@ -121,7 +134,12 @@ class Run:
         # blobs that share the connection may all be cut off, again and again, where one would fit
         fewer = streams if standing.copied else max(1, streams // 2)
         return dataclasses.replace(
-            self, invocation=self.invocation + 1, digest=standing.pinned, streams=fewer
+            self,
+            invocation=self.invocation + 1,
+            digest=standing.pinned,
+            streams=fewer,
+            etag=standing.etag,
+            layers=dict([*self.layers.items(), *standing.made.items()][-_MAX_LAYERS:]),
         )
 
     def fields(self) -> dict[str, Any]:
@@ -131,6 +149,11 @@ class Run:
             "StartedAt": self.started_at_seconds,
             "Digest": str(self.digest),
             "Streams": self.streams,
+            "ETag": self.etag,
+            "Layers": {
+                str(diff_id): [blob.media_type, str(blob.digest), blob.size_bytes]
+                for diff_id, blob in self.layers.items()
+            },
         }
 
 
@@ -167,12 +190,26 @@ def _parse(fields: object, timeout_seconds: float, now: float) -> Run | None:
         return None
     if type(streams) is not int or streams < 1 or started_at is None:
         return None
+    etag = fields["ETag"]
+    if not isinstance(etag, str) or len(etag) > _MAX_ETAG_CHARACTERS or not etag.isprintable():
+        return None
     try:
-        digest = Digest.parse(fields["Digest"])
-    except ContentError:
+        digest, layers = Digest.parse(fields["Digest"]), _parse_layers(fields["Layers"])
+    except (ContentError, TypeError, ValueError, AttributeError):
         return None
     # a clock that is ahead of ours must not give more time than there is
-    return Run(min(started_at, now), timeout_seconds, invocation, digest, streams)
+    started_at = min(started_at, now)
+    return Run(started_at, timeout_seconds, invocation, digest, streams, etag, layers)
+
+
+def _parse_layers(fields: Any) -> dict[Digest, Descriptor]:
+    """Read blobs by diff_ids; whatever else it is raises one error or another."""
+    layers: dict[Digest, Descriptor] = {}
+    for diff_id, (media_type, digest, size_bytes) in fields.items():
+        if type(media_type) is not str or type(size_bytes) is not int or size_bytes < 0:
+            raise TypeError
+        layers[Digest.parse(diff_id)] = Descriptor(media_type, Digest.parse(digest), size_bytes)
+    return layers
 
 
 def _number(value: object) -> float | None:

@@ -257,7 +257,8 @@ class ReplicationResource(CfnResource):
                 "RequestId": self._event["RequestId"],
                 "LogicalResourceId": self._event["LogicalResourceId"],
             }
-            _LOGGER.info("goes on in another invocation", extra={FIELD.lower(): run.fields()})
+            shown = {**run.fields(), "Layers": len(run.layers)}
+            _LOGGER.info("goes on in another invocation", extra={FIELD.lower(): shown})
         return ""
 
     def _send(self, status: str | None = None, reason: str = "", **_: Any) -> None:

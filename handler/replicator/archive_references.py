@@ -55,12 +55,16 @@ class ArchiveReference:
         "" for the object's current version.
     selector
         Which of the archive's images: a name, a position from 0, or None for the only one.
+    etag
+        What the object's bytes are held to, when they were read before; "" for as they are. No
+        text gives it.
     """
 
     bucket: str
     key: str
     version_id: str = ""
     selector: str | int | None = None
+    etag: str = ""
 
     @property
     def location(self) -> str:

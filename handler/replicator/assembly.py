@@ -76,6 +76,12 @@ class MadeLayers:
             if len(self._blobs) > _REMEMBERED_LAYERS:
                 self._blobs.popitem(last=False)
 
+    def learn(self, repository: str, layers: Mapping[Digest, Descriptor]) -> None:
+        """Remember blobs that another process has made, by their diff_ids."""
+        for diff_id, blob in layers.items():
+            if (compression := _compression(blob)) is not None:
+                self.keep(repository, diff_id, compression, blob)
+
 
 @dataclass(frozen=True, slots=True)
 class AssembledImage:

@@ -288,8 +288,14 @@ class ReferrerStore(Protocol):
 class Progress(Protocol):
     """Told what the engine does, from several threads at once."""
 
-    def pin(self, digest: Digest) -> None:
-        """Learn what the source's reference stands for, whatever is pushed there from now on."""
+    def pin(self, digest: Digest, etag: str = "") -> None:
+        """Learn what the source's reference stands for, whatever is put there from now on.
+
+        Parameters
+        ----------
+        etag
+            Of the object that the source is in, if it is in one.
+        """
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
         """Learn of all blobs that are going to be dealt with."""
@@ -302,3 +308,6 @@ class Progress(Protocol):
 
     def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
         """Count the blob as done: it is at the destination."""
+
+    def make(self, stored: Descriptor, blob: Descriptor) -> None:
+        """Learn which blob was made of a stored layer and is at the destination."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from replicator.ports import BlobOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from replicator.digests import Digest
     from replicator.manifests import Descriptor
@@ -34,12 +34,18 @@ class Standing:
         Of those that are not there yet; None when all are, or none is known.
     bytes_per_second
         Over all streams, since the first blob.
+    etag
+        Of the object that the source is in; "" when it is in none.
+    made
+        The blobs that were made of stored layers, by their diff_ids.
     """
 
     pinned: Digest | None
     copied: int
     largest_left: Descriptor | None
     bytes_per_second: float
+    etag: str = ""
+    made: Mapping[Digest, Descriptor] = field(default_factory=dict)
 
 
 class LoggedProgress:
@@ -68,13 +74,15 @@ class LoggedProgress:
         self._moved_bytes = 0
         self._running: dict[Descriptor, int] = {}
         self._pinned: Digest | None = None
+        self._etag = ""
+        self._made: dict[Digest, Descriptor] = {}
         self._left: dict[Descriptor, None] = {}
         self._copied = 0
         self._first_blob_at: float | None = None
 
-    def pin(self, digest: Digest) -> None:
+    def pin(self, digest: Digest, etag: str = "") -> None:
         """Learn what the source's reference stands for."""
-        self._pinned = digest
+        self._pinned, self._etag = digest, etag
 
     def standing(self) -> Standing:
         """Say how far it has come, for another invocation to go on from there."""
@@ -86,6 +94,8 @@ class LoggedProgress:
                 self._copied,
                 max(self._left, key=lambda blob: blob.size_bytes, default=None),
                 self._moved_bytes / seconds,
+                self._etag,
+                dict(self._made),
             )
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
@@ -129,6 +139,11 @@ class LoggedProgress:
                 "bytes": blob.size_bytes,
             },
         )
+
+    def make(self, stored: Descriptor, blob: Descriptor) -> None:
+        """Learn which blob was made of a stored layer."""
+        with self._lock:
+            self._made[stored.digest] = blob
 
     def summary(self) -> str:
         """Say in a few words how far it has come and what is running."""

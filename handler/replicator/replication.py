@@ -72,6 +72,7 @@ class Replicator:
             of the same content.
         """
         self.settings.allowed.check(request)
+        self._made_layers.learn(request.destination.name, request.made_layers)
         backoff = Backoff(request.retry_policy, deadline)
         streams = min(self.settings.streams, request.most_streams or self.settings.streams)
         sides = self._opener.open(request, backoff, deadline)
@@ -179,7 +180,7 @@ class _Replication:
             _LOGGER.info("nothing to do", extra={"digest": str(current.digest)})
             return self._outcome(current, self._reader.platforms_at_hand(current), None)
         if survey.pinned is not None:
-            self._progress.pin(survey.pinned)
+            self._progress.pin(survey.pinned, self._sides.etag)
         content, present = self._read(survey)
         self._provenance.verify(survey.pinned or content.named.digest)
         plan = self._plan(survey, content, present)
@@ -236,7 +237,7 @@ class _Replication:
         image = archive.find_stored_image() if archive is not None else None
         if archive is None or image is None:
             return self._reader.read(survey.pinned), present
-        self._progress.pin(image.config_descriptor.digest)
+        self._progress.pin(image.config_descriptor.digest, self._sides.etag)
         self._reader.check_single(parse_config_platform(image.config))
         assembler = Assembler(
             archive,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from replicator.archive_references import (
     ArchiveReference,
@@ -37,6 +37,9 @@ from replicator.references import ImageReference, is_tag, parse_image_reference
 from replicator.repository_settings import RepositorySettings, parse_repository_settings
 from replicator.retries import RetryPolicy
 from replicator.roles import AssumedRole
+
+if TYPE_CHECKING:
+    from replicator.manifests import Descriptor
 
 #: Put there by CloudFormation itself, or without meaning for the replication.
 _IGNORED: Final = frozenset({"ServiceToken", "ServiceTimeout", "Trigger"})
@@ -147,6 +150,8 @@ class ReplicationRequest:
         A PEM public key or a KMS key's ARN; None when signatures are not checked.
     most_streams
         Blobs in flight at most, when more were found to be too many; no property sets it.
+    made_layers
+        Blobs that were made of an archive's layers before, by their diff_ids; no property sets it.
     """
 
     source: ImageReference | ArchiveReference
@@ -167,6 +172,7 @@ class ReplicationRequest:
     signature_key: str | None = None
     dry_run: bool = False
     most_streams: int | None = None
+    made_layers: Mapping[Digest, Descriptor] = field(default_factory=dict, hash=False)
 
     @property
     def all_tags(self) -> tuple[str, ...]:

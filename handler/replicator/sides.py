@@ -49,8 +49,8 @@ class Sides:
         The source's repository, when both sides are in one registry; None otherwise.
     source_referrers, destination_referrers
         What belongs to the image; None for a source that is in no registry.
-    archive
-        The source's archive; None when the source is a registry.
+    archive, stored
+        The source's archive and the object that it is in; None when the source is a registry.
     """
 
     source: CachingSource
@@ -59,6 +59,12 @@ class Sides:
     source_referrers: ReferrerStore | None
     destination_referrers: ReferrerStore
     archive: ArchiveSource | None = None
+    stored: S3Object | None = None
+
+    @property
+    def etag(self) -> str:
+        """Names the bytes of the source's archive; "" when there is none, or none was read."""
+        return self.stored.etag if self.stored is not None else ""
 
     def close(self) -> None:
         """Stop reading."""
@@ -109,6 +115,7 @@ class SideOpener:
                 None,
                 destination.referrers,
                 archive,
+                stored,
             )
         same_registry = request.source.registry == request.destination.registry
         mount_from = request.source.repository if same_registry else None

@@ -142,6 +142,7 @@ class Transfer:
             self._progress.plan((layer.stored,))
             blob, _ = self._restarted(layer.stored, lambda: self._grow_once(layer))
             self._outcomes[blob] = BlobOutcome.COPIED
+            self._progress.make(layer.stored, blob)
             self._progress.finish(layer.stored, BlobOutcome.COPIED)
             on_grown(layer, blob)
 

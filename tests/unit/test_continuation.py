@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.builders import digest_of
 
 from continuation import FIELD, MAX_INVOCATIONS, Run
+from replicator.archive_references import ArchiveReference
 from replicator.errors import OutOfTimeError
 from replicator.manifests import Descriptor
 from replicator.progress import Standing
@@ -18,7 +20,8 @@ NOW = 1_700_000_000.0
 PINNED = digest_of(b"image")
 LAYER = Descriptor("application/x", digest_of(b"layer"), 1000)
 STANDING = Standing(PINNED, copied=1, largest_left=LAYER, bytes_per_second=500.0)
-SECOND = Run(NOW, 3600, 2, PINNED, 4)
+MADE = {digest_of(b"stored"): LAYER}
+SECOND = Run(NOW, 3600, 2, PINNED, 4, '"etag"', MADE)
 FIELDS = SECOND.fields()
 
 
@@ -78,6 +81,17 @@ def test_a_clock_that_is_ahead_gives_no_more_time() -> None:
         {**FIELDS, "Streams": None},
         {**FIELDS, "StartedAt": float("nan")},
         {**FIELDS, "StartedAt": {}},
+        {**FIELDS, "ETag": None},
+        {**FIELDS, "ETag": "x" * 300},
+        {**FIELDS, "ETag": "a\r\nb"},
+        {**FIELDS, "Layers": None},
+        {**FIELDS, "Layers": [1]},
+        {**FIELDS, "Layers": {str(PINNED): 5}},
+        {**FIELDS, "Layers": {str(PINNED): ["a", "b"]}},
+        {**FIELDS, "Layers": {str(PINNED): ["a", str(PINNED), "5"]}},
+        {**FIELDS, "Layers": {str(PINNED): ["a", str(PINNED), -5]}},
+        {**FIELDS, "Layers": {str(PINNED): [5, str(PINNED), 5]}},
+        {**FIELDS, "Layers": {"x": ["a", str(PINNED), 5]}},
     ],
 )
 def test_a_malformed_continuation_is_a_first_run(fields: object) -> None:
@@ -102,6 +116,26 @@ def test_the_next_run_is_pinned_and_counted() -> None:
     assert str(pinned.source) == f"docker.io/library/nginx:1@{PINNED}"
     assert pinned.most_streams == 6
     assert Run(NOW).pinned(request) is request
+
+
+def test_an_archive_is_held_to_its_bytes_and_to_what_was_made_of_them() -> None:
+    more = {digest_of(b"more"): LAYER}
+    following = next_run(SECOND, dataclasses.replace(STANDING, etag='"new"', made=more))
+    assert (following.etag, following.layers) == ('"new"', {**MADE, **more})
+    read_again = Run.of({FIELD: json.loads(json.dumps(following.fields()))}, now=NOW)
+    assert read_again == following
+    request = parse_request({"SrcImage": "s3://archives/app.tar", "DestImage": "quay.io/a:1"})
+    pinned = read_again.pinned(request)
+    assert isinstance(pinned.source, ArchiveReference)
+    assert (pinned.source.etag, pinned.made_layers) == ('"new"', following.layers)
+    assert str(pinned.source) == str(request.source)
+
+
+def test_what_is_carried_along_fits_into_an_event() -> None:
+    made = {digest_of(str(number).encode()): LAYER for number in range(5000)}
+    following = next_run(standing=dataclasses.replace(STANDING, made=made))
+    assert list(following.layers) == list(made)[-400:]
+    assert len(json.dumps(following.fields())) < 128 * 1024
 
 
 def test_streams_are_halved_when_none_came_to_its_end() -> None:

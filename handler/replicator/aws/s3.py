@@ -60,7 +60,8 @@ class S3Object:
         self._backoff = backoff
         self._deadline = deadline
         self._lock = threading.Lock()
-        self._etag = ""
+        #: Of the bytes that every request is held to; "" until the first.
+        self.etag = reference.etag
         self.size_bytes: int | None = None
 
     def read_range(self, offset: int, length: int) -> bytes:
@@ -102,8 +103,8 @@ class S3Object:
         }
         if self._reference.version_id:
             parameters["VersionId"] = self._reference.version_id
-        if self._etag:
-            parameters["IfMatch"] = self._etag
+        if self.etag:
+            parameters["IfMatch"] = self.etag
         try:
             answer = self._caller.call(Operation.READ_OBJECT, parameters, Place())
         except AwsError as error:
@@ -143,7 +144,7 @@ class S3Object:
             answer["Body"].close()
             raise self._failed("S3 gave other bytes than were asked for")
         with self._lock:
-            self._etag = self._etag or str(answer.get("ETag", ""))
+            self.etag = self.etag or str(answer.get("ETag", ""))
             if self.size_bytes is None:
                 self.size_bytes = int(found[2])
 

@@ -1,0 +1,127 @@
+"""Archives that take several invocations: the same bytes of the object, no layer made twice."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.archives import SavedImage, build_docker_save, build_oci_layout
+from local.certificates import CertificateAuthority
+from local.cloudformation import CloudFormationEndpoint
+from local.images import build_image, build_layer
+from local.objects import ObjectStorage
+from local.registry import RegistryServer
+from tests.faults.fault_proxy import Exchange, FaultProxy
+from tests.faults.lambda_context import LambdaContext
+from tests.faults.lambda_endpoint import LambdaEndpoint
+
+from lifecycle import ReplicationResource
+from replicator.replication import Replicator
+from replicator.settings import Settings
+
+TIMEOUT_SECONDS = 4.0
+RATE_BYTES = 400_000
+LAYERS = [build_layer(180_000, seed, "none") for seed in range(7)]
+
+
+def trickle(exchange: Exchange) -> None:
+    """Pass an answer on at a rate."""
+    exchange.read_body()
+    answer = exchange.forward()
+    step = RATE_BYTES // 50
+    exchange.client.sendall(answer.head)
+    for at in range(0, len(answer.body), step):
+        exchange.client.sendall(answer.body[at : at + step])
+        time.sleep(1 / 50)
+
+
+@dataclass
+class Stage:
+    storage: ObjectStorage
+    destination: RegistryServer
+    cloudformation: CloudFormationEndpoint
+    functions: LambdaEndpoint
+
+    def event(self) -> dict[str, Any]:
+        named = {"SrcImage": "s3://archives/app.tar", "DestImage": f"{self.destination.host}/app:1"}
+        return self.cloudformation.event("Create", {**named, "RetryConfigs": {"baseDelay": 0}})
+
+    def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Run one event in a function that is cold."""
+        replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
+        try:
+            return ReplicationResource(lambda: replicator).answer(
+                event, LambdaContext(TIMEOUT_SECONDS)
+            )
+        finally:
+            replicator.close()
+
+    def finished(self) -> list[int]:
+        """How often each blob came to its end."""
+        done = Counter(
+            entry.parameters["digest"]
+            for entry in self.destination.requests
+            if entry.method == "PUT" and "digest" in entry.parameters and entry.status == 201
+        )
+        return list(done.values())
+
+
+@pytest.fixture
+def stage(
+    small_trust_store: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stage]:
+    with (
+        ObjectStorage() as storage,
+        FaultProxy(storage.url.removeprefix("http://"), lambda _: trickle) as slow,
+        RegistryServer() as destination,
+        CloudFormationEndpoint(small_trust_store.server_context()) as cloudformation,
+        LambdaEndpoint() as functions,
+    ):
+        functions.set_environment(monkeypatch)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{slow.host}")
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        yield Stage(storage, destination, cloudformation, functions)
+
+
+def test_layers_that_were_made_in_one_invocation_are_found_by_the_next(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.storage.put("app.tar", build_docker_save(tmp_path / "a", [SavedImage(LAYERS)]))
+    event = stage.event()
+    told = [stage.invoke(event)]
+    while told[-1]["Status"] == "CONTINUED":
+        told.append(stage.invoke(stage.functions.events.get_nowait()))
+    assert told[-1]["Status"] == "SUCCESS", told[-1]
+    assert len(told) > 1
+    # every layer and the config, each once
+    assert stage.finished() == [1] * (len(LAYERS) + 1)
+    assert stage.destination.store.open_uploads == ()
+    assert [answer.document for answer in stage.cloudformation.answers] == [told[-1]]
+
+
+@pytest.mark.parametrize("kind", ["docker save", "OCI layout"])
+def test_an_archive_that_is_overwritten_meanwhile_is_not_mixed_in(
+    stage: Stage, tmp_path: Path, kind: str
+) -> None:
+    def build(name: str, order: int) -> Path:
+        layers = LAYERS[::order]
+        if kind == "docker save":
+            return build_docker_save(tmp_path / name, [SavedImage(layers)])
+        return build_oci_layout(tmp_path / name, [(build_image(layers), "app")])
+
+    stage.storage.put("app.tar", build("first", 1))
+    event = stage.event()
+    assert stage.invoke(event)["Status"] == "CONTINUED"
+    stage.storage.put("app.tar", build("second", -1))
+    told = stage.invoke(stage.functions.events.get_nowait())
+    assert told["Status"] == "FAILED"
+    assert "PreconditionFailed" in told["Reason"]
+    assert "deploy again, or pin its version with ?versionId=" in told["Reason"]
+    assert stage.destination.store.tags("app") == {}
+    assert len(stage.cloudformation.answers) == 1
