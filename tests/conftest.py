@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from local.emulator import LambdaEmulator
 
 #: Each of them logs through the function's own logger (see `handler/app.py`).
 _LOGGERS = ("replicator", "lifecycle", "answers", "continuation", "responder")
@@ -14,10 +15,14 @@ _KNOWN_SECRETS = (
     "open-sesame",
     "hunter2",
     "pass:word",
+    "correct-horse",
+    "of-a-test",
+    "loopback/secret/key",
     "X-Signature",
     "X-Amz-Signature",
     "_state=",
 )
+_WORD = re.compile(r"[A-Za-z0-9_-]{16,}")
 _AUTHORIZATION = re.compile(r"(Basic|Bearer) [A-Za-z0-9._~+/=-]{12,}")
 
 
@@ -32,9 +37,51 @@ class _Keeper(logging.Handler):
         self.lines.append(f"{self.format(record)} {record.__dict__}")
 
 
-@pytest.fixture(autouse=True)
-def nothing_secret_is_logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Search what every test logs, at DEBUG, for every token that was issued in it."""
+class _Emulators:
+    """What functions print that run under the emulator, at DEBUG, however long they live."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._read: dict[LambdaEmulator, int] = {}
+        self._left: list[str] = []
+        enter, leave = LambdaEmulator.__enter__, LambdaEmulator.__exit__
+
+        def enter_at_debug(emulator: LambdaEmulator) -> LambdaEmulator:
+            emulator._environment.setdefault("POWERTOOLS_LOG_LEVEL", "DEBUG")  # noqa: SLF001 - as is
+            enter(emulator)
+            self._read[emulator] = 0
+            return emulator
+
+        def leave_the_log(emulator: LambdaEmulator, *reason: object) -> None:
+            self._collect(emulator)
+            self._read.pop(emulator, None)
+            leave(emulator, *reason)
+
+        patch.setattr(LambdaEmulator, "__enter__", enter_at_debug)
+        patch.setattr(LambdaEmulator, "__exit__", leave_the_log)
+
+    def take_lines(self) -> list[str]:
+        """Give what has been printed since the last time."""
+        for emulator in self._read:
+            self._collect(emulator)
+        lines, self._left = self._left, []
+        return lines
+
+    def _collect(self, emulator: LambdaEmulator) -> None:
+        if emulator in self._read:
+            log = emulator.log
+            self._left += log[self._read[emulator] :].splitlines()
+            self._read[emulator] = len(log)
+
+
+@pytest.fixture(scope="session")
+def emulators() -> Iterator[_Emulators]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield _Emulators(patch)
+
+
+@pytest.fixture(scope="session")
+def issued_secrets() -> Iterator[list[str]]:
+    """Every token that the local cloud issues."""
     issued: list[str] = []
     issue = secrets.token_urlsafe
 
@@ -42,7 +89,15 @@ def nothing_secret_is_logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         issued.append(issue(nbytes))
         return issued[-1]
 
-    monkeypatch.setattr(secrets, "token_urlsafe", record)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrets, "token_urlsafe", record)
+        yield issued
+
+
+@pytest.fixture(autouse=True)
+def nothing_secret_is_logged(emulators: _Emulators, issued_secrets: list[str]) -> Iterator[None]:
+    """Search what every test logs, here and under the emulator, for every secret in play."""
+    before = len(issued_secrets)
     keeper = _Keeper()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
@@ -53,6 +108,10 @@ def nothing_secret_is_logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for logger, level in zip(loggers, levels, strict=True):
         logger.removeHandler(keeper)
         logger.setLevel(level)
-    for line in keeper.lines:
-        assert not [secret for secret in (*_KNOWN_SECRETS, *issued) if secret in line], line
+    lines = [*keeper.lines, *emulators.take_lines()]
+    earlier, own = frozenset(issued_secrets[:before]), issued_secrets[before:]
+    for line in lines:
+        assert not [secret for secret in (*_KNOWN_SECRETS, *own) if secret in line], line
+        # sessions and sign-ins are kept from one test to the next
+        assert earlier.isdisjoint(_WORD.findall(line)), line
         assert not _AUTHORIZATION.search(line), line

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 import random
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ from local.cloudformation import CloudFormationEndpoint
 from local.emulator import EmulatorError, FunctionError, LambdaEmulator
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
-from tests.faults.fault_proxy import Exchange, FaultProxy
+from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
 from tests.faults.lambda_context import LambdaContext
 from tests.faults.lambda_endpoint import LambdaEndpoint
+from tests.faults.scenery import Choice
 
 import responder
 
 HANDLER = Path(__file__).parent.parent.parent / "handler"
-KILLS = 3
+KILLS = 8
 
 
 def lag(exchange: Exchange) -> None:
@@ -64,53 +65,88 @@ def emulator(authority: CertificateAuthority, **more: Any) -> LambdaEmulator:
 
 def kill_runtime(function: LambdaEmulator) -> None:
     """Kill the function's own process, as Lambda does when memory runs out."""
-    session = function._process.pid  # type: ignore[union-attr]  # noqa: SLF001 - of its session
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = status.read_text().rpartition(")")[2].split()
-            program, *arguments = (status.parent / "cmdline").read_bytes().split(b"\0")
-            is_runtime = b"awslambdaric" in arguments and b"aws-lambda-rie" not in program
-            if int(fields[3]) == session and is_runtime:
-                os.kill(int(status.parent.name), signal.SIGKILL)
+    os.kill(function.pid, signal.SIGKILL)
 
 
-def test_a_killed_function_finds_what_it_finished_and_moves_it_once(
-    small_trust_store: CertificateAuthority,
-    cloudformation: CloudFormationEndpoint,
-    registries: tuple[RegistryServer, FaultProxy, RegistryServer],
+def killing(kill: Callable[[], None], moment: str) -> Fault:
+    """Kill before a request has arrived, in the middle of a body, or after all was done for it."""
+
+    def strike(exchange: Exchange) -> None:
+        announced = exchange.request.announced_bytes
+        if moment == "before":
+            kill()
+        elif moment == "amid" and announced:
+            exchange.read_body(announced // 2)
+            kill()
+            exchange.forward()
+        else:
+            exchange.read_body()
+            answer = exchange.forward()
+            if moment == "amid":
+                exchange.send(answer, len(answer.body) // 2)
+            kill()
+        exchange.reset()
+
+    return strike
+
+
+def test_a_function_killed_anywhere_finds_what_it_finished_and_moves_it_once(
+    small_trust_store: CertificateAuthority, cloudformation: CloudFormationEndpoint
 ) -> None:
-    source, slow, destination = registries
     image = build_image([build_layer(60_000, seed=seed) for seed in range(12)])
-    push(image, source.host, "app", "1")
-    event = cloudformation.event(
-        "Create", {"SrcImage": f"{slow.host}/app:1", "DestImage": f"{destination.host}/copy:1"}
-    )
+    layers = {digest for digest, blob in image.blobs.items() if blob != image.config}
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     generator = random.Random(seed)
-    for _ in range(KILLS):
-        finished = _finished(destination)
-        with emulator(small_trust_store) as function:
-            thread = threading.Thread(target=_invoke_and_forget, args=(function, event))
-            thread.start()
-            _wait_for_more(destination, len(finished))
-            time.sleep(generator.uniform(0, 0.1))
-            kill_runtime(function)
-            thread.join()
-        assert cloudformation.answers == ()
-        assert destination.store.tags("copy") == {}
-    assert _finished(destination)
-    with emulator(small_trust_store) as function:
-        told = function.invoke(event)
-    assert told["Status"] == "SUCCESS"
-    assert destination.store.tags("copy") == {"1": image.digest}
-    assert _finished(destination) == Counter(dict.fromkeys(image.blobs, 1))
+    kills = 0
+    with (
+        RegistryServer() as source,
+        RegistryServer() as destination,
+        FaultProxy(source.host) as before_source,
+        FaultProxy(destination.host) as before_destination,
+        emulator(small_trust_store) as function,
+    ):
+        push(image, source.host, "app", "1")
+        event = cloudformation.event(
+            "Create",
+            {
+                "SrcImage": f"{before_source.host}/app:1",
+                "DestImage": f"{before_destination.host}/copy:1",
+            },
+        )
+        told = None
+        while told is None:
+            done = _finished(destination)
+            # the later ones are not reached every time, as there is less and less to be done
+            proxy, last = generator.choice([(before_source, 13), (before_destination, 30)])
+            number = generator.randrange(last)
+            strike = killing(
+                functools.partial(kill_runtime, function),
+                generator.choice(("before", "amid", "after")),
+            )
+            before_source.start_over(lambda _: pass_on)
+            before_destination.start_over(lambda _: pass_on)
+            if kills < KILLS:
+                proxy.start_over(_at(number, strike))
+            source.clear_requests()
+            try:
+                told = function.invoke(event)
+            except (EmulatorError, FunctionError):
+                kills += 1
+                assert cloudformation.answers == ()
+            read = {digest for each in source.requests for digest in layers if digest in each.path}
+            assert not read & done.keys()
+            assert destination.store.tags("copy") in ({}, {"1": image.digest})
+        assert before_source.defects + before_destination.defects == []
+        assert told["Status"] == "SUCCESS"
+        assert destination.store.tags("copy") == {"1": image.digest}
+        assert _finished(destination) == Counter(dict.fromkeys(image.blobs, 1))
+    assert kills
     assert [answer.status for answer in cloudformation.answers] == ["SUCCESS"]
 
 
-def _invoke_and_forget(function: LambdaEmulator, event: dict[str, Any]) -> None:
-    with contextlib.suppress(EmulatorError, FunctionError):
-        function.invoke(event)
+def _at(number: int, strike: Fault) -> Choice:
+    return lambda exchange: strike if exchange.number == number else pass_on
 
 
 def _finished(registry: RegistryServer) -> Counter[str]:
@@ -119,13 +155,6 @@ def _finished(registry: RegistryServer) -> Counter[str]:
         for entry in registry.requests
         if entry.method == "PUT" and "digest" in entry.parameters and entry.status == 201
     )
-
-
-def _wait_for_more(registry: RegistryServer, count: int) -> None:
-    until = time.monotonic() + 20
-    while len(_finished(registry)) <= count:
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 def test_the_responder_answers_for_a_function_that_was_killed(
