@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import ssl
 import threading
 from collections.abc import Sized
@@ -42,7 +43,6 @@ from replicator.registry.hosts import origin
 from replicator.registry.wires import InwardAddressError, Reach, Wire, is_s3
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
     from replicator.deadline import Deadline
@@ -64,6 +64,7 @@ _LIBRARY_FAULTS: Final = (
     http.client.HTTPException,
     OSError,
 )
+_NO_DELAY: Final = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 #: The wire of the exchange that each thread has under way, for the connections below requests.
 _CURRENT: Final = threading.local()
 
@@ -265,7 +266,8 @@ class _Connection(urllib3.connection.HTTPConnection):
             self._dns_host,
             self.port,
             timeout_seconds=self.timeout or CONNECT_TIMEOUT_SECONDS,
-            options=self.socket_options or (),
+            # behind a proxy urllib3 leaves Nagle's algorithm on: bodies would wait for an ACK
+            options=(*(self.socket_options or ()), _NO_DELAY),
             is_proxy=self.proxy is not None,
         )
         return connected
