@@ -122,5 +122,7 @@ def ecr_scene(small_trust_store: CertificateAuthority) -> Iterator[Scene]:
             # boto3's clients take longer to be made than such an image takes to be copied
             access = AwsAccess()
             patch.setattr("replicator.sides.AwsAccess", lambda: access)
+            # where time flies, so may manifests
+            patch.setattr("replicator.sides._ECR_RATE", 9 * 20)
             with scene(EcrBehindNames(registry), destination=faulty) as opened:
                 yield opened
