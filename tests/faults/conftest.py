@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import pytest
 from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
+from local.images import build_image, build_layer, push
 from local.proxy import ConnectProxy
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import FaultProxy
+from tests.faults.hostility import Ends
 from tests.faults.scenery import (
     DockerRegistry,
     EcrBehindNames,
@@ -23,6 +25,8 @@ from tests.faults.scenery import (
 )
 
 from replicator.aws.access import AwsAccess
+from replicator.replication import Replicator
+from replicator.settings import Settings
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -126,3 +130,21 @@ def ecr_scene(small_trust_store: CertificateAuthority) -> Iterator[Scene]:
             patch.setattr("replicator.sides._ECR_RATE", 9 * 20)
             with scene(EcrBehindNames(registry), destination=faulty) as opened:
                 yield opened
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    with (
+        RegistryServer() as source,
+        RegistryServer() as destination,
+        FaultProxy(source.host) as before_source,
+        FaultProxy(destination.host) as before_destination,
+    ):
+        image = build_image([build_layer(2000)])
+        push(image, source.host, "app", "1")
+        replicator = Replicator(
+            Settings(streams=2, plain_http=("127.0.0.1",), stall_timeout_seconds=5)
+        )
+        yield Ends(source, destination, before_source, before_destination, image, replicator)
+        replicator.close()
+        assert not before_source.defects + before_destination.defects

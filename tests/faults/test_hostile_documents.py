@@ -1,0 +1,131 @@
+"""Manifests, indexes and documents that mean harm: each has a bound and a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.faults.fault_proxy import Exchange
+from tests.faults.hostility import CONFIG, INDEX, LAYER, MANIFEST, SHA, Ends, answer, where
+
+from replicator.errors import (
+    DigestMismatchError,
+    InvalidManifestError,
+    ReplicationError,
+)
+
+
+def descriptor(media_type: str = LAYER, digest: str = SHA, size: Any = 10) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest, "size": size}
+
+
+def manifest_of(*layers: dict[str, Any]) -> dict[str, Any]:
+    config = descriptor(CONFIG)
+    return {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [*layers]}
+
+
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        (descriptor(size=-1), r"layers\[0\] has no sensible size"),
+        (descriptor(size=2**63), r"layers\[0\] has no sensible size"),
+        (descriptor(size=1e9), r"layers\[0\] has no sensible size"),
+        (descriptor(digest="md5:" + "0" * 32), "is not a digest"),
+        (descriptor(digest="sha256:" + "0" * 63), "is not a digest"),
+        (descriptor(digest="sha256:../../etc/passwd"), "is not a digest"),
+    ],
+)
+def test_a_descriptor_that_cannot_be_meant_is_refused(
+    ends: Ends, layer: dict[str, Any], sentence: str
+) -> None:
+    ends.source_has(manifest_of(layer))
+    ends.fail(InvalidManifestError, sentence)
+
+
+def test_a_layer_that_claims_exabytes_is_not_believed(ends: Ends) -> None:
+    digest = next(iter(ends.image.blobs))
+    document = manifest_of(descriptor(digest=digest, size=2**62))
+    document["config"] = {**descriptor(CONFIG, digest), "size": len(ends.image.blobs[digest])}
+    ends.source_has(document)
+    ends.fail(ReplicationError, "bytes where the manifest says 4611686018427387904")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"[" * 200_000, "more parts than any image has"),
+        (b"[" * 90_000, "is not valid JSON"),
+        (b'{"a":' * 90_000, "is not valid JSON"),
+        (b"[" + b"0," * 10**6 + b"0]", "more parts than any image has"),
+        (b'{"schemaVersion": 2, "schemaVersion": 2}', "is not valid JSON"),
+        (b'{"schemaVersion": ' + b"9" * 10**6 + b"}", "is not valid JSON"),
+        (b'{"schemaVersion": NaN}', "is not valid JSON"),
+        (b"\xff\xfe{}", "is not valid JSON"),
+        (b'"text"', "is not a JSON object"),
+    ],
+)
+def test_a_document_that_is_a_bomb_is_put_out(ends: Ends, content: bytes, sentence: str) -> None:
+    ends.source_has(content)
+    ends.fail(InvalidManifestError, sentence)
+
+
+def serve_children(ends: Ends, make: Callable[[str], tuple[bytes, str]]) -> None:
+    """Answer every manifest by what a function makes of its reference."""
+
+    def strike(exchange: Exchange) -> None:
+        reference = exchange.request.target.rpartition("/")[2]
+        content, media_type = make(reference)
+        answer(content, media_type=media_type)(exchange)
+
+    ends.source.start_over(where("/manifests/", "", strike))
+
+
+def index_of(children: list[dict[str, Any]], padding: str = "") -> bytes:
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": children,
+            "annotations": {"padding": padding},
+        }
+    ).encode()
+
+
+def nested(levels: int, width: int, padding: str = "") -> tuple[bytes, dict[str, bytes]]:
+    """Indexes in indexes, as deep and as wide as wanted: the outermost, and all by digest."""
+    import hashlib  # noqa: PLC0415 - for this alone
+
+    known: dict[str, bytes] = {}
+    level = [index_of([], f"{padding}{number}") for number in range(width)]
+    for _ in range(levels):
+        children = []
+        for content in level:
+            digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            known[digest] = content
+            children.append(descriptor(INDEX, digest, len(content)))
+        level = [index_of(children)]
+    return level[0], known
+
+
+@pytest.mark.parametrize(
+    ("levels", "width", "padding", "sentence"),
+    [
+        (6, 1, "", "nests deeper than 4"),
+        (1, 1001, "", "more than 1000 manifests"),
+        (1, 6, "x" * 3_500_000, "larger than 16777216 bytes together"),
+    ],
+)
+def test_an_index_without_end_is_followed_to_its_limits(
+    ends: Ends, levels: int, width: int, padding: str, sentence: str
+) -> None:
+    outermost, known = nested(levels, width, padding)
+    serve_children(ends, lambda reference: (known.get(reference, outermost), INDEX))
+    ends.fail(InvalidManifestError, sentence, Platforms="all")
+
+
+def test_an_index_that_says_to_hold_itself_is_found_out(ends: Ends) -> None:
+    content = index_of([descriptor(INDEX, SHA, 100)])
+    serve_children(ends, lambda _: (content, INDEX))
+    ends.fail(DigestMismatchError, f"the manifest {SHA} from .* hashes to", Platforms="all")

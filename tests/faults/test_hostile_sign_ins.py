@@ -1,0 +1,126 @@
+"""Token services and challenges that mean harm, and tokens that run out."""
+
+from __future__ import annotations
+
+import pytest
+from local.certificates import CertificateAuthority
+from local.images import build_image, build_layer, push
+from local.registry import BearerAuthentication, RegistryServer
+from local.web import LoopbackServer, Request, Response
+from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+from tests.faults.hostility import Ends, answer, go_on_for_ever
+
+from replicator.deadline import Deadline
+from replicator.errors import (
+    ProtocolError,
+)
+from replicator.progress import LoggedProgress
+from replicator.replication import Replicator
+from replicator.request import parse_request
+from replicator.settings import Settings
+
+
+def test_a_token_service_that_answers_without_end_is_left(ends: Ends) -> None:
+    realm = f'Bearer realm="http://{ends.source.host}/token"'
+    forever = go_on_for_ever(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536)
+
+    def choose(exchange: Exchange) -> Fault:
+        is_token = exchange.request.target.startswith("/token")
+        return forever if is_token else answer(b"", 401, WWW_Authenticate=realm)
+
+    ends.source.start_over(choose)
+    ends.fail(ProtocolError, "more than 1048576 bytes")
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        "Bearer " + "a=" * 20_000,
+        "Bearer " + 'realm="' + '\\"' * 20_000,
+        "a " * 20_000,
+        "," * 40_000,
+        "Bearer realm=" + "=" * 40_000,
+    ],
+)
+def test_a_challenge_that_is_a_puzzle_takes_no_time(ends: Ends, challenge: str) -> None:
+    ends.source_answers("/manifests/", answer(b"", 401, WWW_Authenticate=challenge), "HEAD")
+    ends.fail(ProtocolError, "another sign-in|no usable token service")
+
+
+def test_credentials_are_not_sent_in_the_clear_for_a_registry_with_tls(
+    small_trust_store: CertificateAuthority,
+) -> None:
+    asked: list[str] = []
+
+    def challenge(_: Request) -> Response:
+        realm = f'Bearer realm="http://{tokens.host}/token"'
+        return Response(401, {"WWW-Authenticate": realm})
+
+    def issue(request: Request) -> Response:
+        asked.append(request.path)
+        return Response(200, {}, b'{"token": "x"}')
+
+    with (
+        LoopbackServer(issue) as tokens,
+        LoopbackServer(challenge, tls=small_trust_store.server_context()) as source,
+        RegistryServer() as destination,
+    ):
+        replicator = Replicator(Settings(plain_http=(destination.host,)))
+        request = parse_request(
+            {
+                "SrcImage": f"{source.host}/app:1",
+                "SrcCreds": "ann:open-sesame",
+                "DestImage": f"{destination.host}/copy:1",
+            }
+        )
+        with pytest.raises(ProtocolError, match="wants the credentials sent without TLS"):
+            replicator.replicate(request, deadline=Deadline(20), progress=LoggedProgress())
+        replicator.close()
+    assert asked == []
+
+
+def test_a_token_that_runs_out_in_the_middle_is_fetched_again() -> None:
+    authentication = BearerAuthentication()
+    with RegistryServer() as store, RegistryServer() as destination:
+        image = build_image([build_layer(40_000)])
+        push(image, store.host, "app", "1")
+        signed = RegistryServer(authentication=authentication)
+        _copy(store, signed)
+        with signed, FaultProxy(signed.host) as source:
+            was_cut: list[bool] = []
+
+            def cut(exchange: Exchange) -> None:
+                exchange.send(exchange.forward(), 20_000)
+                exchange.close()
+                authentication.revoke_all()
+                was_cut.append(True)
+
+            layer = next(d for d, blob in image.blobs.items() if blob != image.config)
+            source.start_over(
+                lambda exchange: (
+                    cut if layer in exchange.request.target and not was_cut else pass_on
+                )
+            )
+            replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
+            request = parse_request(
+                {
+                    "SrcImage": f"{source.host}/app:1",
+                    "DestImage": f"{destination.host}/copy:1",
+                    "RetryConfigs": {"baseDelay": 0},
+                }
+            )
+            replicator.replicate(request, deadline=Deadline(20), progress=LoggedProgress())
+            replicator.close()
+            tokens = [each for each in signed.requests if each.path == "/token"]
+            ranges = [each.headers.get("range") for each in signed.requests if layer in each.path]
+    assert destination.store.tags("copy") == {"1": image.digest}
+    assert len(tokens) == 2
+    # cut, resumed with the old token, resumed with the new one
+    assert ranges == [None, "bytes=20000-", "bytes=20000-"]
+
+
+def _copy(source: RegistryServer, target: RegistryServer) -> None:
+    for digest in source.store.blobs("app"):
+        target.store.put_blob("app", source.store.read_blob("app", digest))
+    for manifest in source.store.manifests("app"):
+        target.store.put_manifest("app", "1", manifest.content, manifest.media_type)
