@@ -8,12 +8,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
 from local.dockerhub import HubUser
 from local.registry import RegistryServer
+from tests.local.ecr_api import checked
 from tests.local.wire_client import FakeClock, WireClient
 
 _DOCKER_REGISTRY_CONFIGURATION = """\
@@ -153,3 +155,8 @@ def _wait_until_it_serves(process: subprocess.Popen[bytes], port: int, log: Path
         finally:
             connection.close()
     pytest.fail(f"docker-registry does not answer: {log.read_text()}")
+
+
+@pytest.fixture
+def ecr(aws: LoopbackAws) -> Any:
+    return checked(aws.client("ecr"))

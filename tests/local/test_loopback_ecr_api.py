@@ -12,13 +12,13 @@ import pytest
 from botocore.endpoint_provider import EndpointProvider
 from botocore.exceptions import ClientError, EndpointProviderError
 from botocore.session import get_session
-from botocore.validate import ParamValidator
 from local.aws import LoopbackAws
 from local.ecr import control_plane
 from local.ecr.hosts import parse_api_host
 from local.images import build_artifact, build_index
 from local.registry.digests import digest_of
-from tests.local.ecr_client import REPOSITORY, EcrClient, repository_in, small_image
+from tests.local.ecr_api import checked, code_of
+from tests.local.ecr_client import REPOSITORY, repository_in, small_image
 from tests.local.wire_client import WireClient
 
 Reach = Callable[[str], WireClient]
@@ -42,36 +42,6 @@ LIFECYCLE = json.dumps(
         ]
     }
 )
-
-
-@pytest.fixture
-def ecr(aws: LoopbackAws) -> Any:
-    return checked(aws.client("ecr"))
-
-
-def checked(client: Any) -> Any:
-    """Have a client fail where an answer's JSON is not what the service's model says."""
-
-    def check(http_response: Any, model: Any, **_: Any) -> None:
-        document = json.loads(http_response.content)
-        if http_response.status_code == 200:
-            if document.get("imageIds") == []:
-                del document["imageIds"]  # its shape is a request's, which must not be empty
-            report = ParamValidator().validate(document, model.output_shape)
-            assert not report.has_errors(), report.generate_report()
-        else:
-            declared = {shape.name for shape in model.error_shapes}
-            common = {"AccessDeniedException", "ThrottlingException"}
-            assert document["__type"] in declared | common
-
-    client.meta.events.register("after-call.ecr", check)
-    return client
-
-
-def code_of(call: Callable[..., object], **parameters: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    return str(caught.value.response["Error"]["Code"])
 
 
 def test_every_operation_answers_what_its_model_says(aws: LoopbackAws, ecr: Any) -> None:
@@ -246,129 +216,6 @@ def test_repositories_and_images_come_in_pages(aws: LoopbackAws, ecr: Any) -> No
     assert code_of(ecr.describe_repositories, repositoryNames=["team/0", "no"]) == (
         "RepositoryNotFoundException"
     )
-
-
-def test_layers_are_looked_for_by_the_hundred(aws: LoopbackAws, ecr: Any) -> None:
-    image = repository_in(aws.ecr())
-    digests = [*image.blobs, digest_of(b"missing")]
-    answer = ecr.batch_check_layer_availability(
-        repositoryName=REPOSITORY, layerDigests=[*digests, "sha256:short"]
-    )
-    found = {each["layerDigest"]: each["layerAvailability"] for each in answer["layers"]}
-    assert found == dict.fromkeys(image.blobs, "AVAILABLE") | {digest_of(b"missing"): "UNAVAILABLE"}
-    assert {each["layerSize"] for each in answer["layers"] if "layerSize" in each} == {
-        len(content) for content in image.blobs.values()
-    }
-    assert answer["failures"][0]["failureCode"] == "InvalidLayerDigest"
-    too_many = [digest_of(str(number).encode()) for number in range(101)]
-    assert (
-        code_of(
-            ecr.batch_check_layer_availability, repositoryName=REPOSITORY, layerDigests=too_many
-        )
-        == "InvalidParameterException"
-    )
-
-
-def test_images_are_answered_as_they_were_pushed(aws: LoopbackAws, ecr: Any) -> None:
-    image = repository_in(aws.ecr())
-    answer = ecr.batch_get_image(
-        repositoryName=REPOSITORY, imageIds=[{"imageTag": "1"}, {"imageTag": "2"}]
-    )
-    found = answer["images"][0]
-    assert found["imageManifest"].encode() == image.manifest
-    assert found["imageId"] == {"imageDigest": image.digest, "imageTag": "1"}
-    assert found["imageManifestMediaType"] == image.media_type
-    assert answer["failures"][0]["failureCode"] == "ImageNotFound"
-
-
-def test_images_are_described(aws: LoopbackAws, ecr: Any, reach: Reach) -> None:
-    image = small_image()
-    aws.ecr().create_repository(REPOSITORY)
-    client = EcrClient(reach(REGISTRY_HOST), aws.authorization())
-    client.push_blobs(image)
-    for tag in ("1", "2"):
-        client.put_manifest(image, tag)
-    aws.ecr().put(small_image(1), REPOSITORY)
-    by_tag = ecr.describe_images(repositoryName=REPOSITORY, imageIds=[{"imageTag": "1"}])
-    details = by_tag["imageDetails"][0]
-    assert (details["imageDigest"], details["imageTags"]) == (image.digest, ["1", "2"])
-    assert details["imageSizeInBytes"] == sum(map(len, image.blobs.values()))
-    untagged = ecr.describe_images(repositoryName=REPOSITORY, filter={"tagStatus": "UNTAGGED"})
-    assert [each["imageDigest"] for each in untagged["imageDetails"]] == [small_image(1).digest]
-    missing = code_of(
-        ecr.describe_images, repositoryName=REPOSITORY, imageIds=[{"imageTag": "none"}]
-    )
-    assert missing == "ImageNotFoundException"
-
-
-def test_a_tag_is_removed_and_the_last_one_takes_the_image_with_it(
-    aws: LoopbackAws, ecr: Any
-) -> None:
-    image = repository_in(aws.ecr())
-    aws.ecr().put(image, REPOSITORY, "2")
-    for tag, left in (("1", ["2"]), ("2", [])):
-        answer = ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": tag}])
-        assert answer["imageIds"] == [{"imageDigest": image.digest, "imageTag": tag}]
-        assert list(aws.ecr().store.tags(REPOSITORY)) == left
-        assert bool(aws.ecr().store.manifests(REPOSITORY)) == bool(left)
-
-
-def test_a_tag_is_removed_only_from_the_digest_that_is_named(aws: LoopbackAws, ecr: Any) -> None:
-    image = repository_in(aws.ecr())
-    wrong = {"imageTag": "1", "imageDigest": small_image(1).digest}
-    aws.ecr().put(small_image(1), REPOSITORY)
-    answer = ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[wrong])
-    assert answer["failures"][0]["failureCode"] == "ImageTagDoesNotMatchDigest"
-    right = {"imageTag": "1", "imageDigest": image.digest}
-    assert ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[right])["imageIds"]
-    assert aws.ecr().store.tags(REPOSITORY) == {}
-
-
-def test_an_image_goes_by_digest_with_its_tags_unless_an_index_has_it(
-    aws: LoopbackAws, ecr: Any
-) -> None:
-    image = small_image()
-    index = build_index([image])
-    aws.ecr().put(index, REPOSITORY, "1")
-    aws.ecr().put(index, REPOSITORY, "2")
-    answer = ecr.batch_delete_image(
-        repositoryName=REPOSITORY,
-        imageIds=[{"imageDigest": image.digest}, {}, {"imageTag": "not a tag"}],
-    )
-    assert [each["failureCode"] for each in answer["failures"]] == [
-        "ImageReferencedByManifestList",
-        "MissingDigestAndTag",
-        "InvalidImageTag",
-    ]
-    answer = ecr.batch_delete_image(
-        repositoryName=REPOSITORY, imageIds=[{"imageDigest": index.digest}]
-    )
-    assert [each["imageTag"] for each in answer["imageIds"]] == ["1", "2"]
-    assert aws.ecr().store.tags(REPOSITORY) == {}
-    answer = ecr.batch_delete_image(
-        repositoryName=REPOSITORY, imageIds=[{"imageDigest": image.digest}]
-    )
-    assert answer["imageIds"] == [{"imageDigest": image.digest}]
-    assert aws.ecr().store.manifests(REPOSITORY) == ()
-
-
-def test_referrers_are_listed_by_type(aws: LoopbackAws, ecr: Any) -> None:
-    image = repository_in(aws.ecr())
-    for number, kind in enumerate(("application/x-sbom", "application/x-signature")):
-        artifact = build_artifact(kind, [("text/plain", str(number).encode())], subject=image)
-        aws.ecr().put(artifact, REPOSITORY)
-    subject = {"imageDigest": image.digest}
-    listed = ecr.list_image_referrers(repositoryName=REPOSITORY, subjectId=subject)["referrers"]
-    assert [each["artifactType"] for each in listed] == [
-        "application/x-sbom",
-        "application/x-signature",
-    ]
-    chosen = ecr.list_image_referrers(
-        repositoryName=REPOSITORY,
-        subjectId=subject,
-        filter={"artifactTypes": ["application/x-sbom"]},
-    )
-    assert len(chosen["referrers"]) == 1
 
 
 def test_account_settings_are_kept_by_account(aws: LoopbackAws, ecr: Any) -> None:

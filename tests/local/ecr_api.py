@@ -1,0 +1,39 @@
+"""A client of ECR's API whose answers are held against botocore's model of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
+from tests.local.wire_client import WireClient
+
+Reach = Callable[[str], WireClient]
+
+
+def checked(client: Any) -> Any:
+    """Have a client fail where an answer's JSON is not what the service's model says."""
+
+    def check(http_response: Any, model: Any, **_: Any) -> None:
+        document = json.loads(http_response.content)
+        if http_response.status_code == 200:
+            if document.get("imageIds") == []:
+                del document["imageIds"]  # its shape is a request's, which must not be empty
+            report = ParamValidator().validate(document, model.output_shape)
+            assert not report.has_errors(), report.generate_report()
+        else:
+            declared = {shape.name for shape in model.error_shapes}
+            common = {"AccessDeniedException", "ThrottlingException"}
+            assert document["__type"] in declared | common
+
+    client.meta.events.register("after-call.ecr", check)
+    return client
+
+
+def code_of(call: Callable[..., object], **parameters: Any) -> str:
+    with pytest.raises(ClientError) as caught:
+        call(**parameters)
+    return str(caught.value.response["Error"]["Code"])
