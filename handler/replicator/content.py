@@ -242,7 +242,8 @@ class ContentReader:
 
         def fetch(digest: Digest) -> Manifest:
             nonlocal held_bytes
-            child = self._source.fetch_manifest(digest)
+            # pushed under the name that its index has for it
+            child = replace(self._source.fetch_manifest(digest), digest=digest)
             held_bytes += len(child.content)
             if held_bytes > _MAX_MANIFESTS_BYTES:
                 raise InvalidManifestError(

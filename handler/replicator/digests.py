@@ -61,6 +61,10 @@ class Digest:
         """Address the content as it is."""
         return cls(algorithm, hashlib.new(algorithm, content, usedforsecurity=True).hexdigest())
 
+    def names(self, content: bytes | memoryview) -> bool:
+        """Tell whether this is the content's address."""
+        return Digest.of(content, self.algorithm) == self
+
     def new_hasher(self) -> Hasher:
         """Start a hash of this digest's algorithm."""
         return hashlib.new(self.algorithm)

@@ -169,3 +169,8 @@ class Platform:
 
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+def is_all(name: str) -> bool:
+    """Tell whether a name in a list of platforms stands for every one."""
+    return name.lower() == "all"

@@ -182,7 +182,8 @@ class _Replication:
         if survey.pinned is not None:
             self._progress.pin(survey.pinned, self._sides.etag)
         content, present = self._read(survey)
-        self._provenance.verify(survey.pinned or content.named.digest)
+        # cosign signs the sha256, whatever the source was pinned by
+        self._provenance.verify(content.named.digest)
         plan = self._plan(survey, content, present)
         if plan is None and not self._provenance.copies_referrers:
             _LOGGER.info("nothing to do", extra={"digest": str(content.root.digest)})

@@ -20,7 +20,7 @@ from replicator.archive_references import (
 )
 from replicator.digests import Digest
 from replicator.errors import RequestError
-from replicator.platforms import Platform
+from replicator.platforms import Platform, is_all
 from replicator.properties import (
     parse_as,
     read_boolean,
@@ -309,7 +309,7 @@ def _parse_role(properties: Mapping[str, Any], name: str, external: str) -> Assu
 
 def _parse_platforms(properties: Mapping[str, Any]) -> tuple[tuple[Platform, ...], bool]:
     copies_index = read_boolean(properties, "CopyImageIndex")
-    names = read_texts(properties, "Platforms")
+    names = ["all" if is_all(name) else name for name in read_texts(properties, "Platforms")]
     architectures = read_texts(properties, "ImageArch")
     if names and architectures:
         raise RequestError("Platforms and ImageArch both choose platforms; give one of them")

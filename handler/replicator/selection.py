@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from replicator.errors import PlatformNotFoundError
 from replicator.manifests import INDEX_MEDIA_TYPES
+from replicator.quoting import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from replicator.platforms import Platform
 
 _ATTESTATION_TYPE: Final = "vnd.docker.reference.type"
+#: Of answers of 4,096 bytes; no index that is meant to be used has as many.
+_SHOWN_PLATFORMS: Final = 24
+_SHOWN_CHARACTERS: Final = 80
 _ATTESTED_DIGEST: Final = "vnd.docker.reference.digest"
 
 
@@ -133,6 +137,8 @@ def with_attestations(entries: Sequence[Entry], chosen: Sequence[Entry]) -> tupl
 
 
 def describe_platforms(platforms: Iterable[Platform]) -> str:
-    """List platforms for a sentence, each once."""
-    names = (platform.full_name for platform in platforms if platform.is_runnable)
-    return ", ".join(dict.fromkeys(names))
+    """List platforms for a sentence, each once, as many as fit beside the rest of it."""
+    names = list(dict.fromkeys(each.full_name for each in platforms if each.is_runnable))
+    listed = ", ".join(printable(name, _SHOWN_CHARACTERS) for name in names[:_SHOWN_PLATFORMS])
+    left = len(names) - _SHOWN_PLATFORMS
+    return f"{listed} and {left} more" if left > 0 else listed

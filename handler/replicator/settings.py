@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from replicator.allow_lists import DESTINATIONS_VARIABLE, SOURCES_VARIABLE, AllowLists
 from replicator.errors import RequestError
-from replicator.platforms import Platform
+from replicator.platforms import Platform, is_all
 from replicator.transfer import DEFAULT_STREAMS
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class Settings:
 def _platforms(text: str) -> tuple[Platform, ...]:
     """Read a comma list; ``all`` is none in particular."""
     names = [name.strip() for name in text.split(",") if name.strip()] or [_DEFAULT_PLATFORMS]
-    if names == ["all"]:
+    if len(names) == 1 and is_all(names[0]):
         return ()
-    if "all" in names:
+    if any(map(is_all, names)):
         raise RequestError(
             f"the function's DEFAULT_PLATFORMS is {text!r}; it is a list of platforms, or 'all' "
             "alone"

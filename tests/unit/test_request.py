@@ -166,6 +166,8 @@ def test_further_tags_are_a_list_or_a_comma_list_without_duplicates(
         ({"Platforms": "linux/arm64"}, (LINUX_ARM64,), False),
         ({"Platforms": ["linux/arm64", "linux/arm64/v8"]}, (LINUX_ARM64,), False),
         ({"Platforms": "all"}, (), True),
+        ({"Platforms": "ALL"}, (), True),
+        ({"Platforms": ["All"], "CopyImageIndex": True}, (), True),
         ({"Platforms": ["all"], "CopyImageIndex": True}, (), True),
         ({"CopyImageIndex": "TRUE"}, (), True),
         ({"CopyImageIndex": ""}, (), False),

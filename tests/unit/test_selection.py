@@ -140,6 +140,18 @@ def test_windows_versions_are_listed_as_they_can_be_asked_for() -> None:
         assert Platform.parse(platform.full_name) == platform
 
 
+def test_many_platforms_are_listed_in_part_and_none_in_more_than_a_line() -> None:
+    first = image([b"1"])
+    listed = index([first])
+    offered = [Platform("linux", "a\nb" * 1000), *(Platform(f"os{n}", "amd64") for n in range(999))]
+    entries = [Entry(listed.manifests[0], platform, listed, 0) for platform in offered]
+    with pytest.raises(PlatformNotFoundError) as caught:
+        choose_entry(entries, Platform("linux", "amd64"), "a:1")
+    assert str(caught.value).endswith("os21/amd64, os22/amd64 and 976 more")
+    assert len(str(caught.value)) < 600
+    assert str(caught.value).isprintable()
+
+
 def test_nested_indexes_are_taken_apart_in_order() -> None:
     one, two, three = (image([bytes([n])]) for n in range(3))
     inner = index([two, one], {two.digest: "linux/arm64"})

@@ -34,7 +34,8 @@ def test_every_variable_is_read() -> None:
 
 
 def test_all_platforms_can_be_the_default() -> None:
-    assert Settings.from_environment({"DEFAULT_PLATFORMS": "all"}).default_platforms == ()
+    for name in ("all", "ALL"):
+        assert Settings.from_environment({"DEFAULT_PLATFORMS": name}).default_platforms == ()
 
 
 @pytest.mark.parametrize("value", ["all,arm64", "linux/a b", "linux/amd64,a/b/c/d"])

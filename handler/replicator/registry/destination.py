@@ -213,10 +213,10 @@ class RegistryDestination:
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
         """PUT the manifest's own bytes; once more when other bytes were stored."""
         stored = self._put_manifest(manifest, reference)
-        if stored != manifest.digest:
+        if not stored.names(manifest.content):
             _LOGGER.warning("the manifest %s was stored as %s", manifest.digest, stored)
             stored = self._put_manifest(manifest, reference)
-        if stored != manifest.digest:
+        if not stored.names(manifest.content):
             raise ProtocolError(
                 f"the destination stored {self._name(reference)} as {stored} where "
                 f"{manifest.digest} was sent",

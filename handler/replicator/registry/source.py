@@ -75,13 +75,15 @@ class RegistrySource:
         if answer.status == 200:
             digest = announced_digest(answer)
             pinned = self._reference.digest
-            if pinned is not None and digest is not None and digest != pinned:
+            if pinned is None or digest is None or digest == pinned:
+                return digest or pinned
+            if digest.algorithm == pinned.algorithm:
                 raise ProtocolError(
                     f"asked for {self._reference}, the source answered with {digest}",
                     side=self._client.side,
                     status=200,
                 )
-            return digest or pinned
+            return pinned  # its own name for it; what it gives is held to ours
         if answer.status == 403:
             # a HEAD has no body: a GET brings the reason
             return self.fetch_manifest().digest
