@@ -143,6 +143,38 @@ def test_a_signed_url_of_a_storage_that_has_run_out_is_asked_for_again(stage: St
     assert stage.destination.store.tags("copy") == {"1": stage.image.digest}
 
 
+def test_a_signed_url_that_runs_out_in_the_middle_of_a_body_is_renewed(stage: Stage) -> None:
+    ranges: list[bytes] = []
+
+    def noted(fault: Fault) -> Fault:
+        def strike(exchange: Exchange) -> None:
+            lines = exchange.request.head.split(b"\r\n")
+            ranges.extend(each for each in lines if each.lower().startswith(b"range:"))
+            fault(exchange)
+
+        return strike
+
+    with FaultProxy(stage.source.upstream) as storage:
+        expired = answer_status(403, "AccessDenied")
+        left = [cut_body(0.5), noted(expired), noted(pass_on)]
+        storage.start_over(lambda _: left.pop(0))
+
+        def redirect(exchange: Exchange) -> None:
+            location = f"http://{storage.host}{exchange.request.target}"
+            head = f"HTTP/1.1 307 There\r\nContent-Length: 0\r\nLocation: {location}\r\n\r\n"
+            exchange.send(Message(head.encode()))
+
+        stage.on_layer(redirect, redirect, redirect)
+        stage.replicate()
+        assert len(storage.exchanges) == 3
+    # each time the registry signs another URL, and the bytes that came are not asked for again
+    assert stage.requests_for_layer() == 3
+    assert len(set(ranges)) == 1
+    assert int(ranges[0].removeprefix(b"Range: bytes=").removesuffix(b"-")) > 0
+    assert stage.destination.store.tags("copy") == {"1": stage.image.digest}
+    assert sum(each.method == "POST" for each in stage.destination.requests) == 2
+
+
 def test_a_storage_that_refuses_is_asked_twice_and_not_more(stage: Stage) -> None:
     with FaultProxy(stage.source.upstream, lambda _: answer_status(403, "AccessDenied")) as storage:
 

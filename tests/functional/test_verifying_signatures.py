@@ -102,6 +102,21 @@ def test_only_signatures_are_asked_for_among_the_referrers(scene: Scene, image: 
     assert Counter(each.method for each in scene.source.requests) == Counter(HEAD=1, GET=7)
 
 
+def test_a_source_that_is_pinned_by_its_sha512_is_signed_by_its_sha256(
+    scene: Scene, image: Image
+) -> None:
+    scene.tag_signatures(image, signature(KEY, image.digest))
+    digest = digest_of(image.manifest, "sha512")
+    scene.source.store.put_manifest("team/app", digest, image.manifest, image.media_type)
+    pinned = f"{scene.source.host}/team/app@{digest}"
+    destination = f"{scene.destination.host}/mirror/app:1"
+    create = scene.function.create
+
+    assert create(pinned, destination, VerifySignatureKey=pem(KEY))["Status"] == "SUCCESS"
+    refused = create(pinned, destination, VerifySignatureKey=pem(OTHER_KEY))
+    assert "found 1 (1 by another key)" in refused["Reason"], refused
+
+
 def test_one_valid_signature_among_others_is_enough(scene: Scene, image: Image) -> None:
     scene.tag_signatures(
         image,
