@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
 CDK_VENV := .venv-cdk
+SBOM_VENV := .venv-sbom
+LAYER_VENV := .venv-layer
 OTHER_PYTHONS := 3.12 3.13 3.14
 BIN := $(CURDIR)/$(VENV)/bin
 SAM_BIN := $(CURDIR)/$(SAM_VENV)/bin
@@ -13,7 +15,7 @@ export PYTHONPATH := $(CURDIR)/handler:$(CURDIR)
 export PATH := $(SAM_BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help demo cloud test test-versions check lint types contracts template build bench record lock clean
+.PHONY: help demo cloud test test-versions check lint types contracts template build sbom bench record lock clean
 
 help: ## what there is to run
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +34,11 @@ $(SAM_VENV)/.ready: requirements-sam.txt $(VENV)/.ready
 $(CDK_VENV)/.ready: requirements-cdk.txt $(VENV)/.ready
 	$(PYTHON) -m venv $(CDK_VENV)
 	$(BIN)/uv pip sync --quiet --python $(CDK_BIN)/python --require-hashes requirements-cdk.txt
+	@touch $@
+
+$(SBOM_VENV)/.ready: requirements-sbom.txt $(VENV)/.ready
+	$(PYTHON) -m venv $(SBOM_VENV)
+	$(BIN)/uv pip sync --quiet --python $(SBOM_VENV)/bin/python --require-hashes requirements-sbom.txt
 	@touch $@
 
 demo: $(VENV)/.ready ## replicate an image on an embedded cloud, twice
@@ -79,6 +86,16 @@ template: $(VENV)/.ready $(SAM_VENV)/.ready ## cfn-lint and sam validate
 build: $(SAM_VENV)/.ready ## the function and its layer, as sam deploy ships them
 	$(SAM_BIN)/sam build --template template.yaml
 
+LAYER := layers/dependencies
+
+# of an environment that has the layer's packages and nothing else, as licences stand in those
+sbom: $(SBOM_VENV)/.ready ## the layer's bill of materials, by its lock
+	$(BIN)/uv venv --quiet --clear --no-project --python $(BIN)/python $(LAYER_VENV)
+	$(BIN)/uv pip sync --quiet --python $(LAYER_VENV)/bin/python --require-hashes \
+	  $(LAYER)/requirements.txt
+	$(SBOM_VENV)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-format JSON --output-file $(LAYER)/sbom.cdx.json $(LAYER_VENV)/bin/python
+
 PEERS := benchmarks/.peers
 
 $(PEERS)/bootstrap: benchmarks/peers.txt $(VENV)/.ready
@@ -94,9 +111,11 @@ record: $(VENV)/.ready ## keep the hot path's instruction counts to compare with
 
 lock: $(VENV)/.ready ## pin every requirement again, with hashes
 	for each in layers/dependencies/requirements requirements-uv requirements-dev requirements-sam \
-	  examples/cdk/requirements requirements-cdk; do \
+	  requirements-sbom examples/cdk/requirements requirements-cdk; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --upgrade $$each.in -o $$each.txt || exit 1; done
+	$(MAKE) sbom
 
 clean: ## what the commands above have made
-	rm -rf $(VENV) $(SAM_VENV) $(CDK_VENV) $(OTHER_PYTHONS:%=.venv-%) .aws-sam .coverage*
+	rm -rf $(VENV) $(SAM_VENV) $(CDK_VENV) $(SBOM_VENV) $(LAYER_VENV) \
+	  $(OTHER_PYTHONS:%=.venv-%) .aws-sam .coverage*

@@ -1,0 +1,81 @@
+"""Every link of every page leads to something: a file, and the heading that it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+PAGES: Final = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "benchmarks/*.md")
+    for page in ROOT.glob(pattern)
+    if "node_modules" not in page.parts
+)
+_FENCE: Final = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+_CODE: Final = re.compile(r"`[^`\n]+`")
+_LINK: Final = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^()\s>]+)>?(?:\s+\"[^\"]*\")?\)")
+_REFERENCE: Final = re.compile(r"^\[[^\]]+\]:\s+<?(\S+?)>?\s*$", re.MULTILINE)
+_HTML: Final = re.compile(r"(?:src|srcset|href)=\"([^\"]+)\"")
+_HEADING: Final = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
+
+
+def links(page: Path) -> Iterator[str]:
+    text = _FENCE.sub("", page.read_text())
+    prose = _CODE.sub("`", text)
+    for pattern in (_LINK, _REFERENCE, _HTML):
+        yield from pattern.findall(prose)
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments of a page's headings, as GitHub makes them."""
+    found: list[str] = []
+    for heading in _HEADING.findall(_FENCE.sub("", page.read_text())):
+        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        kept = re.sub(r"[^\w\- ]", "", shown).replace(" ", "-")
+        again = sum(each == kept or each.startswith(f"{kept}#") for each in found)
+        found.append(f"{kept}#{again}" if again else kept)
+    return {each.replace("#", "-") for each in found}
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        target = urlsplit(link)
+        if target.scheme:
+            assert target.scheme in {"https", "mailto"}, link
+            continue
+        file = (page.parent / target.path).resolve() if target.path else page
+        assert file.is_relative_to(ROOT), f"{link} leads out of the repository"
+        assert file.exists(), f"{link} leads nowhere"
+        if target.fragment and file.suffix == ".md":
+            assert target.fragment in anchors(file), f"{link} names no heading"
+
+
+def test_every_page_of_documentation_can_be_come_to() -> None:
+    """By links from the README, over any number of pages."""
+    reached: set[Path] = set()
+    waiting = [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        targets = [(page.parent / urlsplit(each).path).resolve() for each in links(page)]
+        for target in targets:
+            pages = sorted(target.glob("*.md")) if target.is_dir() else [target]
+            waiting += [each for each in pages if each.suffix == ".md" and each.is_file()]
+    assert {name_of(page) for page in PAGES} - {name_of(page) for page in reached} == set()
+
+
+def test_the_pages_were_found() -> None:
+    assert {"README.md", "docs/architecture.md"} <= {name_of(page) for page in PAGES}
