@@ -90,8 +90,8 @@ def test_the_layer_has_no_licence_that_was_not_looked_at(locked: dict[str, str])
 def licences(name: str) -> list[set[str]]:
     """The licences that a package may be taken under; of those in one set, all hold."""
     metadata = importlib.metadata.metadata(name)
-    expression = metadata.get("License-Expression")
-    if expression:
+    if "License-Expression" in metadata:
+        expression = metadata["License-Expression"]
         # without parentheses, which ALLOWED would not have: AND binds more strongly than OR
         return [set(each.split(" AND ")) for each in expression.split(" OR ")]
     classifiers = {
@@ -100,4 +100,4 @@ def licences(name: str) -> list[set[str]]:
         if each.startswith("License :: OSI Approved :: ")
     }
     # classifiers do not tell "and" from "or"
-    return [classifiers or {metadata.get("License") or "nothing"}]
+    return [classifiers or set(metadata.get_all("License") or ["nothing"])]
