@@ -1,0 +1,87 @@
+"""docs/security.md against the bounds and the permissions that there are."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.examples.resolver import load_template
+
+import answers
+
+ROOT: Final = Path(__file__).parents[2]
+PAGE: Final = (ROOT / "docs" / "security.md").read_text()
+_KIB: Final = 1024
+_MIB: Final = 1024 * 1024
+#: The numbers of a row of the page, and the constants that they are.
+BOUNDS: Final[dict[str, list[tuple[str, str, int]]]] = {
+    "a manifest, index or file of an archive that describes it": [
+        ("manifests", "MAX_MANIFEST_BYTES", _MIB),
+        ("manifests", "_MAX_LISTS_AND_MAPS", 1),
+    ],
+    "manifests of an index": [
+        ("content", "_MAX_MANIFESTS", 1),
+        ("content", "_MAX_MANIFESTS_BYTES", _MIB),
+        ("content", "_MAX_INDEX_DEPTH", 1),
+    ],
+    "referrers of an image": [("referrers", "_MAX_REFERRERS", 1), ("referrers", "_MAX_DEPTH", 1)],
+    "signatures looked at": [("signatures", "_MAX_SIGNATURES", 1)],
+    "a token service's answer": [("registry.client", "_MAX_TOKEN_BYTES", _MIB)],
+    "the head of an answer": [("registry.heads", "MAX_HEAD_BYTES", _KIB)],
+    "redirects": [("registry.client", "_MAX_REDIRECTS", 1)],
+    "members of an archive": [("archive.tar_index", "_MAX_MEMBERS", 1)],
+    "memory that unpacking an archive takes": [("archive.compression", "_MAX_WINDOW_BYTES", _MIB)],
+    "what an archive expands to": [("archive.compression", "_MAX_EXPANSION", 1)],
+    "a registry's words in a sentence": [("registry.refusals", "_MAX_MESSAGE_CHARACTERS", 1)],
+}
+
+
+def table(heading: str) -> dict[str, str]:
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section, re.MULTILINE)
+    return {name: value for name, value in rows if name != "What"}
+
+
+def test_every_bound_is_the_programs() -> None:
+    written = table("Bounds")
+    assert written.keys() == {*BOUNDS, "an answer to CloudFormation"}
+    for row, constants in BOUNDS.items():
+        numbers = [int(each.replace(",", "")) for each in re.findall(r"[\d,]*\d", written[row])]
+        module = [
+            getattr(importlib.import_module(f"replicator.{name}"), constant) / unit
+            for name, constant, unit in constants
+        ]
+        assert numbers == module, row
+    assert written["an answer to CloudFormation"] == f"{answers.MAX_ANSWER_BYTES:,} bytes"
+
+
+@pytest.mark.parametrize("role", ["ReplicatorRole", "ResponderRole"])
+def test_the_responder_may_log_and_nothing_else(role: str) -> None:
+    resource: dict[str, Any] = load_template(ROOT / "template.yaml")["Resources"][role]
+    names = [
+        policy["PolicyName"]
+        for policy in resource["Properties"]["Policies"]
+        if "PolicyName" in policy
+    ]
+    assert "WriteItsLogs" in names
+    assert (names == ["WriteItsLogs"]) is (role == "ResponderRole")
+
+
+def test_every_parameter_that_is_named_is_the_templates() -> None:
+    template = load_template(ROOT / "template.yaml")
+    parameters = template["Parameters"]
+    named = {
+        "AllowedDestinations",
+        "AllowedSourceHosts",
+        "DestinationRepositories",
+        "Roles",
+        "Secrets",
+        "UntaggableRepositories",
+    }
+    assert {each for each in named if f"`{each}`" not in PAGE} == set()
+    assert named <= parameters.keys()
+    # what the page says of a function that nothing was said to
+    assert {parameters[each]["Default"] for each in named} == {""}
