@@ -1,0 +1,59 @@
+"""The README's names and sentences against those that there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from tests.examples.resolver import load_template
+
+from replicator.request import KNOWN_PROPERTIES, parse_request
+
+ROOT: Final = Path(__file__).parents[2]
+README: Final = (ROOT / "README.md").read_text()
+TROUBLESHOOTING: Final = (ROOT / "docs" / "troubleshooting.md").read_text()
+
+
+def section(heading: str) -> str:
+    return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_every_property_is_named_once_and_no_other() -> None:
+    rows = re.findall(r"^\| [^`|]+ \| (.+) \|$", section("Properties and values"), re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(names) == sorted({*KNOWN_PROPERTIES, "Trigger"})
+
+
+def test_every_sentence_is_one_that_is_told_of_with_the_others() -> None:
+    rows = re.findall(r"^\| (`.+`) \| ", section("When a stack fails"), re.MULTILINE)
+    sentences = [each for row in rows for each in re.findall(r"`([^`]+)`", row)]
+    assert len(sentences) >= 7
+    told = " ".join(TROUBLESHOOTING.replace("\n> ", " ").split())
+    for sentence in sentences:
+        for part in filter(None, map(str.strip, sentence.split("…"))):
+            assert part in told, sentence
+
+
+def test_the_stack_is_one_that_the_function_understands(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.+?)```", section("A stack"), re.DOTALL)
+    file = tmp_path / "stack.yaml"
+    file.write_text(text)
+    stack: dict[str, Any] = load_template(file)
+    exports = load_template(ROOT / "template.yaml")["Outputs"].values()
+    properties = dict(stack["Resources"]["Image"]["Properties"])
+    imported = properties.pop("ServiceToken")["Fn::ImportValue"]
+    properties["DestImage"] = re.sub(
+        r"\$\{AWS::(\w+)\}",
+        lambda found: {"AccountId": "123456789012", "Region": "eu-west-1"}[found[1]],
+        properties["DestImage"]["Fn::Sub"],
+    )
+
+    request = parse_request(properties)
+
+    assert str(request.source) == "docker.io/library/nginx:1.27"
+    assert imported in {
+        each["Export"]["Name"]["Fn::Sub"].replace("${AWS::StackName}", "ecr-image-replicator")
+        for each in exports
+        if "Export" in each
+    }

@@ -1,0 +1,168 @@
+"""What `make cloud` starts and prints, and every event of events/ sent to the function with that.
+
+As `sam local invoke` sends them, whose container runs the same emulator.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.emulator import LambdaEmulator
+from tests.functional.test_events import EVENTS, EXPECTED
+
+ROOT = Path(__file__).parents[2]
+FREE_PORTS = [f"--{name}-port=0" for name in ("source", "destination", "cloudformation", "proxy")]
+HERE = {"source": "localhost:5001", "destination": "localhost:5002"}
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What the program has printed, and will."""
+
+    process: subprocess.Popen[str]
+    text: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a shell has once it has read the lines that begin with export."""
+        lines = re.findall(r"^\s*export (\w+)=(.*)$", self.text, re.MULTILINE)
+        return {name: shlex.split(value)[0] for name, value in lines}
+
+    def host(self, registry: str) -> str:
+        found = re.search(rf"^{registry} registry +http://(\S+)", self.text, re.MULTILINE)
+        assert found is not None, self.text
+        return found[1]
+
+    def event(self) -> dict[str, Any]:
+        """The event that it has printed."""
+        event, _ = json.JSONDecoder().raw_decode(self.text, self.text.index("{"))
+        assert isinstance(event, dict)
+        return event
+
+    def next_answer(self) -> dict[str, Any]:
+        """Wait for an answer to be printed."""
+        assert self.process.stdout is not None
+        lines: list[str] = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if line == "}\n":
+                break
+        text = "".join(lines)
+        answer = json.loads(text[text.index("{") :])
+        assert isinstance(answer, dict)
+        return answer
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "local", *FREE_PORTS],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        yield Cloud(process, "".join(lines))
+        process.terminate()
+
+
+@pytest.fixture(scope="module")
+def function(cloud: Cloud) -> Iterator[LambdaEmulator]:
+    # SAM's container says that it is one
+    environment = {**cloud.environment, "AWS_SAM_LOCAL": "true"}
+    with LambdaEmulator(ROOT / "handler", environment=environment) as emulator:
+        yield emulator
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_event_works_with_what_the_cloud_has_printed(
+    cloud: Cloud, function: LambdaEmulator, name: str
+) -> None:
+    text = (EVENTS / f"{name}.json").read_text()
+    for registry, host in HERE.items():
+        text = text.replace(host, cloud.host(registry))
+
+    answer = function.invoke(json.loads(text))
+
+    status, found = EXPECTED[name]
+    assert answer["Status"] == status, answer
+    assert found in json.dumps([answer["Data"], answer.get("Reason", "")])
+
+
+def test_the_event_that_is_printed_is_answered_at_the_cloud_s_end_point(
+    cloud: Cloud, function: LambdaEmulator
+) -> None:
+    returned = function.invoke(cloud.event())
+
+    assert returned["Status"] == "SUCCESS", returned
+    assert cloud.next_answer() == returned
+
+
+def test_docker_hub_and_ecr_are_found_by_what_is_printed(
+    cloud: Cloud, function: LambdaEmulator
+) -> None:
+    names = re.search(r"Docker Hub +(\S+?),.*\nAmazon ECR +(\S+)", cloud.text)
+    assert names is not None, cloud.text
+    properties = {"SrcImage": names[1], "DestImage": f"{names[2]}:1.0", "Platforms": "all"}
+
+    answer = function.invoke({"RequestType": "Create", "ResourceProperties": properties})
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["RepositoryUri"] == names[2]
+
+
+def test_every_event_is_told_of() -> None:
+    page = (ROOT / "docs" / "local.md").read_text()
+    assert set(re.findall(r"^\| \[`([a-z-]+)`\]", page, re.MULTILINE)) == EXPECTED.keys()
+
+
+def test_the_events_name_the_ports_that_the_cloud_takes() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "local", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    hosts = {
+        host
+        for file in EVENTS.glob("*.json")
+        for host in re.findall(r"localhost:\d+", file.read_text())
+    }
+    assert hosts == {*HERE.values()}
+    source = (ROOT / "local" / "__main__.py").read_text()
+    for registry, host in HERE.items():
+        assert f'"--{registry}-port", type=int, default={host[10:]}' in source
+        assert f"--{registry}-port" in told.stdout
+
+
+def test_what_is_said_of_sam_local_invoke_names_a_function_of_the_template() -> None:
+    """There are two functions, and SAM asks for one of them to be named."""
+    template = (ROOT / "template.yaml").read_text()
+    commands = [
+        command.replace("\\\n", " ").split()
+        for page in (ROOT / "README.md", *ROOT.glob("docs/*.md"))
+        for command in re.findall(
+            r"^sam local invoke((?:.*\\\n)*.*)$", page.read_text(), re.MULTILINE
+        )
+    ]
+    assert commands
+    for command in commands:
+        assert f"\n  {command[0]}:\n    Type: AWS::Serverless::Function" in template
+        event = command[command.index("--event") + 1]
+        assert (ROOT / event).is_file()
