@@ -5,7 +5,8 @@
 # include this file. The working directory is a copy of the directory that this file is in.
 #
 # Two builds of one lock are the same, byte for byte, whatever Python runs pip: what pip notes about
-# itself (RECORD, INSTALLER, REQUESTED, direct_url.json), its scripts, and bytecode are left out.
+# itself (RECORD, INSTALLER, REQUESTED, direct_url.json), its scripts, and bytecode are left out, and
+# modes are set, which SAM zips with the files.
 PYTHON ?= python3
 PACKAGES := $(ARTIFACTS_DIR)/python
 
@@ -23,3 +24,5 @@ build-DependenciesLayer:
 	find "$(PACKAGES)" -type f \( -name '*.pyi' -o -name py.typed \) -delete
 	find "$(PACKAGES)" -path '*.dist-info/*' -type f \( -name RECORD -o -name INSTALLER \
 	  -o -name REQUESTED -o -name direct_url.json \) -delete
+	find "$(PACKAGES)" -type d -exec chmod 755 {} +
+	find "$(PACKAGES)" -type f -exec chmod 644 {} +

@@ -59,10 +59,11 @@ def sam() -> str:
     return program
 
 
-def _run(*command: str, **variables: str) -> str:
+def _run(*command: str, directory: Path = _ROOT, umask: int = -1, **variables: str) -> str:
     finished = subprocess.run(
         command,
-        cwd=_ROOT,
+        cwd=directory,
+        umask=umask,
         env={**os.environ, "SAM_CLI_TELEMETRY": "0", **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -207,13 +208,39 @@ def test_the_layer_leaves_most_of_lambdas_250_megabytes_free(built: tuple[str, P
     assert sum(path.stat().st_size for path in files) < _LAYER_LIMIT_BYTES
 
 
-def test_a_second_build_is_the_same_byte_for_byte_and_for_arm64_by_default(
-    build: Callable[..., Path],
+def test_a_build_elsewhere_is_the_same_byte_for_byte_and_for_arm64_by_default(
+    sam: str, build: Callable[..., Path], tmp_path: Path
 ) -> None:
+    """In another folder, under another umask and time zone, of files that are younger."""
     explicit = build("--parameter-overrides", "Architecture=arm64")
-    by_default = build()
+    elsewhere = tmp_path / "another checkout"
+    for name in ("handler", "layers"):
+        leftovers = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(_ROOT / name, elsewhere / name, ignore=leftovers)
+    shutil.copy(_TEMPLATE, elsewhere)
+    for path in elsewhere.rglob("*"):
+        os.utime(path, (10**9, 10**9))
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    by_default = tmp_path / "build"
+    _run(
+        *(sam, "build", "--build-dir", str(by_default)),
+        directory=elsewhere,
+        umask=0o077,
+        TZ="Pacific/Kiritimati",
+        LC_ALL="C",
+        PYTHONHASHSEED="7",
+    )
     for part in ("ReplicatorFunction", "ResponderFunction", "DependenciesLayer"):
         assert _fingerprints(explicit / part) == _fingerprints(by_default / part)
+        # SAM names what it uploads after the content, and zips it with the modes
+        assert _modes(explicit / part) == _modes(by_default / part)
+
+
+def _modes(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): oct(path.stat().st_mode)
+        for path in sorted(directory.rglob("*"))
+    }
 
 
 def _statements(node: Any) -> Iterator[dict[str, Any]]:
