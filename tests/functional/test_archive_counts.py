@@ -46,17 +46,18 @@ def overlaps(storage: ObjectStorage) -> int:
     return sum(max(0, before[1] - after[0]) for before, after in itertools.pairwise(ordered))
 
 
-def test_six_hundred_megabytes_are_read_once_and_of_a_changed_layer_only_that(
+def test_an_archive_is_read_once_and_of_a_changed_layer_only_that(
     function: Function,
     new_function: Callable[[], Function],
     storage: ObjectStorage,
     registries: Start,
     tmp_path: Path,
 ) -> None:
+    # a tenth of 600 MB, which benchmarks/archive.py has: beside the layers as much is read of both
     destination = registries()
-    layers = [build_large_layer(tmp_path / f"{n}", 100 * MIB + n, n, "zeros") for n in range(6)]
+    layers = [build_large_layer(tmp_path / f"{n}", 10 * MIB + n, n, "zeros") for n in range(6)]
     first = build_docker_save(tmp_path / "first.tar", [SavedImage(layers, ["app:1"])])
-    assert first.stat().st_size > 600 * MIB
+    assert first.stat().st_size > 60 * MIB
     storage.put("app.tar", first)
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
 
@@ -64,7 +65,7 @@ def test_six_hundred_megabytes_are_read_once_and_of_a_changed_layer_only_that(
     assert answer["Status"] == "SUCCESS", answer
     assert answer["Data"]["BlobsCopied"] == "7"
     assert overlaps(storage) == 0
-    assert 600 * MIB < storage.bytes_read <= first.stat().st_size
+    assert 60 * MIB < storage.bytes_read <= first.stat().st_size
 
     # a function that knows nothing finds by the config that nothing has to be done
     storage.clear_requests()
@@ -76,13 +77,13 @@ def test_six_hundred_megabytes_are_read_once_and_of_a_changed_layer_only_that(
 
     storage.clear_requests()
     destination.clear_requests()
-    changed = build_large_layer(tmp_path / "changed", 100 * MIB, 77, "zeros")
+    changed = build_large_layer(tmp_path / "changed", 10 * MIB, 77, "zeros")
     saved = SavedImage([*layers[:3], changed, *layers[4:]], ["app:1"])
     storage.put("app.tar", build_docker_save(tmp_path / "second.tar", [saved]))
     answer = new_function().create(*named)
     assert answer["Status"] == "SUCCESS", answer
     assert (answer["Data"]["BlobsCopied"], answer["Data"]["BlobsSkipped"]) == ("2", "5")
-    assert 100 * MIB < storage.bytes_read < 100 * MIB + MIB // 4
+    assert 10 * MIB < storage.bytes_read < 10 * MIB + MIB // 4
     assert overlaps(storage) == 0
     # the tag and its config; the five layers; the new one and the new config; the manifest
     counted = methods(destination.requests)
@@ -231,7 +232,7 @@ def test_a_compressed_archive_is_read_once_where_its_order_allows_and_twice_wher
     index_first: bool,
 ) -> None:
     destination = registries()
-    image = build_image([build_layer(1_000_000, seed) for seed in range(4)])
+    image = build_image([build_layer(400_000, seed) for seed in range(4)])
     parts = [(image, "app")]
     plain = build_oci_layout(tmp_path / "plain", parts, backwards=index_first)
     compressed = tmp_path / "compressed"
