@@ -11,10 +11,18 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from local.archives import DockerAge, SavedImage, TarFormat, build_docker_save, build_oci_layout
+from local.archives import (
+    DockerAge,
+    SavedImage,
+    TarFormat,
+    build_docker_save,
+    build_large_layer,
+    build_oci_layout,
+)
 from local.images import Compression, build_image, build_index, build_layer
 from local.objects import ObjectStorage
 from local.registry import RegistryServer
+from local.web import Request, Response
 from tests.functional.arrivals import (
     config_diff_ids,
     config_of,
@@ -111,15 +119,42 @@ def test_layers_that_are_stored_compressed_go_as_they_are(
     assert diff_ids_of(destination, "app", "1") == config_diff_ids(saved.config)
 
 
-def test_the_same_layers_make_the_same_image_everywhere(
+def test_the_same_layers_make_the_same_image_however_they_arrive(
     storage: ObjectStorage, registries: Start, tmp_path: Path, new_function: Callable[[], Function]
 ) -> None:
-    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [SAVED]))
-    digests = set()
-    for _ in range(2):
-        answer = new_function().create("s3://archives/app.tar", f"{registries().host}/app:1")
-        digests.add(answer["Data"]["ImageDigest"])
-    assert len(digests) == 1
+    # what compresses and what does not, in turn, over several of the compressor's chunks
+    layer = build_large_layer(tmp_path / "layer", 2_500_000, 1, "mixed")
+    saved = [SavedImage([layer], ["app:1"])]
+    plain = build_docker_save(tmp_path / "plain", saved)
+    paths = [plain, build_docker_save(tmp_path / "backwards", saved, backwards=True)]
+    for suffix in ("gz", "zst"):
+        paths.append(tmp_path / suffix)
+        paths[-1].write_bytes(COMPRESS[suffix](plain.read_bytes()))
+    for path in paths:
+        storage.put(path.name, path)
+    destination = registries()
+    digests = {
+        path.name: new_function().create(
+            f"s3://archives/{path.name}", f"{destination.host}/{path.name}:1"
+        )["Data"]["ImageDigest"]
+        for path in paths
+    }
+    broken: set[str] = set()
+
+    def break_off(request: Request, response: Response) -> Response:
+        if response.length < 1_000_000 or request.headers["range"] in broken:
+            return response
+        broken.add(request.headers["range"])
+        return Response(response.status, response.headers, response.body, drop_after_bytes=333_333)
+
+    storage.alteration = break_off
+    retries = {"baseDelay": 0, "numAttempts": 20}
+    digests["broken"] = new_function().create(
+        "s3://archives/plain", f"{destination.host}/broken:1", RetryConfigs=retries
+    )["Data"]["ImageDigest"]
+
+    assert len(broken) > 3
+    assert len(set(digests.values())) == 1, digests
 
 
 def test_an_oci_layout_keeps_its_digests(
