@@ -129,29 +129,70 @@ def test_skopeos_docker_archive(cloud: Cloud, umoci_layout: Path, tmp_path: Path
     assert cloud.replicate("skopeo/app.tar", "docker-archive:1")["Data"]["Changed"] == "false"
 
 
-@pytest.mark.parametrize("program", ["gzip", "bzip2", "xz"])
-def test_skopeos_docker_archive_compressed_by(
-    cloud: Cloud, umoci_layout: Path, tmp_path: Path, program: str
+@pytest.mark.parametrize("command", ["gzip -9", "bzip2", "xz -9", "zstd -19 --rm -q"])
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
+def test_skopeos_archives_compressed_as_a_whole_by(
+    cloud: Cloud, umoci_layout: Path, tmp_path: Path, kind: str, command: str
 ) -> None:
     archive = tmp_path / "app.tar"
-    config = made_by_skopeo(umoci_layout, f"docker-archive:{archive}")
-    subprocess.run([find_program(program), archive], check=True)
+    config = made_by_skopeo(umoci_layout, f"{kind}:{archive}")
+    program, *options = command.split()
+    subprocess.run([find_program(program), *options, archive], check=True)
     (compressed,) = tmp_path.iterdir()
-    cloud.put("compressed", compressed)
+    cloud.put(f"whole/{compressed.name}", compressed)
 
-    answer = cloud.replicate("compressed", f"compressed:{program}")
+    image = f"whole:{kind}-{program}"
+    answer = cloud.replicate(f"whole/{compressed.name}", image)
 
     assert answer["Status"] == "SUCCESS", answer
-    assert check(cloud, f"compressed:{program}", tmp_path / "read")["config"] == config
+    assert check(cloud, image, tmp_path / "read")["config"] == config
 
 
-@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_skopeos_docker_archive_of_several_names(
+    cloud: Cloud, umoci_layout: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "app.tar"
+    more = ("--additional-tag", "team/other:2")
+    config = made_by_skopeo(umoci_layout, f"docker-archive:{archive}:team/app:1", *more)
+    cloud.put("names.tar", archive)
+
+    answer = cloud.replicate("names.tar:team/other:2", "names:1")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert check(cloud, "names:1", tmp_path / "read")["config"] == config
+
+
+@pytest.mark.parametrize("choice", ["two:1", "@1"])
+def test_one_of_two_saved_images_is_the_one_that_skopeo_takes(
+    cloud: Cloud, tmp_path: Path, choice: str
+) -> None:
+    layers = [build_layer(20_000, seed, "none") for seed in range(3)]
+    images = [SavedImage(layers[:2], ["one:1"]), SavedImage(layers[1:], ["two:1"])]
+    archive = build_docker_save(tmp_path / "two.tar", images)
+    cloud.put("two.tar", archive)
+
+    answer = cloud.replicate(f"two.tar:{choice}", "two:1")
+
+    assert answer["Status"] == "SUCCESS", answer
+    read = skopeo_inspect_raw(f"docker-archive:{archive}:{choice}", "--config")
+    assert check(cloud, "two:1", tmp_path / "read")["config"] == read == images[1].config
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 def test_skopeos_oci_archive(
     cloud: Cloud, umoci_layout: Path, tmp_path: Path, compression: str
 ) -> None:
     archive = tmp_path / "app.tar"
-    arguments = ("--dest-compress-format", compression)
-    config = made_by_skopeo(umoci_layout, f"oci-archive:{archive}:app:1", *arguments)
+    source = umoci_layout
+    arguments: tuple[str, ...] = ("--dest-compress-format", compression)
+    if compression == "none":
+        # skopeo takes layers as they are from a folder, in which it can decompress them
+        folder = tmp_path / "folder"
+        skopeo_copy(f"oci:{umoci_layout}:app", f"dir:{folder}", "--dest-decompress")
+        source = tmp_path / "layout"
+        arguments = ("--dest-oci-accept-uncompressed-layers",)
+        skopeo_copy(f"dir:{folder}", f"oci:{source}:app", *arguments)
+    config = made_by_skopeo(source, f"oci-archive:{archive}:app:1", *arguments)
     cloud.put("skopeo:oci.tar", archive)
 
     answer = cloud.replicate("skopeo:oci.tar:app:1", f"oci-archive:{compression}")
@@ -161,7 +202,28 @@ def test_skopeos_oci_archive(
     raw = skopeo_inspect_raw(f"oci-archive:{archive}:app:1")
     assert skopeo_inspect_raw(cloud.reference(image)) == raw
     assert answer["Data"]["ImageDigest"] == f"sha256:{hashlib.sha256(raw).hexdigest()}"
-    assert check(cloud, image, tmp_path / "read")["config"] == config
+    read = check(cloud, image, tmp_path / "read")
+    assert read["config"] == config
+    kinds = {layer["mediaType"].partition(".tar")[2] for layer in read["manifest"]["layers"]}
+    assert kinds == {"" if compression == "none" else f"+{compression}"}
+
+
+def test_one_of_two_images_that_skopeo_has_put_into_a_layout(
+    cloud: Cloud, umoci_layout: Path, tmp_path: Path
+) -> None:
+    layout = tmp_path / "layout"
+    for name in ("app", "many"):
+        skopeo_copy(f"oci:{umoci_layout}:{name}", f"oci:{layout}:team/{name}:1")
+    archive = tmp_path / "layout.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(layout, arcname=".")
+    cloud.put("several.tar", archive)
+
+    answer = cloud.replicate("several.tar:team/many:1", "several:1")
+
+    assert answer["Status"] == "SUCCESS", answer
+    raw = skopeo_inspect_raw(f"oci:{layout}:team/many:1")
+    assert skopeo_inspect_raw(cloud.reference("several:1")) == raw
 
 
 def test_skopeos_oci_archive_of_an_index(cloud: Cloud, tmp_path: Path) -> None:
