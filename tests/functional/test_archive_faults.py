@@ -69,7 +69,7 @@ def entry(**fields: object) -> bytes:
         (saved_files(config=build_config(["x"])), "'x' is not a digest"),
         (saved_files(layer=None), "lacks 'layer', which its image refers to; it was written"),
         (saved_files(layer=b"BZh9 and so on"), "is compressed with bzip2, which images cannot"),
-        (saved_files(layer=b"\x1f\x8b and so on"), "is damaged or needs more than"),
+        (saved_files(layer=b"\x1f\x8b and so on"), "compressed with gzip, is damaged"),
         (
             saved_files(layer=gzip.compress(b"other")),
             "that the image's config names: it hashes to sha256:",
@@ -97,6 +97,27 @@ def test_a_bad_archive_is_said_to_be_bad_in_what(
 ) -> None:
     reason = reason_of(function, storage, registries(), write_tar(tmp_path / "a", files))
     assert found in reason
+
+
+@pytest.mark.parametrize("bomb", ["the archive", "the layer"])
+def test_a_decompression_bomb_ends_at_the_bound(
+    function: Function,
+    storage: ObjectStorage,
+    registries: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bomb: str,
+) -> None:
+    # the gibibyte that is free takes seconds to fill
+    monkeypatch.setattr("replicator.archive.compression._FREE_EXPANSION_BYTES", 1024 * 1024)
+    zeros = bytes(8 * 1024 * 1024)
+    files = saved_files(layer=gzip.compress(zeros) if bomb == "the layer" else zeros)
+    path = write_tar(tmp_path / "a", files)
+    if bomb == "the archive":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    reason = reason_of(function, storage, registries(), path)
+    assert reason.startswith(bomb)
+    assert "which is taken for a decompression bomb" in reason
 
 
 def test_a_config_that_is_not_what_its_name_says_is_refused(

@@ -179,6 +179,34 @@ def test_changed_names_and_numbers_never_arrive_as_something_else(
     arrives_or_fails(mended(content))
 
 
+_LENGTHS = st.one_of(
+    st.integers(0, 10_000), st.sampled_from([511, 512, 513, 2**33, 2**62, 2**63, 2**64 - 1])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["folders", "layout", "compressed", "backwards", "oci", "gzip"]),
+    st.integers(0, 40),
+    _LENGTHS,
+    st.booleans(),
+)
+def test_changed_lengths_never_arrive_as_something_else(
+    kind: str, number: int, length: int, binary: bool
+) -> None:
+    content = ARCHIVES[kind]
+    if kind == "gzip":
+        content = gzip.decompress(content)
+    headers = [at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"]
+    at = headers[number % len(headers)] + 124
+    # GNU's base 256 holds what eleven octal digits do not
+    field = bytes([0x80]) + length.to_bytes(11, "big")
+    if not binary and length < 8**11:
+        field = b"%011o\0" % length
+    changed = mended(content[:at] + field + content[at + 12 :])
+    arrives_or_fails(gzip.compress(changed) if kind == "gzip" else changed)
+
+
 def mended(content: bytes) -> bytes:
     """Give headers their right checksums again, so that what is behind them is reached."""
     blocks = [content[start : start + 512] for start in range(0, len(content), 512)]

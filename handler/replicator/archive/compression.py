@@ -55,6 +55,10 @@ _MAGIC: Final = {
 MAGIC_BYTES: Final = 6
 
 
+#: The largest windows that fit, as who compresses asks for them; the others' are always small.
+_LARGEST_WINDOWS: Final = {Compression.XZ: "xz -9", Compression.ZSTD: "zstd --long=26"}
+
+
 class Compressor(Protocol):
     """A stream on its way to be compressed."""
 
@@ -105,7 +109,20 @@ def decompressed(
     else:
         inflated = _Inflated(source, _DECOMPRESSORS[compression], compression)
     most_bytes = max(_FREE_EXPANSION_BYTES, (size_bytes or 0) * _MAX_EXPANSION)
-    return _Bounded(inflated, most_bytes, f"{what}, compressed with {compression.value},")
+    return _Bounded(
+        inflated, most_bytes, f"{what}, compressed with {compression.value},", _damage(compression)
+    )
+
+
+def _damage(compression: Compression) -> str:
+    """Say what may be wrong with a stream that cannot be decompressed."""
+    largest = _LARGEST_WINDOWS.get(compression)
+    if largest is None:
+        return "is damaged"
+    return (
+        f"is damaged or needs more than {_MAX_WINDOW_BYTES} bytes of memory; compressed with "
+        f"{largest} it needs less"
+    )
 
 
 class _Decompressor(Protocol):
@@ -214,8 +231,9 @@ class _Inflated:
 class _Bounded:
     """A decompressed stream that ends at a bound, and whose faults are errors of ours."""
 
-    def __init__(self, reader: ByteReader, most_bytes: int, what: str) -> None:
+    def __init__(self, reader: ByteReader, most_bytes: int, what: str, damage: str) -> None:
         self._reader = reader
+        self._damage = damage
         self._left_bytes = most_bytes
         self._most_bytes = most_bytes
         self._what = what
@@ -229,9 +247,7 @@ class _Bounded:
         except EOFError as error:
             raise InvalidArchiveError(f"{self._what} is cut off") from error
         except _library_errors() as error:
-            raise InvalidArchiveError(
-                f"{self._what} is damaged or needs more than {_MAX_WINDOW_BYTES} bytes of memory"
-            ) from error
+            raise InvalidArchiveError(f"{self._what} {self._damage}") from error
         self._is_at_end = not count
         self._left_bytes -= count
         if self._left_bytes < 0:
