@@ -140,8 +140,9 @@ def _layout(images: Sequence[SavedImage]) -> Iterator[ArchiveFile]:
 
 
 def _annotations(name: str) -> dict[str, str]:
+    repository = name if "/" in name else f"library/{name}"
     return {
-        "io.containerd.image.name": f"docker.io/library/{name}",
+        "io.containerd.image.name": f"docker.io/{repository}",
         "org.opencontainers.image.ref.name": name.rpartition(":")[2],
     }
 

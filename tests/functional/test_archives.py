@@ -191,6 +191,32 @@ def test_one_of_several_saved_images_is_chosen(
     assert diff_ids_of(destination, "app", "1") == config_diff_ids(two.config)
 
 
+@pytest.mark.parametrize("age", ["folders", "layout"])
+@pytest.mark.parametrize("selector", ["", ":one:1", ":team/uno:2", ":@0"])
+def test_an_image_with_several_names_is_one_image(
+    function: Function,
+    storage: ObjectStorage,
+    destination: RegistryServer,
+    tmp_path: Path,
+    age: DockerAge,
+    selector: str,
+) -> None:
+    images = [SavedImage(LAYERS[:2], ["one:1", "team/uno:2"])]
+    if selector:
+        images.append(SavedImage(LAYERS[1:], ["two:1"]))
+    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", images, age))
+
+    answer = function.create(f"s3://archives/app.tar{selector}", f"{destination.host}/app:1")
+    other = function.create("s3://archives/app.tar:@1", f"{destination.host}/app:2")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert config_of(destination, "app", "1") == images[0].config
+    if selector:
+        assert config_of(destination, "app", "2") == images[1].config
+    else:
+        assert "names no image of the archive; it holds 1 image: @0 " in other["Reason"]
+
+
 def test_an_archives_index_is_an_index(
     function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:

@@ -85,7 +85,7 @@ class OciLayout:
         entries = _images(top)
         if not entries or not isinstance(top, ImageIndex):
             raise InvalidArchiveError(f"the archive {location} holds no image in its {INDEX_NAME}")
-        candidates = [Candidate(_names(entry), entry) for entry in entries]
+        candidates = _candidates(entries)
         fitting = find_fitting(candidates, reference.selector)
         if len(fitting) == len(top.manifests) > 1 and _is_one_image(candidates):
             return cls(index, location, top.digest, OCI_INDEX, content)
@@ -148,6 +148,18 @@ def _images(top: Manifest) -> Sequence[Descriptor]:
         if entry.media_type in MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES
     ]
     return [entry for entry in of_a_kind if not entry.artifact_type] or of_a_kind
+
+
+def _candidates(entries: Sequence[Descriptor]) -> list[Candidate[Descriptor]]:
+    """List the images; one that is listed under each of its names, as Docker does, is one."""
+    first: dict[Digest, Descriptor] = {}
+    names: dict[Digest, list[str]] = {}
+    for entry in entries:
+        first.setdefault(entry.digest, entry)
+        names.setdefault(entry.digest, []).extend(_names(entry))
+    return [
+        Candidate(tuple(dict.fromkeys(names[digest])), entry) for digest, entry in first.items()
+    ]
 
 
 def _names(entry: Descriptor) -> tuple[str, ...]:
