@@ -1,0 +1,241 @@
+"""What is tried again, how often, and what never is: counted at real servers."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from local.certificates import CertificateAuthority
+from local.images import Image, build_image, push
+from local.registry import RegistryServer
+from tests.faults.fault_kinds import PASSING_STATUSES, answer_status
+from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+
+from replicator.deadline import Deadline
+from replicator.errors import OutOfTimeError, ReplicationError, UnavailableError
+from replicator.outcome import Outcome
+from replicator.progress import LoggedProgress
+from replicator.replication import Replicator
+from replicator.request import parse_request
+from replicator.settings import Settings
+
+#: A request of each kind that a replication of one image makes, by its side.
+REQUESTS = {
+    "the source's tag": ("source", "HEAD", "/manifests/"),
+    "the source's manifest": ("source", "GET", "/manifests/"),
+    "a blob": ("source", "GET", "/blobs/"),
+    "the destination's tag": ("destination", "GET", "/manifests/"),
+    "the opening of an upload": ("destination", "POST", "/uploads/"),
+    "an upload": ("destination", "PUT", "/uploads/"),
+    "the manifest": ("destination", "PUT", "/manifests/"),
+}
+QUICK = {"numAttempts": 3, "baseDelay": 0}
+
+
+@dataclass
+class Stage:
+    source: FaultProxy
+    destination: FaultProxy
+    registry: RegistryServer
+    image: Image
+
+    def replicate(
+        self, retries: Mapping[str, Any] = QUICK, *, source: str = "", seconds: float = 20
+    ) -> Outcome:
+        request = parse_request(
+            {
+                "SrcImage": f"{source or self.source.host}/app:1",
+                "DestImage": f"{self.destination.host}/copy:1",
+                "RetryConfigs": dict(retries),
+            }
+        )
+        replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
+        try:
+            return replicator.replicate(
+                request, deadline=Deadline(seconds), progress=LoggedProgress()
+            )
+        finally:
+            replicator.close()
+
+    def strike(self, what: str, *faults: Fault) -> Callable[[], int]:
+        """Let faults strike the first request of a kind and its repetitions; counts them."""
+        side, method, part = REQUESTS[what]
+        left, targets = list(faults), list[str]()
+
+        def choose(exchange: Exchange) -> Fault:
+            target = exchange.request.target.partition("?")[0]
+            if exchange.request.method != method or part not in target:
+                return pass_on
+            # an upload that begins again has another address
+            if not targets or target == targets[0] or part == "/uploads/":
+                targets.append(target)
+                return left.pop(0) if left else pass_on
+            return pass_on
+
+        proxy: FaultProxy = getattr(self, side)
+        proxy.start_over(choose)
+        return lambda: len(targets)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    # its config is its only blob, so that nothing happens side by side
+    image = build_image([])
+    with (
+        RegistryServer() as source,
+        RegistryServer() as destination,
+        FaultProxy(source.host) as before_source,
+        FaultProxy(destination.host) as before_destination,
+    ):
+        push(image, source.host, "app", "1")
+        yield Stage(before_source, before_destination, destination, image)
+
+
+@pytest.mark.parametrize("status", PASSING_STATUSES)
+@pytest.mark.parametrize("what", REQUESTS)
+def test_a_status_that_passes_is_tried_again_once(stage: Stage, what: str, status: int) -> None:
+    untouched = stage.strike(what)
+    stage.replicate()
+    stage.registry.store.delete_manifest("copy", stage.image.digest)
+    for digest in stage.image.blobs:
+        stage.registry.store.delete_blob("copy", digest)
+
+    struck = stage.strike(what, answer_status(status))
+    stage.replicate()
+
+    # an upload's body was sent, so that it takes another opening too
+    assert struck() == untouched() + 1
+    assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
+    assert stage.registry.store.open_uploads == ()
+
+
+@pytest.mark.parametrize("what", [each for each in REQUESTS if each != "an upload"])
+def test_what_does_not_pass_is_tried_as_often_as_asked_for(stage: Stage, what: str) -> None:
+    struck = stage.strike(what, *[answer_status(503)] * 99)
+    with pytest.raises(UnavailableError, match="it was tried 3 times, see RetryConfigs"):
+        stage.replicate()
+    assert struck() == 3
+    assert stage.registry.store.tags("copy") == {}
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "times"),
+    [
+        *((what, status, 1) for what in ("the source's manifest",) for status in (400, 404, 405)),
+        *(("a blob", status, 1) for status in (400, 403, 404, 405)),
+        *(("the destination's tag", status, 1) for status in (400, 403, 405)),
+        *(("the opening of an upload", status, 1) for status in (403, 404)),
+        # without the mount, which some refuse
+        *(("the opening of an upload", status, 2) for status in (400, 405)),
+        *(("an upload", status, 1) for status in (400, 403, 405)),
+        *(("the manifest", status, 1) for status in (400, 403, 405)),
+    ],
+)
+def test_a_permanent_refusal_is_asked_once(
+    stage: Stage, what: str, status: int, times: int
+) -> None:
+    struck = stage.strike(what, *[answer_status(status, "UNSUPPORTED")] * 99)
+    with pytest.raises(ReplicationError, match=f"{status}"):
+        stage.replicate()
+    assert struck() == times
+    assert stage.registry.store.tags("copy") == {}
+    assert stage.registry.store.open_uploads == ()
+
+
+def test_no_pause_that_the_deadline_does_not_allow_is_begun(stage: Stage) -> None:
+    later = answer_status(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 3600")
+    struck = stage.strike("the source's manifest", later)
+    with pytest.raises(OutOfTimeError, match="3600 seconds and there are only"):
+        stage.replicate()
+    assert struck() == 1
+    assert stage.registry.store.tags("copy") == {}
+
+
+def test_a_registry_that_is_not_up_yet_is_waited_for(stage: Stage) -> None:
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    started: list[RegistryServer] = []
+
+    class Starter(logging.Handler):
+        """Starts the registry with the first line that says that it is not there."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if "connection refused" in record.getMessage() and not started:
+                started.append(RegistryServer(port).start())
+                push(stage.image, started[0].host, "app", "1")
+
+    logger, starter = logging.getLogger("replicator.registry.client"), Starter()
+    logger.addHandler(starter)
+    try:
+        stage.replicate(source=f"127.0.0.1:{port}")
+    finally:
+        logger.removeHandler(starter)
+        for each in started:
+            each.close()
+    assert len(started) == 1
+    assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
+
+
+def test_a_registry_that_never_comes_up_is_given_up(stage: Stage) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # and never listens
+        host = f"127.0.0.1:{reserved.getsockname()[1]}"
+        with pytest.raises(UnavailableError, match=r"connection refused.* tried 3 times"):
+            stage.replicate(source=host)
+    assert stage.registry.store.tags("copy") == {}
+
+
+class HandshakeProxy(FaultProxy):
+    """Spoils the first handshakes."""
+
+    def spoil(self, *faults: Callable[[socket.socket], None]) -> None:
+        self._left = list(faults)
+        self._left_lock = threading.Lock()
+
+    def _serve(self, accepted: socket.socket) -> None:
+        with self._left_lock:
+            fault = self._left.pop(0) if self._left else None
+        if fault is None:
+            super()._serve(accepted)
+            return
+        fault(accepted)
+        accepted.close()
+        with self._lock:
+            del self._open[accepted]
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def close_in_the_middle(client: socket.socket) -> None:
+    client.recv(5)
+
+
+def alert(client: socket.socket) -> None:
+    """Say ``internal_error`` (RFC 8446, section 6), as a server does that is being restarted."""
+    client.recv(65536)
+    client.sendall(bytes([21, 3, 3, 0, 2, 2, 80]))
+
+
+@pytest.mark.parametrize("fault", [reset, close_in_the_middle, alert])
+def test_a_handshake_that_fails_is_tried_again(
+    small_trust_store: CertificateAuthority,
+    stage: Stage,
+    fault: Callable[[socket.socket], None],
+) -> None:
+    upstream = stage.source.upstream
+    with HandshakeProxy(upstream, tls=small_trust_store.server_context()) as proxy:
+        proxy.spoil(fault, fault)
+        port = proxy.host.partition(":")[2]
+        stage.replicate(source=f"localhost:{port}")
+        assert not proxy.defects
+    assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
