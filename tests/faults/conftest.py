@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
+from local.cloudformation import CloudFormationEndpoint
 from local.images import build_image, build_layer, push
 from local.proxy import ConnectProxy
 from local.registry import RegistryServer
@@ -38,6 +39,12 @@ def small_trust_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cert
             patch.delenv(name, raising=False)
         patch.setenv("SSL_CERT_FILE", str(authority.ca_file))
         yield authority
+
+
+@pytest.fixture(scope="module")
+def endpoint(small_trust_store: CertificateAuthority) -> Iterator[CloudFormationEndpoint]:
+    with CloudFormationEndpoint(small_trust_store.server_context()) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from local.cloudformation import CloudFormationEndpoint
 from local.ecr import EcrRegistry
 from local.images import Content, Index, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+from tests.faults.lambda_context import LambdaContext
 
+from lifecycle import ReplicationResource
 from replicator.deadline import Deadline
 from replicator.digests import Digest
 from replicator.errors import ReplicationError
@@ -27,7 +30,7 @@ from replicator.settings import Settings
 STALL_SECONDS = 0.5
 #: Never to be waited for.
 PATIENT_SECONDS = 60.0
-_ENGINE_THREADS = ("stream", "survey", "children", "deadline")
+_ENGINE_THREADS = ("stream", "survey", "children", "configs", "referrers", "deadline")
 Choice = Callable[[Exchange], Fault]
 Act = Callable[[Replicator, Mapping[str, Any]], Digest | ReplicationError]
 
@@ -192,6 +195,24 @@ def replicate(replicator: Replicator, properties: Mapping[str, Any]) -> Digest |
         ).digest
     except ReplicationError as error:
         return error
+
+
+def answering(endpoint: CloudFormationEndpoint) -> Act:
+    """Replicate as the whole function does, and see that CloudFormation hears of it once."""
+
+    def act(replicator: Replicator, properties: Mapping[str, Any]) -> Digest | ReplicationError:
+        answers_before = len(endpoint.answers)
+        event = endpoint.event("Create", properties)
+        told = ReplicationResource(lambda: replicator).answer(event, LambdaContext())
+        assert endpoint.wait_for_answer(event["RequestId"]).document == told
+        assert len(endpoint.answers) == answers_before + 1
+        assert not endpoint.violations
+        if told["Status"] == "FAILED":
+            assert "defect" not in told["Reason"]
+            return ReplicationError(told["Reason"])
+        return Digest.parse(told["Data"]["ImageDigest"])
+
+    return act
 
 
 @contextmanager

@@ -4,9 +4,17 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from local.cloudformation import CloudFormationEndpoint
 from tests.faults.fault_kinds import KINDS, FaultKind
 from tests.faults.fault_proxy import Exchange, Fault, pass_on
-from tests.faults.scenery import PATIENT_SECONDS, STALL_SECONDS, Choice, Scene
+from tests.faults.scenery import (
+    PATIENT_SECONDS,
+    STALL_SECONDS,
+    Act,
+    Choice,
+    Scene,
+    answering,
+)
 
 from replicator.errors import ReplicationError
 
@@ -18,7 +26,7 @@ def only(number: int, kind: FaultKind) -> Choice:
     return choose
 
 
-def walk(scene: Scene, kind: FaultKind, sides: Sequence[str]) -> None:
+def walk(scene: Scene, kind: FaultKind, sides: Sequence[str], act: Act | None = None) -> None:
     """Let one fault strike each request in turn."""
     result, _ = scene.run(stall_seconds=PATIENT_SECONDS)
     assert not isinstance(result, ReplicationError)
@@ -30,14 +38,15 @@ def walk(scene: Scene, kind: FaultKind, sides: Sequence[str]) -> None:
     ]
     assert meant
     for side, number in meant:
-        strike(scene, kind, side, number)
+        strike(scene, kind, side, number, act)
 
 
-def strike(scene: Scene, kind: FaultKind, side: str, number: int) -> None:
+def strike(scene: Scene, kind: FaultKind, side: str, number: int, act: Act | None) -> None:
     choice = only(number, kind)
     result, repository = scene.run(
         source=choice if side == "source" else None,
         destination=choice if side == "destination" else None,
+        act=act,
         # impatience would add requests of its own where the machine is busy
         stall_seconds=STALL_SECONDS if kind.stalls else PATIENT_SECONDS,
     )
@@ -61,8 +70,10 @@ def strike(scene: Scene, kind: FaultKind, side: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_no_fault_at_any_request_hangs_or_half_moves(local_scene: Scene, kind: FaultKind) -> None:
-    walk(local_scene, kind, ("source", "destination"))
+def test_no_fault_at_any_request_hangs_or_half_moves(
+    local_scene: Scene, endpoint: CloudFormationEndpoint, kind: FaultKind
+) -> None:
+    walk(local_scene, kind, ("source", "destination"), answering(endpoint))
 
 
 @pytest.mark.parametrize(

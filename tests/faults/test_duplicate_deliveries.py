@@ -1,0 +1,68 @@
+"""One event that Lambda delivers to two functions at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from local.certificates import CertificateAuthority
+from local.cloudformation import CloudFormationEndpoint
+from local.images import build_image, build_layer, push
+from local.registry import RegistryServer
+from tests.faults.fault_proxy import Exchange, FaultProxy, pass_on
+from tests.faults.lambda_context import LambdaContext
+
+from lifecycle import ReplicationResource
+from replicator.replication import Replicator
+from replicator.settings import Settings
+
+
+@pytest.fixture
+def cloudformation(small_trust_store: CertificateAuthority) -> Iterator[CloudFormationEndpoint]:
+    with CloudFormationEndpoint(small_trust_store.server_context()) as opened:
+        yield opened
+
+
+def test_two_functions_with_one_event_say_and_leave_the_same(
+    cloudformation: CloudFormationEndpoint,
+) -> None:
+    image = build_image([build_layer(30_000, seed=seed) for seed in range(4)])
+    both = threading.Barrier(2, timeout=10)
+    waited: list[str] = []
+
+    def meet(exchange: Exchange) -> None:
+        """Keep the first who wants the manifest until the other one does."""
+        if len(waited) < 2 and exchange.request.method == "GET":
+            waited.append(exchange.request.target)
+            both.wait()
+        pass_on(exchange)
+
+    def answer(event: dict[str, Any]) -> dict[str, Any]:
+        replicator = Replicator(Settings(streams=2, plain_http=("127.0.0.1",)))
+        try:
+            return ReplicationResource(lambda: replicator).answer(event, LambdaContext())
+        finally:
+            replicator.close()
+
+    with (
+        RegistryServer() as source,
+        RegistryServer() as destination,
+        FaultProxy(source.host, lambda _: meet) as together,
+        ThreadPoolExecutor(2) as functions,
+    ):
+        push(image, source.host, "app", "1")
+        event = cloudformation.event(
+            "Create",
+            {"SrcImage": f"{together.host}/app:1", "DestImage": f"{destination.host}/copy:1"},
+        )
+        told = list(functions.map(answer, [event, event]))
+        assert waited == [f"/v2/app/manifests/{image.digest}"] * 2
+        assert destination.store.tags("copy") == {"1": image.digest}
+        assert destination.store.open_uploads == ()
+    assert [each["Status"] for each in told] == ["SUCCESS"] * 2
+    assert len({each["PhysicalResourceId"] for each in told}) == 1
+    # CloudFormation takes the first and passes the second over: they say the same
+    assert [each.status for each in cloudformation.answers] == ["SUCCESS"] * 2
