@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import struct
@@ -193,6 +194,23 @@ def test_a_registry_that_never_comes_up_is_given_up(stage: Stage) -> None:
     assert stage.registry.store.tags("copy") == {}
 
 
+def test_a_connection_that_is_reset_while_it_is_made_is_tried_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, left = socket.socket.connect, [errno.ECONNRESET, errno.EPIPE]
+    port = int(stage.source.host.partition(":")[2])
+
+    def reset_at_first(connecting: socket.socket, address: tuple[str, int]) -> None:
+        if address[1] == port and left:
+            raise OSError(left.pop(), "not this time")
+        connect(connecting, address)
+
+    monkeypatch.setattr(socket.socket, "connect", reset_at_first)
+    stage.replicate()
+    assert left == []
+    assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
+
+
 class HandshakeProxy(FaultProxy):
     """Spoils the first handshakes."""
 
@@ -226,6 +244,8 @@ def alert(client: socket.socket) -> None:
     client.sendall(bytes([21, 3, 3, 0, 2, 2, 80]))
 
 
+# ssl leaves a socket to the garbage collector that was reset before it could be wrapped
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
 @pytest.mark.parametrize("fault", [reset, close_in_the_middle, alert])
 def test_a_handshake_that_fails_is_tried_again(
     small_trust_store: CertificateAuthority,

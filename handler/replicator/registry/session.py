@@ -262,14 +262,18 @@ class _Connection(urllib3.connection.HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         wire: Wire = _CURRENT.wire
-        connected, self._reach = wire.connect(
-            self._dns_host,
-            self.port,
-            timeout_seconds=self.timeout or CONNECT_TIMEOUT_SECONDS,
-            # behind a proxy urllib3 leaves Nagle's algorithm on: bodies would wait for an ACK
-            options=(*(self.socket_options or ()), _NO_DELAY),
-            is_proxy=self.proxy is not None,
-        )
+        try:
+            connected, self._reach = wire.connect(
+                self._dns_host,
+                self.port,
+                timeout_seconds=self.timeout or CONNECT_TIMEOUT_SECONDS,
+                # behind a proxy urllib3 leaves Nagle's algorithm on: bodies would wait for an ACK
+                options=(*(self.socket_options or ()), _NO_DELAY),
+                is_proxy=self.proxy is not None,
+            )
+        except OSError as error:
+            # a bare reset would be taken for a server's that has answered early
+            raise urllib3.exceptions.NewConnectionError(self, "not connected") from error
         return connected
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
