@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from replicator.digests import VerifiedStream
-from replicator.errors import ContentError, LostUploadError, MissingContentError, TransientError
+from replicator.errors import LostUploadError, MissingContentError, TransientError
 from replicator.lanes import Lanes
 from replicator.manifests import ImageManifest
 from replicator.parallel import do_each
@@ -291,11 +291,12 @@ class Transfer:
             self._destination.push_manifest(manifest, reference)
         except MissingContentError as error:
             _LOGGER.warning("what is missing is pushed again: %s", error)
-            self._restore(manifest, error.digests)
+            self._restore(manifest, error)
             self._destination.push_manifest(manifest, reference)
 
-    def _restore(self, manifest: Manifest, missing: frozenset[str]) -> None:
+    def _restore(self, manifest: Manifest, error: MissingContentError) -> None:
         """Push again what a manifest refers to: what was named as missing, else all of it."""
+        missing = error.digests
         if isinstance(manifest, ImageManifest):
             blobs = {blob.digest: blob for blob in manifest.blobs}
             named = [blob for digest, blob in blobs.items() if str(digest) in missing]
@@ -304,7 +305,7 @@ class Transfer:
                 planned = layer.stored if layer else blob
                 self._progress.plan((planned,))
                 self._outcomes[blob] = (
-                    self._make_again(blob, layer)
+                    self._make_again(blob, layer, error)
                     if layer
                     else self._move(blob, functools.partial(self._destination.open_upload, blob))
                 )
@@ -314,14 +315,20 @@ class Transfer:
             for digest in [each for each in children if str(each) in missing] or children:
                 self._push(self._source.fetch_manifest(digest), str(digest))
 
-    def _make_again(self, blob: Descriptor, layer: GrowingLayer) -> BlobOutcome:
+    def _make_again(
+        self, blob: Descriptor, layer: GrowingLayer, error: MissingContentError
+    ) -> BlobOutcome:
         """Send a blob that the source does not have, but what it was made of."""
         made, _ = self._restarted(layer.stored, lambda: self._grow_once(layer))
         if made.digest != blob.digest:
-            raise ContentError(
+            raise MissingContentError(
                 f"the destination lost the layer {blob.digest} and what it was made of comes to "
-                f"{made.digest} by now; remove the image there that has the layer and deploy again"
-            )
+                f"{made.digest} by now; remove the image there that has the layer and deploy again",
+                side=error.side,
+                status=error.status,
+                code=error.code,
+                digests=error.digests,
+            ) from error
         return BlobOutcome.COPIED
 
     def _put(self, put: tuple[str, Manifest]) -> None:

@@ -15,6 +15,7 @@ from local.archives import SavedImage
 from local.images import Image, build_artifact, build_image, build_layer
 from local.objects import ObjectStorage
 from local.registry import ErrorCode, RegistryError
+from local.registry.digests import digest_of
 from local.web import Application, Request, Response
 from tests.documents.scene import ECR, OTHER, Scene
 from tests.functional.vouching import pem
@@ -288,6 +289,17 @@ def _keeps_tags(image: Image) -> Application:
 def parts_that_are_not_there(scene: Scene) -> None:
     scene.open(manifests=RegistryError(ErrorCode.MANIFEST_BLOB_UNKNOWN, "blob unknown"))
     scene.replicate(destination=f"{OTHER}/app:1.0")
+
+
+@under("lost the layer")
+def layer_that_is_lost_and_was_compressed_otherwise(scene: Scene) -> None:
+    store, source = scene.open(), scene.save(_saved("app:1.0", 1))
+    scene.replicate(source, f"{OTHER}/app:1.0")
+    document = dict(store.manifest("app", "1.0").document)
+    lost = digest_of(b"compressed otherwise")
+    document["layers"] = [{**document["layers"][0], "digest": lost}]
+    store.put_manifest("app", "1.0", json.dumps(document).encode(), document["mediaType"])
+    scene.replicate(source, f"{OTHER}/app:1.0", DestTags="1")
 
 
 @under("lost the upload")
