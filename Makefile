@@ -15,7 +15,7 @@ export PYTHONPATH := $(CURDIR)/handler:$(CURDIR)
 export PATH := $(SAM_BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help demo cloud test test-versions check lint types contracts template build sbom bench record lock clean
+.PHONY: help demo cloud test test-versions check lint types contracts template pages hooks build sbom bench record lock clean
 
 help: ## what there is to run
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -82,6 +82,12 @@ template: $(VENV)/.ready $(SAM_VENV)/.ready ## cfn-lint and sam validate
 	$(BIN)/cfn-lint template.yaml
 	$(BIN)/cfn-lint $(EXAMPLES_LINTING) --template examples/cloudformation/*.yaml
 	$(SAM_BIN)/sam validate --lint --template template.yaml --region eu-west-1
+
+pages: $(VENV)/.ready ## the documentation: links, names and numbers; its sentences are with the tests
+	$(BIN)/python -m pytest -q -k "not mishap" tests/documents tests/unit/test_documentation.py
+
+hooks: ## check what is quick before each commit
+	git config core.hooksPath .githooks
 
 build: $(SAM_VENV)/.ready ## the function and its layer, as sam deploy ships them
 	$(SAM_BIN)/sam build --template template.yaml

@@ -1,0 +1,91 @@
+""".githooks/pre-commit: what a commit touches is checked before it is made."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAKE = '#!/bin/sh\necho "$@" >> "$ASKED"\nexit "${MAKE_STATUS:-0}"\n'
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with the hooks on, and a `make` that notes what it is asked for."""
+    for name in [each for each in os.environ if each.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    programs, repository = tmp_path / "bin", tmp_path / "repository"
+    programs.mkdir()
+    (programs / "make").write_text(MAKE)
+    (programs / "make").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    (tmp_path / "asked").touch()
+    repository.mkdir()
+    git(repository, "init", "--quiet")
+    git(repository, "config", "core.hooksPath", str(ROOT / ".githooks"))
+    git(repository, "config", "user.name", "Ann")
+    git(repository, "config", "user.email", "ann@example.com")
+    return repository
+
+
+def git(directory: Path, *arguments: str) -> int:
+    return subprocess.run(
+        ["git", *arguments], cwd=directory, capture_output=True, timeout=60, check=False
+    ).returncode
+
+
+def commit(repository: Path, name: str) -> tuple[int, list[str]]:
+    """Commit a file, and give git's status and what make was asked for."""
+    file = repository / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("new")
+    assert git(repository, "add", name) == 0
+    status = git(repository, "commit", "--quiet", "--message", "change")
+    asked = (repository.parent / "asked").read_text().split()
+    return status, [each for each in asked if not each.startswith("--")]
+
+
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("tests/unit/test_new.py", ["lint", "types"]),
+        ("handler/replicator/plan.py", ["lint", "types", "contracts"]),
+        (".importlinter", ["contracts"]),
+        ("template.yaml", ["template"]),
+        ("examples/cloudformation/new.yaml", ["template"]),
+        ("docs/new.md", ["pages"]),
+        ("LICENSE", []),
+    ],
+)
+def test_a_commit_is_checked_for_what_it_touches(
+    repository: Path, name: str, targets: list[str]
+) -> None:
+    assert commit(repository, name) == (0, targets)
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{target}:.*##", makefile, re.MULTILINE) for target in targets)
+
+
+def test_a_check_that_fails_stops_the_commit(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAKE_STATUS", "2")
+
+    status, asked = commit(repository, "docs/new.md")
+
+    assert status != 0
+    assert asked == ["pages"]
+    assert git(repository, "rev-parse", "--verify", "HEAD") != 0
+
+
+def test_the_hooks_are_turned_on_by_make() -> None:
+    assert re.search(
+        r"^hooks:.*\n\tgit config core\.hooksPath \.githooks$",
+        (ROOT / "Makefile").read_text(),
+        re.MULTILINE,
+    )
