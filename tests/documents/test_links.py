@@ -17,6 +17,12 @@ PAGES: Final = sorted(
     for page in ROOT.glob(pattern)
     if "node_modules" not in page.parts
 )
+FILES: Final = sorted(
+    file
+    for pattern in ("*", "[a-z]*/**/*")
+    for file in ROOT.glob(pattern)
+    if file.suffix in {".py", ".yaml", ".mk"} and "node_modules" not in file.parts
+)
 _FENCE: Final = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 _CODE: Final = re.compile(r"`[^`\n]+`")
 _LINK: Final = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^()\s>]+)>?(?:\s+\"[^\"]*\")?\)")
@@ -59,6 +65,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert file.exists(), f"{link} leads nowhere"
         if target.fragment and file.suffix == ".md":
             assert target.fragment in anchors(file), f"{link} names no heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    """By its name, or by the end of its path."""
+    named = set(re.findall(r"(?<![\w/.-])[\w/]+\.(?:py|yaml|mk)\b", page.read_text()))
+    there = {f"/{name_of(file)}" for file in FILES}
+    assert {name for name in named if not any(file.endswith(f"/{name}") for file in there)} == set()
 
 
 def test_every_page_of_documentation_can_be_come_to() -> None:

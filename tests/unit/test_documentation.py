@@ -10,7 +10,8 @@ from replicator.outcome import Outcome
 from replicator.platforms import Platform
 from replicator.references import parse_image_reference
 from replicator.referrers import ReferrersReport
-from replicator.request import KNOWN_PROPERTIES
+from replicator.repository_settings import _REPOSITORY_KEYS
+from replicator.request import KNOWN_PROPERTIES, parse_request
 from replicator.settings import Settings
 from replicator.transfer import TransferReport
 
@@ -26,6 +27,50 @@ def rows(heading: str) -> set[str]:
 
 def test_every_property_is_documented_and_no_other() -> None:
     assert rows("Properties") == {*KNOWN_PROPERTIES, "Trigger"}
+
+
+def cells(heading: str) -> dict[str, list[str]]:
+    """The other columns of the table under a heading, by each name in the first."""
+    section = REFERENCE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| (`[^|]+) \| (.+) \|$", section, flags=re.MULTILINE)
+    return {
+        name: re.split(r" ?\| ?", columns)
+        for names, columns in found
+        for name in re.findall(r"`([^`]+)`", names)
+    }
+
+
+def test_every_property_that_has_a_default_says_so() -> None:
+    """Giving the default is the same as giving nothing."""
+    required = {"SrcImage": "s3://builds/app.tar", "DestImage": "example.com/app:1"}
+    table = cells("Properties")
+    defaults = {name: re.fullmatch(r"`(.+)`", columns[1]) for name, columns in table.items()}
+    given = {name: found[1] for name, found in defaults.items() if found is not None}
+
+    assert given.keys() >= {"CopyImageIndex", "Compression", "OnDelete", "RetryConfigs"}
+    for name in given.keys() - {"DryRun"}:
+        assert parse_request({**required, name: given[name]}) == parse_request(required), name
+
+
+def test_every_choice_that_is_documented_is_taken() -> None:
+    required = {"SrcImage": "s3://builds/app.tar", "DestImage": "example.com/app:1"}
+    table = cells("Properties")
+    for name in ("Compression", "OnDelete"):
+        choices = re.findall(r"`(\w+)`", table[name][0])
+        assert len(choices) > 1
+        assert len({parse_request({**required, name: each}) for each in choices}) == len(choices)
+
+
+def test_every_setting_of_a_new_repository_is_documented_and_no_other() -> None:
+    meaning = cells("Properties")["CreateRepository"][2]
+    assert set(re.findall(r"`([A-Za-z]+)`", meaning)) == set(_REPOSITORY_KEYS)
+
+
+def test_every_setting_s_default_is_the_programs() -> None:
+    table = cells("The function's settings")
+    for name, (default, _) in table.items():
+        value = default.strip("`") if default.startswith("`") else ""
+        assert Settings.from_environment({name: value}) == Settings(), name
 
 
 def test_every_return_value_is_documented_and_no_other() -> None:
