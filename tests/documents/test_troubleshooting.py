@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,16 +13,20 @@ from typing import Any, Final
 import pytest
 from tests.documents.mishaps import MISHAPS, Mishap
 from tests.documents.scene import Scene
+from tests.functional.conftest import Function
 
 import replicator
 import responder
-from replicator.errors import ReplicationError
+from lifecycle import ReplicationResource
+from replicator.errors import ReplicationError, StoppedError
+from replicator.replication import Replicator
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
 #: Not of the tree: nothing else could answer.
 OUTSIDE: Final = {
     "the replicator was killed, was stopped, ended before it could answer",
     "the replicator has a defect",
+    "the time was over",
 }
 _KIND: Final = re.compile(r"\bKind:\s+(`\w+`(?:, `\w+`)*)\.")
 _QUOTE: Final = re.compile(r"^> `([^`]+)`$", re.MULTILINE)
@@ -136,3 +141,33 @@ def test_what_the_responder_says_is_on_the_page(
     section = SECTIONS["the replicator was killed, was stopped, ended before it could answer"]
     said = answers[0]["Reason"]
     assert any(says(written, said) for written in sentences(section)), said
+
+
+def test_a_defect_is_told_as_the_page_has_it() -> None:
+    def defective() -> Replicator:
+        raise ZeroDivisionError
+
+    answer = Function(ReplicationResource(defective)).create("nginx:1.27", "example.com/app:1")
+
+    (written,) = sentences(SECTIONS["the replicator has a defect"])
+    assert says(f"{written}; see the log stream …", answer["Reason"]), answer
+
+
+def test_an_engine_that_does_not_let_go_is_told_of_as_the_page_has_it() -> None:
+    released = threading.Event()
+
+    def stuck() -> Replicator:
+        released.wait(60)
+        raise StoppedError
+
+    event = {"ResourceProperties": {"SrcImage": "nginx:1.27", "DestImage": "example.com/app:1"}}
+
+    class Resource(ReplicationResource):
+        def _timeout(self) -> None:
+            super()._timeout()
+            released.set()
+
+    answer = Function(Resource(stuck)).send(event, seconds=0.5)
+
+    (written,) = sentences(SECTIONS["the time was over"])
+    assert says(f"{written}; see the log stream …", answer["Reason"]), answer
