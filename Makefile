@@ -94,13 +94,24 @@ build: $(SAM_VENV)/.ready ## the function and its layer, as sam deploy ships the
 
 LAYER := layers/dependencies
 
+# a page of links about the tool itself is no part of the bill
+define WITHOUT_TOOLS_LINKS
+import json, sys
+bill = json.load(sys.stdin)
+for tool in bill["metadata"]["tools"]["components"]:
+    tool.pop("externalReferences", None)
+print(json.dumps(bill, indent=2, ensure_ascii=False))
+endef
+export WITHOUT_TOOLS_LINKS
+
 # of an environment that has the layer's packages and nothing else, as licences stand in those
 sbom: $(SBOM_VENV)/.ready ## the layer's bill of materials, by its lock
 	$(BIN)/uv venv --quiet --clear --no-project --python $(BIN)/python $(LAYER_VENV)
 	$(BIN)/uv pip sync --quiet --python $(LAYER_VENV)/bin/python --require-hashes \
 	  $(LAYER)/requirements.txt
 	$(SBOM_VENV)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
-	  --output-format JSON --output-file $(LAYER)/sbom.cdx.json $(LAYER_VENV)/bin/python
+	  --output-format JSON --output-file - $(LAYER_VENV)/bin/python | $(BIN)/python -c "$$WITHOUT_TOOLS_LINKS" \
+	  > $(LAYER)/.sbom && mv $(LAYER)/.sbom $(LAYER)/sbom.cdx.json
 
 PEERS := benchmarks/.peers
 
