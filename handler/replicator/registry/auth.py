@@ -35,6 +35,8 @@ _REFUSALS: Final = frozenset({400, 401, 403})
 _DEFAULT_LIFETIME_SECONDS: Final = 60.0
 #: A token is no longer used so long before it expires: a body may take a while to be accepted.
 _EXPIRY_MARGIN_SECONDS: Final = 15.0
+#: A word of a refusal may be a shorter password by chance.
+_MIN_SECRET_CHARACTERS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,20 @@ class Authenticator:
     def login_origin(self) -> str:
         """Where the login in use comes from; "" for an anonymous visit."""
         return self._login.origin if self._login else ""
+
+    def conceal(self, refusal: bytes) -> bytes:
+        """Take out of a refusal's body what was sent to sign in with, should it be repeated there.
+
+        A password of fewer than 8 characters, which may be part of any word, stays.
+        """
+        login, current = self._login, self._current
+        sent = [current.header.partition(" ")[2]] if current else []
+        if login:
+            sent += [login.password, _basic(login).partition(" ")[2]]
+        for secret in filter(lambda each: len(each) >= _MIN_SECRET_CHARACTERS, sent):
+            for written in (secret, json.dumps(secret)[1:-1]):
+                refusal = refusal.replace(written.encode(), "…".encode())
+        return refusal
 
     def visit_with(self, credentials: Credentials) -> None:
         """Take logins from here on; from equal credentials, which know the present invocation."""

@@ -139,7 +139,7 @@ class RegistryClient:
             else:
                 if pace is not None:
                     pace.speed_up()
-                return Answer.of(response, content)
+                return self._answer(response, content)
         raise AssertionError  # itertools.count has no end
 
     def open(self, target: str, headers: Mapping[str, str]) -> HttpResponse:
@@ -161,7 +161,7 @@ class RegistryClient:
     def finish(self, response: HttpResponse) -> Answer:
         """Read an open response that turned out to be a refusal."""
         try:
-            return Answer.of(response, response.read(_MAX_ANSWER_BYTES))
+            return self._answer(response, response.read(_MAX_ANSWER_BYTES))
         finally:
             response.close()
 
@@ -222,12 +222,17 @@ class RegistryClient:
         if response.status not in RETRYABLE_STATUSES:
             return response
         content = response.read(_MAX_ANSWER_BYTES)
-        answer = Answer.of(response, content)
+        answer = self._answer(response, content)
         limited = pull_limit_error(answer, self.side, self.registry, self.login_origin)
         if limited is not None:
             raise limited
         after = parse_retry_after(answer.headers, now=time.time)
         raise OverloadedError(answer, self.side, self.registry, retry_after_seconds=after)
+
+    def _answer(self, response: HttpResponse, content: bytes) -> Answer:
+        is_refusal = response.status >= 400
+        shown = self._authenticator.conceal(content) if is_refusal else content
+        return Answer.of(response, shown)
 
     def _absolute(self, request: HttpRequest, scheme: str) -> HttpRequest:
         url = urljoin(f"{scheme}://{self._host}/", request.url)
@@ -292,7 +297,7 @@ class RegistryClient:
         request = HttpRequest(method, asked.url, asked.headers, asked.form)
         response = self._send(request, cleans_up=cleans_up)
         if response.status in RETRYABLE_STATUSES:
-            answer = Answer.of(response, response.read(_MAX_TOKEN_BYTES))
+            answer = self._answer(response, response.read(_MAX_TOKEN_BYTES))
             after = parse_retry_after(answer.headers, now=time.time)
             raise OverloadedError(answer, self.side, self.registry, retry_after_seconds=after)
         return TokenAnswer(response.status, response.read(_MAX_TOKEN_BYTES))

@@ -1,0 +1,84 @@
+"""Registries that repeat in a refusal what they were sent to sign in with."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+from local.registry import RegistryServer
+from local.web import LoopbackServer, Request, Response
+from tests.functional.conftest import Function
+
+PASSWORD = 'correct"horse'
+PAIR = base64.b64encode(f"robot:{PASSWORD}".encode()).decode()
+TOKEN = "tokenofletters"
+
+
+def refused(message: str, status: int = 403) -> Response:
+    body = {"errors": [{"code": "DENIED", "message": message}]}
+    return Response(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+
+class Chatty:
+    """A registry that answers a sign-in with what it was sent."""
+
+    def __init__(self, scheme: str, status: int) -> None:
+        self.scheme, self.status = scheme, status
+
+    def __call__(self, request: Request) -> Response:
+        sent = request.headers.get("authorization", "")
+        if request.path == "/token":
+            return Response(200, body=json.dumps({"token": TOKEN}).encode())
+        if not sent:
+            realm = f"http://{request.headers['host']}/token"
+            return Response(401, {"WWW-Authenticate": f'{self.scheme} realm="{realm}"'})
+        words = f"no, {sent} of robot with {PASSWORD} ({sent.partition(' ')[2]})"
+        return refused(words, self.status)
+
+
+@pytest.fixture
+def chatty() -> Iterator[Callable[[str, int], str]]:
+    started: list[LoopbackServer] = []
+
+    def start(scheme: str, status: int) -> str:
+        started.append(LoopbackServer(Chatty(scheme, status)).start())
+        return started[-1].host
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.mark.parametrize("status", [400, 403, 503])
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
+@pytest.mark.parametrize("side", ["Src", "Dest"])
+def test_no_secret_that_is_repeated_is_in_a_reason_or_a_log(
+    function: Function,
+    registries: Callable[..., RegistryServer],
+    chatty: Callable[[str, int], str],
+    caplog: pytest.LogCaptureFixture,
+    scheme: str,
+    status: int,
+    side: str,
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="replicator")
+    host = chatty(scheme, status)
+    other = registries()
+    images = {"Src": f"{host}/app:1", "Dest": f"{other.host}/app:1"}
+    if side == "Dest":
+        images = {"Src": f"{other.host}/app:1", "Dest": f"{host}/app:1"}
+
+    answer = function.create(
+        images["Src"],
+        images["Dest"],
+        **{f"{side}Creds": f"robot:{PASSWORD}"},
+        RetryConfigs={"numAttempts": 2, "baseDelay": 0},
+    )
+
+    assert answer["Status"] == "FAILED"
+    said = f"{answer['Reason']}\n{caplog.text}"
+    for secret in (PASSWORD, json.dumps(PASSWORD)[1:-1], PAIR, TOKEN):
+        assert secret not in said
