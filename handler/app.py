@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
+from envelopes import request_of
 from lifecycle import ReplicationResource
+from measures import publish
 from replicator.replication import Replicator
 from replicator.settings import Settings
 
@@ -47,12 +49,16 @@ gc.enable()
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer one event; the answer is also the return value."""
-    logger.structure_logs(
-        append=False,
-        stack_id=event.get("StackId"),
-        logical_resource_id=event.get("LogicalResourceId"),
-        request_id=event.get("RequestId"),
-        request_type=event.get("RequestType"),
-        function_request_id=context.aws_request_id,
-    )
-    return resource.answer(event, context)
+    request = request_of(event)
+    named: dict[str, Any] = {
+        "stack_id": request.get("StackId"),
+        "logical_resource_id": request.get("LogicalResourceId"),
+        "request_id": request.get("RequestId"),
+        "request_type": request.get("RequestType"),
+        "function_request_id": context.aws_request_id,
+    }
+    logger.structure_logs(append=False, **named)
+    answer = resource.answer(request, context)
+    if resource.measures is not None:
+        publish(resource.measures, named)
+    return answer

@@ -10,6 +10,8 @@ together.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import logging
 import os
 import threading
@@ -20,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from answers import Answer, deliver, failed_physical_id
 from continuation import FIELD, Run
-from replicator.aws.invocation import invoke_later, is_function_arn
+from measures import Measures
+from replicator.aws.invocation import arn_of_version, invoke_later, is_function_arn
 from replicator.deadline import Deadline
 from replicator.errors import OutOfTimeError, ReplicationError, RequestError
 from replicator.progress import LoggedProgress
@@ -35,6 +38,9 @@ _LOGGER: Final = logging.getLogger(__name__)
 #: Kept for the answer, of the time that there is: a tenth, within these bounds and half of it.
 _MIN_RESERVE_SECONDS: Final = 2.0
 _MAX_RESERVE_SECONDS: Final = 20.0
+#: The resource in template.yaml by which the function's own stack asks whether it works.
+_SETTINGS_TYPE: Final = "Custom::FunctionSettings"
+_ROUNDS: Final = 100_000
 #: Requests whose answers are remembered, for deliveries of the same event that come later.
 _MAX_ANSWERED: Final = 64
 
@@ -72,6 +78,11 @@ class ReplicationResource(CfnResource):
         Gives the engine, made when first asked for.
     invoke
         Has the function with an ARN invoked with an event, later; given so many seconds for it.
+
+    Attributes
+    ----------
+    measures
+        Of the event that was answered last; None where nothing was to be copied.
     """
 
     # crhelper's own, which it does not annotate
@@ -105,6 +116,8 @@ class ReplicationResource(CfnResource):
         self._streams = 1
         self._deadline = Deadline(0)
         self._progress = LoggedProgress()
+        self._cause = ""
+        self.measures: Measures | None = None
         self.create(self._replicate)
         self.update(self._replicate)
         self.delete(self._untag)
@@ -115,6 +128,8 @@ class ReplicationResource(CfnResource):
         Never raises: whatever happens is an answer. An event without an https response URL is
         answered by the return value alone.
         """
+        began_at = time.monotonic()
+        self.measures = None
         complete = _complete(event, context)
         before = self._answered.get(_identity(complete))
         if before is not None:
@@ -122,6 +137,7 @@ class ReplicationResource(CfnResource):
             return before
         with self._lock:
             self._body = None
+        self._cause = ""
         self._run = Run.of(complete, now=time.time())
         self._deadline = self._new_deadline(context.get_remaining_time_in_millis() / 1000)
         self._progress = LoggedProgress()
@@ -129,6 +145,16 @@ class ReplicationResource(CfnResource):
         # a timer that has just gone off must not live to see the next event
         self._timer.join()
         assert self._body is not None  # noqa: S101 - for mypy: __call__ always sends
+        status = self._body["Status"]
+        is_counted = complete["RequestType"] != "Delete" or status == "FAILED"
+        if is_counted and not _is_own_settings(complete):
+            self.measures = Measures(
+                status,
+                time.monotonic() - began_at,
+                is_changed=self.Data.get("Changed") == "true",
+                cause=self._cause,
+                counts=self._progress.counts(),
+            )
         return self._body
 
     def _new_deadline(self, remaining_seconds: float) -> Deadline:
@@ -149,6 +175,8 @@ class ReplicationResource(CfnResource):
 
     def _replicate(self, event: Mapping[str, Any], _: Any) -> str:
         """Create and Update are the same: make it so."""
+        if _is_own_settings(event):
+            return self._check_settings(event)
         request = self._run.pinned(parse_request(event["ResourceProperties"]))
         _LOGGER.info(
             "started",
@@ -170,6 +198,17 @@ class ReplicationResource(CfnResource):
         self.Data = outcome.attributes()
         _LOGGER.info("done", extra={"result": self.Data})
         return outcome.physical_resource_id
+
+    def _check_settings(self, event: Mapping[str, Any]) -> str:
+        """Answer the function's own stack: it runs, its settings can be read, it can answer.
+
+        The id is another for other settings, so that a version is published for each.
+        """
+        self._replicator()
+        settings = json.dumps(event["ResourceProperties"], sort_keys=True).encode()
+        # slow to guess from, as a proxy's password is among them
+        digest = hashlib.pbkdf2_hmac("sha256", settings, event["StackId"].encode(), _ROUNDS)
+        return f"settings-{digest.hex()[:16]}"
 
     def _untag(self, event: Mapping[str, Any], _: Any) -> None:
         """Delete: retain everything, or remove the tags that still hold what was put."""
@@ -199,9 +238,9 @@ class ReplicationResource(CfnResource):
         try:
             self.PhysicalResourceId = func(self._event, self._context) or ""
         except OutOfTimeError as error:
-            self._fail(self._go_on(str(error)))
+            self._fail(self._go_on(str(error)), _cause_of(error))
         except ReplicationError as error:
-            self._fail(str(error))
+            self._fail(str(error), _cause_of(error))
         except Exception as error:  # noqa: BLE001 - the stack must hear of a defect too
             frames = traceback.extract_tb(error.__traceback__)
             # messages of foreign exceptions may quote URLs and credentials: places only
@@ -209,11 +248,14 @@ class ReplicationResource(CfnResource):
             _LOGGER.error("defect", extra={"kind": type(error).__name__, "places": places})
             self._fail(
                 f"the replicator has a defect, a {type(error).__name__} at {places[-1]}; please "
-                "report it"
+                "report it",
+                "Defect",
             )
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, cause: str) -> None:
         self.Status, self.Reason, self.Data = "FAILED", reason, {}
+        # what the timer stopped has failed for want of time, whatever it says
+        self._cause = self._cause or cause
 
     def _set_timeout(self) -> None:
         """Answer in good time even if the engine does not let go: halfway into the reserve."""
@@ -223,6 +265,7 @@ class ReplicationResource(CfnResource):
         self._timer.start()
 
     def _timeout(self) -> None:
+        self._cause = self._cause or "OutOfTime"
         self._deadline.stop()
         reason = self._go_on(
             f"the time was over: {self._progress.summary()}; give the function a longer timeout "
@@ -232,7 +275,10 @@ class ReplicationResource(CfnResource):
 
     def _go_on(self, reason: str) -> str:
         """Hand the work to another invocation, which will answer then; else say why not."""
-        arn = getattr(self._context, "invoked_function_arn", None)
+        arn = arn_of_version(
+            str(getattr(self._context, "invoked_function_arn", "")),
+            str(getattr(self._context, "function_version", "")),
+        )
         is_local = "AWS_SAM_LOCAL" in os.environ or not is_function_arn(arn)
         with self._lock:
             standing = self._progress.standing()
@@ -248,7 +294,7 @@ class ReplicationResource(CfnResource):
                 )
                 # the other half is for answering, should that not work
                 budget_seconds = self._context.get_remaining_time_in_millis() / 2000
-                self._invoke(str(arn), {**self._event, FIELD: run.fields()}, budget_seconds)
+                self._invoke(arn, {**self._event, FIELD: run.fields()}, budget_seconds)
             except ReplicationError as error:
                 return f"{reason}; it cannot go on in another invocation: {error}"
             self._body = {
@@ -286,7 +332,11 @@ class ReplicationResource(CfnResource):
                 _LOGGER.error("failed", extra={"reason": sentence})
             if self._response_url.startswith("https://"):
                 left_seconds = self._context.get_remaining_time_in_millis() / 1000
-                if deliver(self._response_url, self._body, budget_seconds=left_seconds - 0.2):
+                with self._progress.stage("answer"):
+                    is_taken = deliver(
+                        self._response_url, self._body, budget_seconds=left_seconds - 0.2
+                    )
+                if is_taken:
                     self._remember(self._body)
 
     def _remember(self, body: dict[str, Any]) -> None:
@@ -306,6 +356,15 @@ def _reserve_of(seconds: float) -> float:
 
 def _identity(event: Mapping[str, Any]) -> tuple[str, str, str]:
     return event["StackId"], event["RequestId"], event["RequestType"]
+
+
+def _is_own_settings(event: Mapping[str, Any]) -> bool:
+    return event.get("ResourceType") == _SETTINGS_TYPE
+
+
+def _cause_of(error: ReplicationError) -> str:
+    """Name the kind of an error of our tree, for counting."""
+    return type(error).__name__.removesuffix("Error")
 
 
 def _refuse(event: Mapping[str, Any], _: Any) -> None:

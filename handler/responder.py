@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from answers import Answer, deliver, failed_physical_id
+from envelopes import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +38,9 @@ def lambda_handler(record: dict[str, Any], context: Any) -> dict[str, Any] | Non
     UndeliveredAnswerError
         Trying again later may help.
     """
-    event = record.get("requestPayload")
-    if not isinstance(event, dict) or not all(isinstance(event.get(n), str) for n in _NAMES):
+    payload = record.get("requestPayload")
+    event = request_of(payload) if isinstance(payload, dict) else None
+    if event is None or not all(isinstance(event.get(n), str) for n in _NAMES):
         _LOGGER.warning("the record is not of a request of CloudFormation's; nobody is answered")
         return None
     if not event["ResponseURL"].startswith("https://"):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from replicator.digests import ByteReader, Digest, VerifiedStream
+    from replicator.errors import TransientError
     from replicator.manifests import Descriptor, Manifest
 
 
@@ -311,3 +312,9 @@ class Progress(Protocol):
 
     def make(self, stored: Descriptor, blob: Descriptor) -> None:
         """Learn which blob was made of a stored layer and is at the destination."""
+
+    def retry(self, error: TransientError) -> None:
+        """Learn that something is tried again, and why."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Time a part of the work, from its beginning to its end."""

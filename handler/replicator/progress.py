@@ -1,19 +1,22 @@
-"""How far a copy has come, as log lines every few seconds."""
+"""How far a copy has come, as log lines every few seconds, and what it took."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from replicator.ports import BlobOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from replicator.digests import Digest
+    from replicator.errors import TransientError
     from replicator.manifests import Descriptor
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -48,8 +51,32 @@ class Standing:
     made: Mapping[Digest, Descriptor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What one invocation has done, whether or not it came to its end.
+
+    Attributes
+    ----------
+    bytes_moved
+        Of blobs, as they were read; a blob that was sent again counts again.
+    blobs_copied, blobs_skipped, blobs_mounted
+        That came to their end: sent, found there, taken from another repository.
+    retries
+        Attempts after the first, of requests and of blobs; botocore's own are not among them.
+    throttles
+        Those of the retries that a registry's wish for fewer requests was the reason for.
+    """
+
+    bytes_moved: int = 0
+    blobs_copied: int = 0
+    blobs_skipped: int = 0
+    blobs_mounted: int = 0
+    retries: int = 0
+    throttles: int = 0
+
+
 class LoggedProgress:
-    """Counts bytes as they pass, and logs at most once an interval.
+    """Counts bytes as they pass, logs at most once an interval, and after each stage.
 
     Parameters
     ----------
@@ -77,7 +104,8 @@ class LoggedProgress:
         self._etag = ""
         self._made: dict[Digest, Descriptor] = {}
         self._left: dict[Descriptor, None] = {}
-        self._copied = 0
+        self._done: Counter[BlobOutcome] = Counter()
+        self._retries = self._throttles = 0
         self._first_blob_at: float | None = None
 
     def pin(self, digest: Digest, etag: str = "") -> None:
@@ -91,7 +119,7 @@ class LoggedProgress:
             seconds = max(self._clock() - began_at, 1e-3) if began_at is not None else 1.0
             return Standing(
                 self._pinned,
-                self._copied,
+                self._done[BlobOutcome.COPIED],
                 max(self._left, key=lambda blob: blob.size_bytes, default=None),
                 self._moved_bytes / seconds,
                 self._etag,
@@ -129,7 +157,7 @@ class LoggedProgress:
         with self._lock:
             self._running.pop(blob, None)
             self._left.pop(blob, None)
-            self._copied += outcome is BlobOutcome.COPIED
+            self._done[outcome] += 1
             self._finished_bytes += blob.size_bytes
         _LOGGER.debug(
             "blob done",
@@ -144,6 +172,38 @@ class LoggedProgress:
         """Learn which blob was made of a stored layer."""
         with self._lock:
             self._made[stored.digest] = blob
+
+    def retry(self, error: TransientError) -> None:
+        """Count it, and whether a registry wants fewer requests."""
+        with self._lock:
+            self._retries += 1
+            self._throttles += error.is_throttle
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Log how many seconds and bytes a part of the work has taken, also when it fails."""
+        began_at, bytes_before = self._clock(), self._moved_bytes
+        try:
+            yield
+        finally:
+            extra = {
+                "stage": name,
+                "stage_seconds": round(self._clock() - began_at, 3),
+                "stage_bytes": self._moved_bytes - bytes_before,
+            }
+            _LOGGER.info("stage", extra=extra)
+
+    def counts(self) -> Counts:
+        """Say what there was to do so far."""
+        with self._lock:
+            return Counts(
+                bytes_moved=self._moved_bytes,
+                blobs_copied=self._done[BlobOutcome.COPIED],
+                blobs_skipped=self._done[BlobOutcome.SKIPPED],
+                blobs_mounted=self._done[BlobOutcome.MOUNTED],
+                retries=self._retries,
+                throttles=self._throttles,
+            )
 
     def summary(self) -> str:
         """Say in a few words how far it has come and what is running."""

@@ -73,7 +73,7 @@ class Replicator:
         """
         self.settings.allowed.check(request)
         self._made_layers.learn(request.destination.name, request.made_layers)
-        backoff = Backoff(request.retry_policy, deadline)
+        backoff = Backoff(request.retry_policy, deadline, on_retry=progress.retry)
         streams = min(self.settings.streams, request.most_streams or self.settings.streams)
         sides = self._opener.open(request, backoff, deadline)
         reader = ContentReader(
@@ -175,16 +175,18 @@ class _Replication:
         self._started_at = time.monotonic()
 
     def run(self) -> Outcome:
-        survey = self._ask_both_sides()
+        with self._progress.stage("survey"):
+            survey = self._ask_both_sides()
         if (current := self._unchanged_at_a_glance(survey)) is not None:
             _LOGGER.info("nothing to do", extra={"digest": str(current.digest)})
             return self._outcome(current, self._reader.platforms_at_hand(current), None)
         if survey.pinned is not None:
             self._progress.pin(survey.pinned, self._sides.etag)
-        content, present = self._read(survey)
-        # cosign signs the sha256, whatever the source was pinned by
-        self._provenance.verify(content.named.digest)
-        plan = self._plan(survey, content, present)
+        with self._progress.stage("read"):
+            content, present = self._read(survey)
+            # cosign signs the sha256, whatever the source was pinned by
+            self._provenance.verify(content.named.digest)
+            plan = self._plan(survey, content, present)
         if plan is None and not self._provenance.copies_referrers:
             _LOGGER.info("nothing to do", extra={"digest": str(content.root.digest)})
             return self._outcome(content.root, self._reader.platforms_of(content), None)
@@ -200,10 +202,11 @@ class _Replication:
             },
         )
         referrers = None
-        if self._provenance.copies_referrers:
-            report, referrers = self._copy_with_referrers(content, plan)
-        else:
-            report = self._copy(plan) if plan else None
+        with self._progress.stage("copy"):
+            if self._provenance.copies_referrers:
+                report, referrers = self._copy_with_referrers(content, plan)
+            else:
+                report = self._copy(plan) if plan else None
         return self._outcome(content.root, self._reader.platforms_of(content), report, referrers)
 
     def _copy(self, plan: ReplicationPlan) -> TransferReport:

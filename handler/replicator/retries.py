@@ -115,6 +115,8 @@ class Backoff:
         No wait may pass it.
     draw
         Gives a random number from 0 to 1.
+    on_retry
+        Told of each failure that is to be followed by another attempt.
     """
 
     def __init__(
@@ -123,10 +125,12 @@ class Backoff:
         deadline: Deadline,
         *,
         draw: Callable[[], float] = random.random,
+        on_retry: Callable[[TransientError], None] | None = None,
     ) -> None:
         self._policy = policy
         self._deadline = deadline
         self._draw = draw
+        self._on_retry = on_retry
         self._lock = threading.Lock()
         self._throttles = 0
 
@@ -166,6 +170,8 @@ class Backoff:
         )
         if seconds is None:
             return False
+        if self._on_retry is not None:
+            self._on_retry(error)
         if pause is not None and error.retry_after_seconds is not None:
             pause.extend(error.retry_after_seconds)
         if not self._deadline.wait(seconds):

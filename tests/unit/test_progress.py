@@ -5,8 +5,9 @@ import logging
 import pytest
 from tests.unit.builders import FakeClock, blob
 
+from replicator.errors import DeniedError, Side, TransientError
 from replicator.ports import BlobOutcome
-from replicator.progress import LoggedProgress
+from replicator.progress import Counts, LoggedProgress
 
 ONE, TWO = blob(b"0123456789"), blob(b"01234")
 
@@ -48,3 +49,44 @@ def test_a_blob_that_begins_again_counts_from_its_first_byte() -> None:
     progress.advance(ONE, 9)
     progress.start(ONE)
     assert progress.summary().startswith("0 of 10 bytes")
+
+
+def test_what_was_done_is_counted() -> None:
+    progress = LoggedProgress()
+    progress.plan([ONE, TWO])
+    for count in (4, 10):
+        progress.start(ONE)
+        progress.advance(ONE, count)
+    progress.finish(ONE, BlobOutcome.COPIED)
+    progress.finish(TWO, BlobOutcome.SKIPPED)
+    progress.finish(blob(b"mounted"), BlobOutcome.MOUNTED)
+    progress.retry(TransientError("it broke off"))
+    progress.retry(TransientError("too many", is_throttle=True))
+
+    assert progress.counts() == Counts(14, 1, 1, 1, retries=2, throttles=1)
+
+
+def test_a_stage_is_a_line_that_can_be_added_up(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = FakeClock()
+    progress = LoggedProgress(1000, clock=clock)
+    with progress.stage("read"):
+        clock.now += 2
+    with progress.stage("copy"):
+        progress.advance(ONE, 7)
+        clock.now += 3.5
+
+    lines = [vars(record) for record in caplog.records]
+    assert [(each["message"], each["stage"]) for each in lines] == [
+        ("stage", "read"),
+        ("stage", "copy"),
+    ]
+    assert [(each["stage_seconds"], each["stage_bytes"]) for each in lines] == [(2, 0), (3.5, 7)]
+
+
+def test_a_stage_that_fails_is_a_line_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    progress = LoggedProgress()
+    with pytest.raises(DeniedError), progress.stage("survey"):
+        raise DeniedError("no", side=Side.SOURCE)
+    assert [vars(record)["stage"] for record in caplog.records] == ["survey"]

@@ -155,3 +155,13 @@ def test_the_record_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "answering for the request" in caplog.text
     assert "hunter2" not in caplog.text
     assert "open-sesame" not in caplog.text
+
+
+def test_a_request_that_came_by_sns_is_answered_too(deliveries: Deliveries) -> None:
+    notification = {"EventSource": "aws:sns", "Sns": {"Message": json.dumps(EVENT)}}
+    record = record_of({"Records": [notification]}, errorType="Runtime.OutOfMemory")
+    body = lambda_handler(record, Context())
+    assert deliveries.bodies == [body]
+    assert body is not None
+    assert (body["StackId"], body["Status"]) == ("stack", "FAILED")
+    assert "killed" in body["Reason"]

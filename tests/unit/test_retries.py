@@ -94,6 +94,16 @@ def test_waits_are_as_long_as_the_policy_says() -> None:
     assert clock.slept == [0.5, 1.0]
 
 
+def test_whoever_counts_is_told_of_each_failure_that_is_tried_again() -> None:
+    clock, told = FakeClock(), list[TransientError]()
+    deadline = Deadline(100, clock=clock, wait=clock.wait)
+    backoff = Backoff(RetryPolicy(attempts=3), deadline, on_retry=told.append)
+    errors = [TransientError("broke"), TransientError("slow down", is_throttle=True)]
+    for attempt, error in enumerate([*errors, TransientError("the last")], start=1):
+        backoff.wait_after(attempt, error)
+    assert told == errors
+
+
 def test_a_wait_that_would_pass_the_deadline_is_not_begun() -> None:
     clock = FakeClock()
     error = TransientError("broke", retry_after_seconds=60)

@@ -16,12 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ATTEMPTS: Final = 3
+#: arn:partition:lambda:region:account:function:name:version
+_QUALIFIED_PARTS: Final = 8
 _FUNCTION: Final = re.compile(r"arn:aws[a-z-]*:lambda:([a-z0-9-]+):[0-9]{12}:function:\S+")
 
 
 def is_function_arn(text: object) -> bool:
     """Tell whether this names a function that can be invoked; a local run has none."""
     return isinstance(text, str) and _FUNCTION.fullmatch(text) is not None
+
+
+def arn_of_version(function_arn: str, version: str) -> str:
+    """Name the version in place of the alias that a function was invoked by.
+
+    An alias may have been moved on meanwhile. A name without either stays as it is: it is that of
+    the latest code, which has no version to name.
+    """
+    parts = function_arn.split(":")
+    is_qualified = is_function_arn(function_arn) and len(parts) == _QUALIFIED_PARTS
+    return ":".join((*parts[:-1], version)) if is_qualified and version else function_arn
 
 
 def invoke_later(function_arn: str, event: Mapping[str, Any], budget_seconds: float) -> None:

@@ -1,0 +1,200 @@
+"""What an operator sees of the function: its metrics, its stages, and requests that come by SNS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.certificates import CertificateAuthority
+from local.cloudformation import CloudFormationEndpoint
+from local.emulator import LambdaEmulator
+from local.images import Image, build_image, build_layer, push
+from local.registry import (
+    Action,
+    ErrorCode,
+    Operation,
+    RegistryError,
+    RegistryServer,
+    SpecificationPolicy,
+    Store,
+)
+from local.web import Request
+
+HANDLER = Path(__file__).parents[2] / "handler"
+
+
+class Overloaded(SpecificationPolicy):
+    """Refuses the first uploads, each with another status."""
+
+    def __init__(self, statuses: list[int]) -> None:
+        self._statuses = statuses
+
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - overrides
+        if operation.action is Action.START_UPLOAD and self._statuses:
+            raise RegistryError(ErrorCode.TOOMANYREQUESTS, "later", status=self._statuses.pop())
+
+
+@pytest.fixture
+def endpoint(cloudformation: Callable[..., CloudFormationEndpoint]) -> CloudFormationEndpoint:
+    return cloudformation()
+
+
+@pytest.fixture
+def emulator(authority: CertificateAuthority) -> Iterator[LambdaEmulator]:
+    environment = {
+        "SSL_CERT_FILE": str(authority.ca_file),
+        "PLAIN_HTTP_REGISTRIES": "127.0.0.1",
+        "POWERTOOLS_SERVICE_NAME": "images",
+    }
+    with LambdaEmulator(HANDLER, environment=environment) as started:
+        yield started
+
+
+def sns_event(request: dict[str, Any]) -> dict[str, Any]:
+    notification = {"Type": "Notification", "Message": json.dumps(request)}
+    return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": notification}]}
+
+
+def lines_of(emulator: LambdaEmulator) -> list[dict[str, Any]]:
+    lines = [line for line in emulator.log.splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in lines]
+
+
+def measured(emulator: LambdaEmulator, message: str = "measured") -> list[dict[str, Any]]:
+    return [line for line in lines_of(emulator) if line.get("message") == message]
+
+
+def sum_of(lines: list[dict[str, Any]], metric: str) -> float:
+    return sum(line[metric][0] for line in lines)
+
+
+def image_in(registry: RegistryServer) -> Image:
+    image = build_image([build_layer(100_000, seed=seed) for seed in range(3)])
+    push(image, registry.host, "team/app", "1")
+    return image
+
+
+def properties(source: RegistryServer, destination: RegistryServer) -> dict[str, Any]:
+    return {
+        "SrcImage": f"{source.host}/team/app:1",
+        "DestImage": f"{destination.host}/mirror/app:1",
+        "RetryConfigs": {"baseDelay": 0},
+    }
+
+
+def test_a_copy_and_its_repetition_are_measured(
+    registries: Callable[..., RegistryServer],
+    endpoint: CloudFormationEndpoint,
+    emulator: LambdaEmulator,
+) -> None:
+    source, destination = registries(), registries()
+    image = image_in(source)
+    for _ in range(2):
+        answer = emulator.invoke(endpoint.event("Create", properties(source, destination)))
+        assert answer["Status"] == "SUCCESS"
+
+    copied, unchanged = measured(emulator)
+    assert (copied["Copies"], copied["Unchanged"]) == ([1.0], [0.0])
+    assert copied["BlobsCopied"] == [float(len(image.blobs))]
+    assert copied["BytesMoved"] == [float(sum(map(len, image.blobs.values())))]
+    assert (unchanged["Copies"], unchanged["Unchanged"]) == ([0.0], [1.0])
+    assert unchanged["BytesMoved"] == [0.0]
+    assert copied["service"] == "images"
+    assert copied["request_id"] == endpoint.answers[0].request_id
+
+
+def test_the_stages_of_a_request_add_up_to_its_bytes(
+    registries: Callable[..., RegistryServer],
+    endpoint: CloudFormationEndpoint,
+    emulator: LambdaEmulator,
+) -> None:
+    source, destination = registries(), registries()
+    image = image_in(source)
+    emulator.invoke(endpoint.event("Create", properties(source, destination)))
+
+    stages = [line for line in lines_of(emulator) if line["message"] == "stage"]
+    assert [line["stage"] for line in stages] == ["survey", "read", "copy", "answer"]
+    moved = sum(map(len, image.blobs.values()))
+    assert [line["stage_bytes"] for line in stages] == [0, 0, moved, 0]
+    assert all(line["stage_seconds"] >= 0 for line in stages)
+
+
+def test_throttles_and_retries_are_counted(
+    registries: Callable[..., RegistryServer],
+    endpoint: CloudFormationEndpoint,
+    emulator: LambdaEmulator,
+) -> None:
+    source, destination = registries(), registries(policy=Overloaded([429, 500]))
+    image_in(source)
+    answer = emulator.invoke(endpoint.event("Create", properties(source, destination)))
+    assert answer["Status"] == "SUCCESS"
+    (line,) = measured(emulator)
+    assert (line["Retries"], line["Throttles"]) == ([2.0], [1.0])
+
+
+def test_a_failure_is_counted_with_its_cause_and_without_its_secrets(
+    registries: Callable[..., RegistryServer],
+    endpoint: CloudFormationEndpoint,
+    emulator: LambdaEmulator,
+) -> None:
+    source, destination = registries(), registries()
+    named = {**properties(source, destination), "SrcCreds": "robot:correct-horse"}
+    answer = emulator.invoke(endpoint.event("Create", named))
+    assert answer["Status"] == "FAILED"
+    (line,) = measured(emulator, "measured by cause")
+    assert (line["Failures"], line["cause"]) == ([1.0], "NotFound")
+    assert sum_of(measured(emulator), "Copies") == 0
+    assert "correct-horse" not in emulator.log
+
+
+def test_a_request_that_comes_by_sns_is_answered_as_any_other(
+    registries: Callable[..., RegistryServer],
+    endpoint: CloudFormationEndpoint,
+    emulator: LambdaEmulator,
+) -> None:
+    source, destination = registries(), registries()
+    image = image_in(source)
+    event = endpoint.event("Create", properties(source, destination), logical_resource_id="Far")
+
+    told = emulator.invoke(sns_event(event))
+
+    assert told["Status"] == "SUCCESS"
+    assert [answer.document for answer in endpoint.answers] == [told]
+    assert not endpoint.violations
+    assert destination.store.tags("mirror/app") == {"1": image.digest}
+    assert {line["logical_resource_id"] for line in lines_of(emulator)} == {"Far"}
+
+
+def test_a_request_that_sns_brings_twice_is_answered_once_and_moves_nothing_twice(
+    registries: Callable[..., RegistryServer],
+    endpoint: CloudFormationEndpoint,
+    emulator: LambdaEmulator,
+) -> None:
+    source, destination = registries(), registries()
+    image_in(source)
+    event = sns_event(endpoint.event("Create", properties(source, destination)))
+
+    assert emulator.invoke(event) == emulator.invoke(event)
+
+    assert len(endpoint.answers) == 1
+    assert sum_of(measured(emulator), "Copies") == 1
+
+
+def test_a_notification_of_something_else_copies_nothing(emulator: LambdaEmulator) -> None:
+    told = emulator.invoke(
+        {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "good morning"}}]}
+    )
+    assert told["Status"] == "FAILED"
+
+
+def test_the_functions_own_stack_is_answered(
+    endpoint: CloudFormationEndpoint, emulator: LambdaEmulator
+) -> None:
+    event = endpoint.event("Create", {"LogLevel": "INFO"})
+    told = emulator.invoke({**event, "ResourceType": "Custom::FunctionSettings"})
+    assert told["Status"] == "SUCCESS"
+    assert endpoint.answers[0].physical_resource_id.startswith("settings-")
+    assert measured(emulator) == []
