@@ -79,9 +79,10 @@ contracts: $(VENV)/.ready ## who may import whom
 	$(BIN)/lint-imports --config .importlinter --no-cache
 
 template: $(VENV)/.ready $(SAM_VENV)/.ready ## cfn-lint and sam validate
-	$(BIN)/cfn-lint template.yaml
+	$(BIN)/cfn-lint --template template.yaml organization.yaml
 	$(BIN)/cfn-lint $(EXAMPLES_LINTING) --template examples/cloudformation/*.yaml
-	$(SAM_BIN)/sam validate --lint --template template.yaml --region eu-west-1
+	for each in template.yaml organization.yaml; do \
+	  $(SAM_BIN)/sam validate --lint --template $$each --region eu-west-1 || exit 1; done
 
 pages: $(VENV)/.ready ## the documentation: links, names and numbers; its sentences are with the tests
 	$(BIN)/python -m pytest -q -k "not mishap" tests/documents tests/unit/test_documentation.py

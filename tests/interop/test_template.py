@@ -18,13 +18,24 @@ from replicator.settings import Settings
 
 _ROOT = Path(__file__).parents[2]
 _TEMPLATE = _ROOT / "template.yaml"
+_ORGANIZATION = _ROOT / "organization.yaml"
 _LAYER_LIMIT_BYTES = 80 * 1024 * 1024
 _STATEMENT_PARTS = {"Action", "Resource", "Principal"}
-_TOKEN_ACTIONS = {
+_UNBOUND_ACTIONS = {
     "ecr:GetAuthorizationToken",
     "ecr-public:GetAuthorizationToken",
     "sts:GetServiceBearerToken",
+    # Lambda's own
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
 }
+_ANY_OF_ITS_VERSIONS = {"Sub": "${ReplicatorFunction.Arn}:*"}
 #: e_machine of an ELF file, 16 bits at byte 18.
 _MACHINES = {"arm64": 183, "x86_64": 62}
 
@@ -100,28 +111,30 @@ def _fingerprints(directory: Path) -> dict[str, str]:
     }
 
 
-def test_cfn_lint_finds_nothing_at_its_strictest() -> None:
+@pytest.mark.parametrize("path", [_TEMPLATE, _ORGANIZATION], ids=lambda path: path.name)
+def test_cfn_lint_finds_nothing_at_its_strictest(path: Path) -> None:
     cfn_lint = Path(sys.executable).with_name("cfn-lint")
-    _run(str(cfn_lint), "--include-checks", "I", "--include-experimental", "--", str(_TEMPLATE))
+    _run(str(cfn_lint), "--include-checks", "I", "--include-experimental", "--", str(path))
 
 
-def test_sam_finds_the_template_valid(sam: str) -> None:
-    _run(sam, "validate", "--lint", "--template", str(_TEMPLATE), "--region", "eu-west-1")
+@pytest.mark.parametrize("path", [_TEMPLATE, _ORGANIZATION], ids=lambda path: path.name)
+def test_sam_finds_the_templates_valid(sam: str, path: Path) -> None:
+    _run(sam, "validate", "--lint", "--template", str(path), "--region", "eu-west-1")
 
 
-def _gives_tokens(statement: dict[str, Any]) -> bool:
-    return set(_as_list(statement["Action"])) <= _TOKEN_ACTIONS
+def _is_unbound(statement: dict[str, Any]) -> bool:
+    return set(_as_list(statement["Action"])) <= _UNBOUND_ACTIONS
 
 
 def test_no_statement_of_a_policy_has_a_wildcard(template: dict[str, Any]) -> None:
     statements = list(_statements(template["Resources"]))
     assert statements
     for statement in statements:
-        # tokens belong to no resource that could be named
-        names = {"Action", "Principal"} if _gives_tokens(statement) else _STATEMENT_PARTS
+        # tokens, traces and interfaces have no names beforehand
+        names = {"Action", "Principal"} if _is_unbound(statement) else _STATEMENT_PARTS
         for name in names:
             for each in _as_list(statement.get(name)):
-                assert "*" not in str(each), statement
+                assert "*" not in str(each) or each == _ANY_OF_ITS_VERSIONS, statement
 
 
 def test_no_managed_policy_is_attached(template: dict[str, Any]) -> None:
@@ -154,7 +167,7 @@ def test_the_parameters_defaults_are_those_of_the_engine(template: dict[str, Any
     variables = {
         name: str(template["Parameters"][value["Ref"]]["Default"])
         for name, value in function["Environment"]["Variables"].items()
-        if isinstance(value, dict)
+        if isinstance(value, dict) and value.get("Ref") in template["Parameters"]
     }
     assert Settings.from_environment(variables) == Settings()
 
@@ -194,9 +207,9 @@ def test_the_function_imports_what_the_layer_has_and_no_more(built: tuple[str, P
     )
 
 
-def test_the_responder_is_two_modules_and_needs_no_layer(built: tuple[str, Path]) -> None:
+def test_the_responder_is_three_modules_and_needs_no_layer(built: tuple[str, Path]) -> None:
     function = built[1] / "ResponderFunction"
-    assert set(_fingerprints(function)) == {"answers.py", "responder.py"}
+    assert set(_fingerprints(function)) == {"answers.py", "envelopes.py", "responder.py"}
     _run(
         *(sys.executable, "-S", "-B", "-c", "import responder; responder.lambda_handler"),
         PYTHONPATH=str(function),

@@ -25,6 +25,17 @@ _ROOT = Path(__file__).parents[2]
 _AWS = _ROOT / "handler" / "replicator" / "aws"
 _INVOKE = ["lambda:InvokeFunction"]
 _LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+_NETWORK = {
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+}
+_TRACES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+#: What Lambda does in the role's name.
+_LAMBDAS = _LOGS | _NETWORK | _TRACES
 
 
 class _TemplateLoader(yaml.SafeLoader):
@@ -41,7 +52,13 @@ def _untagged(loader: yaml.Loader, _name: str, node: yaml.Node) -> Any:
 _TemplateLoader.add_multi_constructor("!", _untagged)
 
 
-def _statements() -> Iterator[dict[str, Any]]:
+def _statements(effect: str = "Allow") -> Iterator[dict[str, Any]]:
+    for statement in _all_statements():
+        if statement["Effect"] == effect:
+            yield statement
+
+
+def _all_statements() -> Iterator[dict[str, Any]]:
     text = (_ROOT / "template.yaml").read_text()
     template = yaml.load(text, _TemplateLoader)  # noqa: S506 - a SafeLoader
     resources = template["Resources"]
@@ -61,7 +78,7 @@ def _granted() -> set[str]:
 def _needed() -> set[str]:
     further = {action for actions in FURTHER_ACTIONS.values() for action in actions}
     registries = {*PULL_ACTIONS, *PUSH_ACTIONS, *PUBLIC_PUSH_ACTIONS}
-    return {operation.action for operation in Operation} | further | registries | _LOGS
+    return {operation.action for operation in Operation} | further | registries | _LAMBDAS
 
 
 def test_the_template_grants_what_the_code_needs_and_nothing_else() -> None:
@@ -88,13 +105,25 @@ def test_only_what_cannot_be_named_is_granted_on_everything() -> None:
         "ecr:GetAuthorizationToken",
         "ecr-public:GetAuthorizationToken",
         "sts:GetServiceBearerToken",
+        *_NETWORK,
+        *_TRACES,
     }
     assert not any("*" in action for action in _granted())
 
 
 def test_the_function_may_invoke_itself_and_its_responder_and_nothing_wider() -> None:
     invoked = [each["Resource"] for each in _statements() if each["Action"] == _INVOKE]
-    assert sorted(invoked) == ["ReplicatorFunction.Arn", "ResponderFunction.Arn"]
+    itself = ["ReplicatorFunction.Arn", "${ReplicatorFunction.Arn}:*"]
+    assert invoked == ["ResponderFunction.Arn", itself]
+
+
+def test_what_lambda_does_to_the_network_the_function_itself_may_not() -> None:
+    (denied,) = _statements("Deny")
+    assert set(denied["Action"]) == _NETWORK
+    assert denied["Resource"] == "*"
+    assert denied["Condition"] == {
+        "ArnEquals": {"lambda:SourceFunctionArn": "ReplicatorFunction.Arn"}
+    }
 
 
 @pytest.mark.parametrize("operation", list(Operation), ids=lambda operation: operation.action)

@@ -1,0 +1,375 @@
+"""The template, transformed as SAM does and deployed into moto's CloudFormation.
+
+As far as that goes: moto does not know the types in `_UNKNOWN_TO_MOTO`, runs no functions, and has
+no attributes of a version. Those are left out here with the outputs that name them, and looked at
+in the transformed template. It also keeps `AWS::NoValue` in lists: what a condition leaves out of a
+list is left out here beforehand.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from moto.cloudformation.parsing import get_model_map
+from moto.server import ThreadedMotoServer
+
+from replicator.settings import Settings
+
+_ROOT = Path(__file__).parents[2]
+
+_TRANSFORM = """
+import json, sys
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.transform import transform
+
+class NoManagedPolicies:
+    def load(self):
+        return {}
+
+template = yaml_parse(sys.stdin.read())
+print(json.dumps(transform(template, json.loads(sys.argv[1]), NoManagedPolicies())))
+"""
+_REGION = "eu-west-1"
+_ACCOUNT = "123456789012"
+_BUCKET = "artifacts-of-the-template"
+_KEY = f"arn:aws:kms:{_REGION}:{_ACCOUNT}:key/1"
+_REPOSITORY = f"arn:aws:ecr:{_REGION}:{_ACCOUNT}:repository/mirror/*"
+#: A value for every parameter that is empty unless it is given.
+_EVERYTHING = {
+    "AlarmTopic": f"arn:aws:sns:{_REGION}:{_ACCOUNT}:operators",
+    "Alarms": "true",
+    "AllowedDestinations": f"{_ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/mirror/*",
+    "AllowedSourceHosts": "docker.io",
+    "ArchiveBuckets": "arn:aws:s3:::builds",
+    "ArchiveKeys": _KEY,
+    "Archives": "arn:aws:s3:::builds/*",
+    "CaBundleLayer": f"arn:aws:lambda:{_REGION}:{_ACCOUNT}:layer:authorities:1",
+    "CreatableRepositories": _REPOSITORY,
+    "Dashboard": "true",
+    "DestinationRepositories": f"{_REPOSITORY},{_REPOSITORY}",
+    "EnvironmentKey": _KEY,
+    "HttpsProxy": "http://ann:hunter2@proxy.internal:3128",
+    "LogKey": _KEY,
+    "NoProxy": ".internal,169.254.169.254",
+    "PlainHttpRegistries": "registry.internal:5000",
+    "PublicDestinationRepositories": f"arn:aws:ecr-public::{_ACCOUNT}:repository/mirror",
+    "RepositoryKeys": _KEY,
+    "ReservedConcurrency": "5",
+    "Roles": f"arn:aws:iam::{_ACCOUNT}:role/reader",
+    "SecretKeys": _KEY,
+    "Secrets": f"arn:aws:secretsmanager:{_REGION}:{_ACCOUNT}:secret:hub-*",
+    "SecurityGroupIds": "sg-12345678",
+    "SignatureKeys": _KEY,
+    "SourceRepositories": _REPOSITORY,
+    "SubnetIds": "subnet-12345678,subnet-87654321",
+    "Tracing": "Active",
+    "UntaggableRepositories": _REPOSITORY,
+}
+_UNKNOWN_TO_MOTO = {
+    "AWS::CloudWatch::Alarm",
+    "AWS::IAM::RolePolicy",
+    "AWS::Lambda::Alias",
+    "AWS::Lambda::EventInvokeConfig",
+}
+#: moto would have to run the function.
+_SETTINGS_TYPE = "Custom::FunctionSettings"
+#: The one condition that holds when no parameter is given.
+_TRUE_BY_DEFAULT = "UsesEcrPublic"
+
+
+def _packaged(source: str) -> str:
+    """What `sam package` makes of the template: code by its address in S3."""
+    source = source.replace("CodeUri: handler/", f"CodeUri: s3://{_BUCKET}/Function.zip")
+    return source.replace(
+        "ContentUri: layers/dependencies/", f"ContentUri: s3://{_BUCKET}/Layer.zip"
+    )
+
+
+def _transform(source: str, parameters: dict[str, str]) -> dict[str, Any]:
+    transformed = json.loads(_run_transform(source, json.dumps(parameters)))
+    assert isinstance(transformed, dict)
+    return transformed
+
+
+@functools.cache
+def _run_transform(source: str, parameters: str) -> str:
+    sam = shutil.which("sam")
+    if sam is None:
+        pytest.fail("sam is not on the PATH: run `make test`, which installs it")
+    finished = subprocess.run(
+        [str(Path(sam).with_name("python")), "-c", _TRANSFORM, parameters],
+        input=source,
+        env={"AWS_DEFAULT_REGION": _REGION},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def _without_what_is_left_out(node: Any) -> Any:
+    """Drop members of lists that a condition leaves out of a stack without parameters."""
+    if isinstance(node, list):
+        kept = [each for each in node if not _is_left_out(each)]
+        return [_without_what_is_left_out(each) for each in kept]
+    if isinstance(node, dict):
+        return {name: _without_what_is_left_out(value) for name, value in node.items()}
+    return node
+
+
+def _is_left_out(node: Any) -> bool:
+    choice = node.get("Fn::If") if isinstance(node, dict) else None
+    return bool(choice and choice[0] != _TRUE_BY_DEFAULT and choice[2] == {"Ref": "AWS::NoValue"})
+
+
+def _for_moto(template: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what moto cannot make, and what only that can tell."""
+    kept = {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource["Type"] not in {*_UNKNOWN_TO_MOTO, _SETTINGS_TYPE}
+    }
+    for version in _named({"Resources": kept}, "AWS::Lambda::Version").values():
+        version["Properties"]["Description"] = "settings-0123456789abcdef"
+    outputs = {
+        name: output
+        for name, output in template["Outputs"].items()
+        if name not in {"ServiceToken", "Version"}
+    }
+    return {**template, "Resources": kept, "Outputs": outputs}
+
+
+class Account:
+    """An account of moto's, in which templates are deployed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as opened:
+            opened.writestr("app.py", "")
+        self.client("s3").create_bucket(
+            Bucket=_BUCKET, CreateBucketConfiguration={"LocationConstraint": _REGION}
+        )
+        for name in ("Function", "Layer"):
+            self.client("s3").put_object(Bucket=_BUCKET, Key=f"{name}.zip", Body=archive.getvalue())
+
+    def client(self, service: Any) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self._url,
+            region_name=_REGION,
+            aws_access_key_id="tests",
+            aws_secret_access_key="tests",
+        )
+
+    def deploy(self, name: str, source: str, parameters: dict[str, str]) -> dict[str, str]:
+        """Deploy, and give the stack's outputs."""
+        formation = self.client("cloudformation")
+        template = _for_moto(_transform(source, parameters))
+        if parameters is not _EVERYTHING:
+            template["Resources"] = _without_what_is_left_out(template["Resources"])
+        formation.create_stack(
+            StackName=name,
+            TemplateBody=json.dumps(template),
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+            ],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
+        assert stack["StackStatus"] == "CREATE_COMPLETE"
+        return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+
+    def policies(self, role: str) -> set[str]:
+        names = self.client("iam").list_role_policies(RoleName=role)["PolicyNames"]
+        return set(names)
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[Account]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield Account(f"http://{host}:{port}")
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def source() -> str:
+    return _packaged((_ROOT / "template.yaml").read_text())
+
+
+def _named(template: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("Ref"), str):
+            yield node["Ref"]
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
+
+
+def test_moto_does_not_know_what_is_left_out() -> None:
+    assert not _UNKNOWN_TO_MOTO & get_model_map().keys()
+
+
+def test_a_stack_without_parameters_is_made_and_reaches_nothing(
+    account: Account, source: str
+) -> None:
+    outputs = account.deploy("plain", source, {})
+
+    assert account.policies(outputs["RoleName"]) == {
+        "HandFailuresOver",
+        "SignInToEcr",
+        "SignInToEcrPublic",
+        "WriteItsLogs",
+    }
+    found = account.client("lambda").get_function(FunctionName=outputs["FunctionName"])
+    configuration = found["Configuration"]
+    variables = configuration["Environment"]["Variables"]
+    assert Settings.from_environment({k: str(v) for k, v in variables.items()}) == Settings()
+    assert not {"HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "AWS_CA_BUNDLE"} & variables.keys()
+    assert variables["POWERTOOLS_SERVICE_NAME"] == "plain"
+    assert "VpcConfig" not in configuration
+    versions = account.client("lambda").list_versions_by_function(
+        FunctionName=outputs["FunctionName"]
+    )["Versions"]
+    assert [each["Version"] for each in versions] == ["$LATEST", "1"]
+    (group,) = account.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/plain")[
+        "logGroups"
+    ]
+    assert (group["logGroupName"], group["retentionInDays"]) == (outputs["LogGroupName"], 30)
+
+
+def test_a_stack_with_every_parameter_is_made_of_everything(account: Account, source: str) -> None:
+    outputs = account.deploy("everything", source, _EVERYTHING)
+
+    role = _transform(source, {})["Resources"]["ReplicatorRole"]["Properties"]
+    named = [each["Fn::If"][1] if "Fn::If" in each else each for each in role["Policies"]]
+    assert account.policies(outputs["RoleName"]) == {each["PolicyName"] for each in named}
+    found = account.client("lambda").get_function(FunctionName=outputs["FunctionName"])
+    variables = found["Configuration"]["Environment"]["Variables"]
+    assert variables["HTTPS_PROXY"] == _EVERYTHING["HttpsProxy"]
+    assert variables["NO_PROXY"] == _EVERYTHING["NoProxy"]
+    assert variables["SSL_CERT_FILE"] == variables["AWS_CA_BUNDLE"] == "/opt/ca-bundle.pem"
+    network = found["Configuration"]["VpcConfig"]
+    assert network["SubnetIds"] == _EVERYTHING["SubnetIds"].split(",")
+    assert network["SecurityGroupIds"] == [_EVERYTHING["SecurityGroupIds"]]
+    (document,) = account.client("iam").get_role_policy(
+        RoleName=outputs["RoleName"], PolicyName="PutImages"
+    )["PolicyDocument"]["Statement"]
+    assert document["Resource"] == [_REPOSITORY, _REPOSITORY]
+
+
+def test_the_dashboard_is_json_that_names_this_stack_s_function(
+    account: Account, source: str
+) -> None:
+    outputs = account.deploy("watched", source, {"Dashboard": "true"})
+
+    client = account.client("cloudwatch")
+    bodies = [
+        client.get_dashboard(DashboardName=each["DashboardName"])["DashboardBody"]
+        for each in client.list_dashboards()["DashboardEntries"]
+    ]
+    (body,) = (json.loads(each) for each in bodies if outputs["FunctionName"] in each)
+    texts = json.dumps(body)
+    assert "${" not in texts
+    assert len(body["widgets"]) == 8
+    assert f"SOURCE '{outputs['LogGroupName']}'" in texts
+
+
+def test_cloudwatch_takes_every_alarm(account: Account, source: str) -> None:
+    alarms = _named(_transform(source, {}), "AWS::CloudWatch::Alarm")
+    client = account.client("cloudwatch")
+
+    for name, alarm in alarms.items():
+        assert alarm["Condition"] == "HasAlarms"
+        properties = {**alarm["Properties"], "AlarmActions": []}
+        properties["Dimensions"] = [
+            {"Name": each["Name"], "Value": "x"} for each in properties["Dimensions"]
+        ]
+        client.put_metric_alarm(AlarmName=name, **properties)
+
+    made = client.describe_alarms()["MetricAlarms"]
+    assert {each["AlarmName"] for each in made} == alarms.keys()
+    assert len(made) == 5
+
+
+def test_stacks_are_given_an_alias_of_a_version_that_is_kept(source: str) -> None:
+    template = _transform(source, {})
+    ((alias_name, alias),) = _named(template, "AWS::Lambda::Alias").items()
+    ((version_name, version),) = _named(template, "AWS::Lambda::Version").items()
+
+    assert template["Outputs"]["ServiceToken"]["Value"] == {"Ref": alias_name}
+    assert alias["Properties"]["FunctionVersion"] == {"Fn::GetAtt": [version_name, "Version"]}
+    assert version["DeletionPolicy"] == "Retain"
+
+
+def test_failures_of_the_alias_and_of_the_version_lead_to_the_responder(source: str) -> None:
+    template = _transform(source, {})
+    (version,) = _named(template, "AWS::Lambda::Version")
+    configurations = {
+        name: each
+        for name, each in _named(template, "AWS::Lambda::EventInvokeConfig").items()
+        if each["Properties"]["FunctionName"] == {"Ref": "ReplicatorFunction"}
+    }
+
+    qualifiers = [each["Properties"]["Qualifier"] for each in configurations.values()]
+    assert len(qualifiers) == 2
+    assert "live" in qualifiers
+    assert {"Fn::GetAtt": [version, "Version"]} in qualifiers
+    for each in configurations.values():
+        properties = each["Properties"]
+        assert properties["MaximumRetryAttempts"] == 0
+        assert properties["DestinationConfig"] == {
+            "OnFailure": {"Destination": {"Fn::GetAtt": ["ResponderFunction", "Arn"]}}
+        }
+    assert configurations["VersionFailures"]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_other_code_and_other_requirements_are_another_version(source: str) -> None:
+    def version(changed: str) -> str:
+        (name,) = _named(_transform(changed, {}), "AWS::Lambda::Version")
+        return name
+
+    others = [source.replace(f"{each}.zip", f"{each}2.zip") for each in ("Function", "Layer")]
+    assert len({version(each) for each in (source, *others)}) == 3
+
+
+def test_other_settings_are_another_version_too(source: str) -> None:
+    template = _transform(source, {})
+    (version,) = _named(template, "AWS::Lambda::Version").values()
+    # another description is another version: CloudFormation replaces it, and keeps the one before
+    assert version["Properties"]["Description"] == {"Fn::Sub": "with ${CheckedSettings}"}
+    assert version["UpdateReplacePolicy"] == "Retain"
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(_REGION, "AWS::Lambda::Version").schema
+    assert "/properties/Description" in schema["createOnlyProperties"]
+
+    function = template["Resources"]["ReplicatorFunction"]["Properties"]
+    of_the_function = set(_references({**function, "ReservedConcurrentExecutions": 0}))
+    settings = template["Resources"]["CheckedSettings"]
+    of_the_settings = set(_references(settings["Properties"]))
+    assert of_the_settings == of_the_function & template["Parameters"].keys()
+    assert settings["DeletionPolicy"] == settings["UpdateReplacePolicy"] == "Retain"
