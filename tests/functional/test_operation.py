@@ -68,7 +68,7 @@ def measured(emulator: LambdaEmulator, message: str = "measured") -> list[dict[s
 
 
 def sum_of(lines: list[dict[str, Any]], metric: str) -> float:
-    return sum(line[metric][0] for line in lines)
+    return float(sum(line[metric][0] for line in lines))
 
 
 def image_in(registry: RegistryServer) -> Image:

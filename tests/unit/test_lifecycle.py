@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from tests.unit.builders import digest_of
 import lifecycle
 from lifecycle import ReplicationResource
 from replicator.deadline import Deadline
-from replicator.errors import DeniedError, OutOfTimeError, Side, StoppedError
+from replicator.errors import DeniedError, Side, StoppedError
 from replicator.outcome import Outcome
 from replicator.ports import Progress
 from replicator.replication import Replicator
@@ -384,80 +383,3 @@ def test_making_the_resource_leaves_the_root_log_and_the_environment_alone() -> 
     _resource()
     assert logging.root.level == level
     assert dict(os.environ) == before
-
-
-def test_a_success_is_measured(endpoint: Endpoint) -> None:
-    resource = _resource()
-    resource.answer(_event(), FakeContext())
-    assert endpoint.bodies
-    assert resource.measures is not None
-    assert (resource.measures.status, resource.measures.is_changed) == ("SUCCESS", True)
-    assert resource.measures.cause == ""
-    assert resource.measures.seconds >= 0
-
-
-@pytest.mark.usefixtures("endpoint")
-@pytest.mark.parametrize(
-    ("error", "cause"),
-    [
-        (DeniedError("no", side=Side.SOURCE), "Denied"),
-        (OutOfTimeError("no"), "OutOfTime"),
-        (KeyError("hunter2"), "Defect"),
-    ],
-)
-def test_a_failure_is_measured_by_the_kind_of_its_error(error: Exception, cause: str) -> None:
-    resource = _resource(_raising(error))
-    resource.answer(_event(), FakeContext())
-    assert resource.measures is not None
-    assert (resource.measures.status, resource.measures.cause) == ("FAILED", cause)
-    resource.answer(_event("Update", ResourceProperties={"SrcImg": "a"}), FakeContext())
-    assert resource.measures.cause == "Request"
-
-
-@pytest.mark.usefixtures("endpoint")
-def test_a_delete_that_goes_well_and_an_event_that_comes_twice_are_not_measured() -> None:
-    resource = _resource()
-    resource.answer(_event("Delete", PhysicalResourceId=NEW_ID), FakeContext())
-    assert resource.measures is None
-    resource.answer(_event(), FakeContext())
-    assert resource.measures is not None
-    resource.answer(_event(), FakeContext())
-    assert resource.measures is None
-
-
-def _settings_event(**settings: str) -> dict[str, Any]:
-    named = {"ResourceProperties": {"ServiceToken": "arn", **settings}}
-    return _event(ResourceType="Custom::FunctionSettings", RequestId=str(uuid.uuid4()), **named)
-
-
-def test_the_functions_own_stack_is_answered_by_an_id_for_each_of_its_settings(
-    endpoint: Endpoint,
-) -> None:
-    resource = _resource(_raising(AssertionError()))
-    asked: tuple[dict[str, str], ...] = ({"LogLevel": "INFO"}, {"LogLevel": "DEBUG"}, {})
-    ids = [
-        resource.answer(_settings_event(**each), FakeContext())["PhysicalResourceId"]
-        for each in asked
-    ]
-    assert [body["Status"] for body in endpoint.bodies] == ["SUCCESS"] * 3
-    assert len(set(ids)) == 3
-    assert all(each.startswith("settings-") for each in ids)
-    assert resource.measures is None
-    again = _resource().answer(_settings_event(LogLevel="INFO"), FakeContext())
-    assert again["PhysicalResourceId"] == ids[0]
-
-
-def test_settings_that_cannot_be_read_fail_the_functions_own_stack(endpoint: Endpoint) -> None:
-    def unreadable() -> Replicator:
-        return Replicator(Settings.from_environment({"PARALLEL_STREAMS": "many"}))
-
-    body = ReplicationResource(unreadable).answer(_settings_event(), FakeContext())
-    assert endpoint.bodies == [body]
-    assert body["Status"] == "FAILED"
-    assert "PARALLEL_STREAMS" in body["Reason"]
-
-
-def test_the_secret_of_a_proxy_is_not_in_the_settings_id(endpoint: Endpoint) -> None:
-    _resource().answer(_settings_event(HttpsProxy="http://ann:hunter2@proxy"), FakeContext())
-    assert endpoint.bodies
-    assert "hunter2" not in json.dumps(endpoint.bodies)
