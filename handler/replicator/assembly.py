@@ -165,8 +165,10 @@ class Assembler:
         blobs = self._find_there(grown)
         _LOGGER.info("assembling", extra={"layers": len(wanted), "layers_present": len(blobs)})
         blobs |= self._send(grown.keys() - blobs.keys())
-        as_stored = self._source.find_layers(wanted.keys() - grown.keys())
-        layers = blobs | {layer.diff_id: layer.stored for layer in as_stored}
+        as_stored = list(self._source.find_layers(wanted.keys() - blobs.keys()))
+        # how a layer is stored may have been taken wrongly before it was reached
+        blobs |= self._send({layer.diff_id for layer in as_stored if not layer.is_blob})
+        layers = {layer.diff_id: layer.stored for layer in as_stored} | blobs
         manifest = build_image_manifest(
             image.config_descriptor, [layers[diff_id] for diff_id in image.diff_ids]
         )
@@ -227,7 +229,7 @@ class Assembler:
             self._made.keep(self._repository, layer.diff_id, layer.compression, blob)
 
         if diff_ids:
-            layers = self._source.find_layers(diff_ids)
+            layers = (each for each in self._source.find_layers(diff_ids) if not each.is_blob)
             self._transfer.grow(layers, keep, one_by_one=self._source.is_sequential)
         return blobs
 

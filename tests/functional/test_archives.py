@@ -98,25 +98,67 @@ def test_layers_are_compressed_as_the_property_says(
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
+@pytest.mark.parametrize("wanted", ["gzip", "zstd", "none"])
+@pytest.mark.parametrize("whole", ["", "forwards", "backwards"])
 def test_layers_that_are_stored_compressed_go_as_they_are(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
     tmp_path: Path,
     kind: Compression,
+    wanted: str,
+    whole: str,
 ) -> None:
-    layers = [build_layer(300_000, seed, kind) for seed in range(3)]
+    layers = [build_layer(30_000, seed, kind) for seed in range(3)]
     saved = SavedImage(layers, ["app:1"])
-    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [saved], "compressed"))
+    backwards = whole == "backwards"
+    path = build_docker_save(tmp_path / "a.tar", [saved], "compressed", backwards=backwards)
+    if whole:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    storage.put("app.tar", path)
+    named = "s3://archives/app.tar", f"{destination.host}/app:1"
 
-    answer = function.create(
-        "s3://archives/app.tar", f"{destination.host}/app:1", Compression="none"
-    )
+    answer = function.create(*named, Compression=wanted)
+    destination.clear_requests()
+    again = function.create(*named, Compression=wanted)
 
     assert answer["Status"] == "SUCCESS", answer
+    assert again["Data"]["Changed"] == "false"
+    assert {entry.method for entry in destination.requests} == {"GET"}
     digests = [layer["digest"] for layer in manifest_of(destination, "app", "1")["layers"]]
     assert digests == [layer.digest for layer in layers]
     assert diff_ids_of(destination, "app", "1") == config_diff_ids(saved.config)
+
+
+@pytest.mark.parametrize("wanted", ["gzip", "zstd", "none"])
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("manifest_first", [True, False])
+def test_layers_of_a_compressed_archive_may_be_stored_in_different_ways(
+    function: Function,
+    storage: ObjectStorage,
+    destination: RegistryServer,
+    tmp_path: Path,
+    wanted: str,
+    order: int,
+    manifest_first: bool,
+) -> None:
+    kinds: list[Compression] = ["none", "gzip", "none", "zstd"]
+    layers = [build_layer(100_000, seed, kind) for seed, kind in enumerate(kinds)][::order]
+    saved = SavedImage(layers)
+    path = build_docker_save(tmp_path / "a", [saved], "compressed", backwards=manifest_first)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    storage.put("app.tar", path)
+
+    answer = function.create(
+        "s3://archives/app.tar", f"{destination.host}/app:1", Compression=wanted
+    )
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in layers]
+    found = {layer["digest"] for layer in manifest_of(destination, "app", "1")["layers"]}
+    assert found >= {layer.digest for layer in layers if layer.compression != "none"}
+    assert (found == {layer.digest for layer in layers}) is (wanted == "none")
+    assert destination.store.open_uploads == ()
 
 
 def test_the_same_layers_make_the_same_image_however_they_arrive(

@@ -59,6 +59,7 @@ class ArchiveSource:
         self._lock = threading.Lock()
         self._forward: ForwardReader | None = None
         self._opened: tuple[TarIndex, OciLayout | StoredImage] | None = None
+        self._compressions: tuple[Compression, ...] | None = None
 
     @property
     def is_sequential(self) -> bool:
@@ -103,17 +104,13 @@ class ArchiveSource:
     def layer_compressions(self) -> tuple[Compression, ...]:
         """Say how the blob of each of a stored image's layers is, or will be, compressed.
 
-        What was not reached yet in an archive that is read only forward is taken for uncompressed.
+        In an archive that is read only forward, layers that were not reached yet are taken to be
+        stored as the next one is, and links to lead to uncompressed ones, as in what Docker wrote;
+        what was said once stays so, as asking again would read further.
         """
-        index, image = self._open_stored()
-        compressions: list[Compression] = []
-        for name, diff_id in zip(image.layers, image.diff_ids, strict=True):
-            if self.is_sequential and not index.is_read:
-                compressions.append(self._compression)
-            else:
-                member = self._find(index, name)
-                compressions.append(self._layer(index, member, diff_id).compression)
-        return tuple(compressions)
+        if self._compressions is None:
+            self._compressions = self._find_compressions()
+        return self._compressions
 
     def find_layers(self, wanted: Collection[Digest]) -> Iterator[ArchivedLayer]:
         """Give a stored image's layers, as they come in an archive that is read only forward.
@@ -151,6 +148,23 @@ class ArchiveSource:
         """Stop reading."""
         if self._forward is not None:
             self._forward.close()
+
+    def _find_compressions(self) -> tuple[Compression, ...]:
+        index, image = self._open_stored()
+        members: list[Member | None] = []
+        if self.is_sequential:
+            reached = set(index.names())
+            unreached = set(image.layers) - reached
+            following = index.find_first(unreached) if unreached else None
+            for name in image.layers:
+                member = following if name in unreached else index.find_first({name})
+                members.append(None if member is not None and member.target else member)
+        else:
+            members += [self._find(index, name) for name in image.layers]
+        return tuple(
+            self._layer(index, member, diff_id).compression if member else self._compression
+            for member, diff_id in zip(members, image.diff_ids, strict=True)
+        )
 
     def _members(
         self, index: TarIndex, files: Mapping[str, _Item]
