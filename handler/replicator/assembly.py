@@ -27,6 +27,7 @@ from replicator.manifests import (
     parse_config_diff_ids,
     parse_config_platform,
 )
+from replicator.transfer import TransferReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -102,6 +103,26 @@ class AssembledImage:
     present: tuple[Descriptor, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class UnmadeImage:
+    """An image that was not made, so that its digest is not known.
+
+    Attributes
+    ----------
+    platform
+        As the config says.
+    missing
+        What would be sent, layers by their diff_ids and as they are stored; None when only reading
+        the archive through would tell the sizes.
+    report
+        What making it would come to.
+    """
+
+    platform: Platform | None
+    missing: tuple[Descriptor, ...] | None
+    report: TransferReport
+
+
 class Assembler:
     """Makes images of stored ones.
 
@@ -151,6 +172,36 @@ class Assembler:
             self._similar.append(manifest)
         return None
 
+    def foresee(self, image: StoredImage) -> UnmadeImage | None:
+        """Say what `make` would come to; None when it would read and send no layer.
+
+        Raises
+        ------
+        ReplicationError
+            A layer is not there, or the destination cannot be asked.
+        """
+        grown = self._grown(image)
+        blobs = self._find_there(grown)
+        at_hand = self._source.find_layers_at_hand()
+        if at_hand is not None and not grown.keys() - blobs.keys():
+            return None
+        layers = [layer for layer in at_hand or () if layer.diff_id not in blobs]
+        asked = [image.config_descriptor, *(layer.stored for layer in layers if layer.is_blob)]
+        there = self._transfer.find_present(asked)
+        missing = (image.config_descriptor, *(layer.stored for layer in layers))
+        missing = tuple(blob for blob in missing if blob.digest not in there)
+        present = [*blobs.values(), *(blob for blob in asked if blob.digest in there)]
+        return UnmadeImage(
+            parse_config_platform(image.config),
+            missing if at_hand is not None else None,
+            TransferReport(
+                blobs_copied=len(set(image.diff_ids)) + 1 - len(present),
+                blobs_skipped=len(present),
+                bytes_copied=sum(blob.size_bytes for blob in missing),
+                bytes_skipped=sum(blob.size_bytes for blob in present),
+            ),
+        )
+
     def make(self, image: StoredImage) -> AssembledImage:
         """Make the image at the destination, but for its config and its manifest.
 
@@ -159,9 +210,8 @@ class Assembler:
         ReplicationError
             A layer cannot be read, is not the one that the config names, or cannot be sent.
         """
-        compressions = self._source.layer_compressions()
-        wanted = dict(zip(image.diff_ids, compressions, strict=True))
-        grown = {each: wanted[each] for each in wanted if wanted[each] is not Compression.NONE}
+        wanted = dict.fromkeys(image.diff_ids)
+        grown = self._grown(image)
         blobs = self._find_there(grown)
         _LOGGER.info("assembling", extra={"layers": len(wanted), "layers_present": len(blobs)})
         blobs |= self._send(grown.keys() - blobs.keys())
@@ -188,6 +238,12 @@ class Assembler:
             return None if diff_id == digest else next(self._source.find_layers({diff_id}), None)
 
         return find_layer
+
+    def _grown(self, image: StoredImage) -> dict[Digest, Compression]:
+        """Give the layers whose blobs are made, and how those are compressed."""
+        compressions = self._source.layer_compressions()
+        layers = zip(image.diff_ids, compressions, strict=True)
+        return {layer: kind for layer, kind in layers if kind is not Compression.NONE}
 
     def _find_there(self, wanted: Mapping[Digest, Compression]) -> dict[Digest, Descriptor]:
         """Give those layers' blobs that the destination has."""

@@ -58,7 +58,8 @@ class EcrDestination:
         self._repository = repository
         self._new_repository = new_repository
         self._creation = threading.Lock()
-        self._is_missing = False
+        #: None while nothing has told.
+        self._is_missing: bool | None = None
         self._is_created = False
 
     @property
@@ -84,11 +85,34 @@ class EcrDestination:
             if mutability is not None and mutability.is_immutable(tag):
                 raise self._immutable(tag, there, content)
 
+    def lacks_repository(self) -> bool:
+        """Tell whether a push would have to make the repository first.
+
+        Raises
+        ------
+        RepositoryMissingError
+            It is missing and is not to be made.
+        """
+        if self._is_missing is None:
+            try:
+                self._repository.find_mutability()
+            except RepositoryMissingError:
+                self._is_missing = True
+        if self._is_missing and self._new_repository is None:
+            raise self._repository.missing()
+        return bool(self._is_missing)
+
+    @property
+    def asks_first(self) -> bool:
+        """Whether a blob that `find_blobs` did not name may be there all the same."""
+        return self._registry.asks_first
+
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
         """Ask for all at once, or, where that is denied, let each be asked for with a HEAD."""
         digests = [descriptor.digest for descriptor in descriptors]
         try:
             there = self._repository.find_layers(digests)
+            self._is_missing = None if there is None else False
         except RepositoryMissingError:
             # without settings a push may still make it, by a template of the account's for that
             self._is_missing = True

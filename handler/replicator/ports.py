@@ -161,8 +161,21 @@ class ImageSource(Protocol):
         """Start reading a blob from its first byte."""
 
 
-class ImageDestination(Protocol):
-    """The repository that the image goes to."""
+class Inquiry(Protocol):
+    """What the repository that the image goes to can be asked, which changes nothing there."""
+
+    @property
+    def asks_first(self) -> bool:
+        """Whether a blob that `find_blobs` did not name may be there all the same."""
+
+    def lacks_repository(self) -> bool:
+        """Tell whether a push would have to make the repository first; asked by dry runs.
+
+        Raises
+        ------
+        RegistryError
+            It is missing and is not to be made.
+        """
 
     def find_manifest(self, tag: str) -> Manifest | None:
         """Read what the tag points at, None when there is no such tag."""
@@ -189,6 +202,16 @@ class ImageDestination(Protocol):
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
         """Give the blobs that are known to be there; the others `start_upload` finds out about."""
 
+    def has_blob(self, digest: Digest) -> bool:
+        """Ask for one blob; the answer is certain."""
+
+    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
+        """Start reading a blob that is there."""
+
+
+class ImageDestination(Inquiry, Protocol):
+    """The repository that the image goes to."""
+
     def start_upload(
         self, descriptor: Descriptor, *, mount_from: str | None
     ) -> Upload | BlobOutcome:
@@ -205,14 +228,8 @@ class ImageDestination(Protocol):
     def open_upload(self, descriptor: Descriptor) -> Upload | BlobOutcome:
         """Open an upload session without asking: the blob was said to be there and denied since."""
 
-    def has_blob(self, digest: Digest) -> bool:
-        """Ask for one blob; the answer is certain."""
-
     def start_growing_upload(self) -> Upload:
         """Open an upload session for a blob whose digest is not known yet."""
-
-    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
-        """Start reading a blob that is there."""
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
         """Put the manifest's own bytes under a tag or its digest.

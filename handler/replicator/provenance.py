@@ -111,7 +111,7 @@ class Provenance:
             is_required=self._request.referrers is Referrers.REQUIRED,
         ).copy(found)
         _LOGGER.info(
-            "referrers",
+            "dry run: referrers" if self._request.dry_run else "referrers",
             extra={
                 "copied": [str(each) for each in report.copied],
                 "present": len(report.present),

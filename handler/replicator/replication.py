@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from replicator.assembly import Assembler, MadeLayers
+from replicator.assembly import Assembler, MadeLayers, UnmadeImage
 from replicator.content import Content, ContentReader
-from replicator.manifests import ImageManifest, parse_config_platform
+from replicator.manifests import OCI_MANIFEST, ImageManifest, parse_config_platform
 from replicator.outcome import Outcome, find_digest_of_id
 from replicator.plan import make_plan, tag_plan
 from replicator.provenance import Provenance
+from replicator.rehearsal import ForeseenChanges, TagMove
 from replicator.retries import Backoff
 from replicator.sides import SideOpener
 from replicator.transfer import Transfer, TransferReport
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from replicator.digests import Digest
     from replicator.manifests import Descriptor, Manifest
     from replicator.plan import ReplicationPlan
+    from replicator.platforms import Platform
     from replicator.ports import Progress
     from replicator.referrers import ReferrersReport
     from replicator.request import ReplicationRequest, UntagRequest
@@ -183,7 +185,10 @@ class _Replication:
         if survey.pinned is not None:
             self._progress.pin(survey.pinned, self._sides.etag)
         with self._progress.stage("read"):
-            content, present = self._read(survey)
+            read = self._read(survey)
+            if isinstance(read, UnmadeImage):
+                return self._foresee(survey, read)
+            content, present = read
             # cosign signs the sha256, whatever the source was pinned by
             self._provenance.verify(content.named.digest)
             plan = self._plan(survey, content, present)
@@ -193,7 +198,7 @@ class _Replication:
         if plan is not None:
             self._check_tags(survey, plan)
         _LOGGER.info(
-            "copying",
+            "dry run" if self._request.dry_run else "copying",
             extra={
                 "digest": str(content.root.digest),
                 "tags": [tag for tag, _ in plan.puts] if plan else [],
@@ -211,7 +216,7 @@ class _Replication:
 
     def _copy(self, plan: ReplicationPlan) -> TransferReport:
         archive = self._sides.archive
-        is_sequential = archive is not None and archive.is_sequential
+        is_sequential = archive is not None and archive.is_sequential and not self._request.dry_run
         in_turn = archive.in_turn(plan.blobs) if archive and is_sequential else None
         return self._transfer.run(plan, in_turn=in_turn)
 
@@ -231,10 +236,11 @@ class _Replication:
             report = (report or TransferReport()) + referrers.transfer
         return report, referrers
 
-    def _read(self, survey: _Survey) -> tuple[Content, Sequence[Descriptor]]:
+    def _read(self, survey: _Survey) -> tuple[Content, Sequence[Descriptor]] | UnmadeImage:
         """Read what is meant, and name blobs that are known to be at the destination.
 
-        An archive's image without a manifest is made, which brings its layers there.
+        An archive's image without a manifest is made, which brings its layers there; a dry run
+        brings none.
         """
         archive, current = self._sides.archive, survey.current
         present = current.blobs if isinstance(current, ImageManifest) else ()
@@ -255,6 +261,9 @@ class _Replication:
             # the manifest's digest is not known yet, but no tag points at this config's image
             digest = image.config_descriptor.digest
             self._sides.destination.check_tags(survey.found, digest)
+            unmade = assembler.foresee(image) if self._request.dry_run else None
+            if unmade is not None:
+                return unmade
             assembled = assembler.make(image)
         root, platform = assembled.manifest, assembled.platform
         platforms = ((platform, root.digest),) if platform else ()
@@ -328,6 +337,20 @@ class _Replication:
             mount_from=mount_from,
         )
 
+    def _foresee(self, survey: _Survey, unmade: UnmadeImage) -> Outcome:
+        """Say what a dry run knows of an image that is still to be made."""
+        rehearsal = self._sides.rehearsal
+        assert rehearsal is not None  # noqa: S101 - for mypy: only a dry run leaves images unmade
+        foreseen = ForeseenChanges(
+            makes_repository=rehearsal.lacks_repository(),
+            copied=unmade.missing or (),
+            knows_sizes=unmade.missing is not None,
+            manifests=(None,),
+            tags=tuple(TagMove(tag, survey.found[tag], None) for tag in self._request.all_tags),
+        )
+        platforms = ((unmade.platform, None),) if unmade.platform else ()
+        return self._finish(None, OCI_MANIFEST, platforms, unmade.report, foreseen=foreseen)
+
     def _outcome(
         self,
         root: Manifest,
@@ -335,13 +358,30 @@ class _Replication:
         report: TransferReport | None,
         referrers: ReferrersReport | None = None,
     ) -> Outcome:
-        return Outcome(
+        rehearsal = self._sides.rehearsal
+        foreseen = rehearsal.foreseen() if rehearsal is not None else None
+        return self._finish(root.digest, root.media_type, platforms, report, referrers, foreseen)
+
+    def _finish(
+        self,
+        digest: Digest | None,
+        media_type: str,
+        platforms: Sequence[tuple[Platform, Digest | None]],
+        report: TransferReport | None,
+        referrers: ReferrersReport | None = None,
+        foreseen: ForeseenChanges | None = None,
+    ) -> Outcome:
+        outcome = Outcome(
             destination=self._request.destination,
-            digest=root.digest,
-            media_type=root.media_type,
-            platforms=platforms,
+            digest=digest,
+            media_type=media_type,
+            platforms=tuple(platforms),
             changed=report is not None,
             report=report or TransferReport(),
-            referrers=referrers,
             duration_seconds=time.monotonic() - self._started_at,
+            referrers=referrers,
+            foreseen=foreseen,
         )
+        for stage, figures in outcome.stages():
+            _LOGGER.info("dry run: %s", stage, extra=figures)
+        return outcome

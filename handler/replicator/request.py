@@ -65,12 +65,6 @@ KNOWN_PROPERTIES: Final = (
     "VerifySignatureKey",
     "DryRun",
 )
-#: Part of the contract, and not built yet: refused rather than passed over.
-_PLANNED: Final = frozenset(
-    {
-        "DryRun",
-    }
-)
 _MAX_TAGS: Final = 100
 #: AWS STS API reference, AssumeRole.
 _EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
@@ -148,6 +142,8 @@ class ReplicationRequest:
         For every request.
     signature_key
         A PEM public key or a KMS key's ARN; None when signatures are not checked.
+    dry_run
+        Find out what would be done, and do none of it.
     most_streams
         Blobs in flight at most, when more were found to be too many; no property sets it.
     made_layers
@@ -240,17 +236,20 @@ def parse_untagging(
     return UntagRequest(
         destination=destination,
         digest=digest,
-        tags=_parse_tags(properties, destination.tag),
+        # a dry run put none of these; the physical id is of what was put before it
+        tags=() if _is_dry_run(properties) else _parse_tags(properties, destination.tag),
         destination_credentials=read_text(properties, "DestCreds", secret=True),
         destination_role=_parse_role(properties, "DestRoleArn", "DestExternalId"),
         retry_policy=_parse_retries(properties),
     )
 
 
+def _is_dry_run(properties: Mapping[str, Any]) -> bool:
+    return str(properties.get("DryRun", "")).strip().lower() == "true"
+
+
 def _refuse_unknown(properties: Mapping[str, Any]) -> None:
     for name in properties:
-        if name in _PLANNED:
-            raise RequestError(f"the property {name} is not supported by this version yet")
         if name not in KNOWN_PROPERTIES and name not in _IGNORED:
             near = difflib.get_close_matches(str(name), KNOWN_PROPERTIES, n=1, cutoff=0.5)
             hint = (

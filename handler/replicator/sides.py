@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from replicator.archive.compression import Compression
@@ -19,6 +19,7 @@ from replicator.errors import RequestError, Side
 from replicator.registry.destination import PushManners
 from replicator.registry.pacing import Pace
 from replicator.registry.registries import Registries
+from replicator.rehearsal import RehearsedDestination, RehearsedReferrers
 from replicator.secret_forms import SecretReference
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Sides:
         What belongs to the image; None for a source that is in no registry.
     archive, stored
         The source's archive and the object that it is in; None when the source is a registry.
+    rehearsal
+        The destination of a dry run; None when it is none.
     """
 
     source: CachingSource
@@ -60,6 +63,7 @@ class Sides:
     destination_referrers: ReferrerStore
     archive: ArchiveSource | None = None
     stored: S3Object | None = None
+    rehearsal: RehearsedDestination | None = None
 
     @property
     def etag(self) -> str:
@@ -92,13 +96,27 @@ class SideOpener:
         self._paces: dict[tuple[str, str], Pace] = {}
 
     def open(self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline) -> Sides:
-        """Open both sides; nothing is sent yet.
+        """Open both sides, the destination of a dry run only to be asked; nothing is sent yet.
 
         Raises
         ------
         RequestError
             Credentials are malformed, or a repository is to be made that is not ECR's.
         """
+        sides = self._open(request, backoff, deadline)
+        if not request.dry_run:
+            return sides
+        # whether ECR mounts is a setting of the account's that is not asked for: no less is copied
+        mounts = parse_ecr_host(request.destination.registry) is None
+        rehearsal = RehearsedDestination(sides.destination, mounts=mounts)
+        return replace(
+            sides,
+            destination=rehearsal,
+            destination_referrers=RehearsedReferrers(sides.destination_referrers, rehearsal),
+            rehearsal=rehearsal,
+        )
+
+    def _open(self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline) -> Sides:
         caller = self._aws.open_caller(
             request.source_role, Side.SOURCE, deadline=deadline, retry_policy=request.retry_policy
         )

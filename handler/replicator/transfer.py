@@ -51,6 +51,7 @@ class TransferReport:
     blobs_mounted: int = 0
     blobs_skipped: int = 0
     bytes_copied: int = 0
+    bytes_skipped: int = 0
 
     def __add__(self, other: TransferReport) -> TransferReport:
         """Count both."""
@@ -59,6 +60,7 @@ class TransferReport:
             self.blobs_mounted + other.blobs_mounted,
             self.blobs_skipped + other.blobs_skipped,
             self.bytes_copied + other.bytes_copied,
+            self.bytes_skipped + other.bytes_skipped,
         )
 
 
@@ -347,11 +349,14 @@ def _cancelled_on_failure(upload: Upload) -> Iterator[None]:
 
 def _report(outcomes: dict[Descriptor, BlobOutcome]) -> TransferReport:
     found = list(outcomes.values())
+
+    def bytes_of(wanted: BlobOutcome) -> int:
+        return sum(blob.size_bytes for blob, outcome in outcomes.items() if outcome is wanted)
+
     return TransferReport(
         blobs_copied=found.count(BlobOutcome.COPIED),
         blobs_mounted=found.count(BlobOutcome.MOUNTED),
         blobs_skipped=found.count(BlobOutcome.SKIPPED),
-        bytes_copied=sum(
-            blob.size_bytes for blob, outcome in outcomes.items() if outcome is BlobOutcome.COPIED
-        ),
+        bytes_copied=bytes_of(BlobOutcome.COPIED),
+        bytes_skipped=bytes_of(BlobOutcome.SKIPPED),
     )

@@ -190,11 +190,13 @@ class Scene:
 
 def replicate(replicator: Replicator, properties: Mapping[str, Any]) -> Digest | ReplicationError:
     try:
-        return replicator.replicate(
+        outcome = replicator.replicate(
             parse_request(properties), deadline=Deadline(20), progress=LoggedProgress()
-        ).digest
+        )
     except ReplicationError as error:
         return error
+    assert outcome.digest is not None
+    return outcome.digest
 
 
 def answering(endpoint: CloudFormationEndpoint) -> Act:

@@ -241,6 +241,13 @@ class FakeDestination:
     def happened(self, event: str) -> list[str]:
         return [subject for name, subject in self.events if name == event]
 
+    @property
+    def asks_first(self) -> bool:
+        raise AssertionError("a transfer just starts the upload")
+
+    def lacks_repository(self) -> bool:
+        raise AssertionError("a transfer finds out by writing")
+
     def find_manifest(self, tag: str) -> Manifest | None:
         raise AssertionError(f"a transfer has no business with the tag {tag}")
 

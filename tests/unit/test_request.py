@@ -130,18 +130,6 @@ def test_several_platforms_are_taken_each_once(names: object, platforms: list[st
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "DryRun",
-    ],
-)
-def test_what_is_not_built_yet_is_refused_rather_than_passed_over(name: str) -> None:
-    assert name in KNOWN_PROPERTIES
-    with pytest.raises(RequestError, match=f"{name} is not supported by this version yet"):
-        parse_request(_properties(**{name: "true"}))
-
-
-@pytest.mark.parametrize(
     ("value", "tags"),
     [
         (["a", "b"], ("v1", "a", "b")),

@@ -150,7 +150,7 @@ def test_blobs_that_are_there_or_mounted_are_not_read() -> None:
     assert source.opened == [digest_of(b"55555")]
     assert str(digest_of(b"1")) not in destination.happened("start")
     assert set(destination.asked_to_mount_from) == {"team/base"}
-    assert report == TransferReport(1, 1, 2, 5)
+    assert report == TransferReport(1, 1, 2, 5, bytes_skipped=3)
 
 
 def test_blobs_that_the_destination_refers_to_are_counted_and_left_alone() -> None:
@@ -158,7 +158,7 @@ def test_blobs_that_the_destination_refers_to_are_counted_and_left_alone() -> No
     destination = FakeDestination()
     report = _transfer(FakeSource(), destination).run(make_plan(root, {}, ["1"], known=root.blobs))
     assert destination.events == [("manifest", "1")]
-    assert report == TransferReport(blobs_skipped=4)
+    assert report == TransferReport(blobs_skipped=4, bytes_skipped=11)
 
 
 def test_a_failed_blob_is_cancelled_stops_the_rest_and_no_manifest_is_pushed() -> None:

@@ -130,6 +130,13 @@ class ArchiveSource:
         for member, diff_id in self._members(index, files):
             yield self._layer(index, member, diff_id)
 
+    def find_layers_at_hand(self) -> tuple[ArchivedLayer, ...] | None:
+        """Give a stored image's layers; None when that would mean to read them."""
+        index, image = self._open_stored()
+        if self.is_sequential and not index.is_read:
+            return None
+        return tuple(self.find_layers(image.diff_ids))
+
     def in_turn(self, blobs: Collection[Descriptor]) -> Iterator[Descriptor]:
         """Give blobs as they come in the archive, reading on for them."""
         index, content = self._open()

@@ -147,6 +147,10 @@ class RegistryDestination:
         manifest = self.find_manifest(tag)
         return manifest.digest if manifest else None
 
+    def lacks_repository(self) -> bool:
+        """Never: what the specification calls a repository comes with its first content."""
+        return False
+
     def check_tags(self, tags: Mapping[str, Digest | None], content: Digest) -> None:
         """Know of no tag that may not be moved: the specification has no such thing."""
 

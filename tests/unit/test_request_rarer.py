@@ -1,4 +1,4 @@
-"""The properties of the contract that are read already and refused until they are built."""
+"""The properties that few resources have."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.test_request import NEEDED
 
-from replicator import request as request_module
 from replicator.errors import RequestError
 from replicator.platforms import Platform
 from replicator.repository_settings import RepositorySettings
@@ -18,11 +17,6 @@ from replicator.request import KNOWN_PROPERTIES, Referrers, parse_request
 from replicator.roles import AssumedRole
 
 ROLE = "arn:aws:iam::123456789012:role/reader"
-
-
-@pytest.fixture(autouse=True)
-def _everything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_module, "_PLANNED", frozenset())
 
 
 def test_a_role_and_its_external_id_belong_to_a_side() -> None:
@@ -122,8 +116,6 @@ _VALUES = st.recursive(
 )
 
 
-# the fixture only sets a constant, which every example may share
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(KNOWN_PROPERTIES[2:]), _VALUES, max_size=3))
 def test_any_properties_are_a_request_or_refused(properties: dict[str, Any]) -> None:
     try:

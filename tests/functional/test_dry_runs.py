@@ -1,0 +1,250 @@
+"""A dry run says what a real one would do, and does none of it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from local.images import Image, build_image, build_index, build_layer, push
+from local.registry import RegistryServer
+from local.registry.store import Store
+from tests.functional.conftest import Function
+from tests.functional.vouching import cosign_tag, referrers, sbom, signatures
+
+Start = Callable[..., RegistryServer]
+#: What differs from one run of the same work to the next.
+_TIMES = {"DurationSeconds"}
+
+
+@pytest.fixture
+def image() -> Image:
+    return build_image([build_layer(20_000 + each, seed=each) for each in range(3)])
+
+
+def requests_to(server: RegistryServer) -> Counter[str]:
+    return Counter(f"{each.method} {each.path.split('/')[-2]}" for each in server.requests)
+
+
+def content_of(store: Store, repository: str) -> object:
+    """Everything that a repository shows, for comparing."""
+    return store.tags(repository), store.repositories
+
+
+def values(answer: dict[str, Any]) -> dict[str, str]:
+    assert answer["Status"] == "SUCCESS", answer
+    return {name: value for name, value in answer["Data"].items() if name not in _TIMES}
+
+
+def test_a_dry_run_asks_for_each_blob_once_and_sends_nothing(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    named = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
+
+    answer = function.create(*named, DryRun="true")
+
+    assert answer["Data"]["Changed"] == "true"
+    assert answer["Data"]["ImageDigest"] == str(image.digest)
+    assert requests_to(destination) == {"GET manifests": 1, "HEAD blobs": 4}
+    assert requests_to(source)["GET blobs"] == 1  # the config, for its platform
+    assert destination.store.repositories == ()
+    # and then it comes exactly so
+    promised = values(answer)
+    assert values(function.create(*named)) == promised
+    sent = sum(each.request_bytes for each in destination.requests if each.path.count("/blobs/"))
+    assert str(sent) == promised["BytesCopied"]
+
+
+@pytest.mark.parametrize("key", ["DestTags", "ArchImageTags", "CopyReferrers", "Platforms"])
+def test_what_is_promised_is_what_a_real_run_then_does(
+    function: Function, registries: Start, key: str
+) -> None:
+    source, destination = registries(), registries()
+    images = [
+        build_image([build_layer(9_000, seed=1), build_layer(5_000, seed=number)], platform)
+        for number, platform in enumerate(("linux/amd64", "linux/arm64", "linux/arm/v7"), 2)
+    ]
+    index = build_index(images)
+    push(index, source.host, "team/app", "1")
+    push(images[0], destination.host, "mirror/app", "0")
+    push(sbom(index), source.host, "team/app")
+    choices: dict[str, dict[str, Any]] = {
+        "DestTags": {"CopyImageIndex": "true", "DestTags": ["latest", "0"]},
+        "ArchImageTags": {"Platforms": "all", "ArchImageTags": {"arm64": "1-arm64"}},
+        "CopyReferrers": {"Platforms": "all", "CopyReferrers": "true"},
+        "Platforms": {"Platforms": ["linux/amd64", "linux/arm64"]},
+    }
+    properties = choices[key]
+    named = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
+    before = content_of(destination.store, "mirror/app")
+    destination.clear_requests()
+
+    promised = values(function.create(*named, DryRun=True, **properties))
+
+    assert {each.method for each in destination.requests} <= {"GET", "HEAD"}
+    assert content_of(destination.store, "mirror/app") == before
+    assert int(promised["BytesCopied"]) > 0
+    assert values(function.create(*named, **properties)) == promised
+    again = values(function.create(*named, DryRun=True, **properties))
+    assert (again["Changed"], again["BytesCopied"]) == (
+        "true" if key == "CopyReferrers" and again["ReferrersCopied"] != "0" else "false",
+        "0",
+    )
+
+
+def test_blobs_of_the_same_registry_would_be_mounted(
+    function: Function, registries: Start, image: Image
+) -> None:
+    server = registries()
+    push(image, server.host, "team/app", "1")
+    push(build_image([build_layer(20_000, seed=0)]), server.host, "mirror/app", "0")
+    named = f"{server.host}/team/app:1", f"{server.host}/mirror/app:1"
+    server.clear_requests()
+
+    promised = function.create(*named, DryRun="true")["Data"]
+
+    assert {each.method for each in server.requests} <= {"GET", "HEAD"}
+    assert (promised["BlobsMounted"], promised["BlobsSkipped"]) == ("3", "1")
+    assert promised["BytesCopied"] == "0"
+    assert function.create(*named)["Data"]["BytesCopied"] == "0"
+
+
+def test_the_plan_is_in_the_log_a_stage_a_line(
+    function: Function, registries: Start, image: Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    shared = build_layer(20_000, seed=0)
+    other = build_image([shared])
+    push(other, destination.host, "mirror/app", "1")
+    caplog.set_level(logging.INFO, "replicator")
+
+    answer = function.create(
+        f"{source.host}/team/app:1",
+        f"{destination.host}/mirror/app:1",
+        DestTags=["latest"],
+        DryRun="true",
+    )
+
+    records = [each for each in caplog.records if each.getMessage().startswith("dry run: ")]
+    lines = [each.getMessage().removeprefix("dry run: ") for each in records]
+    assert lines == [
+        "would copy blobs",
+        "would find blobs there",
+        "would push manifests",
+        "would put a tag",
+        "would put a tag",
+    ]
+    copied, found, manifests, own, latest = [vars(each) for each in records]
+    assert (copied["count"], str(copied["bytes"])) == (3, answer["Data"]["BytesCopied"])
+    assert len(copied["blobs"]) == 3
+    assert (found["count"], found["bytes"]) == (1, len(shared.content))
+    assert manifests["manifests"] == [str(image.digest)]
+    assert [own[each] for each in ("tag", "before", "after")] == [
+        "1",
+        str(other.digest),
+        str(image.digest),
+    ]
+    assert (latest["tag"], latest["before"]) == ("latest", "no such tag")
+
+
+def test_signatures_that_would_be_copied_are_counted_and_stay_where_they_are(
+    function: Function, registries: Start, image: Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, destination = registries(), registries(referrers_api=False)
+    push(image, source.host, "team/app", "1")
+    push(image, destination.host, "mirror/app", "1")
+    push(sbom(image), source.host, "team/app")
+    tag = cosign_tag(image.digest)
+    push(signatures([(b"{}", "x")]), source.host, "team/app", tag)
+    destination.clear_requests()
+    caplog.set_level(logging.INFO, "replicator")
+
+    answer = function.create(
+        f"{source.host}/team/app:1",
+        f"{destination.host}/mirror/app:1",
+        CopyReferrers="required",
+        DryRun="true",
+    )
+
+    assert (answer["Data"]["ReferrersCopied"], answer["Data"]["Changed"]) == ("2", "true")
+    assert {each.method for each in destination.requests} <= {"GET", "HEAD"}
+    assert referrers(destination, image.digest) == set()
+    assert destination.store.tags("mirror/app") == {"1": image.digest}
+    tags = [each for each in caplog.records if each.getMessage() == "dry run: would put a tag"]
+    assert [vars(each)["tag"] for each in tags] == [tag]
+
+
+def test_a_platform_that_is_not_there_fails_a_dry_run_as_well(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    named = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
+
+    answers = [
+        function.create(*named, Platforms="linux/riscv64", DryRun=each) for each in (True, False)
+    ]
+
+    reasons = {each["Reason"] for each in answers}
+    assert len(reasons) == 1
+    assert "has no image for linux/riscv64" in reasons.pop()
+
+
+@pytest.mark.parametrize("is_dry_again", [True, False])
+def test_a_dry_created_resource_holds_nothing_that_its_deletion_could_remove(
+    function: Function, registries: Start, image: Image, *, is_dry_again: bool
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    push(image, destination.host, "mirror/app", "1")  # by somebody else
+    named = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
+
+    answer = function.create(*named, OnDelete="Untag", DestTags=["2"], DryRun="true")
+    deleted = function.delete(
+        answer["PhysicalResourceId"],
+        named[1],
+        OnDelete="Untag",
+        DestTags=["1", "2"],
+        DryRun=is_dry_again,
+    )
+
+    assert answer["PhysicalResourceId"].startswith("not-created/")
+    assert deleted["Status"] == "SUCCESS"
+    assert destination.store.tags("mirror/app") == {"1": image.digest}
+
+
+def test_a_dry_update_keeps_the_id_and_what_it_would_tag_outlives_the_resource(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    named = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
+    made = function.create(*named, OnDelete="Untag")
+    push(image, destination.host, "mirror/app", "theirs")
+
+    properties = {"SrcImage": named[0], "DestImage": named[1], "OnDelete": "Untag"}
+    updated = function.send(
+        {
+            "RequestType": "Update",
+            "PhysicalResourceId": made["PhysicalResourceId"],
+            "ResourceProperties": {**properties, "DestTags": ["theirs"], "DryRun": "true"},
+        }
+    )
+    assert updated["Status"] == "SUCCESS"
+    assert updated["PhysicalResourceId"] == made["PhysicalResourceId"]
+    deleted = function.delete(
+        updated["PhysicalResourceId"],
+        named[1],
+        OnDelete="Untag",
+        DestTags=["theirs"],
+        DryRun="true",
+    )
+
+    assert deleted["Status"] == "SUCCESS"
+    # its own tag goes, which the id proves that a real run has put; the other one was not its
+    assert destination.store.tags("mirror/app") == {"theirs": image.digest}
