@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from replicator.assembly import Assembler, MadeLayers, UnmadeImage
@@ -17,10 +15,11 @@ from replicator.provenance import Provenance
 from replicator.rehearsal import ForeseenChanges, TagMove
 from replicator.retries import Backoff
 from replicator.sides import SideOpener
+from replicator.survey import take_survey
 from replicator.transfer import Transfer, TransferReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from replicator.content import PlatformDigests
     from replicator.deadline import Deadline
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from replicator.request import ReplicationRequest, UntagRequest
     from replicator.settings import Settings
     from replicator.sides import Sides
+    from replicator.survey import Survey
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -139,19 +139,6 @@ class Replicator:
         self._opener.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """What both sides have before anything is done.
-
-    `found` has the digest of each of the destination's tags; `current` is what its first one
-    points at.
-    """
-
-    pinned: Digest | None
-    current: Manifest | None
-    found: Mapping[str, Digest | None]
-
-
 class _Replication:
     """One request on its way."""
 
@@ -178,7 +165,9 @@ class _Replication:
 
     def run(self) -> Outcome:
         with self._progress.stage("survey"):
-            survey = self._ask_both_sides()
+            sides, request = self._sides, self._request
+            tags = (*request.all_tags, *request.arch_tags.values())
+            survey = take_survey(sides.source, sides.destination, tags, stop=self._transfer.stop)
         if (current := self._unchanged_at_a_glance(survey)) is not None:
             _LOGGER.info("nothing to do", extra={"digest": str(current.digest)})
             return self._outcome(current, self._reader.platforms_at_hand(current), None)
@@ -236,7 +225,7 @@ class _Replication:
             report = (report or TransferReport()) + referrers.transfer
         return report, referrers
 
-    def _read(self, survey: _Survey) -> tuple[Content, Sequence[Descriptor]] | UnmadeImage:
+    def _read(self, survey: Survey) -> tuple[Content, Sequence[Descriptor]] | UnmadeImage:
         """Read what is meant, and name blobs that are known to be at the destination.
 
         An archive's image without a manifest is made, which brings its layers there; a dry run
@@ -280,22 +269,7 @@ class _Replication:
             if isinstance(previous, ImageManifest) and previous.digest == digest:
                 yield previous
 
-    def _ask_both_sides(self) -> _Survey:
-        """Ask for the source's digest and for each destination tag, all at once."""
-        own, *others = self._request.all_tags
-        others += self._request.arch_tags.values()
-        source, destination = self._sides.source, self._sides.destination
-        with ThreadPoolExecutor(min(8, 2 + len(others)), thread_name_prefix="survey") as pool:
-            pinned = pool.submit(source.find_digest)
-            current = pool.submit(destination.find_manifest, own)
-            found = [pool.submit(destination.find_digest, tag) for tag in others]
-            # the source's failure is the one to show when both sides fail
-            digest, manifest = pinned.result(), current.result()
-            digests = [future.result() for future in found]
-        first = manifest.digest if manifest else None
-        return _Survey(digest, manifest, dict(zip((own, *others), (first, *digests), strict=True)))
-
-    def _unchanged_at_a_glance(self, survey: _Survey) -> Manifest | None:
+    def _unchanged_at_a_glance(self, survey: Survey) -> Manifest | None:
         """Give what all tags point at if that is the source's own manifest, taken as it is."""
         current = survey.current
         if current is None or any(digest != survey.pinned for digest in survey.found.values()):
@@ -304,7 +278,7 @@ class _Replication:
             return None
         return current if self._reader.takes_as_is(current) else None
 
-    def _check_tags(self, survey: _Survey, plan: ReplicationPlan) -> None:
+    def _check_tags(self, survey: Survey, plan: ReplicationPlan) -> None:
         """Have the destination refuse what it would refuse at the end."""
         check, found = self._sides.destination.check_tags, survey.found
         check({tag: found[tag] for tag in plan.tags}, plan.root.digest)
@@ -312,7 +286,7 @@ class _Replication:
             check({tag: found[tag]}, manifest.digest)
 
     def _plan(
-        self, survey: _Survey, content: Content, present: Sequence[Descriptor]
+        self, survey: Survey, content: Content, present: Sequence[Descriptor]
     ) -> ReplicationPlan | None:
         """Plan what is missing; None when nothing is."""
         found, root, arch_digests = survey.found, content.root, self._reader.arch_digests(content)
@@ -337,7 +311,7 @@ class _Replication:
             mount_from=mount_from,
         )
 
-    def _foresee(self, survey: _Survey, unmade: UnmadeImage) -> Outcome:
+    def _foresee(self, survey: Survey, unmade: UnmadeImage) -> Outcome:
         """Say what a dry run knows of an image that is still to be made."""
         rehearsal = self._sides.rehearsal
         assert rehearsal is not None  # noqa: S101 - for mypy: only a dry run leaves images unmade

@@ -104,6 +104,10 @@ class Transfer:
         self._outcomes: dict[Descriptor, BlobOutcome] = {}
         self._find_layer: Callable[[Digest], GrowingLayer | None] = lambda _: None
 
+    def stop(self) -> None:
+        """End what goes on: something failed beside it."""
+        self._deadline.stop()
+
     def find_present(self, blobs: Iterable[Descriptor]) -> frozenset[Digest]:
         """Ask the destination which of these blobs it has; the answer is certain."""
         asked = list(blobs)
