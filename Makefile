@@ -128,8 +128,9 @@ record: $(VENV)/.ready ## keep the hot path's instruction counts to compare with
 	$(BIN)/python -m benchmarks.instructions
 
 lock: $(VENV)/.ready ## pin every requirement again, with hashes
-	for each in layers/dependencies/requirements requirements-uv requirements-dev requirements-sam \
-	  requirements-sbom examples/cdk/requirements requirements-cdk; do \
+	for each in layers/dependencies/requirements requirements-uv requirements-shell \
+	  requirements-dev requirements-sam requirements-sbom examples/cdk/requirements \
+	  requirements-cdk; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --upgrade $$each.in -o $$each.txt || exit 1; done
 	$(MAKE) sbom
