@@ -117,6 +117,7 @@ class ReplicationResource(CfnResource):
         self._deadline = Deadline(0)
         self._progress = LoggedProgress()
         self._cause = ""
+        self._is_dry_run = False
         self.measures: Measures | None = None
         self.create(self._replicate)
         self.update(self._replicate)
@@ -137,7 +138,7 @@ class ReplicationResource(CfnResource):
             return before
         with self._lock:
             self._body = None
-        self._cause = ""
+        self._cause, self._is_dry_run = "", False
         self._run = Run.of(complete, now=time.time())
         self._deadline = self._new_deadline(context.get_remaining_time_in_millis() / 1000)
         self._progress = LoggedProgress()
@@ -146,7 +147,8 @@ class ReplicationResource(CfnResource):
         self._timer.join()
         assert self._body is not None  # noqa: S101 - for mypy: __call__ always sends
         status = self._body["Status"]
-        is_counted = complete["RequestType"] != "Delete" or status == "FAILED"
+        is_copy = complete["RequestType"] != "Delete" and not self._is_dry_run
+        is_counted = is_copy or status == "FAILED"
         if is_counted and not _is_own_settings(complete):
             self.measures = Measures(
                 status,
@@ -178,6 +180,7 @@ class ReplicationResource(CfnResource):
         if _is_own_settings(event):
             return self._check_settings(event)
         request = self._run.pinned(parse_request(event["ResourceProperties"]))
+        self._is_dry_run = request.dry_run
         _LOGGER.info(
             "started",
             extra={

@@ -11,6 +11,7 @@ from replicator.content import Content, ContentReader
 from replicator.manifests import OCI_MANIFEST, ImageManifest, parse_config_platform
 from replicator.outcome import Outcome, find_digest_of_id
 from replicator.plan import make_plan, tag_plan
+from replicator.progress import LoggedProgress
 from replicator.provenance import Provenance
 from replicator.rehearsal import ForeseenChanges, TagMove
 from replicator.retries import Backoff
@@ -86,13 +87,16 @@ class Replicator:
             stop=deadline.stop,
         )
 
+        # what a dry run would move is not to be counted as moved
+        moves = LoggedProgress() if request.dry_run else progress
+
         def new_transfer(deadline: Deadline) -> Transfer:
             return Transfer(
                 sides.source,
                 sides.destination,
                 deadline=deadline,
                 backoff=backoff,
-                progress=progress,
+                progress=moves,
                 streams=streams,
             )
 

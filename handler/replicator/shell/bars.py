@@ -17,20 +17,19 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from replicator.shell.display import name_of
+from replicator.shell.display import Unshown, name_of
 from replicator.shell.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from replicator.digests import Digest
     from replicator.manifests import Descriptor
     from replicator.ports import BlobOutcome
 
 _FRAMES_PER_SECOND: Final = 8
 
 
-class Bars:
+class Bars(Unshown):
     """Shows a copy's progress in a running display of rich's.
 
     Parameters
@@ -49,9 +48,6 @@ class Bars:
     def show(self, line: str) -> None:
         """Print a line above the bars."""
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def pin(self, digest: Digest, etag: str = "") -> None:
-        """Not shown."""
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
         """Make the whole larger."""

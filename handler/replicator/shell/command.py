@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from replicator.deadline import Deadline
 from replicator.errors import ReplicationError, RequestError
-from replicator.progress import LoggedProgress
 from replicator.replication import Replicator
 from replicator.settings import Settings
 from replicator.shell.arguments import in_the_shells_words, parse_arguments
-from replicator.shell.display import PlainLines, opened_display
+from replicator.shell.display import PlainLines, Unshown, opened_display
 from replicator.shell.exits import Exit, exit_of
 from replicator.shell.report import plan_lines, summary
 
@@ -118,7 +117,7 @@ def _progress(request: ReplicationRequest) -> Iterator[Progress]:
         for library in _QUIET:
             logging.getLogger(library).setLevel(logging.CRITICAL)
         try:
-            yield LoggedProgress() if request.dry_run else display
+            yield Unshown() if request.dry_run else display
         finally:
             engine.removeHandler(warnings)
 

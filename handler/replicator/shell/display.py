@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from replicator.ports import BlobOutcome, Progress
@@ -13,8 +13,10 @@ from replicator.shell.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from replicator.digests import Digest
+    from replicator.errors import TransientError
     from replicator.manifests import Descriptor
 
 _INTERVAL_SECONDS: Final = 5.0
@@ -38,7 +40,36 @@ def name_of(blob: Descriptor) -> str:
     return f"{blob.digest.algorithm}:{blob.digest.encoded[:_SHOWN_DIGITS]}"
 
 
-class PlainLines:
+class Unshown:
+    """Shows nothing of a copy's progress."""
+
+    def pin(self, digest: Digest, etag: str = "") -> None:
+        """Not shown."""
+
+    def plan(self, blobs: Iterable[Descriptor]) -> None:
+        """Not shown."""
+
+    def start(self, blob: Descriptor) -> None:
+        """Not shown."""
+
+    def advance(self, blob: Descriptor, count_bytes: int) -> None:
+        """Not shown."""
+
+    def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
+        """Not shown."""
+
+    def make(self, stored: Descriptor, blob: Descriptor) -> None:
+        """Not shown."""
+
+    def retry(self, error: TransientError) -> None:
+        """Not shown."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002 - the port's
+        """Not shown."""
+        return nullcontext()
+
+
+class PlainLines(Unshown):
     """A line a blob, and one every few seconds.
 
     Parameters
@@ -60,9 +91,6 @@ class PlainLines:
         # in one piece, so that those of several threads do not mix
         self._stream.write(f"{line}\n")
         self._stream.flush()
-
-    def pin(self, digest: Digest, etag: str = "") -> None:
-        """Not shown."""
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
         """Count what is to be done."""
