@@ -132,7 +132,8 @@ class Run:
             )
         _check_largest(standing, span_seconds, is_alone=streams == 1)
         # blobs that share the connection may all be cut off, again and again, where one would fit
-        fewer = streams if standing.copied else max(1, streams // 2)
+        comes_on = standing.copied and standing.lost_bytes <= standing.copied_bytes
+        fewer = streams if comes_on else max(1, streams // 2)
         return dataclasses.replace(
             self,
             invocation=self.invocation + 1,

@@ -41,6 +41,8 @@ class Standing:
         Of the object that the source is in; "" when it is in none.
     made
         The blobs that were made of stored layers, by their diff_ids.
+    copied_bytes, lost_bytes
+        Of the blobs that were moved to their end, and of those that were cut off before it.
     """
 
     pinned: Digest | None
@@ -49,6 +51,8 @@ class Standing:
     bytes_per_second: float
     etag: str = ""
     made: Mapping[Digest, Descriptor] = field(default_factory=dict)
+    copied_bytes: int = 0
+    lost_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ class LoggedProgress:
         self._made: dict[Digest, Descriptor] = {}
         self._left: dict[Descriptor, None] = {}
         self._done: Counter[BlobOutcome] = Counter()
-        self._retries = self._throttles = 0
+        self._copied_bytes = self._retries = self._throttles = 0
         self._first_blob_at: float | None = None
 
     def pin(self, digest: Digest, etag: str = "") -> None:
@@ -124,6 +128,8 @@ class LoggedProgress:
                 self._moved_bytes / seconds,
                 self._etag,
                 dict(self._made),
+                self._copied_bytes,
+                sum(self._running.values()),
             )
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
@@ -158,6 +164,8 @@ class LoggedProgress:
             self._running.pop(blob, None)
             self._left.pop(blob, None)
             self._done[outcome] += 1
+            if outcome is BlobOutcome.COPIED:
+                self._copied_bytes += blob.size_bytes
             self._finished_bytes += blob.size_bytes
         _LOGGER.debug(
             "blob done",

@@ -26,7 +26,7 @@ from replicator.settings import Settings
 
 TIMEOUT_SECONDS = 4.0
 RATE_BYTES = 400_000
-LAYERS = [build_layer(180_000, seed, "none") for seed in range(7)]
+LAYERS = [build_layer(180_000, seed, "none") for seed in range(6)]
 
 
 def trickle(exchange: Exchange) -> None:

@@ -138,6 +138,13 @@ def test_what_is_carried_along_fits_into_an_event() -> None:
     assert len(json.dumps(following.fields())) < 128 * 1024
 
 
+def test_streams_are_halved_when_more_was_cut_off_than_came_to_its_end() -> None:
+    only_its_config = dataclasses.replace(STANDING, copied_bytes=900, lost_bytes=901)
+    assert next_run(standing=only_its_config, streams=6).streams == 3
+    comes_on = dataclasses.replace(STANDING, copied_bytes=900, lost_bytes=900)
+    assert next_run(standing=comes_on, streams=6).streams == 6
+
+
 def test_streams_are_halved_when_none_came_to_its_end() -> None:
     stuck = dataclasses.replace(STANDING, copied=0)
     assert next_run(standing=stuck, streams=6).streams == 3

@@ -90,3 +90,17 @@ def test_a_stage_that_fails_is_a_line_as_well(caplog: pytest.LogCaptureFixture) 
     with pytest.raises(DeniedError), progress.stage("survey"):
         raise DeniedError("no", side=Side.SOURCE)
     assert [vars(record)["stage"] for record in caplog.records] == ["survey"]
+
+
+def test_what_was_cut_off_is_told_from_what_came_to_its_end() -> None:
+    progress = LoggedProgress(clock=FakeClock())
+    progress.plan([ONE, TWO])
+    for each in (ONE, TWO):
+        progress.start(each)
+        progress.advance(each, 5)
+    progress.finish(TWO, BlobOutcome.COPIED)
+    progress.make(ONE, TWO)
+    standing = progress.standing()
+    assert (standing.copied, standing.copied_bytes, standing.lost_bytes) == (1, 5, 5)
+    assert standing.largest_left == ONE
+    assert standing.made == {ONE.digest: TWO}
