@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import re
 import shutil
 import subprocess
 import zipfile
@@ -231,6 +232,39 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(value)
 
 
+def test_patterns_take_what_is_meant(source: str) -> None:
+    parameters = _transform(source, {})["Parameters"]
+    given = {name: str(each["Default"]) for name, each in parameters.items()}
+    for name, value in (*given.items(), *_EVERYTHING.items()):
+        is_list = parameters[name]["Type"] == "CommaDelimitedList"
+        for each in value.split(",") if is_list else [value]:
+            assert re.fullmatch(parameters[name].get("AllowedPattern", ".*"), each), name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AlarmTopic", "operators"),
+        ("CaBundleLayer", f"arn:aws:lambda:{_REGION}:{_ACCOUNT}:layer:authorities"),
+        ("DestinationRepositories", "mirror/*"),
+        ("DestinationRepositories", f"{_ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/mirror"),
+        ("EnvironmentKey", "alias/logs"),
+        ("HttpsProxy", "proxy.internal:3128"),
+        ("HttpsProxy", "http://proxy.internal:3128/a path"),
+        ("LogKey", "1234abcd-12ab-34cd-56ef-1234567890ab"),
+        ("NoProxy", "one two"),
+        ("Secrets", "hub"),
+        ("SecurityGroupIds", "subnet-12345678"),
+        ("SubnetIds", "sg-12345678"),
+        ("SubnetIds", "vpc-12345678"),
+    ],
+)
+def test_patterns_catch_what_cannot_be_meant(source: str, name: str, value: str) -> None:
+    parameter = _transform(source, {})["Parameters"][name]
+    assert not re.fullmatch(parameter["AllowedPattern"], value)
+    assert parameter["ConstraintDescription"].startswith("must be ")
+
+
 def test_moto_does_not_know_what_is_left_out() -> None:
     assert not _UNKNOWN_TO_MOTO & get_model_map().keys()
 
@@ -277,10 +311,11 @@ def test_a_stack_with_every_parameter_is_made_of_everything(account: Account, so
     network = found["Configuration"]["VpcConfig"]
     assert network["SubnetIds"] == _EVERYTHING["SubnetIds"].split(",")
     assert network["SecurityGroupIds"] == [_EVERYTHING["SecurityGroupIds"]]
-    (document,) = account.client("iam").get_role_policy(
+    policy = account.client("iam").get_role_policy(
         RoleName=outputs["RoleName"], PolicyName="PutImages"
-    )["PolicyDocument"]["Statement"]
-    assert document["Resource"] == [_REPOSITORY, _REPOSITORY]
+    )
+    (statement,) = json.loads(policy["PolicyDocument"])["Statement"]
+    assert statement["Resource"] == _EVERYTHING["DestinationRepositories"].split(",")
 
 
 def test_the_dashboard_is_json_that_names_this_stack_s_function(

@@ -1,0 +1,76 @@
+"""docs/deployment.md against the templates."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from tests.examples.resolver import load_template
+
+ROOT: Final = Path(__file__).parents[2]
+PAGE: Final = (ROOT / "docs" / "deployment.md").read_text()
+TEMPLATE: Final[dict[str, Any]] = load_template(ROOT / "template.yaml")
+ORGANIZATION: Final[dict[str, Any]] = load_template(ROOT / "organization.yaml")
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of all tables under a heading."""
+    text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| (`.+) \|$", text, re.MULTILINE)
+    return [line.split(" | ") for line in lines]
+
+
+def test_every_parameter_is_told_of_in_the_templates_own_words() -> None:
+    written = {
+        name.strip("`"): (default.strip("`"), meaning.replace("\\*", "*"))
+        for name, default, meaning in rows("Parameters")
+    }
+    assert written == {
+        name: (str(each["Default"]) or "none", " ".join(each["Description"].split()))
+        for name, each in TEMPLATE["Parameters"].items()
+    }
+
+
+def test_parameters_are_in_the_groups_in_which_they_are_asked_for() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    headings = re.findall(r"^### (.+)$", PAGE, re.MULTILINE)
+    assert headings == [each["Label"]["default"] for each in groups]
+    order = [name for each in groups for name in each["Parameters"]]
+    assert [row[0].strip("`") for row in rows("Parameters")] == order
+
+
+def test_every_output_is_told_of() -> None:
+    names = [name for row in rows("Outputs") for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(names) == sorted(TEMPLATE["Outputs"])
+    exported = [name for row in rows("Outputs") for name in re.findall(r"`STACK-(\w+)`", row[1])]
+    assert sorted(exported) == sorted(
+        each["Export"]["Name"]["Fn::Sub"].partition("-")[2]
+        for each in TEMPLATE["Outputs"].values()
+        if "Export" in each
+    )
+
+
+def test_the_organization_s_command_gives_what_has_no_default() -> None:
+    required = {name for name, each in ORGANIZATION["Parameters"].items() if "Default" not in each}
+    (command,) = re.findall(r"--template-file organization.yaml.+?```", PAGE, re.DOTALL)
+    assert set(re.findall(r"\b(\w+)=", command)) == required
+
+
+def test_the_page_names_the_file_that_the_function_reads() -> None:
+    variables = TEMPLATE["Resources"]["ReplicatorFunction"]["Properties"]["Environment"]
+    bundle = variables["Variables"]["SSL_CERT_FILE"]["Fn::If"][1]
+    assert f"`{bundle}`" in PAGE
+    assert f"zip authorities.zip {Path(bundle).name}" in PAGE
+
+
+def test_the_application_is_what_its_repository_asks_for() -> None:
+    application = TEMPLATE["Metadata"]["AWS::ServerlessRepo::Application"]
+    for name in ("LicenseUrl", "ReadmeUrl"):
+        assert (ROOT / application[name]).is_file()
+    # AWS, "AWS SAM template Metadata section properties"
+    assert re.fullmatch(r"[a-zA-Z0-9-]{1,140}", application["Name"])
+    assert 1 <= len(application["Description"]) <= 256
+    assert 1 <= len(application["Author"]) <= 127
+    assert 1 <= len(application["Labels"]) <= 10
+    assert all(re.fullmatch(r"[a-zA-Z0-9+_:/@-]{1,127}", each) for each in application["Labels"])
