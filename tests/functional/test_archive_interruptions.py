@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -88,11 +89,18 @@ def test_an_overwritten_object_is_an_error_and_no_mixture(
     assert "it was overwritten while it was read; deploy again, or pin its version" in reason
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
 def test_an_answer_that_breaks_off_goes_on_after_its_last_byte(
-    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+    function: Function,
+    storage: ObjectStorage,
+    registries: Start,
+    tmp_path: Path,
+    compress: Callable[[bytes], bytes],
 ) -> None:
     destination = registries()
-    storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
+    path = build_docker_save(tmp_path / "a", [SAVED])
+    path.write_bytes(compress(path.read_bytes()))
+    storage.put("app.tar", path)
     broken: list[str] = []
 
     def break_off(request: Request, response: Response) -> Response:
