@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from local.aws import LoopbackAws
 from local.images import Image, build_image, build_layer, push
 from local.registry import BasicAuthentication, RegistryServer
 from tests.functional.test_refused_referrers import Refusing
@@ -17,14 +18,12 @@ from tests.functional.vouching import sbom
 Start = Callable[..., RegistryServer]
 
 
-def run(
-    *arguments: str, python: tuple[str, ...] = (), **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the program as a script would, with no terminal."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
-        [sys.executable, *python, "-m", "replicator", *arguments],
+        [sys.executable, "-m", "replicator", *arguments],
         env={**kept, **paths, **environment},
         capture_output=True,
         text=True,
@@ -79,7 +78,7 @@ def test_neither_boto3_nor_rich_is_loaded_where_none_is_needed(
     server = registries()
     push(image, server.host, "team/app", "1")
 
-    done = run(f"{server.host}/team/app:1", f"{server.host}/a:1", python=("-X", "importtime"))
+    done = run(f"{server.host}/team/app:1", f"{server.host}/a:1", PYTHONPROFILEIMPORTTIME="1")
 
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
     assert done.returncode == 0
@@ -143,6 +142,22 @@ def test_the_exit_status_tells_what_to_do(registries: Start, image: Image) -> No
     assert "DEST_CREDS" in denied.stderr
     assert "hunter2" not in denied.stderr
     assert run(existing, destination, DEST_CREDS="ann:pass").returncode == 0
+
+
+def test_an_image_goes_into_a_new_repository_of_ecr(aws: LoopbackAws, image: Image) -> None:
+    host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    aws.docker_hub.put(image, "library/nginx", "1.27")
+    arguments = ["nginx:1.27", f"{host}/mirror/app:1"]
+
+    missing = run(*arguments, **aws.environment)
+    planned = run(*arguments, "--create-repository", "--dry-run", **aws.environment)
+    done = run(*arguments, "--create-repository", **aws.environment)
+
+    assert missing.returncode == 3
+    assert "let --create-repository make it" in missing.stderr
+    assert planned.stdout.splitlines()[0] == f"make   {host}/mirror/app"
+    assert done.returncode == 0, done.stderr
+    assert aws.ecr().store.tags("mirror/app") == {"1": image.digest}
 
 
 def test_a_referrer_that_is_not_taken_is_warned_of(registries: Start, image: Image) -> None:

@@ -88,6 +88,22 @@ def test_an_update_moves_only_the_new_layer(ends: Ends) -> None:
     assert Counter(entry.method for entry in blobs) <= Counter(POST=2, PUT=2, HEAD=2)
 
 
+def test_a_dry_run_promises_what_then_comes(ends: Ends) -> None:
+    kept, new = build_layer(64 * 1024, seed=1), build_layer(70_000, seed=2)
+    push(build_image([kept]), ends.source.host, "dry/app", "0")
+    ends.replicate("dry/app:0", "dry/app:0")
+    push(build_image([kept, new]), ends.source.host, "dry/app", "1")
+
+    promised = ends.replicate("dry/app:1", "dry/app:1", DryRun="true")["Data"]
+
+    # the tag once, and each of the three blobs
+    assert methods(ends.destination) == Counter(GET=1, HEAD=3)
+    assert (promised["BlobsCopied"], promised["BlobsSkipped"]) == ("2", "1")
+    real = ends.replicate("dry/app:1", "dry/app:1")["Data"]
+    assert real["Changed"] == promised["Changed"] == "true"
+    assert {**real, "DurationSeconds": ""} == {**promised, "DurationSeconds": ""}
+
+
 @pytest.mark.parametrize("list_format", ["oci", "v2s2"])
 def test_a_whole_index_arrives_byte_for_byte(
     ends: Ends, four_platforms: Any, tmp_path: Path, list_format: str
