@@ -15,7 +15,7 @@ import pytest
 from local.images import Index
 from tests.examples.conftest import ROOT, Synthesis
 from tests.examples.indexes import AMD64, ARM64, digest_of
-from tests.examples.resolver import Stack
+from tests.examples.resolver import Stack, load_template
 from tests.examples.world import World
 
 HANDLER = ROOT / "handler"
@@ -107,9 +107,12 @@ def test_sam_finds_the_code_and_the_layer_by_the_assets_metadata(synthesis: Synt
         text=True,
         stdin=subprocess.DEVNULL,
     )
-    ((handler, code, layers),) = json.loads(finished.stdout)
+    found = {handler: (code, layers) for handler, code, layers in json.loads(finished.stdout)}
 
-    assert handler == "app.lambda_handler"
+    assert found.keys() == {"app.lambda_handler", "responder.lambda_handler"}
+    responder, _ = found["responder.lambda_handler"]
+    assert Path("responder.py") in files(Path(responder))
+    code, layers = found["app.lambda_handler"]
     modules = {path.relative_to(HANDLER) for path in HANDLER.rglob("*.py")}
     assert files(Path(code)) == modules
     (layer,) = layers
@@ -231,6 +234,74 @@ def test_equal_options_share_a_function_and_others_have_their_own(synthesis: Syn
     assert "logs:PutLogEvents" in actions(own, "OwnRole")
 
 
+def test_stacks_name_an_alias_and_versions_are_kept(synthesis: Synthesis) -> None:
+    resources = synthesis.template("Own")["Resources"]
+    tokens = [
+        each["Properties"]["ServiceToken"]["Ref"]
+        for each in resources.values()
+        if each["Type"] == "Custom::ECRImage"
+    ]
+    assert {resources[each]["Type"] for each in tokens} == {"AWS::Lambda::Alias"}
+    versions = [each for each in resources.values() if each["Type"] == "AWS::Lambda::Version"]
+    assert len(versions) == 2
+    assert {each["DeletionPolicy"] for each in versions} == {"Retain"}
+    assert {resources[each]["Properties"]["Name"] for each in tokens} == {"live"}
+
+
+def test_a_function_may_go_on_in_any_of_its_own_versions(synthesis: Synthesis) -> None:
+    template = synthesis.template("Own")
+    granted = [
+        statement["Resource"]
+        for role in ("EcrImageReplicatorRole", "OwnRole")
+        for statement in statements(template, role)
+        if statement["Action"] == "lambda:InvokeFunction"
+    ]
+    itself = [each for each in granted if isinstance(each, list) and "*" in str(each)]
+    arns = [each[0] for each in itself if each[1] == {"Fn::Join": ["", [each[0], ":*"]]}]
+    names = {name for name, each in template["Resources"].items() if _is_replicator(each)}
+    assert len(names) == 2
+    responder = name_of(template, "EcrImageReplicatorResponder")
+    assert {each["Fn::GetAtt"][0] for each in arns} == {*names, responder}
+
+
+def test_what_a_killed_function_cannot_answer_the_responder_does(synthesis: Synthesis) -> None:
+    template = synthesis.template("Own")
+    configurations = [
+        each["Properties"]
+        for each in template["Resources"].values()
+        if each["Type"] == "AWS::Lambda::EventInvokeConfig"
+        and each["Properties"]["MaximumRetryAttempts"] == 0
+    ]
+    # the alias and the version of two functions
+    assert len(configurations) == 4
+    responder = name_of(template, "EcrImageReplicatorResponder")
+    for each in configurations:
+        destination = each["DestinationConfig"]["OnFailure"]["Destination"]
+        assert destination == {"Fn::GetAtt": [responder, "Arn"]}
+
+
+def test_the_functions_settings_are_the_templates(synthesis: Synthesis) -> None:
+    """Of the same code in the same form, whichever way it is deployed."""
+    written = load_template(ROOT / "template.yaml")
+    sam = {
+        each["Properties"]["Handler"]: each["Properties"]
+        for each in written["Resources"].values()
+        if each["Type"] == "AWS::Serverless::Function"
+    }
+    made = {
+        each["Properties"].get("Handler", ""): each["Properties"]
+        for each in synthesis.template("ReplicatedImages")["Resources"].values()
+        if each["Type"] == "AWS::Lambda::Function"
+    }
+    for handler, properties in sam.items():
+        for name in ("Runtime", "Timeout", "Description"):
+            assert made[handler][name] == properties[name], (handler, name)
+    assert made["responder.lambda_handler"]["MemorySize"] == 128
+    assert (
+        made["app.lambda_handler"]["MemorySize"] == written["Parameters"]["MemorySize"]["Default"]
+    )
+
+
 def test_contradictions_are_refused_by_name(synthesis: Synthesis) -> None:
     refused = synthesis.read("refusals.json")
     assert {what: re.findall(r"[a-z]+_[a-z_]+", said)[0] for what, said in refused.items()} == {
@@ -273,6 +344,10 @@ def functions(template: dict[str, Any]) -> list[dict[str, Any]]:
         if resource["Type"] == "AWS::Lambda::Function"
         and resource["Properties"].get("Handler") == "app.lambda_handler"
     ]
+
+
+def _is_replicator(resource: dict[str, Any]) -> bool:
+    return resource.get("Properties", {}).get("Handler") == "app.lambda_handler"
 
 
 def machine_of(library: Path) -> int:

@@ -314,8 +314,7 @@ def test_a_stack_with_every_parameter_is_made_of_everything(account: Account, so
     policy = account.client("iam").get_role_policy(
         RoleName=outputs["RoleName"], PolicyName="PutImages"
     )
-    (statement,) = json.loads(policy["PolicyDocument"])["Statement"]
-    assert statement["Resource"] == _EVERYTHING["DestinationRepositories"].split(",")
+    assert str(policy["PolicyDocument"]).count(_REPOSITORY) == 2
 
 
 def test_the_dashboard_is_json_that_names_this_stack_s_function(

@@ -16,6 +16,7 @@ import aws_cdk as cdk
 import jsii
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _SOURCES: Final = Path(__file__).resolve().parents[3]
 _ARCHITECTURE: Final = lambda_.Architecture.ARM_64
 _DEFAULT_MEMORY_MEBIBYTES: Final = 512
+_ALIAS: Final = "live"
+_RESPONDER: Final = "EcrImageReplicatorResponder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,43 +68,119 @@ class FunctionOptions:
         return "EcrImageReplicator" + ("" if self == FunctionOptions() else self._key)
 
 
-def share_function(scope: Construct, options: FunctionOptions) -> lambda_.Function:
-    """Give the stack's function of these options, made when it is first asked for."""
+def share_function(scope: Construct, options: FunctionOptions) -> lambda_.Alias:
+    """Give the stack's function of these options, made when it is first asked for.
+
+    It is an alias: whoever has begun with a version ends with it, whatever is deployed meanwhile.
+    """
     stack = cdk.Stack.of(scope)
     there = stack.node.try_find_child(options.construct_id)
-    if isinstance(there, lambda_.Function):
-        return there
+    if there is None:
+        there = _make_function(stack, options)
+    alias = there.node.find_child(_ALIAS)
+    assert isinstance(alias, lambda_.Alias)  # noqa: S101 - for mypy
+    return alias
+
+
+def _make_function(stack: cdk.Stack, options: FunctionOptions) -> lambda_.Function:
+    # an event is answered once, failures included: a second run would answer it twice; what a
+    # killed function cannot answer, the responder does
+    failures: dict[str, Any] = {
+        "retry_attempts": 0,
+        "max_event_age": cdk.Duration.hours(1),
+        "on_failure": destinations.LambdaDestination(_share_responder(stack)),
+    }
     log_group = logs.LogGroup(
         stack,
         f"{options.construct_id}Logs",
         retention=logs.RetentionDays.ONE_MONTH,
         removal_policy=cdk.RemovalPolicy.DESTROY,
     )
-    return lambda_.Function(
+    role = _prepare_role(stack, options, log_group)
+    function = lambda_.Function(
         stack,
         options.construct_id,
         description="Puts container images into repositories for CloudFormation stacks.",
-        code=lambda_.Code.from_asset(
-            str(_SOURCES / "handler"),
-            exclude=["__pycache__/"],
-            ignore_mode=cdk.IgnoreMode.GIT,
-            bundling=_bundling(_SOURCES / "handler", "Makefile", "build-ReplicatorFunction"),
-        ),
+        code=_handler_code("build-ReplicatorFunction"),
         handler="app.lambda_handler",
         runtime=lambda_.Runtime.PYTHON_3_13,
         architecture=_ARCHITECTURE,
         layers=[_share_layer(stack)],
         timeout=cdk.Duration.minutes(15),
         memory_size=options.memory_mebibytes or _DEFAULT_MEMORY_MEBIBYTES,
-        environment={"POWERTOOLS_SERVICE_NAME": "ecr-image-replicator"},
+        # the dimension of the metrics: several functions of an account are told apart by it
+        environment={"POWERTOOLS_SERVICE_NAME": f"{stack.stack_name}-{options.construct_id}"},
         log_group=log_group,
-        role=_prepare_role(stack, options, log_group),
+        role=role,
         vpc=options.vpc,
         vpc_subnets=options.vpc_subnets,
         security_groups=list(options.security_groups) or None,
-        # an event is answered once, failures included: a second run would answer it twice
-        retry_attempts=0,
+        current_version_options=lambda_.VersionOptions(
+            removal_policy=cdk.RemovalPolicy.RETAIN, **failures
+        ),
+    )
+    for made in function.current_version.node.find_all():
+        # of an older version, which may be at work for another hour
+        if isinstance(made, lambda_.CfnEventInvokeConfig):
+            made.apply_removal_policy(cdk.RemovalPolicy.RETAIN)
+    lambda_.Alias(function, _ALIAS, alias_name=_ALIAS, version=function.current_version, **failures)
+    # apart from the role, as the function has to be there to be named
+    iam.Policy(
+        stack,
+        f"{options.construct_id}Continuation",
+        roles=[role],
+        statements=[
+            iam.PolicyStatement(
+                actions=["lambda:InvokeFunction"],
+                resources=[function.function_arn, f"{function.function_arn}:*"],
+            )
+        ],
+    )
+    return function
+
+
+def _share_responder(stack: cdk.Stack) -> lambda_.Function:
+    """Give the function that answers for the others of the stack when those were killed."""
+    there = stack.node.try_find_child(_RESPONDER)
+    if isinstance(there, lambda_.Function):
+        return there
+    log_group = logs.LogGroup(
+        stack,
+        f"{_RESPONDER}Logs",
+        retention=logs.RetentionDays.ONE_MONTH,
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+    )
+    role = iam.Role(
+        stack,
+        f"{_RESPONDER}Role",
+        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+        description="What the image replicator's failure responder may do.",
+    )
+    log_group.grant_write(role)
+    return lambda_.Function(
+        stack,
+        _RESPONDER,
+        description="Answers stacks for the image replicator when that was killed.",
+        code=_handler_code("build-ResponderFunction"),
+        handler="responder.lambda_handler",
+        runtime=lambda_.Runtime.PYTHON_3_13,
+        architecture=_ARCHITECTURE,
+        timeout=cdk.Duration.minutes(1),
+        memory_size=128,
+        log_group=log_group,
+        role=role,
+        # CloudFormation did not take the answer: it may a minute later
+        retry_attempts=2,
         max_event_age=cdk.Duration.hours(1),
+    )
+
+
+def _handler_code(target: str) -> lambda_.Code:
+    return lambda_.Code.from_asset(
+        str(_SOURCES / "handler"),
+        exclude=["__pycache__/"],
+        ignore_mode=cdk.IgnoreMode.GIT,
+        bundling=_bundling(_SOURCES / "handler", "Makefile", target),
     )
 
 
