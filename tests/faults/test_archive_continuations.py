@@ -21,12 +21,13 @@ from tests.faults.lambda_context import LambdaContext
 from tests.faults.lambda_endpoint import LambdaEndpoint
 
 from lifecycle import ReplicationResource
+from replicator.aws.access import AwsAccess
 from replicator.replication import Replicator
 from replicator.settings import Settings
 
 TIMEOUT_SECONDS = 4.0
 RATE_BYTES = 400_000
-LAYERS = [build_layer(180_000, seed, "none") for seed in range(6)]
+LAYERS = [build_layer(90_000, seed, "none") for seed in range(12)]
 
 
 def trickle(exchange: Exchange) -> None:
@@ -51,15 +52,26 @@ class Stage:
         named = {"SrcImage": "s3://archives/app.tar", "DestImage": f"{self.destination.host}/app:1"}
         return self.cloudformation.event("Create", {**named, "RetryConfigs": {"baseDelay": 0}})
 
-    def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Run one event in a function that is cold."""
+    def invoke(
+        self, event: dict[str, Any], timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> dict[str, Any]:
+        """Run one event in a function that is cold, but for its clients of AWS."""
         replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
         try:
             return ReplicationResource(lambda: replicator).answer(
-                event, LambdaContext(TIMEOUT_SECONDS)
+                event, LambdaContext(timeout_seconds)
             )
         finally:
             replicator.close()
+
+    def load(self, directory: Path) -> None:
+        """Have loaded what takes as long on a busy machine as an invocation has here."""
+        small = build_docker_save(directory / "small", [SavedImage(LAYERS[:1])])
+        self.storage.put("small.tar", small)
+        named = {"SrcImage": "s3://archives/small.tar", "DestImage": f"{self.destination.host}/a:1"}
+        event = {"RequestType": "Create", "ResourceProperties": named}
+        assert self.invoke(event, 60)["Status"] == "SUCCESS"
+        self.destination.clear_requests()
 
     def finished(self) -> list[int]:
         """How often each blob came to its end."""
@@ -73,7 +85,7 @@ class Stage:
 
 @pytest.fixture
 def stage(
-    small_trust_store: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+    small_trust_store: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Stage]:
     with (
         ObjectStorage() as storage,
@@ -86,7 +98,11 @@ def stage(
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{slow.host}")
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-        yield Stage(storage, destination, cloudformation, functions)
+        access = AwsAccess()
+        monkeypatch.setattr("replicator.sides.AwsAccess", lambda: access)
+        opened = Stage(storage, destination, cloudformation, functions)
+        opened.load(tmp_path)
+        yield opened
 
 
 def test_layers_that_were_made_in_one_invocation_are_found_by_the_next(
