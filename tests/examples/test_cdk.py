@@ -347,7 +347,8 @@ def functions(template: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _is_replicator(resource: dict[str, Any]) -> bool:
-    return resource.get("Properties", {}).get("Handler") == "app.lambda_handler"
+    properties = resource.get("Properties", {})
+    return "Handler" in properties and bool(properties["Handler"] == "app.lambda_handler")
 
 
 def machine_of(library: Path) -> int:

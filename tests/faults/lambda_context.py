@@ -15,6 +15,7 @@ class LambdaContext:
     aws_request_id: str = "4b2d2a3e-0000-4000-8000-5d1f3b9d2c11"
     log_stream_name: str = "2026/01/01/[$LATEST]0123456789abcdef"
     function_name: str = "replicator"
+    function_version: str = "$LATEST"
     started_at: float = field(default_factory=time.monotonic)
 
     def get_remaining_time_in_millis(self) -> int:

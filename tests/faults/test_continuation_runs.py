@@ -128,6 +128,20 @@ def test_an_image_of_many_seconds_arrives_over_several_invocations(stage: Stage)
     assert stage.functions.functions == [FUNCTION_ARN] * (len(told) - 1)
 
 
+def test_work_goes_on_in_the_version_that_it_began_with_whatever_the_alias_is_of(
+    stage: Stage,
+) -> None:
+    push(image_of(*[180_000] * 9), stage.source.host, "app", "1")
+    replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
+    context = LambdaContext(
+        TIMEOUT_SECONDS, invoked_function_arn=f"{FUNCTION_ARN}:live", function_version="7"
+    )
+    told = ReplicationResource(lambda: replicator).answer(stage.event(), context)
+    replicator.close()
+    assert told["Status"] == "CONTINUED"
+    assert stage.functions.functions == [f"{FUNCTION_ARN}:7"]
+
+
 def test_what_is_pushed_meanwhile_is_not_mixed_in(stage: Stage) -> None:
     image = image_of(*[180_000] * 6)
     push(image, stage.source.host, "app", "1")

@@ -241,30 +241,6 @@ def test_patterns_take_what_is_meant(source: str) -> None:
             assert re.fullmatch(parameters[name].get("AllowedPattern", ".*"), each), name
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("AlarmTopic", "operators"),
-        ("CaBundleLayer", f"arn:aws:lambda:{_REGION}:{_ACCOUNT}:layer:authorities"),
-        ("DestinationRepositories", "mirror/*"),
-        ("DestinationRepositories", f"{_ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/mirror"),
-        ("EnvironmentKey", "alias/logs"),
-        ("HttpsProxy", "proxy.internal:3128"),
-        ("HttpsProxy", "http://proxy.internal:3128/a path"),
-        ("LogKey", "1234abcd-12ab-34cd-56ef-1234567890ab"),
-        ("NoProxy", "one two"),
-        ("Secrets", "hub"),
-        ("SecurityGroupIds", "subnet-12345678"),
-        ("SubnetIds", "sg-12345678"),
-        ("SubnetIds", "vpc-12345678"),
-    ],
-)
-def test_patterns_catch_what_cannot_be_meant(source: str, name: str, value: str) -> None:
-    parameter = _transform(source, {})["Parameters"][name]
-    assert not re.fullmatch(parameter["AllowedPattern"], value)
-    assert parameter["ConstraintDescription"].startswith("must be ")
-
-
 def test_moto_does_not_know_what_is_left_out() -> None:
     assert not _UNKNOWN_TO_MOTO & get_model_map().keys()
 
