@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -97,6 +98,40 @@ def test_an_interruption_leaves_no_upload_session_and_no_tag(
     assert stage.destination.store.open_uploads == ()
     assert stage.destination.store.tags("copy") == {}
     assert "DELETE" in {each.method for each in stage.destination.requests}
+
+
+def test_a_job_that_was_told_to_ignore_ctrl_c_goes_on(stage: Stage) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which processes inherit
+    try:
+        with stage.started() as process:
+            process.send_signal(signal.SIGINT)
+            stage.may_go_on.set()
+            process.communicate(timeout=_SECONDS)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert process.returncode == 0
+    assert stage.destination.store.tags("copy") == {"1": stage.image.digest}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
+def test_a_registry_that_never_answers_holds_nobody_up(arguments: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen(
+            [sys.executable, "-m", "replicator", f"{host}/a:1", f"{host}/b:1", *arguments],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)},
+            stderr=subprocess.PIPE,
+        ) as process:
+            silent.settimeout(_SECONDS)
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                _, told = process.communicate(timeout=_SECONDS)
+
+    assert process.returncode == 130
+    assert told.startswith(b"error: interrupted")
+    assert told.count(b"\n") == 1
 
 
 def test_a_terminal_shows_a_bar_for_the_layer_in_flight_and_clears_it(stage: Stage) -> None:

@@ -79,7 +79,9 @@ class Interruption:
         self._before: dict[signal.Signals, Callable[..., object] | int | None] = {}
 
     def __enter__(self) -> None:
-        self._before = {each: signal.signal(each, self._stop) for each in _EXITS}
+        # what is ignored stays so: a shell's script starts jobs in the background like that
+        heeded = [each for each in _EXITS if signal.getsignal(each) is not signal.SIG_IGN]
+        self._before = {each: signal.signal(each, self._stop) for each in heeded}
 
     def __exit__(self, *_: object) -> None:
         for each, handler in self._before.items():
@@ -87,7 +89,7 @@ class Interruption:
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         self.exit = _EXITS[signal.Signals(number)]
-        for each in _EXITS:
+        for each in self._before:
             signal.signal(each, signal.SIG_DFL)
         self.deadline.stop()
 
