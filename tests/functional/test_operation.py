@@ -22,8 +22,10 @@ from local.registry import (
     Store,
 )
 from local.web import Request
+from tests.examples.resolver import load_template
 
 HANDLER = Path(__file__).parents[2] / "handler"
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 
 
 class Overloaded(SpecificationPolicy):
@@ -198,3 +200,32 @@ def test_the_functions_own_stack_is_answered(
     assert told["Status"] == "SUCCESS"
     assert endpoint.answers[0].physical_resource_id.startswith("settings-")
     assert measured(emulator) == []
+
+
+def test_the_variables_of_a_bundle_are_enough_for_registries_and_answers(
+    registries: Callable[..., RegistryServer],
+    endpoint: CloudFormationEndpoint,
+    authority: CertificateAuthority,
+) -> None:
+    function = load_template(TEMPLATE)["Resources"]["ReplicatorFunction"]["Properties"]
+    bundle = {
+        name: str(authority.ca_file)
+        for name, value in function["Environment"]["Variables"].items()
+        if isinstance(value, dict) and value.get("Fn::If", [""])[0] == "HasCaBundle"
+    }
+    source, destination = (registries(tls=authority.server_context()) for _ in range(2))
+    image = build_image([build_layer(1000)])
+    for content in image.blobs.values():
+        source.store.put_blob("team/app", content)
+    source.store.put_manifest("team/app", "1", image.manifest, image.media_type)
+    event = endpoint.event("Create", properties(source, destination))
+
+    with LambdaEmulator(HANDLER, environment=bundle) as trusting:
+        trusted = trusting.invoke(event)
+    with LambdaEmulator(HANDLER, environment={}) as other:
+        refused = other.invoke({**event, "ResponseURL": "http://none", "RequestId": "another"})
+
+    assert trusted["Status"] == "SUCCESS"
+    assert [answer.document for answer in endpoint.answers] == [trusted]
+    assert refused["Status"] == "FAILED"
+    assert "SSL_CERT_FILE" in refused["Reason"]
