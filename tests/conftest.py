@@ -3,7 +3,10 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from local.emulator import LambdaEmulator
@@ -80,6 +83,25 @@ def emulators() -> Iterator[_Emulators]:
 
 
 @pytest.fixture(scope="session")
+def printed() -> Iterator[list[str]]:
+    """What the program prints in processes of its own that tests run to their end."""
+    lines: list[str] = []
+    run = subprocess.run
+
+    def keep(arguments: Any, *more: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
+        finished = run(arguments, *more, **options)
+        if isinstance(arguments, list | tuple) and arguments[0] == sys.executable:
+            for stream in (finished.stdout, finished.stderr):
+                text = stream.decode(errors="replace") if isinstance(stream, bytes) else stream
+                lines.extend((text or "").splitlines())
+        return finished
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "run", keep)
+        yield lines
+
+
+@pytest.fixture(scope="session")
 def issued_secrets() -> Iterator[list[str]]:
     """Every token that the local cloud issues."""
     issued: list[str] = []
@@ -95,8 +117,10 @@ def issued_secrets() -> Iterator[list[str]]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_secret_is_logged(emulators: _Emulators, issued_secrets: list[str]) -> Iterator[None]:
-    """Search what every test logs, here and under the emulator, for every secret in play."""
+def nothing_secret_is_logged(
+    emulators: _Emulators, issued_secrets: list[str], printed: list[str]
+) -> Iterator[None]:
+    """Search what every test logs, here and in other processes, for every secret in play."""
     before = len(issued_secrets)
     keeper = _Keeper()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
@@ -108,7 +132,8 @@ def nothing_secret_is_logged(emulators: _Emulators, issued_secrets: list[str]) -
     for logger, level in zip(loggers, levels, strict=True):
         logger.removeHandler(keeper)
         logger.setLevel(level)
-    lines = [*keeper.lines, *emulators.take_lines()]
+    lines = [*keeper.lines, *emulators.take_lines(), *printed]
+    printed.clear()
     earlier, own = frozenset(issued_secrets[:before]), issued_secrets[before:]
     for line in lines:
         assert not [secret for secret in (*_KNOWN_SECRETS, *own) if secret in line], line
