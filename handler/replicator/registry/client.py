@@ -18,7 +18,7 @@ from replicator.registry.auth import TokenAnswer, parse_challenges
 from replicator.registry.hosts import api_host, is_private, origin, resolve_url, shown_url
 from replicator.registry.messages import Answer, HttpRequest
 from replicator.registry.pull_limits import pull_limit_error
-from replicator.registry.refusals import OverloadedError, exhausted
+from replicator.registry.refusals import OverloadedError, diagnosis, exhausted
 from replicator.registry.session import NotTlsError
 from replicator.registry.wires import Reach
 from replicator.retries import RETRYABLE_STATUSES, SharedPause, parse_retry_after
@@ -42,6 +42,8 @@ _MAX_TOKEN_BYTES: Final = 1024 * 1024
 #: Enough for any error body, list page or upload answer; manifests bring their own bound.
 _MAX_ANSWER_BYTES: Final = 1024 * 1024
 _CLEANUP_TIMEOUT_SECONDS: Final = 5.0
+#: Of a DELETE after which there is no upload session.
+_GONE_STATUSES: Final = frozenset({200, 202, 204, 404})
 
 
 class RegistryClient:
@@ -192,7 +194,9 @@ class RegistryClient:
             rejected = sent.headers.get("Authorization")
             self._sign_in(challenges, rejected, is_tls=is_tls, cleans_up=True)
             _, response = self._delete(url)
-        response.read(_MAX_ANSWER_BYTES)
+        answer = Answer.of(response, response.read(_MAX_ANSWER_BYTES))
+        if answer.status not in _GONE_STATUSES:
+            _LOGGER.warning("an upload session was left to expire: %s", diagnosis(answer))
 
     def _delete(self, url: str) -> tuple[HttpRequest, HttpResponse]:
         sent = self._authorized(HttpRequest("DELETE", url))
