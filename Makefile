@@ -122,7 +122,7 @@ $(PEERS)/bootstrap: benchmarks/peers.txt $(VENV)/.ready
 	$(BIN)/python -m benchmarks.peers $(PEERS) $(PEERS)
 
 bench: $(VENV)/.ready $(SAM_VENV)/.ready $(PEERS)/bootstrap $(if $(QUICK),,build) ## beside other programs; QUICK=1 in two minutes
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--output benchmarks/RESULTS.md)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--output benchmarks/RESULTS.md) $(if $(REPEATS),--repeats $(REPEATS))
 
 record: $(VENV)/.ready ## keep the hot path's instruction counts to compare with
 	$(BIN)/python -m benchmarks.instructions
