@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -14,26 +13,7 @@ from tests.local.ecr_client import REPOSITORY, EcrClient, repository_in, small_i
 from tests.local.wire_client import WireClient
 
 Reach = Callable[[str], WireClient]
-API_HOST = "api.ecr.eu-west-1.amazonaws.com"
 REGISTRY_HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
-ARN = f"arn:aws:ecr:eu-west-1:123456789012:repository/{REPOSITORY}"
-
-LIFECYCLE = json.dumps(
-    {
-        "rules": [
-            {
-                "rulePriority": 1,
-                "selection": {
-                    "tagStatus": "untagged",
-                    "countType": "sinceImagePushed",
-                    "countUnit": "days",
-                    "countNumber": 14,
-                },
-                "action": {"type": "expire"},
-            }
-        ]
-    }
-)
 
 
 def test_layers_are_looked_for_by_the_hundred(aws: LoopbackAws, ecr: Any) -> None:
