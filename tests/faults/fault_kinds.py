@@ -91,6 +91,21 @@ def answer_slowly(exchange: Exchange) -> None:
     exchange.client.sendall(answer.body[half:])
 
 
+def trickle_at(bytes_per_second: int) -> Fault:
+    """Pass an answer on at a rate, fifty times a second."""
+    step = bytes_per_second // 50
+
+    def strike(exchange: Exchange) -> None:
+        exchange.read_body()
+        answer = exchange.forward()
+        exchange.client.sendall(answer.head)
+        for at in range(0, len(answer.body), step):
+            exchange.client.sendall(answer.body[at : at + step])
+            time.sleep(1 / 50)
+
+    return strike
+
+
 def answer_status(status: int, code: str = "", header: Callable[[], bytes] | None = None) -> Fault:
     def strike(exchange: Exchange) -> None:
         exchange.read_body()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from local.cloudformation import CloudFormationEndpoint
 from local.images import build_image, build_layer
 from local.objects import ObjectStorage
 from local.registry import RegistryServer
-from tests.faults.fault_proxy import Exchange, FaultProxy
+from tests.faults.fault_kinds import trickle_at
+from tests.faults.fault_proxy import FaultProxy
 from tests.faults.lambda_context import LambdaContext
 from tests.faults.lambda_endpoint import LambdaEndpoint
 
@@ -28,17 +28,6 @@ from replicator.settings import Settings
 TIMEOUT_SECONDS = 4.0
 RATE_BYTES = 400_000
 LAYERS = [build_layer(90_000, seed, "none") for seed in range(12)]
-
-
-def trickle(exchange: Exchange) -> None:
-    """Pass an answer on at a rate."""
-    exchange.read_body()
-    answer = exchange.forward()
-    step = RATE_BYTES // 50
-    exchange.client.sendall(answer.head)
-    for at in range(0, len(answer.body), step):
-        exchange.client.sendall(answer.body[at : at + step])
-        time.sleep(1 / 50)
 
 
 @dataclass
@@ -89,7 +78,7 @@ def stage(
 ) -> Iterator[Stage]:
     with (
         ObjectStorage() as storage,
-        FaultProxy(storage.url.removeprefix("http://"), lambda _: trickle) as slow,
+        FaultProxy(storage.url.removeprefix("http://"), lambda _: trickle_at(RATE_BYTES)) as slow,
         RegistryServer() as destination,
         CloudFormationEndpoint(small_trust_store.server_context()) as cloudformation,
         LambdaEndpoint() as functions,

@@ -15,6 +15,7 @@ from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
 from local.images import Image, build_image, build_layer, push
 from local.registry import RegistryServer
+from tests.faults.fault_kinds import trickle_at
 from tests.faults.fault_proxy import Exchange, FaultProxy
 from tests.faults.lambda_context import FUNCTION_ARN, LambdaContext
 from tests.faults.lambda_endpoint import LambdaEndpoint
@@ -26,17 +27,6 @@ from replicator.settings import Settings
 TIMEOUT_SECONDS = 4.0
 RATE_BYTES = 400_000
 _TURN = threading.Lock()
-
-
-def trickle(exchange: Exchange) -> None:
-    """Pass an answer on at a rate."""
-    exchange.read_body()
-    answer = exchange.forward()
-    step = RATE_BYTES // 50
-    exchange.client.sendall(answer.head)
-    for at in range(0, len(answer.body), step):
-        exchange.client.sendall(answer.body[at : at + step])
-        time.sleep(1 / 50)
 
 
 @dataclass
@@ -87,7 +77,7 @@ def stage(
 def stage_of(authority: CertificateAuthority, functions: LambdaEndpoint) -> Iterator[Stage]:
     with (
         RegistryServer() as source,
-        FaultProxy(source.host, lambda _: trickle) as slow,
+        FaultProxy(source.host, lambda _: trickle_at(RATE_BYTES)) as slow,
         RegistryServer() as destination,
         CloudFormationEndpoint(authority.server_context()) as cloudformation,
         functions,
