@@ -104,8 +104,10 @@ def test_layers_that_were_made_in_one_invocation_are_found_by_the_next(
         told.append(stage.invoke(stage.functions.events.get_nowait()))
     assert told[-1]["Status"] == "SUCCESS", told[-1]
     assert len(told) > 1
-    # every layer and the config, each once
-    assert stage.finished() == [1] * (len(LAYERS) + 1)
+    # every layer and the config; the answer to the last byte may be lost with each invocation's end
+    finished = stage.finished()
+    assert len(finished) == len(LAYERS) + 1
+    assert sum(finished) - len(finished) < len(told)
     assert stage.destination.store.open_uploads == ()
     assert [answer.document for answer in stage.cloudformation.answers] == [told[-1]]
 
