@@ -1,4 +1,4 @@
-"""Connections to registries: the only module that knows requests and urllib3.
+"""One request, one response: with `connections` below it, all that knows requests and urllib3.
 
 A session lives as long as the process and keeps its connections. It sends one request and gives
 one response: no redirects, no retries, no cookies, no netrc. What the libraries raise becomes an
@@ -8,21 +8,12 @@ error of our tree, with the reason and without the URL.
 from __future__ import annotations
 
 import http.client
-import os
-import socket
-import ssl
-import threading
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
-import certifi
 import requests
-import requests.adapters
 import requests.exceptions
 import requests.utils
-import urllib3
-import urllib3.connection
-import urllib3.connectionpool
 import urllib3.exceptions
 
 from replicator.errors import (
@@ -32,13 +23,17 @@ from replicator.errors import (
     TransientError,
     UnavailableError,
 )
+from replicator.registry.connections import (
+    CONNECT_TIMEOUT_SECONDS,
+    going_over,
+    new_session,
+)
 from replicator.registry.faults import (
     describe_fault,
     is_certificate_fault,
     is_not_tls,
     is_outsize_head,
 )
-from replicator.registry.heads import WholeHeadResponse
 from replicator.registry.hosts import origin
 from replicator.registry.wires import InwardAddressError, Reach, Wire, is_s3
 
@@ -48,25 +43,15 @@ if TYPE_CHECKING:
     from replicator.deadline import Deadline
     from replicator.registry.messages import HttpRequest, HttpResponse
 
-CONNECT_TIMEOUT_SECONDS: Final = 10.0
 #: Of a request that is not cut off when something else fails: the answer may wait for it.
 _POST_TIMEOUT_SECONDS: Final = 10.0
 USER_AGENT: Final = "ecr-image-replicator"
-_CA_VARIABLES: Final = (
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "AWS_CA_BUNDLE",
-)
 _LIBRARY_FAULTS: Final = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
     OSError,
 )
-_NO_DELAY: Final = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-#: The wire of the exchange that each thread has under way, for the connections below requests.
-_CURRENT: Final = threading.local()
 
 
 class NotTlsError(TransientError):
@@ -86,11 +71,7 @@ class Session:
 
     def __init__(self, *, connections: int, stall_timeout_seconds: float = 30.0) -> None:
         self._stall_timeout_seconds = stall_timeout_seconds
-        self._requests = requests.Session()
-        self._requests.cookies.set_policy(_NoCookies())
-        adapter = _Adapter(connections)
-        self._requests.mount("https://", adapter)
-        self._requests.mount("http://", adapter)
+        self._requests = new_session(connections)
         self._proxies: dict[tuple[str, str, int | None], Mapping[str, str]] = {}
 
     def send(
@@ -146,16 +127,14 @@ class Session:
         stall_seconds = max(0.001, min(self._stall_timeout_seconds, timeout_seconds))
         if request.method == "POST":
             stall_seconds = min(stall_seconds, _POST_TIMEOUT_SECONDS)
-        # an upload's body is read while it is sent: one exchange within another
-        outer = getattr(_CURRENT, "wire", None)
-        _CURRENT.wire = wire
         try:
-            response = self._requests.get_adapter(request.url).send(
-                self._prepare(request),
-                stream=True,
-                timeout=(connect_seconds, stall_seconds),
-                proxies=dict(self._proxies_of(request.url)),
-            )
+            with going_over(wire):
+                response = self._requests.get_adapter(request.url).send(
+                    self._prepare(request),
+                    stream=True,
+                    timeout=(connect_seconds, stall_seconds),
+                    proxies=dict(self._proxies_of(request.url)),
+                )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             raise ProtocolError(f"the {side} leads to a malformed URL", side=side) from error
         except requests.exceptions.InvalidHeader as error:
@@ -171,8 +150,6 @@ class Session:
             ) from error
         except _LIBRARY_FAULTS as error:
             raise _fault(error, request.url, side) from error
-        finally:
-            _CURRENT.wire = outer
         opened = _Response(response, side, request.method, wire)
         encoding = opened.header("content-encoding").lower()
         # elsewhere nothing is read from a body but the words of a refusal
@@ -212,90 +189,6 @@ class Session:
         if key not in self._proxies:
             self._proxies[key] = requests.utils.get_environ_proxies(url, no_proxy=None)
         return self._proxies[key]
-
-
-class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[misc, name-defined]
-    """Registries need no cookies, and one kept is a secret kept."""
-
-    def set_ok(self, *_: Any) -> bool:
-        return False
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Gives every connection one TLS context, so that the trust store is read once."""
-
-    def __init__(self, connections: int) -> None:
-        self._ssl_context = _new_ssl_context()
-        super().__init__(pool_connections=16, pool_maxsize=connections)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOL_CLASSES
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, ssl_context=self._ssl_context, **kwargs)
-        manager.pool_classes_by_scheme = _POOL_CLASSES
-        return manager
-
-    def build_connection_pool_key_attributes(
-        self, request: Any, verify: Any, cert: Any = None
-    ) -> tuple[Any, Any]:
-        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, {key: value for key, value in pool.items() if not key.startswith("ca_cert")}
-
-    def close(self) -> None:
-        """Close every connection now; urllib3 leaves those to the garbage collector."""
-        for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118 - it is no dict and does not iterate
-                manager.pools[key].close()
-        super().close()
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Leave verification to the context; requests would load the trust store once more."""
-
-
-class _Connection(urllib3.connection.HTTPConnection):
-    """A connection that goes, and only goes, over the wire of the exchange under way."""
-
-    response_class = WholeHeadResponse
-    _reach: Reach | None = None
-
-    def _new_conn(self) -> socket.socket:
-        wire: Wire = _CURRENT.wire
-        try:
-            connected, self._reach = wire.connect(
-                self._dns_host,
-                self.port,
-                timeout_seconds=self.timeout or CONNECT_TIMEOUT_SECONDS,
-                # behind a proxy urllib3 leaves Nagle's algorithm on: bodies would wait for an ACK
-                options=(*(self.socket_options or ()), _NO_DELAY),
-                is_proxy=self.proxy is not None,
-            )
-        except OSError as error:
-            # a bare reset would be taken for a server's that has answered early
-            raise urllib3.exceptions.NewConnectionError(self, "not connected") from error
-        return connected
-
-    def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None:
-            wire: Wire = _CURRENT.wire
-            wire.carry(self.sock, self._reach)
-        super().putrequest(*args, **kwargs)
-
-
-class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
-    """The same with TLS."""
-
-
-class _Pool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(urllib3.connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-_POOL_CLASSES: Final = {"http": _Pool, "https": _TlsPool}
 
 
 class _Response:
@@ -355,16 +248,6 @@ class _Response:
             self._raw.release_conn()
         else:
             self._raw.close()
-
-
-def _new_ssl_context() -> ssl.SSLContext:
-    named = next(filter(None, map(os.environ.get, _CA_VARIABLES)), None)
-    if named is None:
-        return ssl.create_default_context(cafile=certifi.where())
-    is_folder = os.path.isdir(named)  # noqa: PTH112 - a plain question, no path is built
-    return ssl.create_default_context(
-        cafile=None if is_folder else named, capath=named if is_folder else None
-    )
 
 
 def _allowed(url: str, most_inward: Reach) -> Reach:
