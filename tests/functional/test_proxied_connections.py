@@ -1,25 +1,35 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import socket
+import ssl
+import threading
+from collections.abc import Iterator
 
 import pytest
 from local.certificates import CertificateAuthority
 from local.proxy import ConnectProxy
-from local.web import LoopbackServer, Response
+from local.web import LoopbackServer, Response, read_body
 
 from replicator.errors import Side
 from replicator.registry.messages import HttpRequest
 from replicator.registry.session import Session
 
 
-@pytest.mark.parametrize("is_proxied", [False, True])
-def test_no_body_waits_for_the_acknowledgement_of_its_head(
-    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, is_proxied: bool
-) -> None:
+@pytest.fixture(autouse=True)
+def _trusting(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "ALL_PROXY", "HTTPS_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.parametrize("is_proxied", [False, True])
+def test_no_body_waits_for_the_acknowledgement_of_its_head(
+    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, is_proxied: bool
+) -> None:
     with (
         LoopbackServer(lambda _: Response(200), tls=authority.server_context()) as server,
         ConnectProxy(lambda _, port: port) as proxy,
@@ -27,16 +37,82 @@ def test_no_body_waits_for_the_acknowledgement_of_its_head(
         if is_proxied:
             monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         session = Session(connections=1)
-        request = HttpRequest("GET", f"https://localhost:{server.host.rpartition(':')[2]}/")
-        session.send(request, side=Side.SOURCE, timeout_seconds=5).read(10)
-        assert _kept_socket(session).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        session.send(get(server, "/"), side=Side.SOURCE, timeout_seconds=5).read(10)
+        with kept_socket(session) as kept:
+            assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         session.close()
         assert len(proxy.tunnels) == is_proxied
 
 
-def _kept_socket(session: Session) -> socket.socket:
+def test_a_proxy_may_be_spoken_to_by_tls_itself(
+    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(3 * 1024 * 1024)
+    with (
+        LoopbackServer(
+            lambda request: Response(200, body=read_body(request, len(content)) or content),
+            tls=authority.server_context(),
+        ) as server,
+        ConnectProxy(lambda _, port: port) as proxy,
+        tls_in_front_of(proxy.port, authority.server_context()) as port,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{port}")
+        session = Session(connections=1)
+        for _ in range(2):
+            answer = session.send(get(server, "/"), side=Side.SOURCE, timeout_seconds=5)
+            assert answer.read(len(content)) == content
+        put = HttpRequest("PUT", get(server, "/").url, body=content)
+        answer = session.send(put, side=Side.SOURCE, timeout_seconds=5)
+        assert answer.read(len(content)) == content
+        session.close()
+        assert [tunnel.status for tunnel in proxy.tunnels] == [200]
+
+
+def get(server: LoopbackServer, path: str) -> HttpRequest:
+    return HttpRequest("GET", f"https://localhost:{server.host.rpartition(':')[2]}{path}")
+
+
+@contextlib.contextmanager
+def kept_socket(session: Session) -> Iterator[socket.socket]:
     adapter = session._requests.get_adapter("https://")  # noqa: SLF001 - nothing else has it
     managers = [adapter.poolmanager, *adapter.proxy_manager.values()]  # type: ignore[attr-defined]
     [pool] = [manager.pools[key] for manager in managers for key in manager.pools.keys()]  # noqa: SIM118 - it is no dict
-    kept: socket.socket = pool.pool.queue[-1].sock
-    return kept
+    with socket.socket(fileno=os.dup(pool.pool.queue[-1].sock.fileno())) as kept:
+        yield kept
+
+
+@contextlib.contextmanager
+def tls_in_front_of(port: int, context: ssl.SSLContext) -> Iterator[int]:
+    """Take TLS off what comes and pass it on to a port of loopback; gives its own port."""
+    ports: list[int] = []
+    is_ready = threading.Event()
+    loop = asyncio.new_event_loop()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while block := await reader.read(65536):
+                writer.write(block)
+                await writer.drain()
+        writer.close()
+
+    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    async def serve(is_done: asyncio.Event) -> None:
+        server = await asyncio.start_server(join, "127.0.0.1", 0, ssl=context)
+        ports.append(server.sockets[0].getsockname()[1])
+        is_ready.set()
+        await is_done.wait()
+        server.close()
+
+    is_done = asyncio.Event()
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(is_done),))
+    thread.start()
+    is_ready.wait()
+    try:
+        yield ports[0]
+    finally:
+        loop.call_soon_threadsafe(is_done.set)
+        thread.join()
+        loop.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +17,10 @@ import urllib3.connectionpool
 import urllib3.exceptions
 
 from replicator.registry.heads import WholeHeadResponse
+from replicator.registry.tls import new_tls_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
     from replicator.registry.wires import Reach, Wire
@@ -69,15 +70,18 @@ class _Adapter(requests.adapters.HTTPAdapter):
     """Gives every connection one TLS context, so that the trust store is read once."""
 
     def __init__(self, connections: int) -> None:
-        self._ssl_context = _new_ssl_context()
+        self._tls_context = _trusting_context()
         super().__init__(pool_connections=16, pool_maxsize=connections)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)
+        super().init_poolmanager(*args, ssl_context=self._tls_context, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, ssl_context=self._ssl_context, **kwargs)
+        context = self._tls_context
+        manager = super().proxy_manager_for(
+            proxy, ssl_context=context, proxy_ssl_context=context, **kwargs
+        )
         manager.pool_classes_by_scheme = _POOL_CLASSES
         return manager
 
@@ -130,6 +134,12 @@ class _Connection(urllib3.connection.HTTPConnection):
 class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
     """The same with TLS."""
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used again: not when the peer's farewell came with the last answer."""
+        secured: Any = self.sock
+        return super().is_connected and not secured.incoming.pending
+
 
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
     ConnectionCls = _Connection
@@ -142,11 +152,7 @@ class _TlsPool(urllib3.connectionpool.HTTPSConnectionPool):
 _POOL_CLASSES: Final = {"http": _Pool, "https": _TlsPool}
 
 
-def _new_ssl_context() -> ssl.SSLContext:
-    named = next(filter(None, map(os.environ.get, _CA_VARIABLES)), None)
-    if named is None:
-        return ssl.create_default_context(cafile=certifi.where())
+def _trusting_context() -> ssl.SSLContext:
+    named = next(filter(None, map(os.environ.get, _CA_VARIABLES)), None) or certifi.where()
     is_folder = os.path.isdir(named)  # noqa: PTH112 - a plain question, no path is built
-    return ssl.create_default_context(
-        cafile=None if is_folder else named, capath=named if is_folder else None
-    )
+    return new_tls_context(capath=named) if is_folder else new_tls_context(cafile=named)

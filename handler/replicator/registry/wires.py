@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import re
 import socket
 import threading
@@ -139,7 +140,7 @@ class Wire:
         with self._lock:
             self._release()
             # a handle of its own: TLS takes the socket over, and a last response closes it early
-            self._handle = socket.fromfd(connected.fileno(), connected.family, connected.type)
+            self._handle = socket.socket(fileno=os.dup(connected.fileno()))
             self.reach = reach
             if self._is_cut:
                 _shut_down(self._handle)

@@ -1,0 +1,82 @@
+"""TLS in memory: many records to a system call.
+
+Through a socket of `ssl`, OpenSSL asks the kernel twice for each record of 16 KiB that it reads
+and once for each that it writes. Here ciphertext is received and sent in blocks as large as the
+caller's. See docs/decisions/0024-tls-in-memory.md.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any, cast
+
+from urllib3.util.ssltransport import SSLTransport
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+
+class TlsSocket(SSLTransport):
+    """A connected socket with TLS on it; `http.client` reads by `recv_into` alone."""
+
+    def recv_into(
+        self, buffer: bytearray | memoryview, nbytes: int | None = None, _flags: int = 0
+    ) -> int:
+        """Fill the buffer as far as bytes have come, at least one; 0 at the end of the stream.
+
+        Raises
+        ------
+        OSError
+            As a socket's `recv_into` does; `ssl.SSLError` when what came is not TLS.
+        """
+        view = memoryview(buffer)[:nbytes]
+        # typeshed knows of bytearrays only, and not that it then gives a count
+        read = cast("Callable[[int, memoryview], int]", self.sslobj.read)
+        count = 0
+        while True:
+            try:
+                while count < len(view) and (more := read(len(view) - count, view[count:])):
+                    count += more
+            except ssl.SSLWantReadError:
+                if not count:
+                    self._feed(view)
+                    continue
+            except ssl.SSLEOFError:
+                pass  # no farewell: HTTP knows by its lengths whether anything is missing
+            return count
+
+    def _feed(self, space: memoryview) -> None:
+        """Wait for ciphertext, which passes through space that its plaintext is going to fill."""
+        if self.outgoing.pending:  # an answer to an update of keys
+            self.socket.sendall(self.outgoing.read())
+        count = self.socket.recv_into(space)
+        if count:
+            self.incoming.write(space[:count])
+        else:
+            self.incoming.write_eof()
+
+    @property
+    def _io_refs(self) -> int:
+        """Files made of the socket, which another layer of TLS on this one counts here."""
+        return cast("int", self.socket._io_refs)  # type: ignore[attr-defined] # noqa: SLF001
+
+    @_io_refs.setter
+    def _io_refs(self, count: int) -> None:
+        self.socket._io_refs = count  # type: ignore[attr-defined] # noqa: SLF001
+
+
+class _Context(ssl.SSLContext):
+    def wrap_socket(  # type: ignore[override]
+        self, sock: socket.socket, *_: Any, server_hostname: str | None = None, **__: Any
+    ) -> TlsSocket:
+        """Shake hands on a connected socket, which then belongs to what is given."""
+        return TlsSocket(sock, self, server_hostname)
+
+
+def new_tls_context(*, cafile: str | None = None, capath: str | None = None) -> ssl.SSLContext:
+    """Trust these authorities alone, as strictly as Python 3.13 does by itself."""
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cafile, capath)
+    return context
