@@ -61,7 +61,7 @@ class Deadline:
         """
         if self._stopped.is_set():
             raise StoppedError(f"stopped before it could {step}")
-        if self.remaining_seconds <= 0:
+        if self._clock() >= self._at:
             raise OutOfTimeError(
                 f"there was no time left to {step}; give the function a longer timeout or more "
                 "memory, or deploy again: what has been copied is not copied twice"

@@ -36,6 +36,9 @@ class Digest:
     algorithm: str
     encoded: str
 
+    def __hash__(self) -> int:
+        return hash(self.encoded)  # which a string works out once
+
     @classmethod
     def parse(cls, text: object) -> Digest:
         """Read ``sha256:<64 hex>`` or ``sha512:<128 hex>``.

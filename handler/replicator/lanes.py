@@ -52,7 +52,8 @@ class Lanes:
         self._buffer_bytes = buffer_bytes
         self._throttles = throttles
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._open = min(_FIRST_LANES, most)
         self._taken = 0
         self._waiting = 0
@@ -99,7 +100,7 @@ class Lanes:
 
     def advance(self, count_bytes: int) -> None:
         """Count bytes that passed, and open or close a lane when that is due."""
-        with self._changed:
+        with self._lock:  # once a buffer: the condition's own entry costs more
             self._window_bytes += count_bytes
             now = self._clock()
             seconds = now - self._window_at

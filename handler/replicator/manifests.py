@@ -50,8 +50,11 @@ class Descriptor:
     digest: Digest
     size_bytes: int
     platform: Platform | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     artifact_type: str = ""
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @property
     def is_distributable(self) -> bool:

@@ -253,14 +253,13 @@ class Transfer:
         with _cancelled_on_failure(opened), ExitStack() as held:
             buffer = held.enter_context(self._lane(blob))
             reader = held.enter_context(self._source.open_blob(blob))
-            self._progress.start(blob)
             opened.finish(
                 VerifiedStream(
                     reader,
                     blob.digest,
                     blob.size_bytes,
                     buffer=buffer,
-                    on_bytes=lambda count: self._advance(blob, count),
+                    on_bytes=self._start(blob),
                     on_end=held.close,
                 )
             )
@@ -271,12 +270,8 @@ class Transfer:
         with _cancelled_on_failure(upload):
             with (
                 self._lane(layer.stored) as buffer,
-                layer.open_blob(
-                    buffer=buffer,
-                    on_bytes=lambda count: self._advance(layer.stored, count),
-                ) as growing,
+                layer.open_blob(buffer=buffer, on_bytes=self._start(layer.stored)) as growing,
             ):
-                self._progress.start(layer.stored)
                 upload.append(growing)
                 blob = growing.descriptor()
             upload.close_as(blob.digest)
@@ -285,10 +280,18 @@ class Transfer:
     def _lane(self, blob: Descriptor) -> AbstractContextManager[memoryview]:
         return self._lanes.enter(self._deadline, f"copy the blob {blob.digest}")
 
-    def _advance(self, blob: Descriptor, count_bytes: int) -> None:
-        self._progress.advance(blob, count_bytes)
-        self._lanes.advance(count_bytes)
-        self._deadline.check(f"copy the blob {blob.digest} of {blob.size_bytes} bytes")
+    def _start(self, blob: Descriptor) -> Callable[[int], None]:
+        """Begin to count a blob's bytes; gives what is to be told of each buffer of them."""
+        progress, lanes, deadline = self._progress, self._lanes, self._deadline
+        step = f"copy the blob {blob.digest} of {blob.size_bytes} bytes"
+
+        def advance(count_bytes: int) -> None:
+            progress.advance(blob, count_bytes)
+            lanes.advance(count_bytes)
+            deadline.check(step)
+
+        progress.start(blob)
+        return advance
 
     def _push(self, manifest: Manifest, reference: str) -> None:
         """Put a manifest; what the destination misses below it is pushed again, once."""
