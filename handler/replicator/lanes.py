@@ -52,7 +52,8 @@ class Lanes:
         self._buffer_bytes = buffer_bytes
         self._throttles = throttles
         self._clock = clock
-        self._lock = threading.Lock()
+        # to be taken twice: of a stop that came before, a wait hears while it holds this
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._open = min(_FIRST_LANES, most)
         self._taken = 0

@@ -150,3 +150,15 @@ def test_waiting_for_a_lane_ends_when_something_else_fails() -> None:
         with pytest.raises(StoppedError), lanes.enter(deadline, "copy that"):
             pass
         stopper.join()
+
+
+def test_a_lane_is_not_waited_for_when_something_else_has_failed_before() -> None:
+    lanes = Lanes(1, 16)
+    deadline = Deadline(1000)
+    deadline.stop()
+    with (
+        lanes.enter(Deadline(1000), "copy this"),
+        pytest.raises(StoppedError),
+        lanes.enter(deadline, "copy that"),
+    ):
+        pass
