@@ -14,6 +14,8 @@ EXAMPLES_LINTING := --ignore-checks I4010
 export PYTHONPATH := $(CURDIR)/handler:$(CURDIR)
 export PATH := $(SAM_BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
+# images of Python set it: each of the tests' many processes would compile all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo cloud test test-versions check lint types contracts template pages hooks build sbom bench record lock clean
 
