@@ -69,6 +69,9 @@ class ConnectProxy:
     def close(self) -> None:
         """Stop accepting and end all tunnels. May be called twice."""
         if self._thread is not None:
+            with contextlib.suppress(OSError):
+                # the thread notices at once; where systems refuse this, when it next looks
+                self._server.socket.shutdown(socket.SHUT_RDWR)
             self._server.shutdown()
             self._thread.join()
             self._thread = None

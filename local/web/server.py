@@ -74,6 +74,9 @@ class LoopbackServer:
     def close(self) -> None:
         """Stop accepting, end all connections, free the port. May be called twice."""
         if self._thread is not None:
+            with contextlib.suppress(OSError):
+                # the thread notices at once; where systems refuse this, when it next looks
+                self._sockets.socket.shutdown(socket.SHUT_RDWR)
             self._sockets.shutdown()
             self._thread.join()
             self._thread = None

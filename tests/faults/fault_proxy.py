@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 _BLOCK_BYTES = 65536
+_HEAD_BLOCK_BYTES = 4096
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CONNECTION = re.compile(rb"\r\nconnection: *[^\r]*", re.IGNORECASE)
 _NEVER_SECONDS = 10.0
@@ -74,13 +75,16 @@ class Exchange:
     client: socket.socket
     connect: Callable[[], socket.socket]
     unread_bytes: int
+    received: bytearray
     ended: bool = False
     forwarded: int = 0
 
     def read_body(self, limit_bytes: int | None = None) -> None:
         wanted = self.unread_bytes if limit_bytes is None else min(limit_bytes, self.unread_bytes)
         while wanted:
-            block = self.client.recv(min(_BLOCK_BYTES, wanted))
+            block = bytes(self.received[:wanted])  # it came with the head
+            del self.received[: len(block)]
+            block = block or self.client.recv(min(_BLOCK_BYTES, wanted))
             if not block:
                 raise ClientGoneError
             self.request.body += block
@@ -211,9 +215,9 @@ class FaultProxy:
             if self.tls is not None:
                 client = self.tls.wrap_socket(accepted, server_side=True)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with client.makefile("rb", buffering=0) as lines:
-                while (head := _read_head(lines.read)) and self._handle(head, client):
-                    pass
+            received = bytearray()
+            while (head := _read_head(client, received)) and self._handle(head, received, client):
+                pass
         except (OSError, ClientGoneError):
             pass  # the client went away, or the registry did not like what it was sent
         except Exception as error:  # noqa: BLE001 - shown by the test that finds it
@@ -225,23 +229,27 @@ class FaultProxy:
             with self._lock:
                 del self._open[accepted]
 
-    def _handle(self, head: bytes, client: socket.socket) -> bool:
+    def _handle(self, head: bytes, received: bytearray, client: socket.socket) -> bool:
         request = Message(head)
         with self._lock:
             number = len(self.exchanges)
             record = Record(request.method, request.target, request.announced_bytes)
             self.exchanges.append(record)
             choose = self.choose
-        exchange = Exchange(record, number, request, client, self._connect, record.request_bytes)
+        exchange = Exchange(
+            record, number, request, client, self._connect, record.request_bytes, received
+        )
         choose(exchange)(exchange)
         return not exchange.ended
 
 
-def _read_head(read: Callable[[int], bytes | None]) -> bytes:
-    head = bytearray()
-    while not head.endswith(b"\r\n\r\n"):
-        byte = read(1)
-        if not byte:
+def _read_head(client: socket.socket, received: bytearray) -> bytes:
+    """Take a head off what was received, b"" when the client sends no more."""
+    while (end := received.find(b"\r\n\r\n") + 4) < 4:
+        block = client.recv(_HEAD_BLOCK_BYTES)
+        if not block:
             return b""
-        head += byte
-    return bytes(head)
+        received += block
+    head = bytes(received[:end])
+    del received[:end]
+    return head

@@ -31,20 +31,26 @@ def scene(function: Function, registries: Start, image: Image) -> Scene:
     return Scene(function, source, destination)
 
 
-@pytest.fixture
-def kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def moto_url() -> Iterator[str]:
+    """One server for all: it takes half a second to stop."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def kms(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": moto_url,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "eu-west-1",
     }.items():
         monkeypatch.setenv(name, value)
-    yield boto3.client("kms")
-    server.stop()
+    return boto3.client("kms")
 
 
 @pytest.mark.parametrize(
