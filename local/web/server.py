@@ -128,7 +128,8 @@ class _SocketServer(socketserver.TCPServer):
             connections = dict(self._connections)
         for connection in connections.values():
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                # not by TLS's own, which takes the session from a thread that may be in a handshake
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
         for thread in connections:
             thread.join(_JOIN_SECONDS)
 
