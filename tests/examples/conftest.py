@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import subprocess
@@ -77,11 +78,28 @@ class Synthesis:
 
 @pytest.fixture(scope="session")
 def synthesis(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
-    """Every stack that a test looks at, in one process: starting the CDK is what costs."""
+    """Every stack that a test looks at, in one process: starting the CDK is what costs.
+
+    Of two workers the first that wants it does it for both.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    directory = shared / "cdk"
+    with (shared / "cdk.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # a directory by this name is a whole assembly
+        if not directory.exists():
+            unfinished = tmp_path_factory.mktemp("cdk")
+            _synthesize(unfinished)
+            unfinished.rename(directory)
+    return Synthesis(directory)
+
+
+def _synthesize(directory: Path) -> None:
     python = ROOT / ".venv-cdk" / "bin" / "python"
     if not python.exists():
         pytest.fail("the CDK is not installed: run `make test`, which installs it")
-    directory = tmp_path_factory.mktemp("cdk")
     finished = subprocess.run(
         [str(python), str(Path(__file__).with_name("synthesize.py")), str(directory)],
         env={
@@ -97,4 +115,3 @@ def synthesis(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
         check=False,
     )
     assert finished.returncode == 0, finished.stdout
-    return Synthesis(directory)
