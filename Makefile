@@ -49,9 +49,12 @@ demo: $(VENV)/.ready ## replicate an image on an embedded cloud, twice
 cloud: $(VENV)/.ready ## registries and a CloudFormation endpoint on loopback, until Ctrl-C
 	@$(BIN)/python -m local
 
+# two files at a time, in their order: last are tests/unit, which are quick, so that both end together
+IN_COMPANY := -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.ready $(SAM_VENV)/.ready $(CDK_VENV)/.ready ## every test, with branch coverage
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/python -m pytest --cov --cov-report= $(IN_COMPANY)
 
 # pyenv hides a version that is not chosen: choose all
 test-versions: $(VENV)/.ready ## unit tests on the other Pythons that are installed
