@@ -6,6 +6,8 @@ CDK_VENV := .venv-cdk
 SBOM_VENV := .venv-sbom
 LAYER_VENV := .venv-layer
 OTHER_PYTHONS := 3.12 3.13 3.14
+# as template.yaml has it
+RUNTIME := 3.13
 BIN := $(CURDIR)/$(VENV)/bin
 SAM_BIN := $(CURDIR)/$(SAM_VENV)/bin
 CDK_BIN := $(CURDIR)/$(CDK_VENV)/bin
@@ -57,7 +59,7 @@ test: $(VENV)/.ready $(SAM_VENV)/.ready $(CDK_VENV)/.ready ## every test, with b
 	$(BIN)/python -m pytest --cov --cov-report= $(IN_COMPANY)
 
 # pyenv hides a version that is not chosen: choose all
-test-versions: $(VENV)/.ready ## unit tests on the other Pythons that are installed
+test-versions: $(VENV)/.ready ## unit tests on the other Pythons that are installed, functional ones on Lambda's
 	@export PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd: -)"; \
 	for version in $(OTHER_PYTHONS); do \
 	  python=$$($(BIN)/uv python find --no-python-downloads --no-project $$version 2>/dev/null) \
@@ -66,7 +68,8 @@ test-versions: $(VENV)/.ready ## unit tests on the other Pythons that are instal
 	  $(BIN)/uv venv --quiet --clear --no-project --python "$$python" .venv-$$version \
 	    && $(BIN)/uv pip sync --quiet --python .venv-$$version/bin/python --require-hashes \
 	      requirements-dev.txt \
-	    && .venv-$$version/bin/python -m pytest -q $(wildcard tests/unit) \
+	    && .venv-$$version/bin/python -m pytest -q $(IN_COMPANY) tests/unit \
+	      $$([ $$version = $(RUNTIME) ] && echo tests/functional) \
 	    || exit 1; \
 	done
 
