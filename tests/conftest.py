@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.loaders import create_loader
 from local.emulator import LambdaEmulator
 
 #: Each of them logs through the function's own logger (see `handler/app.py`).
@@ -74,6 +75,15 @@ class _Emulators:
             log = emulator.log
             self._left += log[self._read[emulator] :].splitlines()
             self._read[emulator] = len(log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_models() -> Iterator[None]:
+    """Let botocore read its services' models once a run; each new function reads them otherwise."""
+    loader = create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", lambda _paths=None: loader)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from botocore.loaders import create_loader
 from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
@@ -36,15 +35,6 @@ class FakeContext:
 
     def get_remaining_time_in_millis(self) -> int:
         return int((self._until - time.monotonic()) * 1000)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def shared_models() -> Iterator[None]:
-    """Let botocore read its services' models once a run; each new function reads them otherwise."""
-    loader = create_loader()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("botocore.session.create_loader", lambda _paths=None: loader)
-        yield
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
