@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from local.certificates import CertificateAuthority
@@ -21,7 +22,8 @@ from replicator.registry.session import Session
 @pytest.fixture(autouse=True)
 def _trusting(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "ALL_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+    proxies = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", *proxies):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 
@@ -68,14 +70,40 @@ def test_a_proxy_may_be_spoken_to_by_tls_itself(
         assert [tunnel.status for tunnel in proxy.tunnels] == [200]
 
 
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_proxy_is_asked_for_plain_addresses_whole(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor(1) as pool:
+        address = f"127.0.0.1:{proxy.getsockname()[1]}"
+        monkeypatch.setenv("HTTP_PROXY", f"{scheme}user:word@{address}")
+        asked = pool.submit(answer_once, proxy)
+        session = Session(connections=1)
+        request = HttpRequest("GET", "http://user@registry.example/v2/?n=1#x")
+        assert session.send(request, side=Side.SOURCE, timeout_seconds=5).read(10) == b"hello"
+        session.close()
+    head = asked.result().splitlines()
+    assert head[0] == "GET http://registry.example/v2/?n=1 HTTP/1.1"
+    assert "Host: registry.example" in head
+    assert "Proxy-Authorization: Basic dXNlcjp3b3Jk" in head
+
+
+def answer_once(listener: socket.socket) -> str:
+    accepted, _ = listener.accept()
+    with accepted, accepted.makefile("rb") as lines:
+        head = b"".join(iter(lines.readline, b"\r\n"))
+        accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        return head.decode()
+
+
 def get(server: LoopbackServer, path: str) -> HttpRequest:
     return HttpRequest("GET", f"https://localhost:{server.host.rpartition(':')[2]}{path}")
 
 
 @contextlib.contextmanager
 def kept_socket(session: Session) -> Iterator[socket.socket]:
-    adapter = session._requests.get_adapter("https://")  # noqa: SLF001 - nothing else has it
-    managers = [adapter.poolmanager, *adapter.proxy_manager.values()]  # type: ignore[attr-defined]
+    adapter = session._connections._adapter  # noqa: SLF001 - nothing else has it
+    managers = [adapter.poolmanager, *adapter.proxy_manager.values()]
     [pool] = [manager.pools[key] for manager in managers for key in manager.pools.keys()]  # noqa: SIM118 - it is no dict
     with socket.socket(fileno=os.dup(pool.pool.queue[-1].sock.fileno())) as kept:
         yield kept

@@ -11,9 +11,8 @@ import http.client
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
-import requests
 import requests.exceptions
-import requests.utils
+import urllib3
 import urllib3.exceptions
 
 from replicator.errors import (
@@ -25,8 +24,8 @@ from replicator.errors import (
 )
 from replicator.registry.connections import (
     CONNECT_TIMEOUT_SECONDS,
+    Connections,
     going_over,
-    new_session,
 )
 from replicator.registry.faults import (
     describe_fault,
@@ -38,8 +37,6 @@ from replicator.registry.hosts import origin
 from replicator.registry.wires import InwardAddressError, Reach, Wire, is_s3
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from replicator.deadline import Deadline
     from replicator.registry.messages import HttpRequest, HttpResponse
 
@@ -71,8 +68,7 @@ class Session:
 
     def __init__(self, *, connections: int, stall_timeout_seconds: float = 30.0) -> None:
         self._stall_timeout_seconds = stall_timeout_seconds
-        self._requests = new_session(connections)
-        self._proxies: dict[tuple[str, str, int | None], Mapping[str, str]] = {}
+        self._connections = Connections(connections)
 
     def send(
         self,
@@ -129,15 +125,17 @@ class Session:
             stall_seconds = min(stall_seconds, _POST_TIMEOUT_SECONDS)
         try:
             with going_over(wire):
-                response = self._requests.get_adapter(request.url).send(
-                    self._prepare(request),
-                    stream=True,
-                    timeout=(connect_seconds, stall_seconds),
-                    proxies=dict(self._proxies_of(request.url)),
+                response = self._connections.open(
+                    request.method,
+                    request.url,
+                    headers=_headers(request),
+                    # what is empty has no chunks either
+                    body=request.body or None,
+                    timeout=urllib3.Timeout(connect=connect_seconds, read=stall_seconds),
                 )
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        except urllib3.exceptions.LocationValueError as error:
             raise ProtocolError(f"the {side} leads to a malformed URL", side=side) from error
-        except requests.exceptions.InvalidHeader as error:
+        except urllib3.exceptions.InvalidHeader as error:
             raise ProtocolError(
                 f"the {side} {_host(request.url)} answered with headers that contradict each other",
                 side=side,
@@ -150,7 +148,7 @@ class Session:
             ) from error
         except _LIBRARY_FAULTS as error:
             raise _fault(error, request.url, side) from error
-        opened = _Response(response, side, request.method, wire)
+        opened = _Response(response, request, side, wire)
         encoding = opened.header("content-encoding").lower()
         # elsewhere nothing is read from a body but the words of a refusal
         if request.method == "GET" and encoding not in {"", "identity"}:
@@ -164,47 +162,36 @@ class Session:
 
     def close(self) -> None:
         """Drop every kept connection."""
-        self._requests.close()
+        self._connections.close()
 
-    def _prepare(self, request: HttpRequest) -> requests.PreparedRequest:
-        prepared = requests.PreparedRequest()
-        prepared.prepare_method(request.method)
-        prepared.prepare_url(request.url, None)
-        prepared.prepare_headers(
-            {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers}
-        )
-        prepared.hooks = requests.hooks.default_hooks()
-        # set past prepare_body, which would send an empty stream in chunks and measure the others
-        prepared.body = request.body or None  # type: ignore[assignment]
-        if isinstance(request.body, Sized):
-            prepared.headers["Content-Length"] = str(len(request.body))
-        elif request.body is not None:
-            prepared.headers["Transfer-Encoding"] = "chunked"
-        elif request.method in {"POST", "PUT", "PATCH"}:
-            prepared.headers["Content-Length"] = "0"
-        return prepared
 
-    def _proxies_of(self, url: str) -> Mapping[str, str]:
-        key = origin(url)
-        if key not in self._proxies:
-            self._proxies[key] = requests.utils.get_environ_proxies(url, no_proxy=None)
-        return self._proxies[key]
+def _headers(request: HttpRequest) -> dict[str, str]:
+    """Give a request's headers, those that frame its body included."""
+    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers}
+    if isinstance(request.body, Sized):
+        headers["Content-Length"] = str(len(request.body))
+    elif request.body is not None:
+        headers["Transfer-Encoding"] = "chunked"
+    elif request.method in {"POST", "PUT", "PATCH"}:
+        headers["Content-Length"] = "0"
+    return headers
 
 
 class _Response:
-    """An open response of requests, as the rest of the program sees it."""
+    """An open response of urllib3, as the rest of the program sees it."""
 
-    def __init__(self, response: requests.Response, side: Side, method: str, wire: Wire) -> None:
-        self.status: int = response.status_code
-        self.url: str = response.url
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, request: HttpRequest, side: Side, wire: Wire
+    ) -> None:
+        self.status: int = response.status
+        self.url: str = request.url
         self.reach: Reach | None = wire.reach
         self._wire = wire
         self._side = side
-        raw: Any = response.raw
-        self._raw = raw
+        self._raw = response
         # urllib3's own readinto reads into a new bytes object and copies; http.client's does not
-        self._body: Any = raw._fp  # noqa: SLF001
-        if method == "HEAD":
+        self._body: Any = response._fp  # type: ignore[attr-defined] # noqa: SLF001
+        if request.method == "HEAD":
             self._body.read()  # there is nothing to read, but http.client wants to be asked
             self.close()
 

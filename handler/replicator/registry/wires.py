@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import re
 import socket
 import threading
@@ -79,7 +78,7 @@ class Wire:
     ) -> None:
         self._most_inward = most_inward
         self._lock = threading.Lock()
-        self._handle: socket.socket | None = None
+        self._connected: socket.socket | None = None
         self._is_cut = False
         #: Of the address that it goes to; None behind a proxy, which alone knows.
         self.reach: Reach | None = None
@@ -138,39 +137,32 @@ class Wire:
         if reach is not None and reach > self._most_inward:
             raise InwardAddressError("a kept connection")
         with self._lock:
-            self._release()
-            # a handle of its own: TLS takes the socket over, and a last response closes it early
-            self._handle = socket.socket(fileno=os.dup(connected.fileno()))
+            self._connected = connected
             self.reach = reach
             if self._is_cut:
-                _shut_down(self._handle)
+                _shut_down(connected)
 
     def cut(self) -> None:
         """End every wait on the connection; whoever waits sees it broken."""
         with self._lock:
             self._is_cut = True
-            if self._handle is not None:
-                _shut_down(self._handle)
+            if self._connected is not None:
+                _shut_down(self._connected)
 
     def end(self) -> None:
         """Let go of the connection, which may be kept for others."""
         self._forget()
         with self._lock:
-            self._release()
-
-    def _release(self) -> None:
-        if self._handle is not None:
-            self._handle.close()
-            self._handle = None
+            self._connected = None
 
 
 def _nothing() -> None:
     pass
 
 
-def _shut_down(handle: socket.socket) -> None:
+def _shut_down(connected: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        handle.shutdown(socket.SHUT_RDWR)
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def _unwrapped(ip: _Address) -> _Address:
