@@ -25,7 +25,7 @@ TunnelTarget = Callable[[str, int], int | None]
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """One CONNECT and what it was answered: 200, 403 for an unknown host, 400, 502."""
+    """One CONNECT and its answer: 200, 403 for an unknown host, 400, 502, or the set refusal."""
 
     host: str
     port: int
@@ -34,6 +34,8 @@ class Tunnel:
 
 class ConnectProxy:
     """A proxy on 127.0.0.1, served from `start` (or `with`) to `close`; port 0 takes a free one.
+
+    Every CONNECT is answered with `refusal`, a status such as 407, while that is set.
 
     Raises
     ------
@@ -46,6 +48,15 @@ class ConnectProxy:
         self.port = int(self._server.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread: threading.Thread | None = None
+
+    @property
+    def refusal(self) -> int | None:
+        """The status that every CONNECT is refused with; None while tunnels are opened."""
+        return self._server.refusal
+
+    @refusal.setter
+    def refusal(self, status: int | None) -> None:
+        self._server.refusal = status
 
     @property
     def tunnels(self) -> tuple[Tunnel, ...]:
@@ -99,6 +110,7 @@ class _ProxyServer(socketserver.ThreadingTCPServer):
     def __init__(self, target: TunnelTarget, port: int) -> None:
         super().__init__(("127.0.0.1", port), _ProxyHandler)
         self.target = target
+        self.refusal: int | None = None
         self.tunnels: list[Tunnel] = []
         self.sockets: set[socket.socket] = set()
         self.lock = threading.Lock()
@@ -128,6 +140,9 @@ class _ProxyHandler(socketserver.BaseRequestHandler):
             self._answer(client, Tunnel(rest.partition(" ")[0], 0, 400), "Bad Request")
             return
         asked = host.strip("[]").lower(), int(port)
+        if self.server.refusal is not None:
+            self._answer(client, Tunnel(*asked, self.server.refusal), "Refused")
+            return
         loopback_port = self.server.target(*asked)
         if loopback_port is None:
             self._answer(client, Tunnel(*asked, 403), "Forbidden")

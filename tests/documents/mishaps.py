@@ -11,13 +11,12 @@ from collections.abc import Callable
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from local.archives import SavedImage
-from local.images import Image, build_artifact, build_image, build_layer
+from local.images import build_artifact, build_image, build_layer
 from local.objects import ObjectStorage
 from local.registry import ErrorCode, RegistryError
 from local.registry.digests import digest_of
-from local.web import Application, Request, Response
-from tests.documents.scene import ECR, OTHER, Scene
+from local.web import Application, Response
+from tests.documents.scene import ECR, OTHER, Scene, keeps_tags, saved
 from tests.functional.vouching import pem
 
 from continuation import MAX_INVOCATIONS, Run
@@ -46,10 +45,6 @@ def under(heading: str) -> Callable[[Mishap], Mishap]:
         return mishap
 
     return register
-
-
-def _saved(name: str, seed: int) -> SavedImage:
-    return SavedImage([build_layer(50_000, seed, "none")], [name])
 
 
 def _always(response: Response) -> Application:
@@ -93,7 +88,7 @@ def repository_elsewhere(scene: Scene) -> None:
 
 @under("need a registry to look in")
 def referrers_of_an_archive(scene: Scene) -> None:
-    scene.replicate(scene.save(_saved("app:1.0", 1)), CopyReferrers="true")
+    scene.replicate(scene.save(saved("app:1.0", 1)), CopyReferrers="true")
 
 
 @under("is neither a secret's ARN, nor a secret's name, nor user:password")
@@ -152,12 +147,12 @@ def tag_for_a_platform_that_is_not_copied(scene: Scene) -> None:
 
 @under("does not say which image of the archive is meant")
 def several_images(scene: Scene) -> None:
-    scene.replicate(scene.save(_saved("app:1.0", 1), _saved("proxy:2.1", 2)))
+    scene.replicate(scene.save(saved("app:1.0", 1), saved("proxy:2.1", 2)))
 
 
 @under("names no image of the archive")
 def no_such_image_in_the_archive(scene: Scene) -> None:
-    location = scene.save(_saved("app:1.0", 1), _saved("proxy:2.1", 2))
+    location = scene.save(saved("app:1.0", 1), saved("proxy:2.1", 2))
     scene.replicate(f"{location}:app:2.0")
 
 
@@ -228,7 +223,19 @@ def unavailable(scene: Scene) -> None:
 
 @under("it was tried … times, see RetryConfigs")
 def unreachable(scene: Scene) -> None:
+    scene.world.aws.proxy.refusal = 502
     scene.replicate("no-such.example.com/app:1.0", RetryConfigs=_ONCE)
+
+
+@under("the proxy … wants a login, does not take its login, refused to connect to it")
+def proxy_that_wants_a_login(scene: Scene) -> None:
+    scene.world.aws.proxy.refusal = 407
+    scene.replicate()
+
+
+@under("the proxy … wants a login, does not take its login, refused to connect to it")
+def proxy_that_does_not_know_the_host(scene: Scene) -> None:
+    scene.replicate(f"{OTHER}/app:1.0")
 
 
 @under("ECR drops connections")
@@ -262,7 +269,7 @@ def empty_blob(scene: Scene) -> None:
 
 @under("does not delete tags")
 def tag_that_stays(scene: Scene) -> None:
-    scene.answer(OTHER, _keeps_tags(scene.image))
+    scene.answer(OTHER, keeps_tags(scene.image))
     request = parse_untagging(
         f"{OTHER}/app:1.0@{scene.image.digest}",
         {"SrcImage": "a/b:1", "DestImage": f"{OTHER}/app:1.0", "OnDelete": "Untag"},
@@ -275,16 +282,6 @@ def tag_that_stays(scene: Scene) -> None:
         replicator.close()
 
 
-def _keeps_tags(image: Image) -> Application:
-    def application(request: Request) -> Response:
-        if request.method == "DELETE":
-            return RegistryError(ErrorCode.UNSUPPORTED, "no deletions", status=405).response()
-        headers = {"Content-Type": image.media_type, "Docker-Content-Digest": image.digest}
-        return Response(200, headers, image.manifest)
-
-    return application
-
-
 @under("as it misses what that refers to")
 def parts_that_are_not_there(scene: Scene) -> None:
     scene.open(manifests=RegistryError(ErrorCode.MANIFEST_BLOB_UNKNOWN, "blob unknown"))
@@ -293,7 +290,7 @@ def parts_that_are_not_there(scene: Scene) -> None:
 
 @under("lost the layer")
 def layer_that_is_lost_and_was_compressed_otherwise(scene: Scene) -> None:
-    store, source = scene.open(), scene.save(_saved("app:1.0", 1))
+    store, source = scene.open(), scene.save(saved("app:1.0", 1))
     scene.replicate(source, f"{OTHER}/app:1.0")
     document = dict(store.manifest("app", "1.0").document)
     lost = digest_of(b"compressed otherwise")
@@ -310,7 +307,7 @@ def upload_that_is_lost(scene: Scene) -> None:
 
 @under("S3 broke off while it gave")
 def storage_that_breaks_off(scene: Scene) -> None:
-    source = scene.save(_saved("app:1.0", 1))
+    source = scene.save(saved("app:1.0", 1))
     with ObjectStorage("builds") as storage:
         storage.put("app.tar", scene.directory / "app.tar")
         storage.alteration = lambda _, response: dataclasses.replace(response, drop_after_bytes=9)
@@ -370,12 +367,12 @@ def manifest_of_schema_1(scene: Scene) -> None:
 
 @under("the archive … cannot be read, cannot be used, lacks …")
 def archive_that_is_cut_off(scene: Scene) -> None:
-    scene.replicate(scene.save(_saved("app:1.0", 1), cut=20_000))
+    scene.replicate(scene.save(saved("app:1.0", 1), cut=20_000))
 
 
 @under("the archive … cannot be read: s3:GetObject …")
 def missing_object(scene: Scene) -> None:
-    scene.save(_saved("app:1.0", 1))
+    scene.save(saved("app:1.0", 1))
     scene.replicate("s3://builds/app-2.tar")
 
 

@@ -9,14 +9,14 @@ from typing import Any, Final
 import pytest
 from local.archives import SavedImage, build_docker_save
 from local.certificates import CertificateAuthority
-from local.images import Image
-from local.registry import Manifest, Operation, RegistryError, SpecificationPolicy, Store
+from local.images import Image, build_layer
+from local.registry import ErrorCode, Manifest, Operation, RegistryError, SpecificationPolicy, Store
 from local.registry.application import RegistryApplication
 from local.registry.authentication import NoAuthentication
 from local.registry.context import RegistryContext
 from local.registry.digests import Digest
 from local.registry.uploads import UploadSession
-from local.web import Application, Request
+from local.web import Application, Request, Response
 from tests.examples.world import World
 
 from replicator.deadline import Deadline
@@ -80,6 +80,23 @@ class Scene:
         nobody = CertificateAuthority(self.directory)
         for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
             self.environment.setenv(name, str(nobody.ca_file))
+
+
+def saved(name: str, seed: int) -> SavedImage:
+    """Make an image for an archive."""
+    return SavedImage([build_layer(50_000, seed, "none")], [name])
+
+
+def keeps_tags(image: Image) -> Application:
+    """Give a registry of one image that does not delete its tag."""
+
+    def application(request: Request) -> Response:
+        if request.method == "DELETE":
+            return RegistryError(ErrorCode.UNSUPPORTED, "no deletions", status=405).response()
+        headers = {"Content-Type": image.media_type, "Docker-Content-Digest": image.digest}
+        return Response(200, headers, image.manifest)
+
+    return application
 
 
 @dataclasses.dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from local.aws import LoopbackAws
 from local.images import build_image, build_index, build_layer
 from local.images.manifests import Image
+from local.registry import RegistryServer
 from tests.functional.conftest import Function
 
 from lifecycle import ReplicationResource
@@ -99,12 +101,12 @@ def test_a_push_that_is_denied_names_what_it_was_for(
 
 
 def test_a_source_that_is_denied_brings_ecr_s_own_words(
-    aws: LoopbackAws, aws_function: Function
+    aws: LoopbackAws, aws_function: Function, registries: Callable[..., RegistryServer]
 ) -> None:
     aws.ecr().put(_image(), "team/app", "1")
     _deny(aws, "ecr:BatchGetImage")
 
-    answer = aws_function.create(f"{HOST}/team/app:1", "ghcr.io/team/app:1")
+    answer = aws_function.create(f"{HOST}/team/app:1", f"{registries().host}/team/app:1")
 
     assert "is not authorized to perform: ecr:BatchGetImage" in answer["Reason"], answer["Reason"]
 

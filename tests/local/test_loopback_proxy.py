@@ -65,6 +65,13 @@ def test_what_cannot_be_reached_is_refused_and_logged(
     assert proxy.tunnels == (Tunnel(host, port, status),)
 
 
+def test_everything_is_refused_with_a_status_that_is_set(proxy: ConnectProxy) -> None:
+    proxy.refusal = 407
+    with pytest.raises(OSError, match="Tunnel connection failed: 407"):
+        tunnelled(proxy, "echo.example").request("GET", "/")
+    assert proxy.tunnels == (Tunnel("echo.example", 80, 407),)
+
+
 @pytest.mark.parametrize("line", ["GET http://echo.example/ HTTP/1.1", "CONNECT echo HTTP/1.1", ""])
 def test_nothing_but_tunnels_is_opened(proxy: ConnectProxy, line: str) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as client:

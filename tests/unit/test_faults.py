@@ -6,7 +6,13 @@ import ssl
 
 import pytest
 
-from replicator.registry.faults import describe_fault, is_certificate_fault, is_not_tls
+from replicator.registry.faults import (
+    ProxyRefusal,
+    describe_fault,
+    find_proxy_refusal,
+    is_certificate_fault,
+    is_not_tls,
+)
 
 URL = "https://quay.io/v2/?signature=hunter2"
 
@@ -79,3 +85,9 @@ def test_a_server_that_does_not_speak_tls_is_recognised(cause: Exception, expect
 def test_a_certificate_that_is_not_trusted_is_no_passing_trouble() -> None:
     assert is_certificate_fault(LibraryError(URL, reason=_certificate_error()))
     assert not is_certificate_fault(LibraryError(URL, reason=_ssl_error("HTTP_REQUEST")))
+
+
+def test_a_refusal_of_a_proxy_that_nothing_names_is_still_one() -> None:
+    error = LibraryError(URL, reason=OSError("Tunnel connection failed: 407 Authentication"))
+    assert find_proxy_refusal(error) == ProxyRefusal("in HTTPS_PROXY", 407, had_login=False)
+    assert find_proxy_refusal(LibraryError(URL)) is None

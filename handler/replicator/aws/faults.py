@@ -27,7 +27,7 @@ _REASONS: Final = {
     "NoRegionError": "no AWS region is known, see AWS_REGION",
     "ParamValidationError": "a value is not of the form that it takes",
     "PartialCredentialsError": "the AWS credentials are not complete",
-    "ProxyConnectionError": "the proxy was not reached",
+    "ProxyConnectionError": "the proxy was not reached, or refused to connect",
     "ReadTimeoutError": "the service did not answer in time",
     "SSLError": "TLS failed, or the service's certificate is not trusted",
 }

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 import ssl
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
+from replicator.errors import ReplicationError, Side, TransientError, UnavailableError
 from replicator.registry.heads import OutsizeHeadError
+from replicator.retries import RETRYABLE_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +24,57 @@ _MAX_DEPTH: Final = 12
 _NOT_TLS_REASONS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 )
+#: In these words, and in no others, `http.client` and urllib3 hand on what a proxy answered.
+_REFUSED_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRefusal:
+    """A proxy's answer to CONNECT other than 200 (RFC 9110, section 9.3.6).
+
+    Attributes
+    ----------
+    proxy
+        Its host and port, without a login.
+    status
+        What it answered.
+    had_login
+        Whether it was given a login.
+    """
+
+    proxy: str
+    status: int
+    had_login: bool
+
+    def error(self, failed: str, side: Side) -> ReplicationError:
+        """Give the error to raise; `failed` begins its sentence.
+
+        A status that may pass is tried again, no other.
+        """
+        if self.status == 407:
+            found = "does not take its login" if self.had_login else "wants a login"
+            advice = "give it as user:password@ before the proxy's host in HTTPS_PROXY"
+        else:
+            found = "refused to connect to it"
+            advice = "let it be reached through the proxy, or name it in NO_PROXY"
+        sentence = f"{failed}: the proxy {self.proxy} {found} ({self.status})"
+        if self.status in RETRYABLE_STATUSES:
+            return TransientError(sentence)
+        return UnavailableError(f"{sentence}; {advice}", side=side, status=self.status)
+
+
+def find_proxy_refusal(error: BaseException) -> ProxyRefusal | None:
+    """Recognise that a proxy did not open a tunnel."""
+    causes = tuple(_causes(error))
+    refused = next(filter(None, (_REFUSED_TUNNEL.match(str(each)) for each in causes)), None)
+    if refused is None:
+        return None
+    proxies = (getattr(getattr(each, "pool", None), "proxy", None) for each in causes)
+    proxy: Any = next(filter(None, proxies), None)
+    if proxy is None:
+        return ProxyRefusal("in HTTPS_PROXY", int(refused[1]), had_login=False)
+    shown = f"{proxy.host}:{proxy.port}" if proxy.port else str(proxy.host)
+    return ProxyRefusal(shown, int(refused[1]), had_login=bool(proxy.auth))
 
 
 def describe_fault(error: BaseException) -> str:

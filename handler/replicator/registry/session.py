@@ -29,6 +29,7 @@ from replicator.registry.connections import (
 )
 from replicator.registry.faults import (
     describe_fault,
+    find_proxy_refusal,
     is_certificate_fault,
     is_not_tls,
     is_outsize_head,
@@ -248,7 +249,11 @@ def _fault(error: BaseException, url: str, side: Side) -> ReplicationError:
         return ProtocolError(
             f"the {side} {_host(url)} answered with more headers than make sense", side=side
         )
-    sentence = f"the {side} {_host(url)} cannot be spoken to: {reason}"
+    failed = f"the {side} {_host(url)} cannot be spoken to"
+    refusal = find_proxy_refusal(error)
+    if refusal is not None:
+        return refusal.error(failed, side)
+    sentence = f"{failed}: {reason}"
     if is_certificate_fault(error):
         return UnavailableError(
             f"{sentence}; if it is signed by an authority of your own, name that in SSL_CERT_FILE",
