@@ -33,7 +33,10 @@ BOUNDS: Final[dict[str, list[tuple[str, str, int]]]] = {
     "the head of an answer": [("registry.heads", "MAX_HEAD_BYTES", _KIB)],
     "redirects": [("registry.client", "_MAX_REDIRECTS", 1)],
     "members of an archive": [("archive.tar_index", "_MAX_MEMBERS", 1)],
-    "memory that unpacking an archive takes": [("archive.compression", "_MAX_WINDOW_BYTES", _MIB)],
+    "memory that unpacking an archive takes": [
+        ("archive.compression", "MAX_WINDOW_BYTES", _MIB),
+        ("archive.compression", "USUAL_WINDOW_BYTES", _MIB),
+    ],
     "what an archive expands to": [("archive.compression", "_MAX_EXPANSION", 1)],
     "a registry's words in a sentence": [("registry.refusals", "_MAX_MESSAGE_CHARACTERS", 1)],
 }

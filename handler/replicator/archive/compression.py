@@ -21,7 +21,9 @@ COMPRESSION_CHUNK_BYTES: Final = 256 * 1024
 _READ_BYTES: Final = 128 * 1024
 _ZSTD_LEVEL: Final = 3
 #: What xz -9 needs, and half of what zstd --long does.
-_MAX_WINDOW_BYTES: Final = 72 * 1024 * 1024
+MAX_WINDOW_BYTES: Final = 72 * 1024 * 1024
+#: What zstd -19 needs; docs/decisions/0025-one-wide-window-at-a-time.md.
+USUAL_WINDOW_BYTES: Final = 8 * 1024 * 1024
 #: An end to decompression bombs: gzip's best is 1,032 times, of layers anybody runs a few dozen.
 _MAX_EXPANSION: Final = 200
 _FREE_EXPANSION_BYTES: Final = 1024**3
@@ -53,10 +55,16 @@ _MAGIC: Final = {
 }
 #: Enough to recognise every compression.
 MAGIC_BYTES: Final = 6
+#: Enough to tell zstd's window too (RFC 8878, section 3.1.1).
+HEAD_BYTES: Final = 18
 
 
 #: The largest windows that fit, as who compresses asks for them; the others' are always small.
-_LARGEST_WINDOWS: Final = {Compression.XZ: "xz -9", Compression.ZSTD: "zstd --long=26"}
+_LARGEST_WINDOWS: Final = {
+    (Compression.XZ, MAX_WINDOW_BYTES): "xz -9",
+    (Compression.ZSTD, MAX_WINDOW_BYTES): "zstd --long=26",
+    (Compression.ZSTD, USUAL_WINDOW_BYTES): "zstd -19",
+}
 
 
 class Compressor(Protocol):
@@ -81,8 +89,25 @@ def new_compressor(compression: Compression) -> Compressor:
     return GzipCompressor()
 
 
+def window_bytes(head: bytes) -> int:
+    """Give the window that zstd's first frame needs, of a stream's first `HEAD_BYTES`; else 0."""
+    if Compression.of(head) is not Compression.ZSTD:
+        return 0
+    import zstandard  # noqa: PLC0415 - of use for archives only
+
+    try:
+        return zstandard.get_frame_parameters(head).window_size
+    except zstandard.ZstdError:
+        return 0  # damaged, as whoever reads it will find
+
+
 def decompressed(
-    reader: ByteReader, compression: Compression, *, size_bytes: int | None, what: str
+    reader: ByteReader,
+    compression: Compression,
+    *,
+    size_bytes: int | None,
+    what: str,
+    most_window_bytes: int = MAX_WINDOW_BYTES,
 ) -> ByteReader:
     """Decompress a stream as it is read.
 
@@ -93,6 +118,8 @@ def decompressed(
         a GiB at least.
     what
         For errors.
+    most_window_bytes
+        Of zstd's windows: `MAX_WINDOW_BYTES` or `USUAL_WINDOW_BYTES`.
 
     Returns
     -------
@@ -105,22 +132,21 @@ def decompressed(
     if compression is Compression.NONE:
         return reader
     if compression is Compression.ZSTD:
-        inflated = _open_zstd(source)
+        inflated = _open_zstd(source, most_window_bytes)
     else:
         inflated = _Inflated(source, _DECOMPRESSORS[compression], compression)
     most_bytes = max(_FREE_EXPANSION_BYTES, (size_bytes or 0) * _MAX_EXPANSION)
-    return _Bounded(
-        inflated, most_bytes, f"{what}, compressed with {compression.value},", _damage(compression)
-    )
+    damage = _damage(compression, most_window_bytes)
+    return _Bounded(inflated, most_bytes, f"{what}, compressed with {compression.value},", damage)
 
 
-def _damage(compression: Compression) -> str:
+def _damage(compression: Compression, most_window_bytes: int) -> str:
     """Say what may be wrong with a stream that cannot be decompressed."""
-    largest = _LARGEST_WINDOWS.get(compression)
+    largest = _LARGEST_WINDOWS.get((compression, most_window_bytes))
     if largest is None:
         return "is damaged"
     return (
-        f"is damaged or needs more than {_MAX_WINDOW_BYTES} bytes of memory; compressed with "
+        f"is damaged or needs more than {most_window_bytes} bytes of memory; compressed with "
         f"{largest} it needs less"
     )
 
@@ -156,7 +182,7 @@ def _new_bzip2() -> _Decompressor:
 def _new_xz() -> _Decompressor:
     import lzma  # noqa: PLC0415 - of use for few archives only
 
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_WINDOW_BYTES)
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_WINDOW_BYTES)
 
 
 _DECOMPRESSORS: Final[dict[Compression, Callable[[], _Decompressor]]] = {
@@ -166,10 +192,10 @@ _DECOMPRESSORS: Final[dict[Compression, Callable[[], _Decompressor]]] = {
 }
 
 
-def _open_zstd(source: _Source) -> ByteReader:
+def _open_zstd(source: _Source, most_window_bytes: int) -> ByteReader:
     import zstandard  # noqa: PLC0415 - of use for archives only
 
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=most_window_bytes)
     file: Any = source  # the stub wants a whole file, and only read is called
     opened: ByteReader = decompressor.stream_reader(
         file, read_size=_READ_BYTES, read_across_frames=True, closefd=False

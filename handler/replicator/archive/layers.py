@@ -6,15 +6,20 @@ OCI image specification 1.1, "Image Layer Filesystem Changeset".
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
-from dataclasses import dataclass
+import threading
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from replicator.archive.compression import (
     COMPRESSION_CHUNK_BYTES,
+    HEAD_BYTES,
+    MAX_WINDOW_BYTES,
+    USUAL_WINDOW_BYTES,
     Compression,
     decompressed,
     new_compressor,
+    window_bytes,
 )
 from replicator.archive.tar_headers import shown
 from replicator.digests import Digest, VerifiedStream
@@ -50,6 +55,8 @@ class ArchivedLayer:
         Of the uncompressed layer.
     wanted
         How the blob is to be compressed if the layer is not compressed yet.
+    turn
+        Held by the one of the archive's layers that may have a wide window.
     """
 
     index: TarIndex
@@ -58,6 +65,7 @@ class ArchivedLayer:
     diff_id: Digest
     stored_compression: Compression
     wanted: Compression
+    turn: threading.Lock = field(repr=False, compare=False)
 
     @property
     def compression(self) -> Compression:
@@ -76,13 +84,21 @@ class ArchivedLayer:
         """True when the layer is pushed as it is, so that its diff_id is its digest."""
         return self.compression is Compression.NONE
 
+    @property
+    def most_window_bytes(self) -> int:
+        """The memory that decompressing it may take, by its first frame."""
+        is_usual = window_bytes(self.member.head[:HEAD_BYTES]) <= USUAL_WINDOW_BYTES
+        return USUAL_WINDOW_BYTES if is_usual else MAX_WINDOW_BYTES
+
     @contextmanager
     def open_blob(
         self, *, buffer: memoryview, on_bytes: Callable[[int], None]
     ) -> Iterator[GrowingBlob]:
-        """Start making the blob."""
+        """Start making the blob; one with a wide window waits till no other has one."""
         media_type = layer_media_type(self.compression)
-        with self.index.open(self.member) as reader:
+        is_usual = self.most_window_bytes == USUAL_WINDOW_BYTES
+        # before anything is asked for: no connection is open meanwhile
+        with nullcontext() if is_usual else self.turn, self.index.open(self.member) as reader:
             if self.stored_compression is Compression.NONE:
                 yield _CompressedLayer(reader, self, media_type, buffer, on_bytes)
             else:
@@ -97,7 +113,12 @@ class ArchivedLayer:
 
 
 def archived_layer(
-    index: TarIndex, location: str, member: Member, diff_id: Digest, wanted: Compression
+    index: TarIndex,
+    location: str,
+    member: Member,
+    diff_id: Digest,
+    wanted: Compression,
+    turn: threading.Lock,
 ) -> ArchivedLayer:
     """Describe a layer, whose first bytes tell how it is compressed.
 
@@ -112,7 +133,7 @@ def archived_layer(
             f"the layer {shown(member.name)} of the archive {location} is compressed with "
             f"{compression.value}, which images cannot have; gzip and zstd are taken"
         )
-    return ArchivedLayer(index, location, member, diff_id, compression, wanted)
+    return ArchivedLayer(index, location, member, diff_id, compression, wanted, turn)
 
 
 class _Blob:
@@ -191,6 +212,7 @@ class _VerbatimLayer(_Blob):
             layer.stored_compression,
             size_bytes=layer.member.size_bytes,
             what=f"the layer {shown(layer.member.name)} of the archive {layer.location}",
+            most_window_bytes=layer.most_window_bytes,
         )
         hasher = layer.diff_id.new_hasher()
         for reader in (inflated, self._tap):  # what follows the stream belongs to the blob too

@@ -60,6 +60,7 @@ class ArchiveSource:
         self._forward: ForwardReader | None = None
         self._opened: tuple[TarIndex, OciLayout | StoredImage] | None = None
         self._compressions: tuple[Compression, ...] | None = None
+        self._wide_turn = threading.Lock()
 
     @property
     def is_sequential(self) -> bool:
@@ -215,7 +216,7 @@ class ArchiveSource:
 
     def _layer(self, index: TarIndex, member: Member, diff_id: Digest) -> ArchivedLayer:
         location = self._reference.location
-        return archived_layer(index, location, member, diff_id, self._compression)
+        return archived_layer(index, location, member, diff_id, self._compression, self._wide_turn)
 
     def _uncompressed(self) -> RangedReader:
         head = self._object.read_range(0, PAGE_BYTES)

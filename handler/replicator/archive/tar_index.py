@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from replicator.archive.compression import MAGIC_BYTES
+from replicator.archive.compression import HEAD_BYTES
 from replicator.archive.tar_headers import (
     BLOCK_BYTES,
     Kind,
@@ -197,7 +197,7 @@ class TarIndex:
                 f"it holds more than {_MAX_MEMBERS} files and is more likely a file system"
             )
         # enough to recognise a compression, and what came along with it
-        self._window.read(offset, min(MAGIC_BYTES, header.size_bytes))
+        self._window.read(offset, min(HEAD_BYTES, header.size_bytes))
         head = self._window.held(offset, header.size_bytes)
         if (
             self._reader.is_sequential
@@ -206,7 +206,7 @@ class TarIndex:
         ):
             head = self._window.read(offset, header.size_bytes)  # there is no way back to it
         if self._kept_bytes + len(head) > _MAX_KEPT_BYTES:
-            head = head[:MAGIC_BYTES]
+            head = head[:HEAD_BYTES]
         self._kept_bytes += len(head)
         member = Member(header.name, header.size_bytes, offset, bytes(head), header.target)
         self._members[header.name] = member

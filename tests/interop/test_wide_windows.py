@@ -1,0 +1,133 @@
+"""Layers that the program zstd compresses with wide windows, stored in a `docker save`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from local.archives import SavedImage, build_docker_save
+from local.images import Layer, build_layer
+from local.objects import ObjectStorage
+from local.registry import RegistryServer
+from local.registry.digests import Digest, digest_of
+from local.web import Request, Response
+from tests.interop.registries import find_program
+
+from replicator.deadline import Deadline
+from replicator.errors import InvalidArchiveError
+from replicator.outcome import Outcome
+from replicator.progress import LoggedProgress
+from replicator.replication import Replicator
+from replicator.request import parse_request
+from replicator.settings import Settings
+
+#: Of a window that a frame names, as nothing says how much is to come.
+USUAL, WIDE, TOO_WIDE = "-19", "-3 --long=26", "--ultra -22 --long=27"
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "tests")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    with ObjectStorage() as started:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", started.url)
+        yield started
+
+
+@pytest.fixture
+def destination() -> Iterator[RegistryServer]:
+    with RegistryServer() as started:
+        yield started
+
+
+def compress(content: bytes, options: str) -> bytes:
+    command = [find_program("zstd"), "--quiet", *options.split()]
+    return subprocess.run(command, input=content, capture_output=True, check=True).stdout
+
+
+def layer_of(content: bytes, diff_id: Digest) -> Layer:
+    return Layer(content, digest_of(content), diff_id, "zstd")
+
+
+def zstd_layer(seed: int, options: str) -> Layer:
+    plain = build_layer(100_000, seed, "none")
+    return layer_of(compress(plain.content, options), plain.diff_id)
+
+
+def copy(storage: ObjectStorage, destination: RegistryServer, path: Path) -> Outcome:
+    storage.put("app.tar", path)
+    named = {"SrcImage": "s3://archives/app.tar", "DestImage": f"{destination.host}/app:1"}
+    replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
+    try:
+        return replicator.replicate(
+            parse_request(named), deadline=Deadline(60), progress=LoggedProgress()
+        )
+    finally:
+        replicator.close()
+
+
+@pytest.mark.parametrize(("options", "is_in_turn"), [(USUAL, False), (WIDE, True)])
+def test_layers_of_wide_windows_are_read_one_after_the_other(
+    storage: ObjectStorage,
+    destination: RegistryServer,
+    tmp_path: Path,
+    options: str,
+    is_in_turn: bool,
+) -> None:
+    layers = [zstd_layer(seed, options) for seed in range(4)]
+    sent_before: list[int] = []
+    everyone = threading.Barrier(len(layers))
+
+    def watch(request: Request, response: Response) -> Response:
+        first, last = map(int, re.findall(r"\d+", request.headers["range"]))
+        if last - first > 20_000:  # no page of the index
+            sent_before.append([each.method for each in destination.requests].count("PATCH"))
+            if not is_in_turn:
+                everyone.wait(30)  # which all of them reach only if they are read at once
+        return response
+
+    storage.alteration = watch
+    saved = build_docker_save(tmp_path / "a.tar", [SavedImage(layers, ["app:1"])], "compressed")
+
+    assert copy(storage, destination, saved).changed
+    assert sent_before == ([0, 1, 2, 3] if is_in_turn else [0, 0, 0, 0])
+    found = destination.store.manifest("app", "1").document["layers"]
+    assert [layer["digest"] for layer in found] == [layer.digest for layer in layers]
+
+
+def test_a_window_that_is_too_wide_is_refused(
+    storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
+) -> None:
+    layers = [zstd_layer(1, TOO_WIDE)]
+    saved = build_docker_save(tmp_path / "a.tar", [SavedImage(layers)], "compressed")
+
+    with pytest.raises(
+        InvalidArchiveError,
+        match="is damaged or needs more than 75497472 bytes of memory; compressed with "
+        "zstd --long=26 it needs less",
+    ):
+        copy(storage, destination, saved)
+    assert destination.store.open_uploads == ()
+
+
+def test_a_window_that_widens_later_is_refused(
+    storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
+) -> None:
+    plain = build_layer(100_000, 1, "none")
+    halves = plain.content[:50_000], plain.content[50_000:]
+    content = compress(halves[0], USUAL) + compress(halves[1], WIDE)
+    saved = build_docker_save(
+        tmp_path / "a.tar", [SavedImage([layer_of(content, plain.diff_id)])], "compressed"
+    )
+
+    with pytest.raises(
+        InvalidArchiveError,
+        match="is damaged or needs more than 8388608 bytes of memory; compressed with zstd -19 "
+        "it needs less",
+    ):
+        copy(storage, destination, saved)
