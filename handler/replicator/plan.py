@@ -60,6 +60,10 @@ class ReplicationPlan:
         """Leave the tags for later: everything is pushed by its digest."""
         return replace(self, tags=(), child_tags=())
 
+    def of_blobs(self, blobs: tuple[Descriptor, ...]) -> ReplicationPlan:
+        """Leave all but these blobs for later."""
+        return replace(self.without_tags(), blobs=blobs, present=(), levels=(), is_there=True)
+
 
 def make_plan(
     root: Manifest,

@@ -8,8 +8,10 @@ digest (cosign's "Signature Specification"). Referrers have referrers in their t
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from replicator.errors import (
@@ -26,7 +28,7 @@ from replicator.ports import ReferrersList
 from replicator.transfer import TransferReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from replicator.digests import Digest
     from replicator.manifests import Manifest
@@ -190,6 +192,7 @@ class ReferrerCopier:
         self._mount_from = mount_from
         self._is_required = is_required
         self._lists: dict[Digest, ReferrersList | str] = {}
+        self._shared = _SharedBlobs()
 
     def copy(self, levels: Sequence[Sequence[FoundReferrer]]) -> ReferrersReport:
         """Copy what is not there, level by level, and have it listed.
@@ -234,7 +237,7 @@ class ReferrerCopier:
                 manifest.subject is None or manifest.subject.digest != found.subject
             ):
                 return f"it is listed for {found.subject} and does not name it as its subject"
-            return self._transfer(
+            return self._carry_out(
                 make_plan(
                     manifest,
                     self._read_children(manifest),
@@ -244,6 +247,16 @@ class ReferrerCopier:
             )
         except (RegistryError, ContentError) as error:
             return _reason(error)
+
+    def _carry_out(self, plan: ReplicationPlan) -> TransferReport:
+        """Move what no other referrer's plan moves, wait for the rest, push the manifests."""
+        report = TransferReport()
+        with self._shared.divided(plan.blobs) as (own, others):
+            if own:
+                report += self._transfer(plan.of_blobs(own))
+        there = tuple(blob for blob, is_moved in others if is_moved.result())
+        left = tuple(blob for blob, _ in others if blob not in there)
+        return report + self._transfer(replace(plan, blobs=left, present=there))
 
     def _has_tagged(self, found: FoundReferrer) -> bool:
         current = self._destination.find_tagged(found.tag)
@@ -297,6 +310,37 @@ class ReferrerCopier:
                     for found in referrers:
                         report.copied.remove(found)
                         self._refuse(report, found, reason)
+
+
+class _SharedBlobs:
+    """Gives each blob to one plan at a time: nearly all artifacts have the same empty config."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_moved: dict[Digest, Future[bool]] = {}
+
+    @contextmanager
+    def divided(
+        self, blobs: Iterable[Descriptor]
+    ) -> Iterator[tuple[tuple[Descriptor, ...], list[tuple[Descriptor, Future[bool]]]]]:
+        """Give the blobs to be moved in the context, and those that others have moved or move."""
+        own: list[Descriptor] = []
+        others: list[tuple[Descriptor, Future[bool]]] = []
+        with self._lock:
+            for blob in blobs:
+                known = self._is_moved.get(blob.digest)
+                if known is None:
+                    own.append(blob)
+                    self._is_moved[blob.digest] = Future()
+                else:
+                    others.append((blob, known))
+        is_moved = False
+        try:
+            yield tuple(own), others
+            is_moved = True
+        finally:
+            for blob in own:
+                self._is_moved[blob.digest].set_result(is_moved)
 
 
 def _reason(error: RegistryError | ContentError) -> str:

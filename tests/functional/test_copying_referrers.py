@@ -49,6 +49,52 @@ def test_the_referrers_of_an_image_go_with_it(
     assert destination.store.tags("mirror/app") == {"1": image.digest}
 
 
+@pytest.mark.parametrize("count", [2, 6])
+def test_a_blob_that_referrers_share_is_asked_for_and_moved_once(
+    function: Function, registries: Start, image: Image, count: int
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    attached = [sbom(image, bytes([number])) for number in range(count)]
+    for each in attached:
+        push(each, source.host, "team/app")
+    assert copy(function, source, destination, CopyReferrers="false")["Status"] == "SUCCESS"
+    source.clear_requests()
+    destination.clear_requests()
+
+    answer = copy(function, source, destination)
+
+    assert referrers(destination, image.digest) == {each.digest for each in attached}
+    # the config that says nothing, and each one's own
+    assert answer["Data"]["BlobsCopied"] == str(1 + count)
+    assert answer["Data"]["BlobsSkipped"] == str(count - 1)
+    read = [entry.path for entry in source.requests if "/blobs/" in entry.path]
+    assert len(read) == len(set(read)) == 1 + count
+    # two of the uploads are probed with a HEAD, as the registry does not say that it mounts
+    sent = [entry for entry in destination.requests if "/blobs/" in entry.path]
+    assert Counter(entry.method for entry in sent) == Counter(HEAD=2, POST=1 + count, PUT=1 + count)
+    assert len(manifest_puts(destination)) == count
+
+
+def test_a_shared_blob_that_one_referrer_could_not_move_is_moved_by_another(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    whole, broken = sbom(image, b"whole"), sbom(image, b"broken")
+    for each in (broken, whole):
+        push(each, source.host, "team/app")
+    [lost] = set(broken.blobs) - set(whole.blobs)
+    source.store.delete_blob("team/app", lost)
+
+    answer = copy(function, source, destination)
+
+    assert answer["Data"]["ReferrersCopied"] == "1", answer
+    assert answer["Data"]["ReferrersRefused"] == "1"
+    assert referrers(destination, image.digest) == {whole.digest}
+    assert set(whole.blobs) <= set(destination.store.blobs("mirror/app"))
+
+
 def test_no_tag_moves_before_what_belongs_to_the_image_is_there(
     function: Function, registries: Start
 ) -> None:

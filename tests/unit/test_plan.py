@@ -41,6 +41,15 @@ def test_a_single_image_has_no_levels_below_it() -> None:
     assert (plan.root, plan.tags, plan.mount_from) == (root, ("1", "2"), "team/base")
 
 
+def test_blobs_can_be_moved_ahead_of_everything_else() -> None:
+    child = image([b"1", b"22"])
+    root = index([child])
+    plan = make_plan(root, {child.digest: child}, ["1"], known=[blob(b"1")], mount_from="team/base")
+    ahead = plan.of_blobs(plan.blobs[:1])
+    assert (ahead.blobs, ahead.mount_from) == (plan.blobs[:1], "team/base")
+    assert (ahead.present, ahead.levels, ahead.puts) == ((), (), ())
+
+
 def test_children_stand_before_their_parents_at_any_depth() -> None:
     leaf, other, lone = image([b"1"]), image([b"2"]), image([b"3"])
     lower = index([leaf, other])
