@@ -13,12 +13,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
-from replicator.errors import ProtocolError, ReplicationError, Side, TransientError
+from replicator.errors import (
+    ProtocolError,
+    RegistryError,
+    ReplicationError,
+    Side,
+    TransientError,
+)
 from replicator.registry.auth import TokenAnswer, parse_challenges
 from replicator.registry.hosts import api_host, is_private, origin, resolve_url, shown_url
 from replicator.registry.messages import Answer, HttpRequest
 from replicator.registry.pull_limits import pull_limit_error
-from replicator.registry.refusals import OverloadedError, diagnosis, exhausted
+from replicator.registry.refusals import OverloadedError, diagnosis, exhausted, refusal
 from replicator.registry.session import NotTlsError
 from replicator.registry.wires import Reach
 from replicator.retries import RETRYABLE_STATUSES, SharedPause, parse_retry_after
@@ -166,6 +172,17 @@ class RegistryClient:
             return self._answer(response, response.read(_MAX_ANSWER_BYTES))
         finally:
             response.close()
+
+    def refusal(self, answer: Answer, asked: str, subject: str) -> RegistryError:
+        """Turn an answer into the error to raise, as `refusals.refusal` words it."""
+        return refusal(
+            answer,
+            side=self.side,
+            registry=self.registry,
+            asked=asked,
+            subject=subject,
+            login_origin=self.login_origin,
+        )
 
     def is_home(self, url: str) -> bool:
         """Tell whether a URL is the registry's own, where Authorization may go."""

@@ -18,9 +18,8 @@ from replicator.errors import (
     ProtocolError,
     RegistryError,
 )
-from replicator.manifests import MAX_MANIFEST_BYTES
 from replicator.ports import BlobOutcome
-from replicator.registry.answers import ACCEPT_MANIFESTS, announced_digest, read_manifest
+from replicator.registry.answers import ACCEPT_MANIFESTS, announced_digest, find_manifest
 from replicator.registry.hosts import resolve_url
 from replicator.registry.referrers import RegistryReferrers
 from replicator.registry.refusals import (
@@ -28,7 +27,6 @@ from replicator.registry.refusals import (
     diagnosis,
     error_code,
     missing_content,
-    refusal,
 )
 from replicator.registry.source import RegistrySource
 
@@ -123,17 +121,7 @@ class RegistryDestination:
 
     def find_manifest(self, tag: str) -> Manifest | None:
         """Read what the tag points at."""
-        answer = self._client.request(
-            "GET",
-            f"{self._path}/manifests/{tag}",
-            headers={"Accept": ACCEPT_MANIFESTS},
-            limit_bytes=MAX_MANIFEST_BYTES,
-        )
-        if answer.status == 404:
-            return None
-        if answer.status != 200:
-            raise self._refusal(answer, "show", f"{self._reference.name}:{tag}")
-        return read_manifest(answer, None, self._reference.registry)
+        return find_manifest(self._client, self._reference, tag)
 
     def find_digest(self, tag: str) -> Digest | None:
         """Ask with a HEAD; a registry that gives no digest with it is asked with a GET."""
@@ -170,7 +158,9 @@ class RegistryDestination:
                     status=answer.status,
                 )
             if answer.status not in {200, 202, 204, 404}:
-                raise self._refusal(answer, "delete the tag", f"{self._reference.name}:{tag}")
+                raise self._client.refusal(
+                    answer, "delete the tag", f"{self._reference.name}:{tag}"
+                )
 
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:  # noqa: ARG002
         """Know of none: `start_upload` asks with the request that it needs anyway."""
@@ -249,7 +239,7 @@ class RegistryDestination:
                 code=error_code(answer),
                 digests=missing,
             )
-        raise self._refusal(answer, "take the manifest", subject)
+        raise self._client.refusal(answer, "take the manifest", subject)
 
     def _name(self, reference: str) -> str:
         return f"{self._reference.name}{'@' if ':' in reference else ':'}{reference}"
@@ -290,7 +280,7 @@ class RegistryDestination:
                 f"the destination {self._reference.registry} lost the upload of {subject} "
                 f"({diagnosis(answer)})"
             )
-        return self._refusal(answer, "take the blob", subject)
+        return self._client.refusal(answer, "take the blob", subject)
 
     def cancel(self, url: str) -> None:
         """DELETE an upload session."""
@@ -317,7 +307,7 @@ class RegistryDestination:
         location = answer.header("location")
         url = resolve_url(answer.url, location) if location else None
         if answer.status != 202 or url is None:
-            raise self._refusal(answer, "take the blob", subject)
+            raise self._client.refusal(answer, "take the blob", subject)
         return RegistryUpload(self, url)
 
     def _takes_a_probe(self) -> bool:
@@ -340,16 +330,6 @@ class RegistryDestination:
 
     def _blob_name(self, digest: Digest) -> str:
         return f"{digest} for {self._reference.name}"
-
-    def _refusal(self, answer: Answer, asked: str, subject: str) -> Exception:
-        return refusal(
-            answer,
-            side=self._client.side,
-            registry=self._reference.registry,
-            asked=asked,
-            subject=subject,
-            login_origin=self._client.login_origin,
-        )
 
 
 class RegistryUpload:

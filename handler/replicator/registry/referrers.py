@@ -21,9 +21,9 @@ from replicator.manifests import (
     parse_manifest,
 )
 from replicator.ports import ReferrersList
-from replicator.registry.answers import ACCEPT_MANIFESTS, read_manifest
+from replicator.registry.answers import find_manifest
 from replicator.registry.hosts import origin, resolve_url
-from replicator.registry.refusals import error_code, refusal
+from replicator.registry.refusals import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,8 +78,7 @@ class RegistryReferrers:
 
     def find_tagged(self, tag: str) -> Manifest | None:
         """Read what the tag points at."""
-        answer = self._get_manifest(tag)
-        return None if answer is None else read_manifest(answer, None, self._reference.registry)
+        return find_manifest(self._client, self._reference, tag)
 
     def add_to_fallback_tag(self, subject: Digest, referrers: Sequence[Descriptor]) -> bool:
         """Merge referrers into the tag's index, and look again until nothing is lost.
@@ -144,7 +143,7 @@ class RegistryReferrers:
             self._has_api = None if error_code(answer) == "NAME_UNKNOWN" else False
             return None
         if answer.status != 200:
-            raise self._refusal(answer, "list", f"what refers to {self._reference.name}")
+            raise self._client.refusal(answer, "list", f"what refers to {self._reference.name}")
         try:
             index = parse_manifest(answer.content, OCI_INDEX)
         except InvalidManifestError:
@@ -174,29 +173,15 @@ class RegistryReferrers:
 
     def _read_fallback_index(self, subject: Digest) -> ImageIndex | None:
         tag = fallback_tag(subject)
-        answer = self._get_manifest(tag)
-        if answer is None:
+        manifest = find_manifest(self._client, self._reference, tag)
+        if manifest is None:
             return None
-        manifest = read_manifest(answer, None, self._reference.registry)
         if not isinstance(manifest, ImageIndex):
             raise InvalidManifestError(
                 f"the tag {tag} of {self._reference.name} should list referrers and is an image; "
                 "remove or rename it"
             )
         return manifest
-
-    def _get_manifest(self, tag: str) -> Answer | None:
-        answer = self._client.request(
-            "GET",
-            f"{self._path}/manifests/{tag}",
-            headers={"Accept": ACCEPT_MANIFESTS},
-            limit_bytes=MAX_MANIFEST_BYTES,
-        )
-        if answer.status == 404:
-            return None
-        if answer.status != 200:
-            raise self._refusal(answer, "show", f"{self._reference.name}:{tag}")
-        return answer
 
     def _push_fallback_index(self, subject: Digest, document: Mapping[str, Any]) -> None:
         tag = fallback_tag(subject)
@@ -207,18 +192,8 @@ class RegistryReferrers:
             body=json.dumps(document, separators=(",", ":")).encode(),
         )
         if answer.status not in {200, 201, 202}:
-            raise self._refusal(answer, "take the list", f"{self._reference.name}:{tag}")
+            raise self._client.refusal(answer, "take the list", f"{self._reference.name}:{tag}")
         _LOGGER.info("listed referrers", extra={"subject": str(subject), "tag": tag})
-
-    def _refusal(self, answer: Answer, asked: str, subject: str) -> RegistryError:
-        return refusal(
-            answer,
-            side=self._client.side,
-            registry=self._reference.registry,
-            asked=asked,
-            subject=subject,
-            login_origin=self._client.login_origin,
-        )
 
 
 def fallback_tag(subject: Digest) -> str:

@@ -21,7 +21,7 @@ from replicator.registry.answers import ACCEPT_MANIFESTS, announced_digest, read
 from replicator.registry.downloads import Downloads
 from replicator.registry.pull_limits import log_pull_limit
 from replicator.registry.referrers import RegistryReferrers
-from replicator.registry.refusals import exhausted, refusal
+from replicator.registry.refusals import exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from replicator.manifests import Descriptor, Manifest
     from replicator.references import ImageReference
     from replicator.registry.client import RegistryClient
-    from replicator.registry.messages import Answer, HttpResponse
+    from replicator.registry.messages import HttpResponse
     from replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class RegistrySource:
         if answer.status in {404, 405}:
             # as above, and the GET that follows works all the same where HEADs do not
             return None
-        raise self._refusal(answer, "show", str(self._reference))
+        raise self._client.refusal(answer, "show", str(self._reference))
 
     def fetch_manifest(self, digest: Digest | None = None) -> Manifest:
         """Read a manifest of at most 4 MiB."""
@@ -105,7 +105,7 @@ class RegistrySource:
         log_pull_limit(answer, self._reference.registry)
         subject = f"{self._reference.name}@{digest}" if digest else str(self._reference)
         if answer.status != 200:
-            raise self._refusal(answer, "give", subject)
+            raise self._client.refusal(answer, "give", subject)
         return read_manifest(answer, wanted, self._reference.registry)
 
     @contextmanager
@@ -141,7 +141,7 @@ class RegistrySource:
         if response.status not in {200, 206}:
             answer = self._client.finish(response)
             subject = f"the blob {descriptor.digest} of {self._reference.name}"
-            raise self._refusal(answer, "give", subject)
+            raise self._client.refusal(answer, "give", subject)
         start = offset if response.status == 206 else 0
         try:
             self._check_extent(response, descriptor, start, end)
@@ -194,16 +194,6 @@ class RegistrySource:
             f"{self._reference.registry} resumed a blob at other bytes than asked for",
             side=self._client.side,
             status=206,
-        )
-
-    def _refusal(self, answer: Answer, asked: str, subject: str) -> Exception:
-        return refusal(
-            answer,
-            side=self._client.side,
-            registry=self._reference.registry,
-            asked=asked,
-            subject=subject,
-            login_origin=self._client.login_origin,
         )
 
 
