@@ -124,7 +124,15 @@ class OwnUsages(cdk.Stack):
             copy_referrers="required",
             verify_signature_key=key,
             on_delete="Untag",
+            dry_run=True,
             trigger="2",
+        )
+        ours.ECRDeployment(
+            self,
+            "DryRun",
+            src=ours.DockerImageName("nginx:latest"),
+            dest=to(repository, "tried"),
+            dry_run=True,
         )
         ours.ECRDeployment(
             self,

@@ -221,8 +221,23 @@ def test_properties_are_what_the_options_say(own: Stack) -> None:
         "VerifySignatureKey": "arn:aws:kms:us-west-2:123456789012:key/"
         "00000000-1111-2222-3333-444444444444",
         "OnDelete": "Untag",
+        "DryRun": True,
         "Trigger": "2",
     }
+
+
+def test_a_dry_run_answers_and_puts_nothing(own: Stack, world: World, index: Index) -> None:
+    name = find(own, "DryRunImage")
+    properties = own.properties(name)
+    world.provide(properties["SrcImage"], index)
+    repository = world.make_repository(properties["DestImage"])
+
+    answer = world.deploy(properties)
+
+    assert properties["DryRun"] is True
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["Changed"] == "true"
+    assert "tried" not in repository.tags("mirror/app")
 
 
 def test_equal_options_share_a_function_and_others_have_their_own(synthesis: Synthesis) -> None:

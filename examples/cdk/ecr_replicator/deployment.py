@@ -62,6 +62,8 @@ class ECRDeployment(Construct):
         do is theirs to say: nothing is granted to the function for that side but to assume them.
     on_delete
         ``Retain`` or ``Untag``: remove the tags with the resource, if they still hold what it put.
+    dry_run
+        Only answer with what would be done, and log it; the copy stays to be made.
     trigger
         Whatever changes when the copy is to be made again, though its names stay the same.
 
@@ -94,6 +96,7 @@ class ECRDeployment(Construct):
         src_role: iam.IRole | None = None,
         dest_role: iam.IRole | None = None,
         on_delete: str | None = None,
+        dry_run: bool | None = None,
         trigger: str | None = None,
     ) -> None:
         super().__init__(scope, id)
@@ -132,6 +135,7 @@ class ECRDeployment(Construct):
                 VerifySignatureKey=verify_signature_key,
                 RetryConfigs=dict(retry_configs or {}),
                 OnDelete=on_delete,
+                DryRun=dry_run,
                 Trigger=trigger,
             ),
         )
