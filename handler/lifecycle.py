@@ -1,15 +1,10 @@
-"""CloudFormation's lifecycle over crhelper: one event in, exactly one answer out.
+"""CloudFormation's lifecycle: one event in, exactly one answer out.
 
-crhelper dispatches events to hooks, minds the clock and knows the ids. What it does otherwise
-than the contract wants is overridden here: it would log the event with its response URL and
-credentials, make three AWS clients at import, sleep two minutes on a Delete, send without looking
-at the status, cut reasons at 256 characters, and answer twice when its timer and the work end
-together.
+`custom_resource` is crhelper's part of it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -22,15 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from answers import Answer, deliver, failed_physical_id
 from continuation import FIELD, Run
+from custom_resource import CustomResource
 from measures import Measures
 from replicator.aws.invocation import arn_of_version, invoke_later, is_function_arn
 from replicator.deadline import Deadline
-from replicator.errors import OutOfTimeError, ReplicationError, RequestError
+from replicator.errors import OutOfTimeError, ReplicationError
 from replicator.progress import LoggedProgress
 from replicator.request import parse_request, parse_untagging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from replicator.replication import Replicator
 
@@ -45,31 +41,7 @@ _ROUNDS: Final = 100_000
 _MAX_ANSWERED: Final = 64
 
 
-@contextlib.contextmanager
-def _without_clients() -> Iterator[None]:
-    """Keep crhelper from making AWS clients that only its polling needs, and from the root log."""
-    level = logging.root.level
-    name = "AWS_SAM_LOCAL"
-    before = os.environ.get(name)
-    os.environ[name] = "true"
-    try:
-        yield
-    finally:
-        logging.root.setLevel(level)
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-with _without_clients():
-    from crhelper import CfnResource
-
-# at DEBUG it writes out the whole event, with its response URL and credentials
-logging.getLogger("crhelper").setLevel(logging.CRITICAL)
-
-
-class ReplicationResource(CfnResource):
+class ReplicationResource(CustomResource):
     """The custom resource.
 
     Parameters
@@ -85,27 +57,13 @@ class ReplicationResource(CfnResource):
         Of the event that was answered last; None where nothing was to be copied.
     """
 
-    # crhelper's own, which it does not annotate
-    Status: str
-    Reason: str
-    PhysicalResourceId: str
-    RequestType: str
-    _event: dict[str, Any]
-    _context: Any
-    _timer: threading.Timer
-    _response_url: str
-    _create_func: Callable[..., Any]
-    _update_func: Callable[..., Any]
-    _delete_func: Callable[..., Any]
-
     def __init__(
         self,
         replicator: Callable[[], Replicator],
         *,
         invoke: Callable[[str, Mapping[str, Any], float], None] = invoke_later,
     ) -> None:
-        with _without_clients():
-            super().__init__(log_level="CRITICAL", boto_level="CRITICAL", sleep_on_delete=0)
+        super().__init__()
         self._replicator = replicator
         self._invoke = invoke
         self._lock = threading.Lock()
@@ -224,18 +182,6 @@ class ReplicationResource(CfnResource):
         _LOGGER.info("removing tags", extra={"destination": str(request.destination)})
         self._replicator().untag(request, deadline=self._deadline)
 
-    def _poll_enabled(self) -> bool:
-        """Never poll; crhelper's own would stumble over an unknown RequestType."""
-        return False
-
-    def _get_func(self) -> Callable[..., Any]:
-        hooks = {
-            "Create": self._create_func,
-            "Update": self._update_func,
-            "Delete": self._delete_func,
-        }
-        return hooks.get(self.RequestType, _refuse)
-
     def _wrap_function(self, func: Callable[..., Any]) -> None:
         self.NoEcho = False
         try:
@@ -347,9 +293,6 @@ class ReplicationResource(CfnResource):
         if len(self._answered) > _MAX_ANSWERED:
             self._answered.popitem(last=False)
 
-    def _log_setup(self, *_: Any) -> None:
-        """Leave logging to the entry point; crhelper would log the event."""
-
 
 def _reserve_of(seconds: float) -> float:
     """Give what is kept of so many seconds for the answer, or for going on another time."""
@@ -368,13 +311,6 @@ def _is_own_settings(event: Mapping[str, Any]) -> bool:
 def _cause_of(error: ReplicationError) -> str:
     """Name the kind of an error of our tree, for counting."""
     return type(error).__name__.removesuffix("Error")
-
-
-def _refuse(event: Mapping[str, Any], _: Any) -> None:
-    raise RequestError(
-        f"the RequestType {event['RequestType']!r} is not known; CloudFormation sends Create, "
-        "Update and Delete"
-    )
 
 
 def _complete(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
