@@ -36,6 +36,8 @@ _MIN_RESERVE_SECONDS: Final = 2.0
 _MAX_RESERVE_SECONDS: Final = 20.0
 #: The resource in template.yaml by which the function's own stack asks whether it works.
 _SETTINGS_TYPE: Final = "Custom::FunctionSettings"
+#: Its properties that are not the function's settings.
+_OF_THE_RESOURCE: Final = frozenset({"ServiceToken", "ServiceTimeout"})
 _ROUNDS: Final = 100_000
 #: Requests whose answers are remembered, for deliveries of the same event that come later.
 _MAX_ANSWERED: Final = 64
@@ -166,7 +168,7 @@ class ReplicationResource(CustomResource):
         The id is another for other settings, so that a version is published for each.
         """
         self._replicator()
-        settings = json.dumps(event["ResourceProperties"], sort_keys=True).encode()
+        settings = json.dumps(_settings(event["ResourceProperties"]), sort_keys=True).encode()
         # slow to guess from, as a proxy's password is among them
         digest = hashlib.pbkdf2_hmac("sha256", settings, event["StackId"].encode(), _ROUNDS)
         return f"settings-{digest.hex()[:16]}"
@@ -306,6 +308,19 @@ def _identity(event: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _is_own_settings(event: Mapping[str, Any]) -> bool:
     return event.get("ResourceType") == _SETTINGS_TYPE
+
+
+def _settings(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is different where Lambda finds the function different, and nowhere else.
+
+    It publishes no version of a function that is as before, and an id that is another for such a
+    function would ask for one. Lists are the subnets and security groups, which have no order.
+    """
+    return {
+        name: sorted(set(map(str, value))) if isinstance(value, list) else value
+        for name, value in properties.items()
+        if name not in _OF_THE_RESOURCE
+    }
 
 
 def _cause_of(error: ReplicationError) -> str:

@@ -383,3 +383,9 @@ def test_other_settings_are_another_version_too(source: str) -> None:
     of_the_settings = set(_references(settings["Properties"]))
     assert of_the_settings == of_the_function & template["Parameters"].keys()
     assert settings["DeletionPolicy"] == settings["UpdateReplacePolicy"] == "Retain"
+    # lists are taken to have no order: Lambda finds none in these, and none in others is known
+    kinds = {name: each["Type"] for name, each in template["Parameters"].items()}
+    assert {name for name in of_the_settings if kinds[name] not in {"String", "Number"}} == {
+        "SecurityGroupIds",
+        "SubnetIds",
+    }

@@ -100,7 +100,7 @@ def test_a_delete_that_goes_well_is_not_measured_and_one_that_fails_is() -> None
     assert resource.measures is not None
 
 
-def ask_for_settings(resource: ReplicationResource, **settings: str) -> dict[str, Any]:
+def ask_for_settings(resource: ReplicationResource, **settings: Any) -> dict[str, Any]:
     return answer(
         resource,
         ResourceType="Custom::FunctionSettings",
@@ -120,6 +120,19 @@ def test_the_functions_own_stack_is_answered_by_an_id_for_each_of_its_settings()
     assert resource.measures is None
     again = ask_for_settings(resource_of(), LogLevel="INFO")
     assert again["PhysicalResourceId"] == ids[0]
+
+
+def test_an_id_is_no_other_where_lambda_would_publish_no_other_version() -> None:
+    subnets = ["subnet-1", "subnet-2"]
+    one = ask_for_settings(resource_of(), SubnetIds=subnets)["PhysicalResourceId"]
+    same: tuple[dict[str, Any], ...] = (
+        {"SubnetIds": subnets[::-1]},
+        {"SubnetIds": [*subnets, *subnets]},
+        {"SubnetIds": subnets, "ServiceTimeout": "600"},
+    )
+    assert {ask_for_settings(resource_of(), **each)["PhysicalResourceId"] for each in same} == {one}
+    fewer = ask_for_settings(resource_of(), SubnetIds=subnets[:1])["PhysicalResourceId"]
+    assert fewer != one
 
 
 def test_settings_that_cannot_be_read_fail_the_functions_own_stack() -> None:
