@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from moto.cloudformation.parsing import get_model_map
-from moto.server import ThreadedMotoServer
+from tests.interop.moto_account import ACCOUNT, REGION, MotoAccount, open_account
 
 from replicator.settings import Settings
 
@@ -41,21 +40,19 @@ class NoManagedPolicies:
 template = yaml_parse(sys.stdin.read())
 print(json.dumps(transform(template, json.loads(sys.argv[1]), NoManagedPolicies())))
 """
-_REGION = "eu-west-1"
-_ACCOUNT = "123456789012"
 _BUCKET = "artifacts-of-the-template"
-_KEY = f"arn:aws:kms:{_REGION}:{_ACCOUNT}:key/1"
-_REPOSITORY = f"arn:aws:ecr:{_REGION}:{_ACCOUNT}:repository/mirror/*"
+_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
+_REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/mirror/*"
 #: A value for every parameter that is empty unless it is given.
 _EVERYTHING = {
-    "AlarmTopic": f"arn:aws:sns:{_REGION}:{_ACCOUNT}:operators",
+    "AlarmTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:operators",
     "Alarms": "true",
-    "AllowedDestinations": f"{_ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/mirror/*",
+    "AllowedDestinations": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mirror/*",
     "AllowedSourceHosts": "docker.io",
     "ArchiveBuckets": "arn:aws:s3:::builds",
     "ArchiveKeys": _KEY,
     "Archives": "arn:aws:s3:::builds/*",
-    "CaBundleLayer": f"arn:aws:lambda:{_REGION}:{_ACCOUNT}:layer:authorities:1",
+    "CaBundleLayer": f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:authorities:1",
     "CreatableRepositories": _REPOSITORY,
     "Dashboard": "true",
     "DestinationRepositories": f"{_REPOSITORY},{_REPOSITORY}",
@@ -64,12 +61,12 @@ _EVERYTHING = {
     "LogKey": _KEY,
     "NoProxy": ".internal,169.254.169.254",
     "PlainHttpRegistries": "registry.internal:5000",
-    "PublicDestinationRepositories": f"arn:aws:ecr-public::{_ACCOUNT}:repository/mirror",
+    "PublicDestinationRepositories": f"arn:aws:ecr-public::{ACCOUNT}:repository/mirror",
     "RepositoryKeys": _KEY,
     "ReservedConcurrency": "5",
-    "Roles": f"arn:aws:iam::{_ACCOUNT}:role/reader",
+    "Roles": f"arn:aws:iam::{ACCOUNT}:role/reader",
     "SecretKeys": _KEY,
-    "Secrets": f"arn:aws:secretsmanager:{_REGION}:{_ACCOUNT}:secret:hub-*",
+    "Secrets": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:hub-*",
     "SecurityGroupIds": "sg-12345678",
     "SignatureKeys": _KEY,
     "SourceRepositories": _REPOSITORY,
@@ -111,7 +108,7 @@ def _run_transform(source: str, parameters: str) -> str:
     finished = subprocess.run(
         [str(Path(sam).with_name("python")), "-c", _TRANSFORM, parameters],
         input=source,
-        env={"AWS_DEFAULT_REGION": _REGION},
+        env={"AWS_DEFAULT_REGION": REGION},
         capture_output=True,
         text=True,
         timeout=120,
@@ -154,45 +151,26 @@ def _for_moto(template: dict[str, Any]) -> dict[str, Any]:
 
 
 class Account:
-    """An account of moto's, in which templates are deployed."""
+    """An account with the template's code in a bucket, in which the template is deployed."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, moto: MotoAccount) -> None:
+        self._moto = moto
+        self.client = moto.client
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as opened:
             opened.writestr("app.py", "")
         self.client("s3").create_bucket(
-            Bucket=_BUCKET, CreateBucketConfiguration={"LocationConstraint": _REGION}
+            Bucket=_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
         )
         for name in ("Function", "Layer"):
             self.client("s3").put_object(Bucket=_BUCKET, Key=f"{name}.zip", Body=archive.getvalue())
 
-    def client(self, service: Any) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self._url,
-            region_name=_REGION,
-            aws_access_key_id="tests",
-            aws_secret_access_key="tests",
-        )
-
     def deploy(self, name: str, source: str, parameters: dict[str, str]) -> dict[str, str]:
         """Deploy, and give the stack's outputs."""
-        formation = self.client("cloudformation")
         template = _for_moto(_transform(source, parameters))
         if parameters is not _EVERYTHING:
             template["Resources"] = _without_what_is_left_out(template["Resources"])
-        formation.create_stack(
-            StackName=name,
-            TemplateBody=json.dumps(template),
-            Parameters=[
-                {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
-            ],
-            Capabilities=["CAPABILITY_IAM"],
-        )
-        (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
-        assert stack["StackStatus"] == "CREATE_COMPLETE"
-        return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+        return self._moto.make_stack(name, json.dumps(template), parameters)
 
     def policies(self, role: str) -> set[str]:
         names = self.client("iam").list_role_policies(RoleName=role)["PolicyNames"]
@@ -201,11 +179,8 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[Account]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield Account(f"http://{host}:{port}")
-    server.stop()
+    with open_account() as moto:
+        yield Account(moto)
 
 
 @pytest.fixture(scope="module")
@@ -374,7 +349,7 @@ def test_other_settings_are_another_version_too(source: str) -> None:
     # another description is another version: CloudFormation replaces it, and keeps the one before
     assert version["Properties"]["Description"] == {"Fn::Sub": "with ${CheckedSettings}"}
     assert version["UpdateReplacePolicy"] == "Retain"
-    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(_REGION, "AWS::Lambda::Version").schema
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, "AWS::Lambda::Version").schema
     assert "/properties/Description" in schema["createOnlyProperties"]
 
     function = template["Resources"]["ReplicatorFunction"]["Properties"]

@@ -1,0 +1,56 @@
+"""An account of moto's, in which templates are deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+REGION = "eu-west-1"
+ACCOUNT = "123456789012"
+
+
+class MotoAccount:
+    """What there is behind one URL."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def client(self, service: Any) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self._url,
+            region_name=REGION,
+            aws_access_key_id="tests",
+            aws_secret_access_key="tests",
+        )
+
+    def make_stack(self, name: str, template: str, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Make a stack, and give its outputs."""
+        formation = self.client("cloudformation")
+        formation.create_stack(
+            StackName=name,
+            TemplateBody=template,
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+            ],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        (stack,) = formation.describe_stacks(StackName=name)["Stacks"]
+        assert stack["StackStatus"] == "CREATE_COMPLETE"
+        return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+
+
+@contextmanager
+def open_account() -> Iterator[MotoAccount]:
+    """Serve an account in which there is nothing."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield MotoAccount(f"http://{host}:{port}")
+    finally:
+        server.stop()

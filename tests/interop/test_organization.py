@@ -1,0 +1,143 @@
+"""organization.yaml, deployed into moto's CloudFormation beside a function with an alias.
+
+moto's CloudFormation does not know the types in `_UNKNOWN_TO_MOTO`; what the template says of those
+is given to SNS's own API, with the stack's topic.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.cloudformation.parsing import get_model_map
+from tests.examples.resolver import load_template
+from tests.interop.moto_account import ACCOUNT, REGION, MotoAccount, open_account
+
+_UNKNOWN_TO_MOTO = {"AWS::SNS::Subscription", "AWS::SNS::TopicPolicy"}
+_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[MotoAccount]:
+    with open_account() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    return load_template(Path(__file__).parents[2] / "organization.yaml")
+
+
+@pytest.fixture(scope="module")
+def alias(account: MotoAccount) -> str:
+    """A function's alias, as the ServiceToken of template.yaml's stack is one."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("app.py", "")
+    trust = {"Version": "2012-10-17", "Statement": []}
+    role = account.client("iam").create_role(
+        RoleName="function", AssumeRolePolicyDocument=json.dumps(trust)
+    )
+    client = account.client("lambda")
+    client.create_function(
+        FunctionName="replicator",
+        Runtime="python3.13",
+        Handler="app.lambda_handler",
+        Role=role["Role"]["Arn"],
+        Code={"ZipFile": archive.getvalue()},
+        Publish=True,
+    )
+    made = client.create_alias(FunctionName="replicator", Name="live", FunctionVersion="1")
+    return str(made["AliasArn"])
+
+
+@pytest.fixture(scope="module")
+def make_topic(account: MotoAccount, alias: str, template: dict[str, Any]) -> Any:
+    kept = {
+        name: each
+        for name, each in template["Resources"].items()
+        if each["Type"] not in _UNKNOWN_TO_MOTO
+    }
+    body = json.dumps({**template, "Resources": kept})
+
+    def make(name: str, **more: str) -> str:
+        parameters = {"OrganizationId": "o-exampleorgid", "ServiceToken": alias, **more}
+        return account.make_stack(name, body, parameters)["ServiceToken"]
+
+    return make
+
+
+def _resolved(node: Any, values: dict[str, str]) -> Any:
+    if isinstance(node, dict):
+        if node.keys() == {"Ref"}:
+            return values[node["Ref"]]
+        return {name: _resolved(value, values) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_resolved(each, values) for each in node]
+    return node
+
+
+def test_moto_does_not_know_what_is_left_out(template: dict[str, Any]) -> None:
+    assert not _UNKNOWN_TO_MOTO & get_model_map().keys()
+    assert {each["Type"] for each in template["Resources"].values()} == {
+        *_UNKNOWN_TO_MOTO,
+        "AWS::Lambda::Permission",
+        "AWS::SNS::Topic",
+    }
+
+
+@pytest.mark.parametrize("key", ["", _KEY])
+def test_the_service_token_is_a_topic_that_is_encrypted_where_that_is_asked_for(
+    account: MotoAccount, make_topic: Any, key: str
+) -> None:
+    topic = make_topic(f"organization-{bool(key)}".lower(), TopicKey=key)
+
+    found = account.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
+    assert found["DisplayName"] == "ECR Image Replicator"
+    assert found.get("KmsMasterKeyId", "") == key
+
+
+def test_the_topic_may_invoke_the_function(
+    account: MotoAccount, alias: str, make_topic: Any
+) -> None:
+    topic = make_topic("permitted")
+
+    policy = json.loads(account.client("lambda").get_policy(FunctionName=alias)["Policy"])
+    statements = [
+        each
+        for each in policy["Statement"]
+        if each["Condition"]["ArnLike"]["AWS:SourceArn"] == topic
+    ]
+    (statement,) = statements
+    assert statement["Principal"] == {"Service": "sns.amazonaws.com"}
+    assert statement["Action"] == "lambda:InvokeFunction"
+
+
+def test_sns_takes_the_policy_and_the_subscription(
+    account: MotoAccount, alias: str, make_topic: Any, template: dict[str, Any]
+) -> None:
+    topic = make_topic("open")
+    values = {"RequestTopic": topic, "OrganizationId": "o-exampleorgid", "ServiceToken": alias}
+    policy, subscription = (
+        _resolved(template["Resources"][name]["Properties"], values)
+        for name in ("RequestTopicPolicy", "RequestSubscription")
+    )
+    client = account.client("sns")
+
+    assert policy["Topics"] == [topic]
+    client.set_topic_attributes(
+        TopicArn=topic,
+        AttributeName="Policy",
+        AttributeValue=json.dumps(policy["PolicyDocument"]),
+    )
+    client.subscribe(**subscription)
+
+    (subscribed,) = client.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert (subscribed["Protocol"], subscribed["Endpoint"]) == ("lambda", alias)
+    kept = client.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
+    assert json.loads(kept) == policy["PolicyDocument"]
