@@ -26,14 +26,18 @@ def test_the_changelogs_newest_version_is_the_projects() -> None:
 
 
 def test_the_changelog_is_in_order() -> None:
-    """Newest first; what is not released at the very top; a date or "Unreleased" to each."""
-    headings = _HEADING.findall(CHANGELOG)
-    versions = [tuple(map(int, name.split("."))) for name, _ in headings if name != "Unreleased"]
-    assert len(versions) == CHANGELOG.count("\n## [") - CHANGELOG.count("\n## [Unreleased]")
+    """Newest first; what is not released in one place, the very top; a date to all others."""
+    (newest, date), *others = _HEADING.findall(CHANGELOG)
+    assert CHANGELOG.count("\n## ") == 1 + len(others)
+    assert newest == "Unreleased" or re.fullmatch(r"\d{4}-\d{2}-\d{2}|Unreleased", date)
+    for name, released in others:
+        assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", released), name
+    versions = [
+        tuple(map(int, name.split(".")))
+        for name in (newest, *(name for name, _ in others))
+        if name != "Unreleased"
+    ]
     assert versions == sorted(set(versions), reverse=True)
-    assert [name for name, _ in headings].index("Unreleased") == 0
-    for name, date in headings[1:]:
-        assert re.fullmatch(r"\d{4}-\d{2}-\d{2}|Unreleased", date), name
 
 
 def test_every_section_of_a_version_is_one_of_keep_a_changelogs() -> None:
