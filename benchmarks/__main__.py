@@ -11,12 +11,8 @@ import re
 import ssl
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import trustme
-from local.cloudformation import CloudFormationEndpoint
 
 from benchmarks import archive, coldstart, instructions, longlayer, memory, rows, size
 from benchmarks.floor import Floor
@@ -31,6 +27,7 @@ from benchmarks.programs import (
     write_insecure_registries,
 )
 from benchmarks.registries import NETWORKS, Registry
+from benchmarks.scenery import TMPFS, new_scenery
 from benchmarks.tables import goal_table, row_table
 
 if TYPE_CHECKING:
@@ -39,8 +36,6 @@ if TYPE_CHECKING:
     from benchmarks.programs import Program
     from benchmarks.rows import Row
 
-#: Registries on tmpfs, so that no disk is measured.
-_TMPFS: Final = "/dev/shm"  # noqa: S108 - a folder of its own is made in it
 _LOG_TAIL_BYTES: Final = 2000
 
 
@@ -83,19 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure_memory(sizes_bytes: Sequence[int]) -> dict[int, int]:
     """Copy zeros by a function of its own."""
-    with tempfile.TemporaryDirectory() as directory:
-        authority = trustme.CA(organization_name="Benchmark")
-        ca_file = Path(directory) / "ca.pem"
-        authority.cert_pem.write_to_path(str(ca_file))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-        with CloudFormationEndpoint(context) as endpoint:
-            handler = "benchmarks.with_boto3.lambda_handler"
-            function = our_function(endpoint, ca_file, warm=True, handler=handler)
-            try:
-                return memory.measure(function, sizes_bytes)
-            finally:
-                function.close()
+    with new_scenery() as scenery:
+        handler = "benchmarks.with_boto3.lambda_handler"
+        function = our_function(scenery.endpoint, scenery.ca_file, warm=True, handler=handler)
+        try:
+            return memory.measure(function, sizes_bytes)
+        finally:
+            function.close()
 
 
 class Report:
@@ -118,15 +107,12 @@ class Report:
 def prepared(chosen: Sequence[Row]) -> Iterator[Bench]:
     """Start registries and programs, and lay the layers into the registries."""
     with contextlib.ExitStack() as opened:
-        directory = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=_TMPFS)))
-        authority = trustme.CA(organization_name="Benchmark")
-        ca_file = directory / "ca.pem"
-        authority.cert_pem.write_to_path(str(ca_file))
-        source = opened.enter_context(Registry(directory / "source", authority))
-        destination = opened.enter_context(Registry(directory / "destination", authority))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-        endpoint = opened.enter_context(CloudFormationEndpoint(context))
+        scenery = opened.enter_context(new_scenery(TMPFS))
+        directory, ca_file, endpoint = scenery.directory, scenery.ca_file, scenery.endpoint
+        source, destination = (
+            opened.enter_context(Registry(directory / name, scenery.authority))
+            for name in ("source", "destination")
+        )
         plain = [network for network in NETWORKS if not network.tls]
         hosts = [each.host(network) for each in (source, destination) for network in plain]
         write_insecure_registries(directory, hosts)

@@ -12,18 +12,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import ssl
 import statistics
 import sys
 import tarfile
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import trustme
 from local.archives import LayerFile, SavedImage, build_docker_save, build_large_layer
-from local.cloudformation import CloudFormationEndpoint
 from local.objects import ObjectStorage
 from local.registry.digests import Digest
 
@@ -36,6 +32,7 @@ from benchmarks.programs import (
     write_insecure_registries,
 )
 from benchmarks.registries import Network, Registry
+from benchmarks.scenery import TMPFS, new_scenery
 from benchmarks.tables import goal_line, markdown_table
 
 if TYPE_CHECKING:
@@ -168,18 +165,13 @@ class _Bench:
 @contextlib.contextmanager
 def _prepared() -> Iterator[_Bench]:
     with contextlib.ExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
+        scenery = opened.enter_context(new_scenery(TMPFS))
+        folder, ca_file, endpoint = scenery.directory, scenery.ca_file, scenery.endpoint
         storage = opened.enter_context(ObjectStorage())
         for path in _build(folder):
             storage.put(path.name, path)
-        authority = trustme.CA(organization_name="Benchmark")
-        ca_file = folder / "ca.pem"
-        authority.cert_pem.write_to_path(str(ca_file))
-        registry = opened.enter_context(Registry(folder / "registry", authority))
+        registry = opened.enter_context(Registry(folder / "registry", scenery.authority))
         write_insecure_registries(folder, [registry.host(_PLAIN)])
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-        endpoint = opened.enter_context(CloudFormationEndpoint(context))
         s3 = {
             "AWS_ENDPOINT_URL_S3": storage.url,
             "AWS_ACCESS_KEY_ID": "benchmark",

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import trustme
-from local.cloudformation import CloudFormationEndpoint
 
 from benchmarks.images import MEBIBYTE
 from benchmarks.memory import zeros
 from benchmarks.programs import Skopeo, our_function
 from benchmarks.registries import Network, Registry
 from benchmarks.samples import Distribution
+from benchmarks.scenery import TMPFS, new_scenery
 from benchmarks.tables import markdown_table
 
 if TYPE_CHECKING:
@@ -57,18 +52,12 @@ def table(measured: dict[str, Distribution]) -> str:
 
 @contextlib.contextmanager
 def _prepared() -> Iterator[tuple[Function, Skopeo, Registry]]:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        authority = trustme.CA(organization_name="Benchmark")
-        ca_file = Path(directory) / "ca.pem"
-        authority.cert_pem.write_to_path(str(ca_file))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-        with (
-            CloudFormationEndpoint(context) as endpoint,
-            Registry(Path(directory) / "registry", authority) as registry,
-        ):
-            ours = our_function(endpoint, ca_file, warm=True)
-            try:
-                yield ours, Skopeo(ca_file, Path(directory) / "skopeo.log"), registry
-            finally:
-                ours.close()
+    with (
+        new_scenery(TMPFS) as scenery,
+        Registry(scenery.directory / "registry", scenery.authority) as registry,
+    ):
+        ours = our_function(scenery.endpoint, scenery.ca_file, warm=True)
+        try:
+            yield ours, Skopeo(scenery.ca_file, scenery.directory / "skopeo.log"), registry
+        finally:
+            ours.close()

@@ -1,0 +1,53 @@
+"""What functions need to be measured: an authority of their own, and CloudFormation's end point."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trustme
+from local.cloudformation import CloudFormationEndpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: In memory, so that no disk is measured.
+TMPFS: Final = "/dev/shm"  # noqa: S108 - a folder of its own is made in it
+
+
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """What everything that is measured shares.
+
+    Attributes
+    ----------
+    directory
+        For what is to be gone afterwards.
+    authority, ca_file
+        Signs the certificates of whatever is spoken to.
+    endpoint
+        Takes functions' answers.
+    """
+
+    directory: Path
+    authority: trustme.CA
+    ca_file: Path
+    endpoint: CloudFormationEndpoint
+
+
+@contextlib.contextmanager
+def new_scenery(parent: str | None = None) -> Iterator[Scenery]:
+    """Make one in a temporary directory, below `parent` if that is given."""
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        directory = Path(name)
+        authority = trustme.CA(organization_name="Benchmark")
+        ca_file = directory / "ca.pem"
+        authority.cert_pem.write_to_path(str(ca_file))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+        with CloudFormationEndpoint(context) as endpoint:
+            yield Scenery(directory, authority, ca_file, endpoint)
