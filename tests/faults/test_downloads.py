@@ -10,14 +10,10 @@ from local.images import Image, build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_kinds import answer_status, cut_body, never_answer
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_on
+from tests.replicating import replicate_once
 
-from replicator.deadline import Deadline
 from replicator.errors import DeniedError, ProtocolError, UnavailableError
 from replicator.outcome import Outcome
-from replicator.progress import LoggedProgress
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
 
 SIZE = 40_000
 
@@ -41,22 +37,16 @@ class Stage:
         self.source.start_over(choose)
 
     def replicate(self, *, streams: int = 1, stall_seconds: float = 5) -> Outcome:
-        request = parse_request(
+        return replicate_once(
             {
                 "SrcImage": f"{self.source.host}/app:1",
                 "DestImage": f"{self.destination.host}/copy:1",
                 "RetryConfigs": {"numAttempts": 3, "baseDelay": 0},
-            }
+            },
+            seconds=30,
+            streams=streams,
+            stall_timeout_seconds=stall_seconds,
         )
-        replicator = Replicator(
-            Settings(
-                streams=streams, plain_http=("127.0.0.1",), stall_timeout_seconds=stall_seconds
-            )
-        )
-        try:
-            return replicator.replicate(request, deadline=Deadline(30), progress=LoggedProgress())
-        finally:
-            replicator.close()
 
     def requests_for_layer(self, part: str = "") -> int:
         targets = [each.target.replace("%3A", ":") for each in self.source.exchanges]

@@ -11,14 +11,10 @@ from local.images import Image, Index, build_image, build_index, build_layer, pu
 from local.registry import RegistryServer
 from tests.faults.fault_kinds import answer_status
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_on
+from tests.replicating import replicate_once
 
-from replicator.deadline import Deadline
 from replicator.errors import DeniedError, MissingContentError
 from replicator.outcome import Outcome
-from replicator.progress import LoggedProgress
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
 
 SHARED = build_layer(3000, seed=1)
 
@@ -34,7 +30,7 @@ class Stage:
         self._source = source
 
     def replicate(self) -> Outcome:
-        request = parse_request(
+        return replicate_once(
             {
                 "SrcImage": f"{self._source}/app:1",
                 "DestImage": f"{self.proxy.host}/copy:1",
@@ -42,11 +38,6 @@ class Stage:
                 "RetryConfigs": {"baseDelay": 0},
             }
         )
-        replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
-        try:
-            return replicator.replicate(request, deadline=Deadline(20), progress=LoggedProgress())
-        finally:
-            replicator.close()
 
     def on_manifest(self, reference: str, *faults: Fault) -> None:
         """Let one fault after another strike the PUTs of a manifest."""

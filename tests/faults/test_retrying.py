@@ -17,14 +17,10 @@ from local.images import Image, build_image, push
 from local.registry import RegistryServer
 from tests.faults.fault_kinds import PASSING_STATUSES, answer_status
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+from tests.replicating import replicate_once
 
-from replicator.deadline import Deadline
 from replicator.errors import OutOfTimeError, ReplicationError, UnavailableError
 from replicator.outcome import Outcome
-from replicator.progress import LoggedProgress
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
 
 #: A request of each kind that a replication of one image makes, by its side.
 REQUESTS = {
@@ -49,20 +45,15 @@ class Stage:
     def replicate(
         self, retries: Mapping[str, Any] = QUICK, *, source: str = "", seconds: float = 20
     ) -> Outcome:
-        request = parse_request(
+        return replicate_once(
             {
                 "SrcImage": f"{source or self.source.host}/app:1",
                 "DestImage": f"{self.destination.host}/copy:1",
                 "RetryConfigs": dict(retries),
-            }
+            },
+            seconds=seconds,
+            streams=1,
         )
-        replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
-        try:
-            return replicator.replicate(
-                request, deadline=Deadline(seconds), progress=LoggedProgress()
-            )
-        finally:
-            replicator.close()
 
     def strike(self, what: str, *faults: Fault) -> Callable[[], int]:
         """Let faults strike the first request of a kind and its repetitions; counts them."""

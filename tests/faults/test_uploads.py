@@ -10,13 +10,9 @@ from local.images import Image, build_image, build_layer, push
 from local.registry import BearerAuthentication, RegistryServer
 from tests.faults.fault_kinds import answer_status
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+from tests.replicating import replicate_once
 
-from replicator.deadline import Deadline
 from replicator.errors import DeniedError
-from replicator.progress import LoggedProgress
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
 
 
 class Stage:
@@ -35,19 +31,15 @@ class Stage:
         self.image = image
 
     def replicate(self) -> None:
-        request = parse_request(
+        replicate_once(
             {
                 "SrcImage": f"{self.source.host}/app:1",
                 "DestImage": f"{self.destination.host}/copy:1",
                 "DestCreds": "ann:open-sesame",
                 "RetryConfigs": {"baseDelay": 0},
-            }
+            },
+            streams=1,
         )
-        replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
-        try:
-            replicator.replicate(request, deadline=Deadline(20), progress=LoggedProgress())
-        finally:
-            replicator.close()
 
     def requests(self) -> Counter[tuple[str, int]]:
         return Counter((each.method, each.status) for each in self.registry.requests)

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import pytest
 from local.registry import BearerAuthentication, RegistryServer
+from tests.replicating import replicate_once
 
-from replicator.deadline import Deadline
 from replicator.errors import DeniedError
-from replicator.progress import LoggedProgress
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
 
 #: Nobody listens there.
 NOWHERE = "127.0.0.1:9"
 
 
 def replicate(source: str, destination: str) -> None:
-    request = parse_request(
+    replicate_once(
         {
             "SrcImage": source,
             "DestImage": destination,
             "RetryConfigs": {"numAttempts": 10, "baseDelay": 100, "maxDelay": 100},
-        }
+        },
+        seconds=5000,
     )
-    replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
-    try:
-        replicator.replicate(request, deadline=Deadline(5000), progress=LoggedProgress())
-    finally:
-        replicator.close()
 
 
 def test_a_source_that_refuses_ends_the_attempts_at_the_destination() -> None:

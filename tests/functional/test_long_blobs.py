@@ -7,13 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.zeros import ZeroRegistry
+from tests.replicating import replicate_once
 
-from replicator.deadline import Deadline
 from replicator.outcome import Outcome
-from replicator.progress import LoggedProgress
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
 
 MEBIBYTE = 1024 * 1024
 SIZE_BYTES = 108 * MEBIBYTE
@@ -34,17 +30,13 @@ def registry_of_zeros(*sizes: int, bytes_per_second: float = 0.0) -> Iterator[Ze
 
 
 def replicate(source: ZeroRegistry, destination: ZeroRegistry) -> Outcome:
-    request = parse_request(
+    return replicate_once(
         {
             "SrcImage": f"127.0.0.1:{source.server_port}/zeros-{SIZE_BYTES}:latest",
             "DestImage": f"127.0.0.1:{destination.server_port}/copy:1",
-        }
+        },
+        seconds=60,
     )
-    replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
-    try:
-        return replicator.replicate(request, deadline=Deadline(60), progress=LoggedProgress())
-    finally:
-        replicator.close()
 
 
 def test_a_connection_that_is_slow_is_helped_by_ranges() -> None:

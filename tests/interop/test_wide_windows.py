@@ -16,14 +16,10 @@ from local.registry import RegistryServer
 from local.registry.digests import Digest, digest_of
 from local.web import Request, Response
 from tests.interop.registries import find_program
+from tests.replicating import replicate_once
 
-from replicator.deadline import Deadline
 from replicator.errors import InvalidArchiveError
 from replicator.outcome import Outcome
-from replicator.progress import LoggedProgress
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
 
 #: Of a window that a frame names, as nothing says how much is to come.
 USUAL, WIDE, TOO_WIDE = "-19", "-3 --long=26", "--ultra -22 --long=27"
@@ -61,14 +57,9 @@ def zstd_layer(seed: int, options: str) -> Layer:
 
 def copy(storage: ObjectStorage, destination: RegistryServer, path: Path) -> Outcome:
     storage.put("app.tar", path)
-    named = {"SrcImage": "s3://archives/app.tar", "DestImage": f"{destination.host}/app:1"}
-    replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
-    try:
-        return replicator.replicate(
-            parse_request(named), deadline=Deadline(60), progress=LoggedProgress()
-        )
-    finally:
-        replicator.close()
+    return replicate_once(
+        {"SrcImage": "s3://archives/app.tar", "DestImage": f"{destination.host}/app:1"}, seconds=60
+    )
 
 
 @pytest.mark.parametrize(("options", "is_in_turn"), [(USUAL, False), (WIDE, True)])
