@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from local.aws_services import ACCESS_KEY_ID, AwsServices
@@ -24,6 +23,7 @@ from local.ecr.hosts import parse_registry_host
 from local.ecr.public import EcrPublic
 from local.hosts import Hosts
 from local.proxy import ConnectProxy, Tunnel
+from local.running import Running
 from local.web import AccessLogEntry, Application, LoopbackServer
 
 DEFAULT_ACCOUNT = "123456789012"
@@ -31,7 +31,7 @@ DEFAULT_REGION = "eu-west-1"
 _SECRET_ACCESS_KEY = "loopback/secret/key/which/opens/nothing"  # noqa: S105 - it opens nothing
 
 
-class LoopbackAws:
+class LoopbackAws(Running):
     """ECR, ECR Public, Docker Hub, STS, Secrets Manager, S3, KMS and IAM, from `with` to its end.
 
     `environment` is for a program that is to find them. `docker_hub` and `public_ecr` are there
@@ -186,17 +186,6 @@ class LoopbackAws:
     def close(self) -> None:
         """Stop serving and remove what was kept on disk. May be called twice."""
         self._opened.close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _target(self, host: str, port: int) -> int | None:
         return self._server.port if port == 443 and self._hosts.find(host) is not None else None

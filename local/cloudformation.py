@@ -14,11 +14,11 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote, urlencode
 
 from local.cloudformation_answers import Answer, Expectation, read_answer
+from local.running import Running
 from local.web import (
     AccessLogEntry,
     LoopbackServer,
@@ -41,7 +41,7 @@ _DEFAULT_STACK_ID = (
 _DEFAULT_FUNCTION_ARN = "arn:aws:lambda:eu-central-1:123456789012:function:replicator"
 
 
-class CloudFormationEndpoint:
+class CloudFormationEndpoint(Running):
     """An HTTPS server that hands out response URLs and takes the answers.
 
     `tls` is what `CertificateAuthority.server_context` gives. `statuses` are answered first, one a
@@ -157,17 +157,6 @@ class CloudFormationEndpoint:
     def close(self) -> None:
         """Stop serving. May be called twice."""
         self._server.close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _answer(self, request: Request) -> Response:
         refusal = self._refusal(request)

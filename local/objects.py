@@ -10,10 +10,10 @@ import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from xml.sax.saxutils import escape
 
+from local.running import Running
 from local.web import AccessLogEntry, FileSpan, LoopbackServer, Request, Response
 
 _RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
@@ -30,7 +30,7 @@ Alteration = Callable[[Request, Response], Response]
 """Makes another answer of the one that is right: a fault, for a test."""
 
 
-class ObjectStorage:
+class ObjectStorage(Running):
     """One bucket on a loopback port, served from `start` (or `with`) to `close`.
 
     `alteration` may be set at any time.
@@ -71,17 +71,6 @@ class ObjectStorage:
     def close(self) -> None:
         """Stop serving."""
         self._server.close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _answer(self, request: Request) -> Response:
         response = self._object(request)

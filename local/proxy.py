@@ -12,8 +12,9 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
+
+from local.running import Running
 
 _HEAD_LIMIT_BYTES = 16 * 1024
 _BLOCK_BYTES = 256 * 1024
@@ -32,7 +33,7 @@ class Tunnel:
     status: int
 
 
-class ConnectProxy:
+class ConnectProxy(Running):
     """A proxy on 127.0.0.1, served from `start` (or `with`) to `close`; port 0 takes a free one.
 
     Every CONNECT is answered with `refusal`, a status such as 407, while that is set.
@@ -88,17 +89,6 @@ class ConnectProxy:
             self._thread = None
         self._server.server_close()
         self._server.end_tunnels()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _ProxyServer(socketserver.ThreadingTCPServer):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ssl
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from local.registry.application import RegistryApplication
@@ -14,10 +13,11 @@ from local.registry.context import RegistryContext
 from local.registry.policy import Policy, SpecificationPolicy
 from local.registry.redirects import BlobRedirects, SignedBlobStorage
 from local.registry.store import Store
+from local.running import Running
 from local.web import AccessLogEntry, LoopbackServer
 
 
-class RegistryServer:
+class RegistryServer(Running):
     """An OCI registry (distribution specification 1.1) served from `start` (or `with`) to `close`.
 
     Port 0 takes a free port. `tls` serves HTTPS. `referrers_api=False` answers 404 there, as
@@ -112,14 +112,3 @@ class RegistryServer:
     def close(self) -> None:
         """Stop serving and remove the temporary directory, if there is one. May be called twice."""
         self._opened.close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -8,9 +8,9 @@ import socketserver
 import ssl
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
+from local.running import Running
 from local.web.access_log import AccessLog, AccessLogEntry
 from local.web.connection import ConnectionHandler
 from local.web.messages import Request, Response
@@ -23,7 +23,7 @@ _HANDSHAKE_SECONDS = 10.0
 _JOIN_SECONDS = 5.0
 
 
-class LoopbackServer:
+class LoopbackServer(Running):
     """Serves one application on 127.0.0.1; port 0 takes a free port.
 
     The port is bound when the server is made and served from `start` (or `with`) to `close`,
@@ -82,17 +82,6 @@ class LoopbackServer:
             self._thread = None
         self._sockets.server_close()
         self._sockets.end_connections()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _SocketServer(socketserver.TCPServer):

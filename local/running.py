@@ -1,0 +1,30 @@
+"""What runs from a `start` to a `close`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
+
+
+class Running(ABC):
+    """Runs within a `with`, or from `start` to `close`."""
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Begin."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End."""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
