@@ -39,8 +39,8 @@ _Layer = TypeVar("_Layer", bound="GrowingLayer")
 DEFAULT_STREAMS: Final = 12
 #: One sends a body while others wait for answers.
 _THREADS_A_STREAM: Final = 2
-#: One system call's worth: large enough that Python's share vanishes, small enough for a cache.
-DEFAULT_BUFFER_BYTES: Final = 256 * 1024
+#: What is done once a buffer weighs: docs/decisions/0023-the-hot-path.md.
+DEFAULT_BUFFER_BYTES: Final = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 from local.certificates import CertificateAuthority
 
-from replicator.registry.tls import TlsSocket, new_tls_context
+from replicator.registry.tls import TlsSocket
 
 BLOCK = 256 * 1024
 RECORD = 16 * 1024
@@ -51,7 +51,6 @@ def ends(authority: CertificateAuthority) -> Iterator[Ends]:
 
 @contextlib.contextmanager
 def _shake_hands(authority: CertificateAuthority, name: str) -> Iterator[Ends]:
-    context = new_tls_context(cafile=str(authority.ca_file))
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         ThreadPoolExecutor(1) as pool,
@@ -62,8 +61,7 @@ def _shake_hands(authority: CertificateAuthority, name: str) -> Iterator[Ends]:
         wire.connect(listener.getsockname())
         accepted, _ = listener.accept()
         shaken = pool.submit(_serve, authority, accepted)
-        client: object = context.wrap_socket(wire, server_hostname=name)
-        assert isinstance(client, TlsSocket)
+        client = TlsSocket(wire, authority.client_context(), name)
         with shaken.result() as server:
             server.settimeout(10)
             yield Ends(client, wire, server)

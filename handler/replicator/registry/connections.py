@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,10 +21,9 @@ import urllib3.util
 
 from replicator.registry.heads import WholeHeadResponse
 from replicator.registry.hosts import origin
-from replicator.registry.tls import new_tls_context
+from replicator.registry.tls import TlsSocket
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator, Mapping
 
     from replicator.registry.wires import Reach, Wire
@@ -37,20 +37,30 @@ _CA_VARIABLES: Final = (
 )
 _NO_RETRIES: Final = urllib3.Retry(total=False)
 _NO_DELAY: Final = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-#: The wire of the exchange that each thread has under way.
+#: On which most bytes come from the server.
+_READING_METHODS: Final = frozenset({"GET", "HEAD"})
+#: The exchange that each thread has under way.
 _CURRENT: Final = threading.local()
 
 
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """What a connection is wanted for: `receives` when it is for more than a few words."""
+
+    wire: Wire
+    receives: bool
+
+
 @contextmanager
-def going_over(wire: Wire) -> Iterator[None]:
+def going_over(wire: Wire, method: str) -> Iterator[None]:
     """Have this thread's connections go over a wire; one exchange may be within another."""
     # an upload's body is read while it is sent
-    outer = getattr(_CURRENT, "wire", None)
-    _CURRENT.wire = wire
+    outer = getattr(_CURRENT, "exchange", None)
+    _CURRENT.exchange = _Exchange(wire, receives=method in _READING_METHODS)
     try:
         yield
     finally:
-        _CURRENT.wire = outer
+        _CURRENT.exchange = outer
 
 
 class Connections:
@@ -170,13 +180,12 @@ class _Connection(urllib3.connection.HTTPConnection):
     """A connection that goes, and only goes, over the wire of the exchange under way."""
 
     response_class = WholeHeadResponse
-    #: Below TLS; and how far inward it leads.
-    _connected: tuple[socket.socket, Reach | None] | None = None
+    _reach: Reach | None = None
 
     def _new_conn(self) -> socket.socket:
-        wire: Wire = _CURRENT.wire
+        wire: Wire = _CURRENT.exchange.wire
         try:
-            self._connected = wire.connect(
+            connected, self._reach = wire.connect(
                 self._dns_host,
                 self.port,
                 timeout_seconds=self.timeout or CONNECT_TIMEOUT_SECONDS,
@@ -187,12 +196,12 @@ class _Connection(urllib3.connection.HTTPConnection):
         except OSError as error:
             # a bare reset would be taken for a server's that has answered early
             raise urllib3.exceptions.NewConnectionError(self, "not connected") from error
-        return self._connected[0]
+        return connected
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None and self._connected is not None:
-            wire: Wire = _CURRENT.wire
-            wire.carry(*self._connected)
+        if self.sock is not None:
+            wire: Wire = _CURRENT.exchange.wire
+            wire.carry(self.sock.fileno(), self._reach)
         super().putrequest(*args, **kwargs)
 
 
@@ -202,8 +211,10 @@ class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
     @property
     def is_connected(self) -> bool:
         """Whether it can be used again: not when the peer's farewell came with the last answer."""
-        secured: Any = self.sock
-        return super().is_connected and not secured.incoming.pending
+        is_connected = super().is_connected
+        secured: object = self.sock
+        unread = secured.incoming.pending if isinstance(secured, TlsSocket) else 0
+        return is_connected and not unread
 
 
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
@@ -217,7 +228,25 @@ class _TlsPool(urllib3.connectionpool.HTTPSConnectionPool):
 _POOL_CLASSES: Final = {"http": _Pool, "https": _TlsPool}
 
 
+class _Context(ssl.SSLContext):
+    """Gives a socket that decrypts in memory to whoever is going to receive."""
+
+    def wrap_socket(  # type: ignore[override]
+        self, sock: socket.socket, *_: Any, server_hostname: str | None = None, **__: Any
+    ) -> TlsSocket | ssl.SSLSocket:
+        exchange: _Exchange = _CURRENT.exchange
+        if exchange.receives:
+            return TlsSocket(sock, self, server_hostname)
+        return super().wrap_socket(sock, server_hostname=server_hostname)
+
+
 def _trusting_context() -> ssl.SSLContext:
+    """Trust the authorities that are named, as strictly as Python 3.13 does by itself."""
     named = next(filter(None, map(os.environ.get, _CA_VARIABLES)), None) or certifi.where()
     is_folder = os.path.isdir(named)  # noqa: PTH112 - a plain question, no path is built
-    return new_tls_context(capath=named) if is_folder else new_tls_context(cafile=named)
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(
+        cafile=None if is_folder else named, capath=named if is_folder else None
+    )
+    return context

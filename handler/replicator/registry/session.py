@@ -125,7 +125,7 @@ class Session:
         if request.method == "POST":
             stall_seconds = min(stall_seconds, _POST_TIMEOUT_SECONDS)
         try:
-            with going_over(wire):
+            with going_over(wire, request.method):
                 response = self._connections.open(
                     request.method,
                     request.url,

@@ -1,19 +1,18 @@
 """TLS in memory: many records to a system call.
 
-Through a socket of `ssl`, OpenSSL asks the kernel twice for each record of 16 KiB that it reads
-and once for each that it writes. Here ciphertext is received and sent in blocks as large as the
-caller's. See docs/decisions/0024-tls-in-memory.md.
+Through a socket of `ssl`, OpenSSL asks the kernel twice for each record of 16 KiB that it reads.
+Here ciphertext is received in blocks as large as the caller's. See
+docs/decisions/0024-tls-in-memory.md.
 """
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from urllib3.util.ssltransport import SSLTransport
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
 
@@ -64,19 +63,3 @@ class TlsSocket(SSLTransport):
     @_io_refs.setter
     def _io_refs(self, count: int) -> None:
         self.socket._io_refs = count  # type: ignore[attr-defined] # noqa: SLF001
-
-
-class _Context(ssl.SSLContext):
-    def wrap_socket(  # type: ignore[override]
-        self, sock: socket.socket, *_: Any, server_hostname: str | None = None, **__: Any
-    ) -> TlsSocket:
-        """Shake hands on a connected socket, which then belongs to what is given."""
-        return TlsSocket(sock, self, server_hostname)
-
-
-def new_tls_context(*, cafile: str | None = None, capath: str | None = None) -> ssl.SSLContext:
-    """Trust these authorities alone, as strictly as Python 3.13 does by itself."""
-    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(cafile, capath)
-    return context

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import re
 import socket
 import threading
@@ -78,7 +79,7 @@ class Wire:
     ) -> None:
         self._most_inward = most_inward
         self._lock = threading.Lock()
-        self._connected: socket.socket | None = None
+        self._handle: int | None = None
         self._is_cut = False
         #: Of the address that it goes to; None behind a proxy, which alone knows.
         self.reach: Reach | None = None
@@ -117,7 +118,7 @@ class Wire:
                 for option in options:
                     connected.setsockopt(*option)
                 connected.settimeout(timeout_seconds)
-                self.carry(connected, reach)
+                self.carry(connected.fileno(), reach)
                 connected.connect(address)
             except OSError as error:
                 connected.close()
@@ -126,7 +127,7 @@ class Wire:
                 return connected, reach
         raise failure
 
-    def carry(self, connected: socket.socket, reach: Reach | None) -> None:
+    def carry(self, descriptor: int, reach: Reach | None) -> None:
         """Go over a connection, new or kept from before.
 
         Raises
@@ -137,31 +138,38 @@ class Wire:
         if reach is not None and reach > self._most_inward:
             raise InwardAddressError("a kept connection")
         with self._lock:
-            self._connected = connected
+            self._release()
+            # a handle of its own: TLS takes the socket over, and a last response closes it early
+            self._handle = os.dup(descriptor)
             self.reach = reach
             if self._is_cut:
-                _shut_down(connected)
+                _shut_down(self._handle)
 
     def cut(self) -> None:
         """End every wait on the connection; whoever waits sees it broken."""
         with self._lock:
             self._is_cut = True
-            if self._connected is not None:
-                _shut_down(self._connected)
+            if self._handle is not None:
+                _shut_down(self._handle)
 
     def end(self) -> None:
         """Let go of the connection, which may be kept for others."""
         self._forget()
         with self._lock:
-            self._connected = None
+            self._release()
+
+    def _release(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 def _nothing() -> None:
     pass
 
 
-def _shut_down(connected: socket.socket) -> None:
-    with contextlib.suppress(OSError):
+def _shut_down(handle: int) -> None:
+    with socket.socket(fileno=os.dup(handle)) as connected, contextlib.suppress(OSError):
         connected.shutdown(socket.SHUT_RDWR)
 
 
