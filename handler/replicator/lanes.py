@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from replicator.deadline import Deadline
 
-#: Enough to keep a processor busy; what waits for answers holds no lane.
-_FIRST_LANES: Final = 4
+#: Enough to keep two processors busy with registries some 20 ms away.
+_FIRST_LANES: Final = 8
 #: Long enough for a rate to say something.
 _WINDOW_SECONDS: Final = 0.25
 #: By so much the whole has to become faster for another lane to be worth its connections.

@@ -81,44 +81,43 @@ def crowded(road: Road) -> Iterator[Road]:
 
 
 def test_lanes_are_added_while_the_whole_becomes_faster(crowded: Road) -> None:
-    assert crowded.lanes.open_lanes == 4
-    assert [crowded.window(rate) for rate in (1000, 1200, 1400, 1600)] == [5, 6, 7, 8]
+    assert crowded.lanes.open_lanes == 8
+    assert [crowded.window(rate) for rate in (1000, 1200, 1400, 1600)] == [9, 10, 11, 12]
 
 
 def test_a_lane_that_gains_nothing_is_closed_again_and_not_tried_for_a_while(crowded: Road) -> None:
-    assert [crowded.window(1000), crowded.window(1010)] == [5, 4]
-    assert {crowded.window(1000) for _ in range(20)} == {4}
-    assert crowded.window(1000) == 5
+    assert [crowded.window(1000), crowded.window(1010)] == [9, 8]
+    assert {crowded.window(1000) for _ in range(20)} == {8}
+    assert crowded.window(1000) == 9
 
 
 def test_there_are_never_more_lanes_than_may_be() -> None:
-    road = Road(most=5)
+    road = Road(most=9)
     road.crowd()
     opened = [road.window(rate) for rate in (1000, 2000, 4000, 8000)]
     road.clear()
-    assert opened == [5, 5, 5, 5]
+    assert opened == [9, 9, 9, 9]
 
 
 def test_a_throttle_closes_half_of_the_lanes(crowded: Road) -> None:
     crowded.window(1000)
     crowded.throttles.count += 3
-    assert crowded.window(9000) == 2
-    assert {crowded.window(9000) for _ in range(20)} == {2}
-    crowded.throttles.count += 1
-    assert crowded.window(9000) == 1
-    crowded.throttles.count += 1
-    assert crowded.window(9000) == 1
+    assert crowded.window(9000) == 4
+    assert {crowded.window(9000) for _ in range(20)} == {4}
+    for left in (2, 1, 1):
+        crowded.throttles.count += 1
+        assert crowded.window(9000) == left
 
 
 def test_no_lane_is_added_that_nobody_waits_for(road: Road) -> None:
     with road.lanes.enter(road.deadline, "drive"):
-        assert [road.window(rate) for rate in (1000, 2000, 4000)] == [4, 4, 4]
+        assert [road.window(rate) for rate in (1000, 2000, 4000)] == [8, 8, 8]
 
 
 def test_a_rate_is_that_of_a_whole_window(crowded: Road) -> None:
     crowded.clock.now += WINDOW_SECONDS / 2
     crowded.lanes.advance(1_000_000)
-    assert crowded.lanes.open_lanes == 4
+    assert crowded.lanes.open_lanes == 8
 
 
 def test_a_buffer_is_used_again_and_never_by_two() -> None:
