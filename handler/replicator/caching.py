@@ -94,6 +94,10 @@ class CachingSource:
         """Keep a manifest that was read in another way, under the digest of its bytes."""
         self._cache.keep(manifest.digest, manifest.content, manifest.media_type)
 
+    def expect_blobs(self, count: int) -> None:
+        """Tell the source."""
+        self._source.expect_blobs(count)
+
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
         """Read a blob; a config is kept as it passes."""

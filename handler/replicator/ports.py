@@ -157,6 +157,9 @@ class ImageSource(Protocol):
     def fetch_manifest(self, digest: Digest | None = None) -> Manifest:
         """Read a manifest by its digest, verified; without one, the image's own."""
 
+    def expect_blobs(self, count: int) -> None:
+        """Get ready, beside what goes on, to have so many blobs read at once."""
+
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
         """Start reading a blob from its first byte."""
 

@@ -190,6 +190,9 @@ class Transfer:
         # a layer that was made on the way here is there by now, and was copied all the same
         self._outcomes = dict.fromkeys(plan.present, BlobOutcome.SKIPPED) | self._outcomes
         stop = self._deadline.stop
+        if in_turn is None:
+            missing = sum(blob.digest not in there for blob in plan.blobs)
+            self._source.expect_blobs(min(missing, self._lanes.open_lanes))
 
         def move(blob: Descriptor) -> None:
             found = BlobOutcome.SKIPPED if blob.digest in there else None

@@ -38,6 +38,18 @@ def test_images_share_a_bounded_number_of_connections(
     assert destination.accepted_connections <= MOST
 
 
+def test_as_many_connections_are_opened_as_blobs_are_missing(
+    ends: tuple[RegistryServer, RegistryServer], function: Function
+) -> None:
+    source, destination = ends
+    publish(source, "1", layers=6)
+    before = source.accepted_connections
+    answer = function.create(f"{source.host}/app:1", f"{destination.host}/app:1")
+    assert answer["Status"] == "SUCCESS", answer
+    # and one that found out that no TLS is spoken
+    assert source.accepted_connections - before == 6 + 1 + 1
+
+
 def test_what_is_there_already_takes_the_connections_that_are_kept(
     ends: tuple[RegistryServer, RegistryServer], function: Function
 ) -> None:

@@ -140,6 +140,7 @@ class FakeSource:
         self.root: Digest | None = next(iter(self.manifests), None)
         self.opened: list[Digest] = []
         self.fetched: list[Digest | None] = []
+        self.expected = 0
         self._piece = piece
         self._lock = threading.Lock()
 
@@ -152,6 +153,9 @@ class FakeSource:
         wanted = digest or self.root
         assert wanted is not None
         return self.manifests[wanted]
+
+    def expect_blobs(self, count: int) -> None:
+        self.expected = count
 
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:

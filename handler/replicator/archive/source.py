@@ -84,6 +84,9 @@ class ArchiveSource:
             return content.fetch_manifest(digest)
         raise InvalidManifestError(f"the image {self._reference} has no manifest of its own")
 
+    def expect_blobs(self, count: int) -> None:
+        """Do nothing: botocore keeps S3's connections."""
+
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
         """Read a blob; of a stored image its config, or a layer that is a blob as it is stored."""

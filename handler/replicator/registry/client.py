@@ -166,6 +166,12 @@ class RegistryClient:
                 self._wait_or_give_up(request, attempt, error)
         raise AssertionError  # itertools.count has no end
 
+    def open_ahead(self, count: int) -> None:
+        """Open connections for so many requests at once, beside what goes on; it never fails."""
+        first, *others = self._schemes.candidates(self._host)
+        if not others:  # which of them is spoken is known
+            self._session.open_ahead(f"{first}://{self._host}/", count, self._deadline)
+
     def finish(self, response: HttpResponse) -> Answer:
         """Read an open response that turned out to be a refusal."""
         try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import socket
 import ssl
 import threading
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +27,7 @@ from replicator.registry.hosts import origin
 from replicator.registry.tls import TlsSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from replicator.registry.wires import Reach, Wire
 
@@ -122,6 +125,14 @@ class Connections:
         )
         return response
 
+    def open_ahead(self, url: str, count: int, new_wire: Callable[[], Wire]) -> None:
+        """Open connections until `count` are not in use, each in a thread; not through proxies."""
+        parts = urllib3.util.parse_url(url)
+        way = self._ways.get(origin(url)) or self._find_way(url)
+        if way.manager is self._adapter.poolmanager:
+            pool = way.manager.connection_from_host(parts.host, parts.port, parts.scheme)
+            pool.open_ahead(count, new_wire)
+
     def close(self) -> None:
         """Drop every kept connection."""
         self._adapter.close()
@@ -198,6 +209,18 @@ class _Connection(urllib3.connection.HTTPConnection):
             raise urllib3.exceptions.NewConnectionError(self, "not connected") from error
         return connected
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server has closed it; it may have sent tickets for TLS before a request."""
+        try:
+            connected = socket.socket(fileno=os.dup(self.sock.fileno()))
+            with connected:
+                return not connected.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:
             wire: Wire = _CURRENT.exchange.wire
@@ -218,10 +241,59 @@ class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
 
 
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
+    """A pool that opens connections before they are wanted; whoever wants one waits for those."""
+
     ConnectionCls = _Connection
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ahead: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
 
-class _TlsPool(urllib3.connectionpool.HTTPSConnectionPool):
+    def open_ahead(self, count: int, new_wire: Callable[[], Wire]) -> None:
+        kept = sum(each is not None for each in self.pool.queue) if self.pool else 0
+        for _ in range(count - kept - self._ahead.qsize()):
+            opening: Future[Any] = Future()
+            self._ahead.put(opening)
+            work = (opening, new_wire())
+            threading.Thread(target=self._open, args=work, name="ahead", daemon=True).start()
+
+    def _open(self, opening: Future[Any], wire: Wire) -> None:
+        connection = super()._new_conn()
+        try:
+            with going_over(wire, "GET"):
+                connection.connect()
+        except BaseException as error:  # noqa: BLE001 - the request that comes to it finds out why
+            connection.close()
+            opening.set_exception(error)
+        else:
+            opening.set_result(connection)
+        finally:
+            wire.end()
+
+    def _new_conn(self) -> Any:
+        while (opened := self._take()) is not None:
+            if not opened.has_ended:
+                return opened
+            opened.close()
+        return super()._new_conn()
+
+    def _take(self) -> Any:
+        """Give a connection that was opened ahead; None when there is none."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                opening = self._ahead.get_nowait()
+                with contextlib.suppress(Exception):
+                    return opening.result()
+        return None
+
+    def close(self) -> None:
+        """Close what is kept, and what nobody wanted."""
+        super().close()
+        while (opened := self._take()) is not None:
+            opened.close()
+
+
+class _TlsPool(_Pool, urllib3.connectionpool.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 

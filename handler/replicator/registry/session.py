@@ -161,6 +161,13 @@ class Session:
             )
         return opened
 
+    def open_ahead(self, url: str, count: int, deadline: Deadline) -> None:
+        """Open connections to a host, beside what goes on, until `count` of them are not in use.
+
+        What cannot be opened is left to the requests, which tell why.
+        """
+        self._connections.open_ahead(url, count, lambda: Wire(Reach.LOCAL, deadline))
+
     def close(self) -> None:
         """Drop every kept connection."""
         self._connections.close()

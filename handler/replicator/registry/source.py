@@ -108,6 +108,10 @@ class RegistrySource:
             raise self._client.refusal(answer, "give", subject)
         return read_manifest(answer, wanted, self._reference.registry)
 
+    def expect_blobs(self, count: int) -> None:
+        """Open connections while uploads are asked for."""
+        self._client.open_ahead(count)
+
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
         """Read a blob; a download that breaks off goes on after the last byte that came."""
