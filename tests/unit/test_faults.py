@@ -7,6 +7,7 @@ import ssl
 import pytest
 
 from replicator.registry.faults import (
+    Proxy,
     ProxyRefusal,
     describe_fault,
     find_proxy_refusal,
@@ -87,7 +88,9 @@ def test_a_certificate_that_is_not_trusted_is_no_passing_trouble() -> None:
     assert not is_certificate_fault(LibraryError(URL, reason=_ssl_error("HTTP_REQUEST")))
 
 
-def test_a_refusal_of_a_proxy_that_nothing_names_is_still_one() -> None:
+def test_only_a_proxy_that_was_asked_can_have_refused() -> None:
     error = LibraryError(URL, reason=OSError("Tunnel connection failed: 407 Authentication"))
-    assert find_proxy_refusal(error) == ProxyRefusal("in HTTPS_PROXY", 407, had_login=False)
-    assert find_proxy_refusal(LibraryError(URL)) is None
+    proxy = Proxy("proxy.example:3128", has_login=False)
+    assert find_proxy_refusal(error, proxy) == ProxyRefusal(proxy, 407)
+    assert find_proxy_refusal(error, None) is None
+    assert find_proxy_refusal(LibraryError(URL), proxy) is None

@@ -22,6 +22,7 @@ import urllib3.connectionpool
 import urllib3.exceptions
 import urllib3.util
 
+from replicator.registry.faults import Proxy
 from replicator.registry.heads import WholeHeadResponse
 from replicator.registry.hosts import origin
 from replicator.registry.tls import TlsSocket
@@ -124,6 +125,15 @@ class Connections:
             decode_content=False,
         )
         return response
+
+    def proxy_of(self, url: str) -> Proxy | None:
+        """Give the proxy that stands between here and an origin."""
+        way = self._ways.get(origin(url))
+        found: urllib3.util.Url | None = getattr(way.manager, "proxy", None) if way else None
+        if found is None:
+            return None
+        shown = f"{found.host}:{found.port}" if found.port else str(found.host)
+        return Proxy(shown, has_login=bool(found.auth))
 
     def open_ahead(self, url: str, count: int, new_wire: Callable[[], Wire]) -> None:
         """Open connections until `count` are not in use, each in a thread; not through proxies."""

@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from replicator.errors import ReplicationError, Side, TransientError, UnavailableError
 from replicator.registry.heads import OutsizeHeadError
@@ -29,22 +29,19 @@ _REFUSED_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})\b")
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy's host and port, and whether it is given a login."""
+
+    shown: str
+    has_login: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyRefusal:
-    """A proxy's answer to CONNECT other than 200 (RFC 9110, section 9.3.6).
+    """A proxy's answer to CONNECT other than 200 (RFC 9110, section 9.3.6)."""
 
-    Attributes
-    ----------
-    proxy
-        Its host and port, without a login.
-    status
-        What it answered.
-    had_login
-        Whether it was given a login.
-    """
-
-    proxy: str
+    proxy: Proxy
     status: int
-    had_login: bool
 
     def error(self, failed: str, side: Side) -> ReplicationError:
         """Give the error to raise; `failed` begins its sentence.
@@ -52,29 +49,22 @@ class ProxyRefusal:
         A status that may pass is tried again, no other.
         """
         if self.status == 407:
-            found = "does not take its login" if self.had_login else "wants a login"
+            found = "does not take its login" if self.proxy.has_login else "wants a login"
             advice = "give it as user:password@ before the proxy's host in HTTPS_PROXY"
         else:
             found = "refused to connect to it"
             advice = "let it be reached through the proxy, or name it in NO_PROXY"
-        sentence = f"{failed}: the proxy {self.proxy} {found} ({self.status})"
+        sentence = f"{failed}: the proxy {self.proxy.shown} {found} ({self.status})"
         if self.status in RETRYABLE_STATUSES:
             return TransientError(sentence)
         return UnavailableError(f"{sentence}; {advice}", side=side, status=self.status)
 
 
-def find_proxy_refusal(error: BaseException) -> ProxyRefusal | None:
-    """Recognise that a proxy did not open a tunnel."""
-    causes = tuple(_causes(error))
-    refused = next(filter(None, (_REFUSED_TUNNEL.match(str(each)) for each in causes)), None)
-    if refused is None:
-        return None
-    proxies = (getattr(getattr(each, "pool", None), "proxy", None) for each in causes)
-    proxy: Any = next(filter(None, proxies), None)
-    if proxy is None:
-        return ProxyRefusal("in HTTPS_PROXY", int(refused[1]), had_login=False)
-    shown = f"{proxy.host}:{proxy.port}" if proxy.port else str(proxy.host)
-    return ProxyRefusal(shown, int(refused[1]), had_login=bool(proxy.auth))
+def find_proxy_refusal(error: BaseException, proxy: Proxy | None) -> ProxyRefusal | None:
+    """Recognise that a proxy, the one that was asked, did not open a tunnel."""
+    messages = map(str, _causes(error))
+    refused = next(filter(None, map(_REFUSED_TUNNEL.match, messages)), None)
+    return ProxyRefusal(proxy, int(refused[1])) if refused and proxy else None
 
 
 def describe_fault(error: BaseException) -> str:

@@ -148,6 +148,9 @@ class Session:
                 side=side,
             ) from error
         except _LIBRARY_FAULTS as error:
+            refusal = find_proxy_refusal(error, self._connections.proxy_of(request.url))
+            if refusal is not None:
+                raise refusal.error(_failed(request.url, side), side) from error
             raise _fault(error, request.url, side) from error
         opened = _Response(response, request, side, wire)
         encoding = opened.header("content-encoding").lower()
@@ -256,11 +259,7 @@ def _fault(error: BaseException, url: str, side: Side) -> ReplicationError:
         return ProtocolError(
             f"the {side} {_host(url)} answered with more headers than make sense", side=side
         )
-    failed = f"the {side} {_host(url)} cannot be spoken to"
-    refusal = find_proxy_refusal(error)
-    if refusal is not None:
-        return refusal.error(failed, side)
-    sentence = f"{failed}: {reason}"
+    sentence = f"{_failed(url, side)}: {reason}"
     if is_certificate_fault(error):
         return UnavailableError(
             f"{sentence}; if it is signed by an authority of your own, name that in SSL_CERT_FILE",
@@ -269,6 +268,10 @@ def _fault(error: BaseException, url: str, side: Side) -> ReplicationError:
     if url.startswith("https:") and is_not_tls(error):
         return NotTlsError(sentence)
     return TransientError(sentence)
+
+
+def _failed(url: str, side: Side) -> str:
+    return f"the {side} {_host(url)} cannot be spoken to"
 
 
 def _host(url: str) -> str:
