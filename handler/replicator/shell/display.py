@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
@@ -85,6 +86,7 @@ class PlainLines(Unshown):
         self._clock = clock
         self._tally = Tally(clock=clock)
         self._printed_at = clock()
+        self._order = threading.Lock()
 
     def show(self, line: str) -> None:
         """Print a line."""
@@ -115,13 +117,14 @@ class PlainLines(Unshown):
             )
 
     def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
-        """Print a line for the blob."""
-        if self._tally.finish(blob, outcome):
-            standing = self._tally.standing()
-            self.show(
-                f"{name_of(blob)} {_WORDS[outcome]}, {size(blob.size_bytes)} "
-                f"({standing.done_blobs} of {standing.total_blobs})"
-            )
+        """Print a line for the blob, in the order in which blobs are counted."""
+        with self._order:
+            if self._tally.finish(blob, outcome):
+                standing = self._tally.standing()
+                self.show(
+                    f"{name_of(blob)} {_WORDS[outcome]}, {size(blob.size_bytes)} "
+                    f"({standing.done_blobs} of {standing.total_blobs})"
+                )
 
     def make(self, stored: Descriptor, blob: Descriptor) -> None:  # noqa: ARG002 - the port's
         """Count the blob no second time."""
