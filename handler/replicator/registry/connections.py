@@ -49,7 +49,7 @@ _CURRENT: Final = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """What a connection is wanted for: `receives` when it is for more than a few words."""
+    """What a connection is wanted for; one that `receives` brings bodies, others send them."""
 
     wire: Wire
     receives: bool
@@ -71,7 +71,8 @@ class Connections:
     """Connections to any number of hosts, directly or through the proxies of the environment.
 
     requests chooses the proxies and keeps the pools. Its own requests and responses are left out:
-    cookies, hooks, encodings and a URL taken apart four times were a third of a request's cost.
+    cookies, hooks, encodings and a URL taken apart four times were a fifth of all instructions
+    that a small image takes (docs/decisions/0003-bytes-past-the-http-libraries-buffers.md).
 
     Parameters
     ----------
