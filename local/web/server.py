@@ -106,20 +106,20 @@ class _SocketServer(socketserver.TCPServer):
         thread = threading.Thread(
             target=self._serve_connection, args=(request, client_address), daemon=True
         )
-        with self._lock:
+        with self._lock:  # whoever ends connections finds threads that can be waited for
+            thread.start()
             self._connections[thread] = request
             self.accepted_connections += 1
-        thread.start()
 
     def end_connections(self) -> None:
         """Shut every open connection down and wait for the threads which serve them."""
-        with self._lock:
-            connections = dict(self._connections)
-        for connection in connections.values():
-            with contextlib.suppress(OSError):
-                # not by TLS's own, which takes the session from a thread that may be in a handshake
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
-        for thread in connections:
+        with self._lock:  # a socket is not exchanged for a TLS one in between
+            threads = list(self._connections)
+            for connection in self._connections.values():
+                with contextlib.suppress(OSError):
+                    # not by TLS's own: that takes the session from a thread in its handshake
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        for thread in threads:
             thread.join(_JOIN_SECONDS)
 
     def _serve_connection(self, connection: socket.socket, client_address: Any) -> None:
@@ -137,11 +137,11 @@ class _SocketServer(socketserver.TCPServer):
         if self._tls is None:
             return connection
         connection.settimeout(_HANDSHAKE_SECONDS)
-        secured = self._tls.wrap_socket(
-            connection, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
-        )
         with self._lock:
-            # wrap_socket detached the accepted socket: closing has to find the new one
+            # wrap_socket detaches the accepted socket: closing has to find the new one
+            secured = self._tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
             self._connections[threading.current_thread()] = secured
         try:
             secured.do_handshake()
