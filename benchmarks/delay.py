@@ -2,119 +2,110 @@
 
 Each byte arrives half a round trip after it was sent, and the first ones of a connection a whole
 one later, for the handshake that a kernel does by itself on loopback. The rate is as it is without.
+One thread does it all: threads that hand blocks to each other take processor time that the programs
+which are measured then lack.
 """
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import socket
+import asyncio
+import selectors
 import sys
-import threading
-import time
-from typing import Final
+from collections import deque
+from typing import Final, cast
 
-_BLOCK_BYTES: Final = 256 * 1024
-#: Blocks on the way in one direction: far more than rate times delay, so that it bounds no rate.
-_MOST_BLOCKS: Final = 1024
-_SWITCH_SECONDS: Final = 0.0002
+#: Waits for a slow end in one direction: far more than rate times delay, so that it bounds no rate.
+_MOST_BYTES: Final = 256 * 1024 * 1024
 
 
-class DelayingProxy:
-    """Forwards connections from a port of loopback to another.
+class _End(asyncio.Protocol):
+    """One end of a forwarded connection: what comes here goes out at the other end, later."""
 
-    Parameters
-    ----------
-    round_trip_seconds
-        Half of it is waited in each direction.
-    listen_port, target_port
-        From where to where; 0 listens on a free port.
-    """
+    transport: asyncio.Transport
+    other: _End
 
-    def __init__(self, round_trip_seconds: float, listen_port: int, target_port: int) -> None:
-        self._round_trip_seconds = round_trip_seconds
-        self._target = ("127.0.0.1", target_port)
-        self._listener = socket.create_server(("127.0.0.1", listen_port), backlog=256)
-        self.port = int(self._listener.getsockname()[1])
-
-    def run(self) -> None:
-        """Forward until closed."""
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self._connect(client)
-
-    def close(self) -> None:
-        """Take no more connections; those that are open go on until their ends close them."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _connect(self, client: socket.socket) -> None:
-        try:
-            server = socket.create_connection(self._target)
-        except OSError:
-            client.close()
-            return
-        handshake_ends_at = time.monotonic() + self._round_trip_seconds
-        for one in (client, server):
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for source, sink in ((client, server), (server, client)):
-            _Direction(source, sink, self._round_trip_seconds / 2, handshake_ends_at).start()
-
-
-class _Direction:
-    """Bytes on their way from one socket to another; b"" is the end of them."""
-
-    def __init__(
-        self, source: socket.socket, sink: socket.socket, delay_seconds: float, not_before: float
-    ) -> None:
-        self._source = source
-        self._sink = sink
+    def __init__(self, delay_seconds: float) -> None:
         self._delay_seconds = delay_seconds
-        self._not_before = not_before
-        self._way: queue.Queue[tuple[float, bytes]] = queue.Queue(_MOST_BLOCKS)
+        self._loop = asyncio.get_running_loop()
+        self._not_before = self._loop.time() + 2 * delay_seconds
+        self._under_way: deque[bytes] = deque()
+        self._is_over = False
 
-    def start(self) -> None:
-        for work in (self._take, self._give):
-            threading.Thread(target=work, daemon=True).start()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(_MOST_BYTES)
 
-    def _take(self) -> None:
-        content = b"unknown"
-        while content:
-            try:
-                content = self._source.recv(_BLOCK_BYTES)
-            except OSError:
-                content = b""
-            sent_at = max(time.monotonic(), self._not_before)
-            self._way.put((sent_at + self._delay_seconds, content))
+    def data_received(self, data: bytes) -> None:
+        self._under_way.append(data)
+        sent_at = max(self._loop.time(), self._not_before)
+        self._loop.call_at(sent_at + self._delay_seconds, self._deliver)
 
-    def _give(self) -> None:
-        is_open = True
-        while True:
-            due_at, content = self._way.get()
-            time.sleep(max(0.0, due_at - time.monotonic()))
-            if not content:
-                break
-            try:
-                if is_open:
-                    self._sink.sendall(content)
-            except OSError:
-                is_open = False
-                with contextlib.suppress(OSError):
-                    self._source.shutdown(socket.SHUT_RD)
-        with contextlib.suppress(OSError):
-            self._sink.shutdown(socket.SHUT_WR)
+    def eof_received(self) -> bool:
+        self.data_received(b"")
+        return True  # the other direction goes on
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._loop.call_later(self._delay_seconds, self.other.transport.close)
+
+    def pause_writing(self) -> None:
+        self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.other.transport.resume_reading()
+
+    def _deliver(self) -> None:
+        data = self._under_way.popleft()
+        if data:
+            self.other.transport.write(data)
+            return
+        self.other.transport.write_eof()
+        self._is_over = True
+        if self.other._is_over:  # noqa: SLF001 - its peer
+            self.transport.close()
+
+
+class _Entrance(_End):
+    """The end of a connection that was accepted; the other one is then connected to the target."""
+
+    def __init__(self, delay_seconds: float, target_port: int) -> None:
+        super().__init__(delay_seconds)
+        self._target_port = target_port
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.pause_reading()
+        self._connecting = self._loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        self.other = _End(self._delay_seconds)
+        self.other.other = self
+        try:
+            await self._loop.create_connection(lambda: self.other, "127.0.0.1", self._target_port)
+        except OSError:
+            self.other = self
+            self.transport.abort()
+        else:
+            self.transport.resume_reading()
+
+
+async def _forward(delay_seconds: float, listen_port: int, target_port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Entrance(delay_seconds, target_port), "127.0.0.1", listen_port, backlog=256
+    )
+    await server.serve_forever()
+
+
+async def _serve(arguments: list[str]) -> None:
+    seconds, *ways = arguments
+    ports = [map(int, way.split(":")) for way in ways]
+    await asyncio.gather(*(_forward(float(seconds) / 2, *pair) for pair in ports))
 
 
 def main(arguments: list[str]) -> None:
     """Serve until killed."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    seconds, *ways = arguments
-    for way in ways:
-        listen_port, _, target_port = way.partition(":")
-        proxy = DelayingProxy(float(seconds), int(listen_port), int(target_port))
-        threading.Thread(target=proxy.run, daemon=True).start()
-    threading.Event().wait()
+    # epoll's waits are whole milliseconds
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    loop.run_until_complete(_serve(arguments))
 
 
 if __name__ == "__main__":
