@@ -9,9 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
 
 from replicator.errors import (
     ProtocolError,
@@ -48,6 +46,8 @@ _MAX_TOKEN_BYTES: Final = 1024 * 1024
 #: Enough for any error body, list page or upload answer; manifests bring their own bound.
 _MAX_ANSWER_BYTES: Final = 1024 * 1024
 _CLEANUP_TIMEOUT_SECONDS: Final = 5.0
+#: After which a sign-in may help.
+_SIGN_IN_STATUSES: Final = frozenset({400, 401, 403})
 #: Of a DELETE after which there is no upload session.
 _GONE_STATUSES: Final = frozenset({200, 202, 204, 404})
 
@@ -192,8 +192,9 @@ class RegistryClient:
 
     def is_home(self, url: str) -> bool:
         """Tell whether a URL is the registry's own, where Authorization may go."""
+        asked = origin(url)
         schemes = self._schemes.candidates(self._host)
-        return any(origin(url) == origin(f"{scheme}://{self._host}") for scheme in schemes)
+        return asked[0] in schemes and asked == origin(f"{asked[0]}://{self._host}")
 
     def clean_up(self, url: str) -> None:
         """Send a DELETE as well as the moment allows: short, twice at most, never raising."""
@@ -262,9 +263,10 @@ class RegistryClient:
         return Answer.of(response, shown)
 
     def _absolute(self, request: HttpRequest, scheme: str) -> HttpRequest:
-        url = urljoin(f"{scheme}://{self._host}/", request.url)
-        self._guard(url, "the address of an upload")
-        return replace(request, url=url)
+        if request.url.startswith("/"):
+            return request.to(f"{scheme}://{self._host}{request.url}")
+        self._guard(request.url, "the address of an upload")
+        return request
 
     def _signed_in(self, request: HttpRequest) -> HttpResponse:
         """Send, and when challenged sign in and send again; twice, as a kept secret may be old."""
@@ -273,7 +275,9 @@ class RegistryClient:
             sent = self._authorized(request)
             response = self._followed(sent)
             rejected = sent.headers.get("Authorization")
-            if not self.is_home(response.url) or not self._may_sign_in(response, rejected):
+            if response.status not in _SIGN_IN_STATUSES or not self.is_home(response.url):
+                return response
+            if not self._may_sign_in(response, rejected):
                 return response
             challenges = parse_challenges(response.header_values("www-authenticate"))
             response.read(_MAX_ANSWER_BYTES)
@@ -291,8 +295,8 @@ class RegistryClient:
 
     def _may_sign_in(self, response: HttpResponse, rejected: str | None) -> bool:
         """Tell whether another sign-in may help: on a 401, and where a login sent ahead is old."""
-        if response.status not in {400, 403}:
-            return response.status == 401
+        if response.status == 401:
+            return True
         with self._authenticator.lock:
             return self._authenticator.renew_ahead(rejected)
 
@@ -355,7 +359,7 @@ class RegistryClient:
                     status=response.status,
                 )
             self._guard(url, "a redirect")
-            request = self._authorized(replace(request, url=url))
+            request = self._authorized(request.to(url))
         raise ProtocolError(
             f"the {self.side} {self.registry} redirects without end", side=self.side, status=307
         )
@@ -363,31 +367,28 @@ class RegistryClient:
     def _send(self, request: HttpRequest, *, cleans_up: bool = False) -> HttpResponse:
         """Send within the deadline; what cleans up has its own short time, also after a stop."""
         left_seconds = self._deadline.remaining_seconds
+        is_home = self.is_home(request.url)
         response = self._session.send(
             request,
             side=self.side,
             timeout_seconds=_CLEANUP_TIMEOUT_SECONDS if cleans_up else left_seconds,
             deadline=None if cleans_up else self._deadline,
-            most_inward=self._most_inward(request.url),
+            most_inward=Reach.LOCAL if is_home else self._most_inward(),
         )
-        if self.is_home(request.url):
+        if is_home:
             self._reach = response.reach
         return response
 
-    def _most_inward(self, url: str) -> Reach:
-        """Say how far inward a request may go: where the registry leads, no further than itself."""
-        if self.is_home(url):
-            return Reach.LOCAL
+    def _most_inward(self) -> Reach:
+        """Say how far inward a registry may lead: no further than it is itself."""
         if self._reach is not None:
             return self._reach
         return Reach.PRIVATE if is_private(f"https://{self._host}") else Reach.PUBLIC
 
     def _authorized(self, request: HttpRequest) -> HttpRequest:
-        headers = {k: v for k, v in request.headers.items() if k != "Authorization"}
         authorization = self._authenticator.authorization
-        if authorization is not None and self.is_home(request.url):
-            headers["Authorization"] = authorization
-        return replace(request, headers=headers)
+        is_known = authorization is not None and self.is_home(request.url)
+        return request.with_authorization(authorization if is_known else None)
 
     def _guard(self, url: str, what: str) -> None:
         if is_private(url) and not is_private(f"https://{self._host}"):

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import certifi
 import requests.adapters
@@ -109,13 +110,10 @@ class Connections:
         http.client.HTTPException
             What came is none.
         """
-        parts = urllib3.util.parse_url(url)
-        way = self._ways.get(origin(url)) or self._find_way(url)
-        pool = way.manager.connection_from_host(parts.host, parts.port, parts.scheme)
-        target = parts._replace(auth=None, fragment=None).url if way.forwards else parts.request_uri
-        response: urllib3.BaseHTTPResponse = pool.urlopen(
+        way = self._way_to(url)
+        response: urllib3.BaseHTTPResponse = way.pool.urlopen(
             method,
-            target,
+            _target(url, is_whole=way.forwards),
             body=body,
             headers=dict(headers),
             retries=_NO_RETRIES,
@@ -130,7 +128,7 @@ class Connections:
     def proxy_of(self, url: str) -> Proxy | None:
         """Give the proxy that stands between here and an origin."""
         way = self._ways.get(origin(url))
-        found: urllib3.util.Url | None = getattr(way.manager, "proxy", None) if way else None
+        found: urllib3.util.Url | None = way.pool.proxy if way else None
         if found is None:
             return None
         shown = f"{found.host}:{found.port}" if found.port else str(found.host)
@@ -138,37 +136,54 @@ class Connections:
 
     def open_ahead(self, url: str, count: int, new_wire: Callable[[], Wire]) -> None:
         """Open connections until `count` are not in use, each in a thread; not through proxies."""
-        parts = urllib3.util.parse_url(url)
-        way = self._ways.get(origin(url)) or self._find_way(url)
-        if way.manager is self._adapter.poolmanager:
-            pool = way.manager.connection_from_host(parts.host, parts.port, parts.scheme)
-            pool.open_ahead(count, new_wire)
+        way = self._way_to(url)
+        if not way.is_indirect:
+            way.pool.open_ahead(count, new_wire)
 
     def close(self) -> None:
         """Drop every kept connection."""
         self._adapter.close()
 
+    def _way_to(self, url: str) -> _Way:
+        way = self._ways.get(origin(url))
+        if way is None or way.pool.pool is None:  # closed, as there were many others
+            way = self._ways[origin(url)] = self._find_way(url)
+        return way
+
     def _find_way(self, url: str) -> _Way:
         proxies = requests.utils.get_environ_proxies(url, no_proxy=None)
         proxy = requests.utils.select_proxy(url, proxies)
-        if proxy is None:
-            way = _Way(self._adapter.poolmanager, forwards=False)
-        else:
+        manager, forwards = self._adapter.poolmanager, False
+        if proxy is not None:
             # a proxy may be named without a scheme
             named = proxy if "://" in proxy else f"http://{proxy}"
-            is_http = not named.lower().startswith("socks")
             manager = self._adapter.proxy_manager_for(named)
-            way = _Way(manager, forwards=is_http and url.startswith("http:"))
-        self._ways[origin(url)] = way
-        return way
+            forwards = url.startswith("http:") and not named.lower().startswith("socks")
+        parts = urllib3.util.parse_url(url)
+        pool = manager.connection_from_host(parts.host, parts.port, parts.scheme)
+        return _Way(pool, forwards, is_indirect=proxy is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How to come to an origin: a manager of pools; a proxy that `forwards` wants whole URLs."""
+    """How to come to an origin: a pool of connections to it, or to a proxy.
 
-    manager: Any
+    A proxy that `forwards` wants whole URLs.
+    """
+
+    pool: Any
     forwards: bool
+    is_indirect: bool
+
+
+def _target(url: str, *, is_whole: bool) -> str:
+    """Give what a request line names: a path with its query, or all of a URL but user and password.
+
+    RFC 9112, section 3.2.
+    """
+    parts = urlsplit(url)
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{target}" if is_whole else target
 
 
 class _Adapter(requests.adapters.HTTPAdapter):

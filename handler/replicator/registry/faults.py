@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from replicator.errors import ReplicationError, Side, TransientError, UnavailableError
-from replicator.registry.heads import OutsizeHeadError
+from replicator.registry.heads import MalformedHeadError, OutsizeHeadError
 from replicator.retries import RETRYABLE_STATUSES
 
 if TYPE_CHECKING:
@@ -86,11 +86,13 @@ def describe_fault(error: BaseException) -> str:
 
 def is_outsize_head(error: BaseException) -> bool:
     """Tell whether a response's head was longer, or had more headers, than any should."""
-    return any(
-        isinstance(cause, OutsizeHeadError | http.client.LineTooLong)
-        or (type(cause) is http.client.HTTPException and "headers" in str(cause))
-        for cause in _causes(error)
-    )
+    outsize = OutsizeHeadError | http.client.LineTooLong
+    return any(isinstance(cause, outsize) for cause in _causes(error))
+
+
+def is_malformed_head(error: BaseException) -> bool:
+    """Tell whether a response's headers are none, or contradict each other."""
+    return any(isinstance(cause, MalformedHeadError) for cause in _causes(error))
 
 
 def is_certificate_fault(error: BaseException) -> bool:

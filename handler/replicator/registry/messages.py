@@ -43,6 +43,17 @@ class HttpRequest:
         """False when the body can be sent only once."""
         return self.body is None or isinstance(self.body, bytes)
 
+    def to(self, url: str) -> HttpRequest:
+        """Give the same request to another URL."""
+        return HttpRequest(self.method, url, self.headers, self.body)
+
+    def with_authorization(self, authorization: str | None) -> HttpRequest:
+        """Give the same request with, or without, the header that signs it in."""
+        headers = {name: self.headers[name] for name in self.headers if name != "Authorization"}
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        return HttpRequest(self.method, self.url, headers, self.body)
+
 
 class HttpResponse(Protocol):
     """A response whose body has not been read yet; closed by whoever holds it.
@@ -55,7 +66,10 @@ class HttpResponse(Protocol):
     reach: Reach | None
 
     def header(self, name: str) -> str:
-        """Give a header's value, "" when there is none; several are joined by a comma."""
+        """Give a header's value by its name in small letters, "" when there is none.
+
+        Several are joined by a comma.
+        """
 
     def header_values(self, name: str) -> list[str]:
         """Give every header of that name."""

@@ -31,6 +31,7 @@ from replicator.registry.faults import (
     describe_fault,
     find_proxy_refusal,
     is_certificate_fault,
+    is_malformed_head,
     is_not_tls,
     is_outsize_head,
 )
@@ -136,11 +137,6 @@ class Session:
                 )
         except urllib3.exceptions.LocationValueError as error:
             raise ProtocolError(f"the {side} leads to a malformed URL", side=side) from error
-        except urllib3.exceptions.InvalidHeader as error:
-            raise ProtocolError(
-                f"the {side} {_host(request.url)} answered with headers that contradict each other",
-                side=side,
-            ) from error
         except InwardAddressError as error:
             raise ProtocolError(
                 f"the {side} leads to {_host(request.url)}, whose address is inside a private "
@@ -152,6 +148,12 @@ class Session:
             if refusal is not None:
                 raise refusal.error(_failed(request.url, side), side) from error
             raise _fault(error, request.url, side) from error
+        except ValueError:  # its words may be a secret's
+            raise ProtocolError(
+                f"{_failed(request.url, side)}: its name, or something to be sent to it, does not "
+                "fit into HTTP",
+                side=side,
+            ) from None
         opened = _Response(response, request, side, wire)
         encoding = opened.header("content-encoding").lower()
         # elsewhere nothing is read from a body but the words of a refusal
@@ -200,6 +202,7 @@ class _Response:
         self._wire = wire
         self._side = side
         self._raw = response
+        self._headers = {name.lower(): value for name, value in response.headers.itermerged()}
         # urllib3's own readinto reads into a new bytes object and copies; http.client's does not
         self._body: Any = response._fp  # type: ignore[attr-defined] # noqa: SLF001
         if request.method == "HEAD":
@@ -207,7 +210,7 @@ class _Response:
             self.close()
 
     def header(self, name: str) -> str:
-        return str(self._raw.headers.get(name, ""))
+        return self._headers.get(name, "")
 
     def header_values(self, name: str) -> list[str]:
         return list(self._raw.headers.getlist(name))
@@ -260,6 +263,12 @@ def _fault(error: BaseException, url: str, side: Side) -> ReplicationError:
             f"the {side} {_host(url)} answered with more headers than make sense", side=side
         )
     sentence = f"{_failed(url, side)}: {reason}"
+    if is_malformed_head(error):
+        return ProtocolError(
+            f"the {side} {_host(url)} answered with headers that are malformed or contradict each "
+            "other",
+            side=side,
+        )
     if is_certificate_fault(error):
         return UnavailableError(
             f"{sentence}; if it is signed by an authority of your own, name that in SSL_CERT_FILE",

@@ -1,0 +1,94 @@
+"""Heads of answers that mean harm, or that a hurried parser takes for others."""
+
+from __future__ import annotations
+
+import pytest
+from tests.faults.fault_proxy import Exchange, Fault
+from tests.faults.hostility import Ends, answer, go_on_for_ever
+
+from replicator.errors import DigestMismatchError, OutOfTimeError, ProtocolError
+
+MALFORMED = "answered with headers that are malformed or contradict each other"
+
+
+def begins(*lines: str) -> Fault:
+    """Have the true answer's body follow lines of another's head."""
+
+    def strike(exchange: Exchange) -> None:
+        body = exchange.forward().body
+        exchange.client.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        exchange.close()
+
+    return strike
+
+
+@pytest.mark.parametrize("length", ["-5", "+5", "5 5", "many", "5, 6", "9" * 30, "9" * 5000])
+def test_a_length_that_is_none_is_refused(ends: Ends, length: str) -> None:
+    ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", f"Content-Length: {length}"))
+    ends.fail(ProtocolError, MALFORMED)
+
+
+@pytest.mark.parametrize("length", ["5", "5, 5", "9" * 18])
+def test_a_length_that_is_not_the_blobs_is_noticed(ends: Ends, length: str) -> None:
+    ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", f"Content-Length: {length}"))
+    ends.fail(DigestMismatchError, "bytes where the manifest says")
+
+
+@pytest.mark.parametrize("line", ["no header", ": no name", "Space : before", "\t continued"])
+def test_a_line_that_is_no_header_is_refused(ends: Ends, line: str) -> None:
+    ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", line))
+    ends.fail(ProtocolError, MALFORMED)
+
+
+@pytest.mark.parametrize("interim", ["100 Continue", "103 Early Hints"])
+def test_an_interim_answer_is_not_taken_for_the_answer(ends: Ends, interim: str) -> None:
+    hints = begins(f"HTTP/1.1 {interim}", "Link: </x>; rel=preload", "", "HTTP/1.1 200 OK")
+    ends.source_answers("/blobs/", hints)
+    ends.replicate()
+
+
+@pytest.mark.parametrize("encoding", ["chunked", "CHUNKED", "\r\n chunked"])
+def test_a_value_may_go_on_in_the_next_line(ends: Ends, encoding: str) -> None:
+    def strike(exchange: Exchange) -> None:
+        body = exchange.forward().body
+        head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {encoding}\r\n\r\n".encode()
+        exchange.client.sendall(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        exchange.close()
+
+    ends.source_answers("/blobs/", strike)
+    ends.replicate()
+
+
+def test_a_host_that_no_request_can_name_is_refused(ends: Ends) -> None:
+    location = f"http://{'x' * 64}.example/"
+    ends.source_answers("/manifests/", answer(b"", 307, Location=location))
+    ends.fail(ProtocolError, "its name, or something to be sent to it, does not fit into HTTP")
+
+
+def test_two_lengths_for_one_body_are_refused(ends: Ends) -> None:
+    ends.source_answers("/blobs/", answer(b"x" * 5, content_length="6"))
+    ends.fail(ProtocolError, MALFORMED)
+
+
+def test_a_header_of_megabytes_is_refused(ends: Ends) -> None:
+    ends.source_answers("/manifests/", answer(b"", 200, X_Much="x" * 2**21), "HEAD")
+    ends.fail(ProtocolError, "more headers than make sense")
+
+
+def test_a_thousand_headers_are_refused(ends: Ends) -> None:
+    many = {f"X-{number}": "x" for number in range(1000)}
+    ends.source_answers("/manifests/", answer(b"", 200, **many), "HEAD")
+    ends.fail(ProtocolError, "more headers than make sense")
+
+
+def test_interim_answers_without_end_are_refused(ends: Ends) -> None:
+    fault = go_on_for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+    ends.source_answers("/manifests/", fault, "HEAD")
+    ends.fail(ProtocolError, "more headers than make sense")
+
+
+def test_a_head_that_trickles_is_cut_when_the_time_is_over(ends: Ends) -> None:
+    ends.source_answers(
+        "/manifests/", go_on_for_ever(b"HTTP/1.1 200 OK\r\nX: ", b"x", pause_seconds=0.05), "HEAD"
+    )
+    ends.fail(OutOfTimeError, "there was no time left", seconds=0.6)
