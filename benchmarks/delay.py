@@ -9,6 +9,7 @@ which are measured then lack.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import selectors
 import sys
 from collections import deque
@@ -58,7 +59,8 @@ class _End(asyncio.Protocol):
         if data:
             self.other.transport.write(data)
             return
-        self.other.transport.write_eof()
+        with contextlib.suppress(OSError):  # the other end may have left just now
+            self.other.transport.write_eof()
         self._is_over = True
         if self.other._is_over:  # noqa: SLF001 - its peer
             self.transport.close()
