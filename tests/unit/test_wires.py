@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 
 import pytest
 
 from replicator.deadline import Deadline
-from replicator.registry.wires import InwardAddressError, Reach, Wire, is_s3, reach_of
+from replicator.registry.wires import InwardAddressError, Line, Reach, Wire, is_s3, reach_of
 
 
 @pytest.mark.parametrize(
@@ -89,9 +90,23 @@ def listener() -> Iterator[socket.socket]:
         yield opened
 
 
-def connect(wire: Wire, listener: socket.socket) -> tuple[socket.socket, Reach | None]:
+class Connected:
+    """The two ends of a connection over a wire."""
+
+    def __init__(self, wire: Wire, listener: socket.socket) -> None:
+        self.socket, self.line = connect(wire, listener)
+        self.accepted, _ = listener.accept()
+
+    def close(self) -> None:
+        self.line.let_go()
+        self.socket.close()
+        self.accepted.close()
+
+
+def connect(wire: Wire, listener: socket.socket, **more: bool) -> tuple[socket.socket, Line]:
+    options = {"is_proxy": False, **more}
     return wire.connect(
-        "127.0.0.1", listener.getsockname()[1], timeout_seconds=5, options=(), is_proxy=False
+        "127.0.0.1", listener.getsockname()[1], timeout_seconds=5, options=(), **options
     )
 
 
@@ -105,57 +120,82 @@ def test_an_address_that_is_too_far_inward_is_not_connected_to(listener: socket.
 
 def test_a_proxy_may_be_anywhere(listener: socket.socket) -> None:
     wire = Wire(Reach.PUBLIC, None)
-    port = listener.getsockname()[1]
-    connected, reach = wire.connect("127.0.0.1", port, timeout_seconds=5, options=(), is_proxy=True)
+    connected, line = connect(wire, listener, is_proxy=True)
     connected.close()
+    line.let_go()
     wire.end()
-    assert reach is None
+    assert line.reach is None
 
 
 def test_a_cut_wakes_who_waits_and_what_comes_later(listener: socket.socket) -> None:
     deadline = Deadline(10)
     wire, later = Wire(Reach.LOCAL, deadline), Wire(Reach.LOCAL, deadline)
-    connected, _ = connect(wire, listener)
+    ends = Connected(wire, listener)
     deadline.stop()
-    assert connected.recv(1) == b""
-    late, reach = None, None
-    try:
-        late, reach = connect(later, listener)
-        assert late.recv(1) == b""
-    except OSError:
-        pass  # it may be refused at once as well
-    finally:
-        for each in (connected, late):
-            if each is not None:
-                each.close()
-        wire.end()
-        later.end()
-    assert reach in {None, Reach.LOCAL}
+    assert ends.socket.recv(1) == b""
+    late = None
+    with contextlib.suppress(OSError):  # it may be refused at once as well
+        late = Connected(later, listener)
+        assert late.socket.recv(1) == b""
+    for each in filter(None, (ends, late)):
+        each.close()
+    wire.end()
+    later.end()
 
 
 def test_what_outlasts_a_stop_is_cut_when_the_time_is_over(listener: socket.socket) -> None:
     deadline = Deadline(0.05)
     wire = Wire(Reach.LOCAL, deadline, outlasts_stop=True)
-    connected, _ = connect(wire, listener)
-    connected.settimeout(0.01)
+    ends = Connected(wire, listener)
+    ends.socket.settimeout(0.01)
     deadline.stop()
     with pytest.raises(TimeoutError):
-        connected.recv(1)
-    connected.settimeout(5)
+        ends.socket.recv(1)
+    ends.socket.settimeout(5)
     with deadline.enforced():
-        assert connected.recv(1) == b""
-    connected.close()
+        assert ends.socket.recv(1) == b""
+    ends.close()
     wire.end()
 
 
 def test_what_has_ended_is_not_cut(listener: socket.socket) -> None:
     deadline = Deadline(10)
     wire = Wire(Reach.LOCAL, deadline)
-    connected, _ = connect(wire, listener)
-    accepted, _ = listener.accept()
+    ends = Connected(wire, listener)
     wire.end()
     deadline.stop()
-    accepted.send(b"x")
-    assert connected.recv(1) == b"x"
-    connected.close()
-    accepted.close()
+    ends.accepted.send(b"x")
+    assert ends.socket.recv(1) == b"x"
+    ends.close()
+
+
+def test_a_connection_that_goes_from_one_wire_to_the_next_is_cut_with_the_last(
+    listener: socket.socket,
+) -> None:
+    first, second = Deadline(10), Deadline(10)
+    wire, later = Wire(Reach.LOCAL, first), Wire(Reach.LOCAL, second)
+    ends = Connected(wire, listener)
+    wire.end()
+    later.go_over(ends.line)
+    first.stop()
+    ends.accepted.send(b"x")
+    assert ends.socket.recv(1) == b"x"
+    second.stop()
+    assert ends.socket.recv(1) == b""
+    ends.close()
+    later.end()
+
+
+def test_a_socket_that_was_closed_while_its_answer_is_read_can_be_cut(
+    listener: socket.socket,
+) -> None:
+    deadline = Deadline(10)
+    wire = Wire(Reach.LOCAL, deadline)
+    ends = Connected(wire, listener)
+    with ends.socket.makefile("rb") as answer:
+        ends.socket.close()
+        ends.line.let_go()
+        deadline.stop()
+        assert answer.read(1) == b""
+    ends.accepted.close()
+    wire.end()

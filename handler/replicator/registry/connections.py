@@ -31,9 +31,10 @@ from replicator.registry.tls import TlsSocket
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from replicator.registry.wires import Reach, Wire
+    from replicator.registry.wires import Line, Wire
 
-CONNECT_TIMEOUT_SECONDS: Final = 10.0
+#: For each of the addresses of a host, and for a proxy's answer and TLS's handshake.
+_CONNECT_SECONDS: Final = 10.0
 _CA_VARIABLES: Final = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
@@ -92,7 +93,7 @@ class Connections:
         *,
         headers: Mapping[str, str],
         body: object,
-        timeout: urllib3.Timeout,
+        stall_seconds: float,
     ) -> urllib3.BaseHTTPResponse:
         """Send a request and give its response with the body unread; redirects are not followed.
 
@@ -102,6 +103,8 @@ class Connections:
             With the length of the body, or the transfer coding.
         body
             bytes, or an iterable of bytes-like objects, each sent as it is; None for no body.
+        stall_seconds
+            The longest wait for any byte to be sent or to come; less for a connection.
 
         Raises
         ------
@@ -119,7 +122,7 @@ class Connections:
             retries=_NO_RETRIES,
             redirect=False,
             assert_same_host=False,
-            timeout=timeout,
+            timeout=stall_seconds,
             preload_content=False,
             decode_content=False,
         )
@@ -217,15 +220,15 @@ class _Connection(urllib3.connection.HTTPConnection):
     """A connection that goes, and only goes, over the wire of the exchange under way."""
 
     response_class = WholeHeadResponse
-    _reach: Reach | None = None
+    _line: Line | None = None
 
     def _new_conn(self) -> socket.socket:
         wire: Wire = _CURRENT.exchange.wire
         try:
-            connected, self._reach = wire.connect(
+            connected, self._line = wire.connect(
                 self._dns_host,
                 self.port,
-                timeout_seconds=self.timeout or CONNECT_TIMEOUT_SECONDS,
+                timeout_seconds=min(self.timeout or _CONNECT_SECONDS, _CONNECT_SECONDS),
                 # behind a proxy urllib3 leaves Nagle's algorithm on: bodies would wait for an ACK
                 options=(*(self.socket_options or ()), _NO_DELAY),
                 is_proxy=self.proxy is not None,
@@ -248,10 +251,17 @@ class _Connection(urllib3.connection.HTTPConnection):
             return True
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None:
+        if self._line is not None:
             wire: Wire = _CURRENT.exchange.wire
-            wire.carry(self.sock.fileno(), self._reach)
+            wire.go_over(self._line)
         super().putrequest(*args, **kwargs)
+
+    def close(self) -> None:
+        """Close the socket, which a response may still read, and let go of its line."""
+        super().close()
+        line, self._line = self._line, None
+        if line is not None:
+            line.let_go()
 
 
 class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):

@@ -22,11 +22,7 @@ from replicator.errors import (
     TransientError,
     UnavailableError,
 )
-from replicator.registry.connections import (
-    CONNECT_TIMEOUT_SECONDS,
-    Connections,
-    going_over,
-)
+from replicator.registry.connections import Connections, going_over
 from replicator.registry.faults import (
     describe_fault,
     find_proxy_refusal,
@@ -121,7 +117,6 @@ class Session:
     def _send(
         self, request: HttpRequest, side: Side, timeout_seconds: float, wire: Wire
     ) -> HttpResponse:
-        connect_seconds = max(0.001, min(CONNECT_TIMEOUT_SECONDS, timeout_seconds))
         stall_seconds = max(0.001, min(self._stall_timeout_seconds, timeout_seconds))
         if request.method == "POST":
             stall_seconds = min(stall_seconds, _POST_TIMEOUT_SECONDS)
@@ -133,7 +128,7 @@ class Session:
                     headers=_headers(request),
                     # what is empty has no chunks either
                     body=request.body or None,
-                    timeout=urllib3.Timeout(connect=connect_seconds, read=stall_seconds),
+                    stall_seconds=stall_seconds,
                 )
         except urllib3.exceptions.LocationValueError as error:
             raise ProtocolError(f"the {side} leads to a malformed URL", side=side) from error

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import re
 import socket
 import threading
@@ -61,6 +60,44 @@ class InwardAddressError(Exception):
     """A host has only addresses that are further inward than may be reached."""
 
 
+class Line:
+    """A connection as it is cut: open until the last one who holds it lets go.
+
+    It has a descriptor of its own, as TLS takes the socket over, and as the connection of a last
+    response is closed before its body was read.
+
+    Parameters
+    ----------
+    connected
+        Whoever makes the line holds it.
+    reach
+        Of the address that it leads to; None behind a proxy, which alone knows.
+    """
+
+    def __init__(self, connected: socket.socket, reach: Reach | None) -> None:
+        self.reach: Final = reach
+        self._socket = connected.dup()
+        self._lock = threading.Lock()
+        self._holders = 1
+
+    def hold(self) -> None:
+        """Keep it open."""
+        with self._lock:
+            self._holders += 1
+
+    def let_go(self) -> None:
+        """Close it, unless others hold it."""
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                self._socket.close()
+
+    def cut(self) -> None:
+        """End every wait on the connection; whoever waits sees it broken."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
 class Wire:
     """What one exchange of a request and a response goes over.
 
@@ -79,9 +116,9 @@ class Wire:
     ) -> None:
         self._most_inward = most_inward
         self._lock = threading.Lock()
-        self._handle: int | None = None
+        self._line: Line | None = None
         self._is_cut = False
-        #: Of the address that it goes to; None behind a proxy, which alone knows.
+        #: Of the address that it went to last; None behind a proxy, which alone knows.
         self.reach: Reach | None = None
         self._forget: Callable[[], None] = (
             deadline.when_cut(self.cut, outlasts_stop=outlasts_stop) if deadline else _nothing
@@ -95,8 +132,13 @@ class Wire:
         timeout_seconds: float,
         options: Iterable[_SocketOption],
         is_proxy: bool,
-    ) -> tuple[socket.socket, Reach | None]:
+    ) -> tuple[socket.socket, Line]:
         """Connect to the first address of a host that may be reached and answers.
+
+        Returns
+        -------
+        tuple
+            The socket, and its line, which the caller holds.
 
         Raises
         ------
@@ -114,63 +156,58 @@ class Wire:
                 failure = InwardAddressError(str(address[0]))
                 continue
             connected = socket.socket(family, kind, protocol)
+            line = Line(connected, reach)
             try:
                 for option in options:
                     connected.setsockopt(*option)
                 connected.settimeout(timeout_seconds)
-                self.carry(connected.fileno(), reach)
+                self.go_over(line)
                 connected.connect(address)
             except OSError as error:
+                line.let_go()
                 connected.close()
                 failure = error
             else:
-                return connected, reach
+                return connected, line
         raise failure
 
-    def carry(self, descriptor: int, reach: Reach | None) -> None:
-        """Go over a connection, new or kept from before.
+    def go_over(self, line: Line) -> None:
+        """Go over a connection, new or kept from before, and no longer over another.
 
         Raises
         ------
         InwardAddressError
             It was made for somebody who may reach further inward.
         """
-        if reach is not None and reach > self._most_inward:
+        if line.reach is not None and line.reach > self._most_inward:
             raise InwardAddressError("a kept connection")
+        line.hold()
         with self._lock:
-            self._release()
-            # a handle of its own: TLS takes the socket over, and a last response closes it early
-            self._handle = os.dup(descriptor)
-            self.reach = reach
+            before, self._line = self._line, line
+            self.reach = line.reach
             if self._is_cut:
-                _shut_down(self._handle)
+                line.cut()
+        if before is not None:
+            before.let_go()
 
     def cut(self) -> None:
-        """End every wait on the connection; whoever waits sees it broken."""
+        """Cut the connection, and each that it goes over from now on."""
         with self._lock:
             self._is_cut = True
-            if self._handle is not None:
-                _shut_down(self._handle)
+            if self._line is not None:
+                self._line.cut()
 
     def end(self) -> None:
         """Let go of the connection, which may be kept for others."""
         self._forget()
         with self._lock:
-            self._release()
-
-    def _release(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+            before, self._line = self._line, None
+        if before is not None:
+            before.let_go()
 
 
 def _nothing() -> None:
     pass
-
-
-def _shut_down(handle: int) -> None:
-    with socket.socket(fileno=os.dup(handle)) as connected, contextlib.suppress(OSError):
-        connected.shutdown(socket.SHUT_RDWR)
 
 
 def _unwrapped(ip: _Address) -> _Address:
