@@ -83,6 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
         expected = parse_qs(urlsplit(self.path).query).get("digest", [digest])[0]
         self._answer(201 if digest == expected else 400, {"Docker-Content-Digest": digest})
 
+    def do_DELETE(self) -> None:
+        self._answer(204, {})
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
         """Write nothing."""
 

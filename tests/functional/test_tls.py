@@ -83,12 +83,20 @@ def test_what_has_come_is_received_in_one_system_call(ends: Ends) -> None:
     assert ends.wire.receptions == before + 1
 
 
-@pytest.mark.parametrize("size", [1, 1000, RECORD, BLOCK])
-def test_bytes_arrive_as_they_were_sent_whatever_the_buffer(ends: Ends, size: int) -> None:
-    content = os.urandom(BLOCK if size > 1 else 1000)
+@pytest.mark.parametrize("record", [RECORD, 10_000])
+@pytest.mark.parametrize("size", [1, 1000, RECORD, 4 * RECORD + 1, 100_000, BLOCK])
+def test_bytes_arrive_as_they_were_sent_whatever_the_buffer(
+    ends: Ends, size: int, record: int
+) -> None:
+    content = os.urandom(4 * BLOCK if size > 1 else 1000)
+
+    def send() -> None:
+        for start in range(0, len(content), record):
+            ends.server.sendall(content[start : start + record])
+
     received = b""
     with ThreadPoolExecutor(1) as pool:
-        sent = pool.submit(ends.server.sendall, content)
+        sent = pool.submit(send)
         while len(received) < len(content):
             received += ends.receive(size)
         sent.result()

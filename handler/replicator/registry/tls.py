@@ -8,12 +8,16 @@ docs/decisions/0024-tls-in-memory.md.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from urllib3.util.ssltransport import SSLTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+#: Of ciphertext: what is decrypted at once stays in a processor's cache, and OpenSSL's copy small.
+_FEED_BYTES: Final = 64 * 1024
 
 
 class TlsSocket(SSLTransport):
@@ -32,28 +36,35 @@ class TlsSocket(SSLTransport):
         view = memoryview(buffer)[:nbytes]
         # typeshed knows of bytearrays only, and not that it then gives a count
         read = cast("Callable[[int, memoryview], int]", self.sslobj.read)
-        count = 0
+        count = received = fed = 0
         while True:
+            # ciphertext that is still to be decrypted is not to be overwritten
+            end = len(view) if fed == received else fed
             try:
-                while count < len(view) and (more := read(len(view) - count, view[count:])):
+                while count < end:
+                    more = read(end - count, view[count:end])
+                    if not more:
+                        return count
                     count += more
             except ssl.SSLWantReadError:
-                if not count:
-                    self._feed(view)
-                    continue
+                pass
             except ssl.SSLEOFError:
-                pass  # no farewell: HTTP knows by its lengths whether anything is missing
-            return count
+                return count  # no farewell: HTTP knows by its lengths whether anything is missing
+            if fed < received:
+                fed += self.incoming.write(view[fed : min(received, fed + _FEED_BYTES)])
+            elif count:
+                return count
+            else:
+                received, fed = self._receive(view), 0
 
-    def _feed(self, space: memoryview) -> None:
+    def _receive(self, space: memoryview) -> int:
         """Wait for ciphertext, which passes through space that its plaintext is going to fill."""
         if self.outgoing.pending:  # an answer to an update of keys
             self.socket.sendall(self.outgoing.read())
         count = self.socket.recv_into(space)
-        if count:
-            self.incoming.write(space[:count])
-        else:
+        if not count:
             self.incoming.write_eof()
+        return count
 
     @property
     def _io_refs(self) -> int:
