@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from local.aws import LoopbackAws
+from local.certificates import CertificateAuthority
 from local.proxy import ConnectProxy, Tunnel
 from local.registry import RegistryServer
+from local.web import LoopbackServer, Response
 from tests.functional.conftest import Function
 
 
@@ -79,6 +82,55 @@ def test_a_proxy_in_trouble_is_asked_again(
         f"({status}); it was tried 3 times, see RetryConfigs; see the log stream"
     )
     assert proxy.tunnels == (Tunnel("quay.io", 443, status),) * 3
+
+
+def test_a_proxy_that_is_down_is_named(
+    proxy: ConnectProxy,
+    function: Function,
+    registries: Callable[..., RegistryServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = proxy.url.removeprefix("http://")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://ann:hunter2@{shown}")
+    proxy.close()
+
+    retries = {"numAttempts": 2, "baseDelay": 0}
+    answer = function.create(
+        "quay.io/team/app:1", f"{registries().host}/app:1", RetryConfigs=retries
+    )
+
+    assert answer["Reason"].startswith(
+        f"the source quay.io cannot be spoken to: the proxy {shown} cannot be reached: connection "
+        "refused; it was tried 2 times, see RetryConfigs; see the log stream"
+    )
+
+
+@pytest.mark.parametrize(
+    ("is_tls", "why"),
+    [(True, "its certificate is not trusted"), (False, "TLS failed (")],
+)
+def test_a_proxy_whose_tls_fails_is_named_and_not_the_registry(
+    function: Function,
+    registries: Callable[..., RegistryServer],
+    monkeypatch: pytest.MonkeyPatch,
+    proxy: ConnectProxy,
+    tmp_path: Path,
+    is_tls: bool,
+    why: str,
+) -> None:
+    unknown = CertificateAuthority(tmp_path).server_context()
+    with LoopbackServer(lambda _: Response(200), tls=unknown if is_tls else None) as server:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://{server.host}")
+
+        retries = {"numAttempts": 1, "baseDelay": 0}
+        answer = function.create(
+            "quay.io/team/app:1", f"{registries().host}/app:1", RetryConfigs=retries
+        )
+
+    assert answer["Reason"].startswith(
+        f"the source quay.io cannot be spoken to: the proxy {server.host} cannot be reached: {why}"
+    )
+    assert proxy.tunnels == ()
 
 
 def test_a_proxy_that_refuses_the_way_to_aws_is_named_too(

@@ -36,6 +36,7 @@ from replicator.registry.wires import InwardAddressError, Reach, Wire, is_s3
 
 if TYPE_CHECKING:
     from replicator.deadline import Deadline
+    from replicator.registry.faults import Proxy
     from replicator.registry.messages import HttpRequest, HttpResponse
 
 #: Of a request that is not cut off when something else fails: the answer may wait for it.
@@ -139,10 +140,12 @@ class Session:
                 side=side,
             ) from error
         except _LIBRARY_FAULTS as error:
-            refusal = find_proxy_refusal(error, self._connections.proxy_of(request.url))
+            proxy = self._connections.proxy_of(request.url)
+            refusal = find_proxy_refusal(error, proxy)
             if refusal is not None:
                 raise refusal.error(_failed(request.url, side), side) from error
-            raise _fault(error, request.url, side) from error
+            missed = proxy if _is_before_proxy(error) else None
+            raise _fault(error, request.url, side, missed) from error
         except ValueError:  # its words may be a secret's
             raise ProtocolError(
                 f"{_failed(request.url, side)}: its name, or something to be sent to it, does not "
@@ -251,13 +254,23 @@ def _allowed(url: str, most_inward: Reach) -> Reach:
     return max(most_inward, Reach.PRIVATE) if is_s3(origin(url)[1]) else most_inward
 
 
-def _fault(error: BaseException, url: str, side: Side) -> ReplicationError:
-    reason = describe_fault(error)
+def _is_before_proxy(error: BaseException) -> bool:
+    """Tell whether a proxy, if there is one, was not even reached."""
+    # urllib3 calls by this name also what happens behind a proxy, when the connection is closed
+    fault = error.original_error if isinstance(error, urllib3.exceptions.ProxyError) else None
+    return isinstance(fault, urllib3.exceptions.NewConnectionError | urllib3.exceptions.SSLError)
+
+
+def _fault(
+    error: BaseException, url: str, side: Side, missed: Proxy | None = None
+) -> ReplicationError:
+    """Give the error to raise; `missed` is the proxy that was not reached."""
+    way = f": the proxy {missed.shown} cannot be reached" if missed else ""
+    sentence = f"{_failed(url, side)}{way}: {describe_fault(error)}"
     if is_outsize_head(error):
         return ProtocolError(
             f"the {side} {_host(url)} answered with more headers than make sense", side=side
         )
-    sentence = f"{_failed(url, side)}: {reason}"
     if is_malformed_head(error):
         return ProtocolError(
             f"the {side} {_host(url)} answered with headers that are malformed or contradict each "
@@ -269,7 +282,7 @@ def _fault(error: BaseException, url: str, side: Side) -> ReplicationError:
             f"{sentence}; if it is signed by an authority of your own, name that in SSL_CERT_FILE",
             side=side,
         )
-    if url.startswith("https:") and is_not_tls(error):
+    if url.startswith("https:") and not missed and is_not_tls(error):
         return NotTlsError(sentence)
     return TransientError(sentence)
 
