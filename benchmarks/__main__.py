@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measured, others = [], []
     with prepared(chosen) as bench:
         for row in chosen:
-            measured.append((row, bench.measure(row, repeats)))
+            copies = extent.repeats_of(row, options.repeats)
+            measured.append((row, bench.measure(row, copies)))
             report.write(row_table(*measured[-1]))
         if not options.rows:
             started = bench.measure_starts(repeats)
