@@ -13,9 +13,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from local.running import Running
+
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     import trustme
 
@@ -79,7 +80,7 @@ def parse_access_log(text: str) -> list[Access]:
     ]
 
 
-class Registry:
+class Registry(Running):
     """One store of images: a docker-registry for plain HTTP and one for TLS, each near and far.
 
     Parameters
@@ -96,12 +97,23 @@ class Registry:
         authority.configure_trust(self._context)
         certificate = authority.issue_cert("localhost", "127.0.0.1")
         certificate.private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))
+        self._directory = directory
         self._servers: dict[bool, _Server] = {}
+
+    def start(self) -> Self:
+        """Start its processes.
+
+        Raises
+        ------
+        StartError
+            One of them ended, or does not listen.
+        """
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             for tls in (False, True):
-                self._servers[tls] = _Server(directory, tls=tls)
+                self._servers[tls] = _Server(self._directory, tls=tls)
             undo.pop_all()
+        return self
 
     def host(self, network: Network) -> str:
         """Give ``host:port`` of a way to it."""
@@ -133,17 +145,6 @@ class Registry:
         """End its processes; its files stay."""
         for server in self._servers.values():
             server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Server:
