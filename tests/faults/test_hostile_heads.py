@@ -59,10 +59,10 @@ def test_a_value_may_go_on_in_the_next_line(ends: Ends, encoding: str) -> None:
     ends.replicate()
 
 
-def test_a_host_that_no_request_can_name_is_refused(ends: Ends) -> None:
-    location = f"http://{'x' * 64}.example/"
-    ends.source_answers("/manifests/", answer(b"", 307, Location=location))
-    ends.fail(ProtocolError, "its name, or something to be sent to it, does not fit into HTTP")
+@pytest.mark.parametrize("host", ["x" * 64 + ".example", "registry..example"])
+def test_a_name_that_no_host_can_have_is_refused(ends: Ends, host: str) -> None:
+    ends.source_answers("/manifests/", answer(b"", 307, Location=f"http://{host}/"))
+    ends.fail(ProtocolError, f"the source {host} cannot be spoken to: no host can have that name")
 
 
 def test_two_lengths_for_one_body_are_refused(ends: Ends) -> None:

@@ -112,8 +112,8 @@ class Connections:
             Why there is no response.
         http.client.HTTPException
             What came is none.
-        ValueError
-            The request does not fit into HTTP; the words may hold what it was to send.
+        UnicodeError
+            No host can have such a name.
         """
         way = self._way_to(url)
         response: urllib3.BaseHTTPResponse = way.pool.urlopen(

@@ -146,12 +146,10 @@ class Session:
                 raise refusal.error(_failed(request.url, side), side) from error
             missed = proxy if _is_before_proxy(error) else None
             raise _fault(error, request.url, side, missed) from error
-        except ValueError:  # its words may be a secret's
+        except UnicodeError as error:  # a label of it is empty, or longer than DNS has them
             raise ProtocolError(
-                f"{_failed(request.url, side)}: its name, or something to be sent to it, does not "
-                "fit into HTTP",
-                side=side,
-            ) from None
+                f"{_failed(request.url, side)}: no host can have that name", side=side
+            ) from error
         opened = _Response(response, request, side, wire)
         encoding = opened.header("content-encoding").lower()
         # elsewhere nothing is read from a body but the words of a refusal
