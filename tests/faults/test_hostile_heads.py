@@ -6,7 +6,7 @@ import pytest
 from tests.faults.fault_proxy import Exchange, Fault
 from tests.faults.hostility import Ends, answer, go_on_for_ever
 
-from replicator.errors import DigestMismatchError, OutOfTimeError, ProtocolError
+from replicator.errors import DigestMismatchError, OutOfTimeError, ProtocolError, UnavailableError
 
 MALFORMED = "answered with headers that are malformed or contradict each other"
 
@@ -32,6 +32,12 @@ def test_a_length_that_is_none_is_refused(ends: Ends, length: str) -> None:
 def test_a_length_that_is_not_the_blobs_is_noticed(ends: Ends, length: str) -> None:
     ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", f"Content-Length: {length}"))
     ends.fail(DigestMismatchError, "bytes where the manifest says")
+
+
+@pytest.mark.parametrize("line", ["SSH-2.0-OpenSSH_9.6", "HTTP/2 200", "HTTP/1.1 2000 OK", ""])
+def test_what_is_not_http_is_called_so(ends: Ends, line: str) -> None:
+    ends.source_answers("/blobs/", begins(line))
+    ends.fail(UnavailableError, "cannot be spoken to: what it answered is not HTTP")
 
 
 @pytest.mark.parametrize("line", ["no header", ": no name", "Space : before", "\t continued"])

@@ -24,6 +24,8 @@ _MAX_DEPTH: Final = 12
 _NOT_TLS_REASONS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 )
+#: The first is also a connection's that was closed without an answer, and then a ConnectionError.
+_NOT_HTTP: Final = (http.client.BadStatusLine, http.client.UnknownProtocol)
 #: In these words, and in no others, `http.client` and urllib3 hand on what a proxy answered.
 _REFUSED_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})\b")
 
@@ -70,17 +72,16 @@ def find_proxy_refusal(error: BaseException, proxy: Proxy | None) -> ProxyRefusa
 def describe_fault(error: BaseException) -> str:
     """Say in a few words why a connection failed."""
     for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            why = getattr(cause, "verify_message", "") or "no reason given"
-            return f"its certificate is not trusted ({why})"
         if isinstance(cause, ssl.SSLError):
-            return f"TLS failed ({_reason(cause).lower().replace('_', ' ')})"
+            return _describe_tls_fault(cause)
         if isinstance(cause, socket.gaierror):
             return "its name cannot be resolved"
         if isinstance(cause, TimeoutError):
             return "it did not answer in time"
         if isinstance(cause, OSError) and cause.errno is not None:
             return os.strerror(cause.errno).lower()
+        if isinstance(cause, _NOT_HTTP) and not isinstance(cause, ConnectionError):
+            return "what it answered is not HTTP"
     return "the connection was closed in the middle"
 
 
@@ -107,6 +108,13 @@ def is_not_tls(error: BaseException) -> bool:
         or isinstance(cause, ssl.SSLEOFError | ConnectionResetError)
         for cause in _causes(error)
     ) and not is_certificate_fault(error)
+
+
+def _describe_tls_fault(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = getattr(error, "verify_message", "") or "no reason given"
+        return f"its certificate is not trusted ({why})"
+    return f"TLS failed ({_reason(error).lower().replace('_', ' ')})"
 
 
 def _reason(error: ssl.SSLError) -> str:
