@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -40,13 +41,15 @@ def test_two_functions_with_one_event_say_and_leave_the_same(
             both.wait()
         pass_on(exchange)
 
-    def answer(event: dict[str, Any]) -> dict[str, Any]:
-        replicator = Replicator(Settings(streams=2, plain_http=("127.0.0.1",)))
+    def answer(replicator: Replicator, resource: ReplicationResource) -> dict[str, Any]:
         try:
-            return ReplicationResource(lambda: replicator).answer(event, LambdaContext())
+            return resource.answer(event, LambdaContext())
         finally:
             replicator.close()
 
+    # as processes make them: before there are other threads, which would see crhelper's settings
+    replicators = [Replicator(Settings(streams=2, plain_http=("127.0.0.1",))) for _ in range(2)]
+    resources = [ReplicationResource(partial(_itself, each)) for each in replicators]
     with (
         RegistryServer() as source,
         RegistryServer() as destination,
@@ -58,7 +61,7 @@ def test_two_functions_with_one_event_say_and_leave_the_same(
             "Create",
             {"SrcImage": f"{together.host}/app:1", "DestImage": f"{destination.host}/copy:1"},
         )
-        told = list(functions.map(answer, [event, event]))
+        told = list(functions.map(answer, replicators, resources))
         assert waited == [f"/v2/app/manifests/{image.digest}"] * 2
         assert destination.store.tags("copy") == {"1": image.digest}
         assert destination.store.open_uploads == ()
@@ -66,3 +69,7 @@ def test_two_functions_with_one_event_say_and_leave_the_same(
     assert len({each["PhysicalResourceId"] for each in told}) == 1
     # CloudFormation takes the first and passes the second over: they say the same
     assert [each.status for each in cloudformation.answers] == ["SUCCESS"] * 2
+
+
+def _itself(replicator: Replicator) -> Replicator:
+    return replicator
