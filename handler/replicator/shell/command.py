@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 #: Nobody waits longer at a terminal, and what waits for locks wants a number.
 _LONGEST_SECONDS: Final = 7 * 24 * 3600.0
+_LOOK_SECONDS: Final = 0.2
 _EXITS: Final = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 #: At DEBUG these write out presigned URLs and tokens.
 _QUIET: Final = ("boto3", "botocore", "requests", "s3transfer", "urllib3")
@@ -104,7 +105,11 @@ def _replicate(
             return replicator.replicate(request, deadline=interruption.deadline, progress=progress)
 
     with ThreadPoolExecutor(1, thread_name_prefix="engine") as pool:
-        return pool.submit(work).result()
+        working = pool.submit(work)
+        # a signal that arrives just before a wait does not end it
+        while not wait([working], _LOOK_SECONDS).done:
+            pass
+        return working.result()
 
 
 @contextlib.contextmanager
