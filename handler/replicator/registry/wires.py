@@ -163,7 +163,6 @@ class Wire:
                 connected.settimeout(timeout_seconds)
                 self.go_over(line)
                 connected.connect(address)
-                self.go_over(line)  # what was cut before it was connected is cut only now
             except OSError as error:
                 line.let_go()
                 connected.close()
