@@ -18,19 +18,17 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
-from envelopes import request_of
-from lifecycle import ReplicationResource
-from measures import publish
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from custom_resource.metrics import publish
+from custom_resource.resource import ReplicationResource
+from custom_resource.sns import request_of
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 logger = Logger(service="ecr-image-replicator")
-copy_config_to_registered_loggers(
-    logger, include={"replicator", "lifecycle", "answers", "continuation"}
-)
+copy_config_to_registered_loggers(logger, include={"ecr_image_replicator", "custom_resource"})
 for library in ("boto3", "botocore", "crhelper", "requests", "s3transfer", "urllib3"):
     # at DEBUG these write out presigned URLs, tokens and the whole event
     logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -59,6 +57,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     }
     logger.structure_logs(append=False, **named)
     answer = resource.answer(request, context)
-    if resource.measures is not None:
-        publish(resource.measures, named)
+    if resource.metrics is not None:
+        publish(resource.metrics, named)
     return answer

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from answers import Answer, deliver, failed_physical_id
-from envelopes import request_of
+from custom_resource.response import CustomResourceResponse, deliver, failed_physical_id
+from custom_resource.sns import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ class UndeliveredAnswerError(Exception):
 
 
 def lambda_handler(record: dict[str, Any], context: Any) -> dict[str, Any] | None:
-    """Answer FAILED for the request in an invocation's record; None when there is none.
+    """Respond FAILED for the request in an invocation's record; None when there is none.
 
     AWS Lambda developer guide, "Capturing records of Lambda asynchronous invocations".
 
@@ -46,7 +46,7 @@ def lambda_handler(record: dict[str, Any], context: Any) -> dict[str, Any] | Non
     if not event["ResponseURL"].startswith("https://"):
         _LOGGER.warning("the request %s names nobody to be answered", event["RequestId"])
         return None
-    answer = Answer(
+    answer = CustomResourceResponse(
         status="FAILED",
         physical_resource_id=failed_physical_id(event),
         stack_id=event["StackId"],

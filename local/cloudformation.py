@@ -159,9 +159,9 @@ class CloudFormationEndpoint(Running):
         self._server.close()
 
     def _answer(self, request: Request) -> Response:
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return refusal
+        error_from_response = self._refusal(request)
+        if error_from_response is not None:
+            return error_from_response
         request_id = request.path.removeprefix(_BUCKET)
         with self._changed:
             if self._statuses:

@@ -36,7 +36,7 @@ class Tunnel:
 class ConnectProxy(Running):
     """A proxy on 127.0.0.1, served from `start` (or `with`) to `close`; port 0 takes a free one.
 
-    Every CONNECT is answered with `refusal`, a status such as 407, while that is set.
+    Every CONNECT is answered with `error_from_response`, a status such as 407, while that is set.
 
     Raises
     ------
@@ -51,13 +51,13 @@ class ConnectProxy(Running):
         self._thread: threading.Thread | None = None
 
     @property
-    def refusal(self) -> int | None:
+    def error_from_response(self) -> int | None:
         """The status that every CONNECT is refused with; None while tunnels are opened."""
-        return self._server.refusal
+        return self._server.error_from_response
 
-    @refusal.setter
-    def refusal(self, status: int | None) -> None:
-        self._server.refusal = status
+    @error_from_response.setter
+    def error_from_response(self, status: int | None) -> None:
+        self._server.error_from_response = status
 
     @property
     def tunnels(self) -> tuple[Tunnel, ...]:
@@ -100,7 +100,7 @@ class _ProxyServer(socketserver.ThreadingTCPServer):
     def __init__(self, target: TunnelTarget, port: int) -> None:
         super().__init__(("127.0.0.1", port), _ProxyHandler)
         self.target = target
-        self.refusal: int | None = None
+        self.error_from_response: int | None = None
         self.tunnels: list[Tunnel] = []
         self.sockets: set[socket.socket] = set()
         self.lock = threading.Lock()
@@ -130,8 +130,8 @@ class _ProxyHandler(socketserver.BaseRequestHandler):
             self._answer(client, Tunnel(rest.partition(" ")[0], 0, 400), "Bad Request")
             return
         asked = host.strip("[]").lower(), int(port)
-        if self.server.refusal is not None:
-            self._answer(client, Tunnel(*asked, self.server.refusal), "Refused")
+        if self.server.error_from_response is not None:
+            self._answer(client, Tunnel(*asked, self.server.error_from_response), "Refused")
             return
         loopback_port = self.server.target(*asked)
         if loopback_port is None:

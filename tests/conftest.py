@@ -13,7 +13,7 @@ from botocore.loaders import create_loader
 from local.emulator import LambdaEmulator
 
 #: Each of them logs through the function's own logger (see `handler/app.py`).
-_LOGGERS = ("replicator", "lifecycle", "answers", "continuation", "responder")
+_LOGGERS = ("ecr_image_replicator", "custom_resource", "responder")
 #: Passwords that tests use, and what the signed URLs of the local cloud have in their queries.
 _KNOWN_SECRETS = (
     "open-sesame",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from replicator.deadline import Deadline
-from replicator.outcome import Outcome
-from replicator.progress import LoggedProgress
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.outcome import Outcome
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.parsing import parse_request
+from ecr_image_replicator.request.settings import Settings
 
 
 def replicate_once(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from local.ecr.callers import Caller
-from local.ecr.manners import Manners
+from local.ecr.quirks import Manners
 from local.ecr.tokens import AuthorizationTokens, Refusal
 from local.registry import Access, ErrorCode, RegistryError
 from local.registry.authentication import parse_basic
@@ -16,10 +16,10 @@ INVALID_TOKEN = "Your Authorization Token is invalid."  # noqa: S105 - words
 class EcrAuthentication:
     """Takes the user `AWS` with a token of the registry's region; nobody is let in without one."""
 
-    def __init__(self, tokens: AuthorizationTokens, region: str, manners: Manners) -> None:
+    def __init__(self, tokens: AuthorizationTokens, region: str, quirks: Manners) -> None:
         self._tokens = tokens
         self._region = region
-        self._manners = manners
+        self._quirks = quirks
 
     def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:  # noqa: ARG002 - who may do what is the policy's question
         """Let whoever has a token pass; see `Authentication`."""
@@ -44,7 +44,7 @@ class EcrAuthentication:
         if found is Refusal.INVALID:
             raise RegistryError(ErrorCode.DENIED, INVALID_TOKEN, status=400)
         if found is Refusal.EXPIRED:
-            status = self._manners.expired_token_status
+            status = self._quirks.expired_token_status
             headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
             raise RegistryError(ErrorCode.DENIED, EXPIRED_TOKEN, status=status, headers=headers)
         return found

@@ -76,8 +76,8 @@ class ControlPlane:
         error: str | None = None
         try:
             return self._perform(operation, parameters, caller, registry)
-        except EcrError as refusal:
-            error = refusal.code
+        except EcrError as error_from_response:
+            error = error_from_response.code
             raise
         finally:
             registry.record(ApiCall(operation, parameters, caller, error))

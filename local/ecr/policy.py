@@ -99,7 +99,7 @@ class EcrPolicy(SpecificationPolicy):
     ) -> None:
         """Refuse a tag that is there for good, one too many, or a body that ECR misreads."""
         body_types = {manifest.document.get("mediaType"), manifest.media_type}
-        if self._registry.manners.refuses_bodies_without_media_type and len(body_types) > 1:
+        if self._registry.quirks.refuses_bodies_without_media_type and len(body_types) > 1:
             raise RegistryError(ErrorCode.UNSUPPORTED, _INVALID_JSON)
         if ":" in reference:
             return
@@ -138,7 +138,7 @@ class EcrPolicy(SpecificationPolicy):
             digest = response.headers["Docker-Content-Digest"]
             self._registry.note_push(operation.repository, digest)
         manifests = {Action.GET_MANIFEST, Action.PUT_MANIFEST}
-        if operation.action in manifests and not self._registry.manners.states_digests:
+        if operation.action in manifests and not self._registry.quirks.states_digests:
             return _without(response, "Docker-Content-Digest")
         return response
 
@@ -152,7 +152,7 @@ class EcrPolicy(SpecificationPolicy):
         try:
             self._registry.permit(caller, action, operation.repository)
         except AccessDeniedError as error:
-            drops = self._registry.manners.drops_denied_uploads
+            drops = self._registry.quirks.drops_denied_uploads
             if drops and operation.action is Action.START_UPLOAD:
                 raise DroppedConnectionError from error
             raise RegistryError(ErrorCode.DENIED, error.message) from error
@@ -160,12 +160,12 @@ class EcrPolicy(SpecificationPolicy):
     def _check_repository(self, operation: Operation) -> None:
         if self._registry.find_repository(operation.repository) is not None:
             return
-        prefix = self._registry.manners.creates_on_push
+        prefix = self._registry.quirks.creates_on_push
         pushes = operation.action in {Action.START_UPLOAD, Action.PUT_MANIFEST}
         if prefix is not None and pushes and operation.repository.startswith(prefix):
             self._registry.open_repository(operation.repository)
             return
-        drops = self._registry.manners.drops_uploads_to_missing_repositories
+        drops = self._registry.quirks.drops_uploads_to_missing_repositories
         if drops and operation.action is Action.START_UPLOAD:
             raise DroppedConnectionError
         words = repository_not_found(operation.repository, self._registry.account)

@@ -10,7 +10,7 @@ from typing import Any
 from local.ecr.callers import Caller, policy_allows
 from local.ecr.errors import AccessDeniedError, EcrError, repository_not_found
 from local.ecr.hosts import arn_partition, registry_host
-from local.ecr.manners import Manners
+from local.ecr.quirks import Manners
 from local.ecr.repositories import Repository, parse_repository
 from local.images import Content, place
 from local.registry import Manifest, Store
@@ -31,7 +31,7 @@ class ApiCall:
 class EcrRegistry:
     """A registry that `….dkr.ecr.REGION.amazonaws.com` and `api.ecr.REGION.amazonaws.com` serve.
 
-    `manners` and `account_settings` may be changed between requests; `store` is for looking and for
+    `quirks` and `account_settings` may be changed between requests; `store` is for looking and for
     putting what no client would push. `clock` gives seconds since 1970. Safe for threads.
     """
 
@@ -40,7 +40,7 @@ class EcrRegistry:
         self.region = region
         self.host = registry_host(account, region)
         self.store = Store()
-        self.manners = Manners()
+        self.quirks = Manners()
         self.account_settings = {
             "BASIC_SCAN_TYPE_VERSION": "AWS_NATIVE",
             "BLOB_MOUNTING": "DISABLED",
@@ -149,7 +149,7 @@ class EcrRegistry:
 
     def take_put_image(self) -> bool:
         """Return whether one more manifest may be put now."""
-        rate = self.manners.put_images_per_second
+        rate = self.quirks.put_images_per_second
         if rate is None:
             return True
         with self._lock:
@@ -170,7 +170,7 @@ class EcrRegistry:
         with self._lock:
             self._actions.add(action)
             resource = "*" if repository is None else self.arn(repository)
-            if action in self.manners.denied_actions:
+            if action in self.quirks.denied_actions:
                 raise AccessDeniedError(caller.arn, action, resource, "identity-based")
             if caller.account == self.account:
                 return
@@ -181,9 +181,9 @@ class EcrRegistry:
     def take_throttling(self, action: str) -> bool:
         """Return whether an API call of an action is to be throttled, and count it."""
         with self._lock:
-            left = self.manners.throttled_actions.get(action, 0)
+            left = self.quirks.throttled_actions.get(action, 0)
             if left:
-                self.manners.throttled_actions[action] = left - 1
+                self.quirks.throttled_actions[action] = left - 1
             return left > 0
 
     # What happened

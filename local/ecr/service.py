@@ -72,7 +72,7 @@ class EcrService:
         storage = SignedBlobStorage(
             registry.store, prefix=f"/{registry.account}/", clock=self._clock
         )
-        authentication = EcrAuthentication(self.tokens, registry.region, registry.manners)
+        authentication = EcrAuthentication(self.tokens, registry.region, registry.quirks)
         context = RegistryContext(
             store=registry.store,
             policy=EcrPolicy(registry, authentication),

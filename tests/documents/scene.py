@@ -19,11 +19,11 @@ from local.registry.uploads import UploadSession
 from local.web import Application, Request, Response
 from tests.examples.world import World
 
-from replicator.deadline import Deadline
-from replicator.progress import LoggedProgress
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.parsing import parse_request
+from ecr_image_replicator.request.settings import Settings
 
 ECR: Final = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 DESTINATION: Final = f"{ECR}/team/app:1.0"

@@ -55,7 +55,7 @@ def commit(repository: Path, name: str) -> tuple[int, list[str]]:
     ("name", "targets"),
     [
         ("tests/unit/test_new.py", ["lint", "types"]),
-        ("handler/replicator/plan.py", ["lint", "types", "contracts"]),
+        ("handler/ecr_image_replicator/copy/plan.py", ["lint", "types", "contracts"]),
         (".importlinter", ["contracts"]),
         ("template.yaml", ["template"]),
         ("examples/cloudformation/new.yaml", ["template"]),

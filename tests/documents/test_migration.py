@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from replicator.request import KNOWN_PROPERTIES
+from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "migration.md").read_text()

@@ -25,7 +25,7 @@ from local.registry import (
 from local.web import Request
 from tests.examples.resolver import load_template
 
-from measures import NAMESPACE
+from custom_resource.metrics import NAMESPACE
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "operations.md").read_text()

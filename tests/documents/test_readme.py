@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tests.examples.resolver import load_template
 
-from replicator.request import KNOWN_PROPERTIES, parse_request
+from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES, parse_request
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text()

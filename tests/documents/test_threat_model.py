@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from tests.examples.resolver import load_template
 
-import answers
+from custom_resource.response import MAX_ANSWER_BYTES
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "security.md").read_text()
@@ -19,18 +19,21 @@ _MIB: Final = 1024 * 1024
 #: The numbers of a row of the page, and the constants that they are.
 BOUNDS: Final[dict[str, list[tuple[str, str, int]]]] = {
     "a manifest, index or file of an archive that describes it": [
-        ("manifests", "MAX_MANIFEST_BYTES", _MIB),
-        ("manifests", "_MAX_LISTS_AND_MAPS", 1),
+        ("model.manifests", "MAX_MANIFEST_BYTES", _MIB),
+        ("model.manifests", "_MAX_LISTS_AND_MAPS", 1),
     ],
     "manifests of an index": [
-        ("content", "_MAX_MANIFESTS", 1),
-        ("content", "_MAX_MANIFESTS_BYTES", _MIB),
-        ("content", "_MAX_INDEX_DEPTH", 1),
+        ("copy.resolve", "_MAX_MANIFESTS", 1),
+        ("copy.resolve", "_MAX_MANIFESTS_BYTES", _MIB),
+        ("copy.resolve", "_MAX_INDEX_DEPTH", 1),
     ],
-    "referrers of an image": [("referrers", "_MAX_REFERRERS", 1), ("referrers", "_MAX_DEPTH", 1)],
-    "signatures looked at": [("signatures", "_MAX_SIGNATURES", 1)],
+    "referrers of an image": [
+        ("referrers.copying", "_MAX_REFERRERS", 1),
+        ("referrers.copying", "_MAX_DEPTH", 1),
+    ],
+    "signatures looked at": [("referrers.signatures", "_MAX_SIGNATURES", 1)],
     "a token service's answer": [("registry.client", "_MAX_TOKEN_BYTES", _MIB)],
-    "the head of an answer": [("registry.heads", "MAX_HEAD_BYTES", _KIB)],
+    "the head of an answer": [("registry.http.response_heads", "MAX_HEAD_BYTES", _KIB)],
     "redirects": [("registry.client", "_MAX_REDIRECTS", 1)],
     "members of an archive": [("archive.tar_index", "_MAX_MEMBERS", 1)],
     "memory that unpacking an archive takes": [
@@ -38,7 +41,9 @@ BOUNDS: Final[dict[str, list[tuple[str, str, int]]]] = {
         ("archive.compression", "USUAL_WINDOW_BYTES", _MIB),
     ],
     "what an archive expands to": [("archive.compression", "_MAX_EXPANSION", 1)],
-    "a registry's words in a sentence": [("registry.refusals", "_MAX_MESSAGE_CHARACTERS", 1)],
+    "a registry's words in a sentence": [
+        ("registry.error_responses", "_MAX_MESSAGE_CHARACTERS", 1)
+    ],
 }
 
 
@@ -54,11 +59,11 @@ def test_every_bound_is_the_programs() -> None:
     for row, constants in BOUNDS.items():
         numbers = [int(each.replace(",", "")) for each in re.findall(r"[\d,]*\d", written[row])]
         module = [
-            getattr(importlib.import_module(f"replicator.{name}"), constant) / unit
+            getattr(importlib.import_module(f"ecr_image_replicator.{name}"), constant) / unit
             for name, constant, unit in constants
         ]
         assert numbers == module, row
-    assert written["an answer to CloudFormation"] == f"{answers.MAX_ANSWER_BYTES:,} bytes"
+    assert written["an answer to CloudFormation"] == f"{MAX_ANSWER_BYTES:,} bytes"
 
 
 @pytest.mark.parametrize("role", ["ReplicatorRole", "ResponderRole"])

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.documents.mishaps import MISHAPS, Mishap
+from tests.documents.failures import MISHAPS, Mishap
 from tests.documents.scene import Scene
 from tests.functional.conftest import Function
 
-import replicator
+import ecr_image_replicator
 import responder
-from lifecycle import ReplicationResource
-from replicator.errors import ReplicationError, StoppedError
-from replicator.replication import Replicator
+from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.errors import ReplicationError, StoppedError
+from ecr_image_replicator.replicate import Replicator
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
 #: Not of the tree: nothing else could answer.
@@ -60,7 +60,7 @@ def says(written: str, said: str) -> bool:
 
 def tree() -> Iterator[type[ReplicationError]]:
     """Every class of errors, in whichever module it is."""
-    for module in pkgutil.walk_packages(replicator.__path__, "replicator."):
+    for module in pkgutil.walk_packages(ecr_image_replicator.__path__, "ecr_image_replicator."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     waiting: list[type[ReplicationError]] = [ReplicationError]
@@ -104,9 +104,9 @@ def test_every_kind_of_error_is_on_the_page_and_every_kind_there_is_one() -> Non
 
 
 def test_the_tree_that_is_drawn_is_the_tree_that_there_is() -> None:
-    drawn = importlib.import_module("replicator.errors").__doc__ or ""
+    drawn = importlib.import_module("ecr_image_replicator.errors").__doc__ or ""
     names = set(re.findall(r"^ *[│├└─ ]*(\w+Error)\b", drawn, re.MULTILINE))
-    own = {each.__name__ for each in tree() if each.__module__ == "replicator.errors"}
+    own = {each.__name__ for each in tree() if each.__module__ == "ecr_image_replicator.errors"}
     assert names == own
 
 

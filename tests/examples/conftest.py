@@ -18,9 +18,9 @@ from tests.examples.indexes import build_two_platforms
 from tests.examples.world import World
 from tests.functional.conftest import Function
 
-from lifecycle import ReplicationResource
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 #: A proxy, trust or account of the developer's would lead elsewhere.

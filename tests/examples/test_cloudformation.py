@@ -22,7 +22,7 @@ from tests.examples.indexes import (
 )
 from tests.examples.resolver import ACCOUNT, Stack, load_template
 from tests.examples.world import World
-from tests.functional.vouching import cosign_tag, payload, signatures
+from tests.functional.cosign_fixtures import cosign_tag, payload, signatures
 
 EXAMPLES = ROOT / "examples" / "cloudformation"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/replicator"

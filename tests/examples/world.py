@@ -13,7 +13,7 @@ from local.registry.authentication import BasicAuthentication, NoAuthentication
 from local.registry.context import RegistryContext
 from local.registry.policy import SpecificationPolicy
 
-from replicator.references import ImageReference, parse_image_reference
+from ecr_image_replicator.model.references import ImageReference, parse_image_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

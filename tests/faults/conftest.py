@@ -16,18 +16,18 @@ from local.images import build_image, build_layer, push
 from local.proxy import ConnectProxy
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import FaultProxy
-from tests.faults.hostility import Ends
-from tests.faults.scenery import (
+from tests.faults.fault_scenes import (
     DockerRegistry,
     EcrBehindNames,
     LocalRegistry,
     Scene,
     scene,
 )
+from tests.faults.hostile_servers import Ends
 
-from replicator.aws.access import AwsAccess
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from ecr_image_replicator.aws.sessions import AwsAccess
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -132,9 +132,9 @@ def ecr_scene(small_trust_store: CertificateAuthority) -> Iterator[Scene]:
                 patch.setenv(name, value)
             # boto3's clients take longer to be made than such an image takes to be copied
             access = AwsAccess()
-            patch.setattr("replicator.sides.AwsAccess", lambda: access)
+            patch.setattr("ecr_image_replicator.endpoints.AwsAccess", lambda: access)
             # where time flies, so may manifests
-            patch.setattr("replicator.sides._ECR_RATE", 9 * 20)
+            patch.setattr("ecr_image_replicator.endpoints._ECR_RATE", 9 * 20)
             with scene(EcrBehindNames(registry), destination=faulty) as opened:
                 yield opened
 

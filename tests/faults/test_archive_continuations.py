@@ -20,10 +20,10 @@ from tests.faults.fault_proxy import FaultProxy
 from tests.faults.lambda_context import LambdaContext
 from tests.faults.lambda_endpoint import LambdaEndpoint
 
-from lifecycle import ReplicationResource
-from replicator.aws.access import AwsAccess
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.aws.sessions import AwsAccess
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 TIMEOUT_SECONDS = 4.0
 RATE_BYTES = 400_000
@@ -88,7 +88,7 @@ def stage(
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         access = AwsAccess()
-        monkeypatch.setattr("replicator.sides.AwsAccess", lambda: access)
+        monkeypatch.setattr("ecr_image_replicator.endpoints.AwsAccess", lambda: access)
         opened = Stage(storage, destination, cloudformation, functions)
         opened.load(tmp_path)
         yield opened

@@ -20,9 +20,9 @@ from tests.faults.fault_proxy import Exchange, FaultProxy
 from tests.faults.lambda_context import FUNCTION_ARN, LambdaContext
 from tests.faults.lambda_endpoint import LambdaEndpoint
 
-from lifecycle import ReplicationResource
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 TIMEOUT_SECONDS = 4.0
 RATE_BYTES = 400_000

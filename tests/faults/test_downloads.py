@@ -12,8 +12,8 @@ from tests.faults.fault_kinds import answer_status, cut_body, never_answer
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_on
 from tests.replicating import replicate_once
 
-from replicator.errors import DeniedError, ProtocolError, UnavailableError
-from replicator.outcome import Outcome
+from ecr_image_replicator.errors import DeniedError, ProtocolError, UnavailableError
+from ecr_image_replicator.outcome import Outcome
 
 SIZE = 40_000
 

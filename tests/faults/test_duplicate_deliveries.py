@@ -16,9 +16,9 @@ from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, FaultProxy, pass_on
 from tests.faults.lambda_context import LambdaContext
 
-from lifecycle import ReplicationResource
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from local.cloudformation import CloudFormationEndpoint
 from tests.faults.fault_kinds import KINDS, FaultKind
 from tests.faults.fault_proxy import Exchange, Fault, pass_on
-from tests.faults.scenery import (
+from tests.faults.fault_scenes import (
     PATIENT_SECONDS,
     STALL_SECONDS,
     Act,
@@ -16,7 +16,7 @@ from tests.faults.scenery import (
     answering,
 )
 
-from replicator.errors import ReplicationError
+from ecr_image_replicator.errors import ReplicationError
 
 
 def only(number: int, kind: FaultKind) -> Choice:
@@ -26,13 +26,13 @@ def only(number: int, kind: FaultKind) -> Choice:
     return choose
 
 
-def walk(scene: Scene, kind: FaultKind, sides: Sequence[str], act: Act | None = None) -> None:
+def walk(scene: Scene, kind: FaultKind, endpoints: Sequence[str], act: Act | None = None) -> None:
     """Let one fault strike each request in turn."""
     result, _ = scene.run(stall_seconds=PATIENT_SECONDS)
     assert not isinstance(result, ReplicationError)
     meant = [
         (side, number)
-        for side in sides
+        for side in endpoints
         for number, record in enumerate(getattr(scene, side).exchanges)
         if kind.can_strike(record)
     ]

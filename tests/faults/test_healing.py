@@ -13,8 +13,8 @@ from tests.faults.fault_kinds import answer_status
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_on
 from tests.replicating import replicate_once
 
-from replicator.errors import DeniedError, MissingContentError
-from replicator.outcome import Outcome
+from ecr_image_replicator.errors import DeniedError, MissingContentError
+from ecr_image_replicator.outcome import Outcome
 
 SHARED = build_layer(3000, seed=1)
 

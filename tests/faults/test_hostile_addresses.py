@@ -11,18 +11,18 @@ import pytest
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
-from tests.faults.hostility import SHA, answer, where
+from tests.faults.hostile_servers import SHA, answer, where
 
-from replicator.deadline import Deadline
-from replicator.errors import (
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import (
     ProtocolError,
 )
-from replicator.progress import LoggedProgress
-from replicator.registry import wires
-from replicator.registry.wires import Reach
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
+from ecr_image_replicator.registry.http import guarded_connection
+from ecr_image_replicator.registry.http.guarded_connection import AddressScope
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.parsing import parse_request
+from ecr_image_replicator.request.settings import Settings
 
 
 @pytest.fixture
@@ -34,14 +34,16 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         "private.example": "127.0.0.3",
         "local.example": "127.0.0.1",
     }
-    reaches = {"127.0.0.2": Reach.PUBLIC, "127.0.0.3": Reach.PRIVATE}
+    reaches = {"127.0.0.2": AddressScope.PUBLIC, "127.0.0.3": AddressScope.PRIVATE}
     resolve = socket.getaddrinfo
 
     def find(host: str, *more: Any, **named: Any) -> Any:
         return resolve(names.get(host, host), *more, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", find)
-    monkeypatch.setattr(wires, "reach_of", lambda ip: reaches.get(ip, Reach.LOCAL))
+    monkeypatch.setattr(
+        guarded_connection, "scope_of", lambda ip: reaches.get(ip, AddressScope.LOCAL)
+    )
 
 
 PLAIN = ("public.example", "elsewhere.example", "private.example", "local.example")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from tests.faults.fault_proxy import Exchange
-from tests.faults.hostility import CONFIG, INDEX, LAYER, MANIFEST, SHA, Ends, answer, where
+from tests.faults.hostile_servers import CONFIG, INDEX, LAYER, MANIFEST, SHA, Ends, answer, where
 
-from replicator.errors import (
+from ecr_image_replicator.errors import (
     DigestMismatchError,
     InvalidManifestError,
     ReplicationError,

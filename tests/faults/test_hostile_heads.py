@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 from tests.faults.fault_proxy import Exchange, Fault
-from tests.faults.hostility import Ends, answer, go_on_for_ever
+from tests.faults.hostile_servers import Ends, answer, go_on_for_ever
 
-from replicator.errors import DigestMismatchError, OutOfTimeError, ProtocolError, UnavailableError
+from ecr_image_replicator.errors import (
+    DigestMismatchError,
+    OutOfTimeError,
+    ProtocolError,
+    UnavailableError,
+)
 
 MALFORMED = "answered with headers that are malformed or contradict each other"
 

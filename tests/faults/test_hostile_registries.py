@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 from tests.faults.fault_proxy import Exchange, pass_on
-from tests.faults.hostility import SHA, Ends, answer, go_on_for_ever
+from tests.faults.hostile_servers import SHA, Ends, answer, go_on_for_ever
 
-from replicator.errors import (
+from ecr_image_replicator.errors import (
     DigestMismatchError,
     OutOfTimeError,
     ProtocolError,
     ReplicationError,
 )
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 
 def test_an_endless_manifest_is_read_to_its_limit(ends: Ends) -> None:

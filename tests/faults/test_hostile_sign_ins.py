@@ -8,16 +8,16 @@ from local.images import build_image, build_layer, push
 from local.registry import BearerAuthentication, RegistryServer
 from local.web import LoopbackServer, Request, Response
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
-from tests.faults.hostility import Ends, answer, go_on_for_ever
+from tests.faults.hostile_servers import Ends, answer, go_on_for_ever
 
-from replicator.deadline import Deadline
-from replicator.errors import (
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import (
     ProtocolError,
 )
-from replicator.progress import LoggedProgress
-from replicator.replication import Replicator
-from replicator.request import parse_request
-from replicator.settings import Settings
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.parsing import parse_request
+from ecr_image_replicator.request.settings import Settings
 
 
 def test_a_token_service_that_answers_without_end_is_left(ends: Ends) -> None:

@@ -18,9 +18,9 @@ from local.emulator import EmulatorError, FunctionError, LambdaEmulator
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+from tests.faults.fault_scenes import Choice
 from tests.faults.lambda_context import LambdaContext
 from tests.faults.lambda_endpoint import LambdaEndpoint
-from tests.faults.scenery import Choice
 
 import responder
 

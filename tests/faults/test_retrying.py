@@ -19,8 +19,8 @@ from tests.faults.fault_kinds import PASSING_STATUSES, answer_status
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
 from tests.replicating import replicate_once
 
-from replicator.errors import OutOfTimeError, ReplicationError, UnavailableError
-from replicator.outcome import Outcome
+from ecr_image_replicator.errors import OutOfTimeError, ReplicationError, UnavailableError
+from ecr_image_replicator.outcome import Outcome
 
 #: A request of each kind that a replication of one image makes, by its side.
 REQUESTS = {
@@ -164,7 +164,7 @@ def test_a_registry_that_is_not_up_yet_is_waited_for(stage: Stage) -> None:
                 started.append(RegistryServer(port).start())
                 push(stage.image, started[0].host, "app", "1")
 
-    logger, starter = logging.getLogger("replicator.registry.client"), Starter()
+    logger, starter = logging.getLogger("ecr_image_replicator.registry.client"), Starter()
     logger.addHandler(starter)
     try:
         stage.replicate(source=f"127.0.0.1:{port}")

@@ -8,7 +8,7 @@ from local.cloudformation import CloudFormationEndpoint
 from local.registry import RegistryServer
 from tests.faults.fault_kinds import KINDS
 from tests.faults.fault_proxy import Exchange, Fault, pass_on
-from tests.faults.scenery import Choice, LocalRegistry, Scene, answering, scene
+from tests.faults.fault_scenes import Choice, LocalRegistry, Scene, answering, scene
 
 STORMS = 200
 

@@ -12,7 +12,7 @@ from tests.faults.fault_kinds import answer_status
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
 from tests.replicating import replicate_once
 
-from replicator.errors import DeniedError
+from ecr_image_replicator.errors import DeniedError
 
 
 class Stage:

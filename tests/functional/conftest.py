@@ -14,9 +14,9 @@ from local.dockerhub import HubUser
 from local.objects import ObjectStorage
 from local.registry import RegistryServer
 
-from lifecycle import ReplicationResource
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 #: What a machine may have set for itself, and would lead away from loopback.
 _OTHER_NETWORKS = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

@@ -19,8 +19,8 @@ from local.archives import (
 from local.images import build_image, build_layer
 from local.objects import ObjectStorage
 from local.registry import AccessLogEntry, RegistryServer
-from tests.functional.arrivals import config_diff_ids, config_of, diff_ids_of, manifest_of
 from tests.functional.conftest import Function
+from tests.functional.copied_images import config_diff_ids, config_of, diff_ids_of, manifest_of
 
 Start = Callable[..., RegistryServer]
 

@@ -33,7 +33,7 @@ def test_an_image_that_is_to_be_made_has_no_digest_yet(
 ) -> None:
     storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [SAVED]))
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
-    caplog.set_level("INFO", "replicator")
+    caplog.set_level("INFO", "ecr_image_replicator")
 
     answer = function.create(*named, DryRun="true")
 

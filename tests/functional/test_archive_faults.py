@@ -24,8 +24,8 @@ from local.registry import (
 )
 from local.web import Response
 from tests.functional.archive_failures import LAYERS, SAVED, reason_of
-from tests.functional.arrivals import diff_ids_of
 from tests.functional.conftest import Function
+from tests.functional.copied_images import diff_ids_of
 
 Start = Callable[..., RegistryServer]
 
@@ -109,7 +109,9 @@ def test_a_decompression_bomb_ends_at_the_bound(
     bomb: str,
 ) -> None:
     # the gibibyte that is free takes seconds to fill
-    monkeypatch.setattr("replicator.archive.compression._FREE_EXPANSION_BYTES", 1024 * 1024)
+    monkeypatch.setattr(
+        "ecr_image_replicator.archive.compression._FREE_EXPANSION_BYTES", 1024 * 1024
+    )
     zeros = bytes(8 * 1024 * 1024)
     files = saved_files(layer=gzip.compress(zeros) if bomb == "the layer" else zeros)
     path = write_tar(tmp_path / "a", files)

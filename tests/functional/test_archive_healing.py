@@ -14,8 +14,8 @@ from local.objects import ObjectStorage
 from local.registry import Action, Operation, RegistryServer, SpecificationPolicy, Store
 from local.web import Request
 from tests.functional.archive_failures import LAYERS, SAVED
-from tests.functional.arrivals import config_of, diff_ids_of, manifest_of
 from tests.functional.conftest import Function
+from tests.functional.copied_images import config_of, diff_ids_of, manifest_of
 
 Start = Callable[..., RegistryServer]
 SOURCE = "s3://archives/app.tar"

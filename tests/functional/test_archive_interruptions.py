@@ -25,8 +25,8 @@ from local.registry import (
 )
 from local.web import Request, Response
 from tests.functional.archive_failures import LAYERS, SAVED, reason_of
-from tests.functional.arrivals import config_of, diff_ids_of
 from tests.functional.conftest import Function
+from tests.functional.copied_images import config_of, diff_ids_of
 
 Start = Callable[..., RegistryServer]
 

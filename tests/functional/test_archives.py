@@ -23,13 +23,13 @@ from local.images import Compression, build_image, build_index, build_layer
 from local.objects import ObjectStorage
 from local.registry import RegistryServer
 from local.web import Request, Response
-from tests.functional.arrivals import (
+from tests.functional.conftest import Function
+from tests.functional.copied_images import (
     config_diff_ids,
     config_of,
     diff_ids_of,
     manifest_of,
 )
-from tests.functional.conftest import Function
 
 Start = Callable[..., RegistryServer]
 

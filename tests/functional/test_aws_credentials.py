@@ -62,7 +62,7 @@ def test_a_secret_of_every_form_opens_a_private_repository(
 def test_a_secret_is_read_once_a_process_and_again_when_it_is_refused(
     aws: LoopbackAws, aws_function: Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("replicator.aws.logins._MIN_RENEWAL_AGE_SECONDS", 0.0)
+    monkeypatch.setattr("ecr_image_replicator.aws.logins._MIN_RENEWAL_AGE_SECONDS", 0.0)
     _private_hub(aws)
     _keep(aws, SecretString="ann:old")
     assert aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")["Status"] == "FAILED"
@@ -134,7 +134,7 @@ def test_a_secret_that_opens_nothing_is_named_and_never_quoted(
     denied: str | None,
     sentence: str,
 ) -> None:
-    caplog.set_level("DEBUG", "replicator")
+    caplog.set_level("DEBUG", "ecr_image_replicator")
     _private_hub(aws)
     if content is not None:
         _keep(aws, SecretString=content)
@@ -224,7 +224,7 @@ def test_a_role_that_may_not_be_assumed_is_named_with_its_side(
 
 def test_a_denied_sign_in_names_the_permission(aws: LoopbackAws, aws_function: Function) -> None:
     aws.ecr().put(_image(), "team/app", "1")
-    aws.ecr().manners.denied_actions.add("ecr:GetAuthorizationToken")
+    aws.ecr().quirks.denied_actions.add("ecr:GetAuthorizationToken")
 
     answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
 
@@ -249,7 +249,7 @@ def test_both_sides_in_one_region_sign_in_once(aws: LoopbackAws, aws_function: F
 def test_ecr_s_api_that_throttles_is_asked_again(aws: LoopbackAws, aws_function: Function) -> None:
     aws.ecr().put(_image(), "team/app", "1")
     aws.ecr().create_repository("mirror/app")
-    aws.ecr().manners.throttled_actions["ecr:GetAuthorizationToken"] = 1
+    aws.ecr().quirks.throttled_actions["ecr:GetAuthorizationToken"] = 1
 
     answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
 
@@ -309,7 +309,7 @@ def test_ecr_public_is_visited_anonymously_when_a_kept_sign_in_has_gone_stale(
 def test_docker_hub_s_limit_is_logged_and_named_when_it_is_used_up(
     aws: LoopbackAws, aws_function: Function, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "replicator")
+    caplog.set_level("INFO", "ecr_image_replicator")
     aws.docker_hub.put(_image(), "library/nginx", "1")
     aws.docker_hub.put(build_image([build_layer(5000, seed=2)]), "library/nginx", "2")
     aws.docker_hub.pull_limit = 1

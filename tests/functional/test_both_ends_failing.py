@@ -6,7 +6,7 @@ import pytest
 from local.registry import BearerAuthentication, RegistryServer
 from tests.replicating import replicate_once
 
-from replicator.errors import DeniedError
+from ecr_image_replicator.errors import DeniedError
 
 #: Nobody listens there.
 NOWHERE = "127.0.0.1:9"

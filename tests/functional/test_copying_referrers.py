@@ -10,7 +10,7 @@ import pytest
 from local.images import Content, Image, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 from tests.functional.conftest import Function
-from tests.functional.vouching import (
+from tests.functional.cosign_fixtures import (
     copy,
     cosign_tag,
     fallback_tag,

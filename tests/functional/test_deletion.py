@@ -181,7 +181,7 @@ def test_a_denied_removal_fails_with_the_permission_s_name(
 ) -> None:
     aws.ecr().create_repository("mirror/app")
     physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
-    aws.ecr().manners.denied_actions.add("ecr:BatchDeleteImage")
+    aws.ecr().quirks.denied_actions.add("ecr:BatchDeleteImage")
 
     answer = aws_function.delete(physical_id, DESTINATION, OnDelete="Untag")
 

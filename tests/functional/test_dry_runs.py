@@ -12,7 +12,7 @@ from local.images import Image, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 from local.registry.store import Store
 from tests.functional.conftest import Function
-from tests.functional.vouching import cosign_tag, referrers, sbom, signatures
+from tests.functional.cosign_fixtures import cosign_tag, referrers, sbom, signatures
 
 Start = Callable[..., RegistryServer]
 #: What differs from one run of the same work to the next.
@@ -53,7 +53,7 @@ def test_a_dry_run_asks_for_each_blob_once_and_sends_nothing(
     assert requests_to(source)["GET blobs"] == 1  # the config, for its platform
     assert destination.store.repositories == ()
     # what was not copied is not measured as copied
-    assert function.resource.measures is None
+    assert function.resource.metrics is None
     # and then it comes exactly so
     promised = values(answer)
     assert values(function.create(*named)) == promised
@@ -123,7 +123,7 @@ def test_the_plan_is_in_the_log_a_stage_a_line(
     shared = build_layer(20_000, seed=0)
     other = build_image([shared])
     push(other, destination.host, "mirror/app", "1")
-    caplog.set_level(logging.INFO, "replicator")
+    caplog.set_level(logging.INFO, "ecr_image_replicator")
 
     answer = function.create(
         f"{source.host}/team/app:1",
@@ -164,7 +164,7 @@ def test_signatures_that_would_be_copied_are_counted_and_stay_where_they_are(
     tag = cosign_tag(image.digest)
     push(signatures([(b"{}", "x")]), source.host, "team/app", tag)
     destination.clear_requests()
-    caplog.set_level(logging.INFO, "replicator")
+    caplog.set_level(logging.INFO, "ecr_image_replicator")
 
     answer = function.create(
         f"{source.host}/team/app:1",

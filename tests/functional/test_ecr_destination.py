@@ -88,12 +88,12 @@ def test_an_expired_token_is_renewed_once(
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
     registry = aws.ecr()
-    registry.manners.expired_token_status = status  # type: ignore[assignment]
+    registry.quirks.expired_token_status = status  # type: ignore[assignment]
     registry.create_repository("mirror/app")
     assert aws_function.create("nginx:1.27", DESTINATION)["Status"] == "SUCCESS"
     aws.expire_tokens()
     aws.clear_requests()
-    monkeypatch.setattr("replicator.aws.logins._MIN_RENEWAL_AGE_SECONDS", 0.0)
+    monkeypatch.setattr("ecr_image_replicator.aws.logins._MIN_RENEWAL_AGE_SECONDS", 0.0)
 
     answer = aws_function.create("nginx:1.27", DESTINATION)
 
@@ -145,7 +145,7 @@ def test_where_checking_is_denied_every_blob_is_sent_and_ecr_sorts_it_out(
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
     aws.ecr().put(_image(), "mirror/app", "0.9")
-    aws.ecr().manners.denied_actions.add("ecr:BatchCheckLayerAvailability")
+    aws.ecr().quirks.denied_actions.add("ecr:BatchCheckLayerAvailability")
 
     answer = aws_function.create("nginx:1.27", DESTINATION)
 
@@ -182,7 +182,7 @@ def test_an_immutable_tag_is_named_by_the_refusal_where_asking_is_denied(
     aws.docker_hub.put(new, "library/nginx", "1.27")
     aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
     aws.ecr().put(old, "mirror/app", "1.0")
-    aws.ecr().manners.denied_actions.add("ecr:DescribeRepositories")
+    aws.ecr().quirks.denied_actions.add("ecr:DescribeRepositories")
 
     answer = aws_function.create("nginx:1.27", DESTINATION)
 
@@ -286,7 +286,7 @@ def test_a_registry_that_throttles_sooner_is_met_more_slowly(
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
     aws.ecr().create_repository("mirror/app")
-    aws.ecr().manners.put_images_per_second = 4
+    aws.ecr().quirks.put_images_per_second = 4
     tags = [f"t{number}" for number in range(11)]
 
     answer = aws_function.create(
@@ -302,7 +302,7 @@ def test_a_missing_repository_is_named_with_its_region_and_what_to_do(
     aws: LoopbackAws, aws_function: Function, drops: bool
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
-    aws.ecr().manners.drops_uploads_to_missing_repositories = drops
+    aws.ecr().quirks.drops_uploads_to_missing_repositories = drops
 
     answer = aws_function.create("nginx:1.27", DESTINATION, RetryConfigs={"numAttempts": 1})
 
@@ -318,8 +318,8 @@ def test_a_dropped_connection_with_the_repository_there_is_explained(
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
     aws.ecr().create_repository("mirror/app")
-    aws.ecr().manners.drops_denied_uploads = True
-    aws.ecr().manners.denied_actions.add("ecr:InitiateLayerUpload")
+    aws.ecr().quirks.drops_denied_uploads = True
+    aws.ecr().quirks.denied_actions.add("ecr:InitiateLayerUpload")
 
     answer = aws_function.create("nginx:1.27", DESTINATION, RetryConfigs={"numAttempts": 1})
 
@@ -333,9 +333,9 @@ def test_a_missing_repository_is_made_as_asked(
     aws: LoopbackAws, aws_function: Function, drops: bool, checks: bool
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
-    aws.ecr().manners.drops_uploads_to_missing_repositories = drops
+    aws.ecr().quirks.drops_uploads_to_missing_repositories = drops
     if not checks:
-        aws.ecr().manners.denied_actions.add("ecr:BatchCheckLayerAvailability")
+        aws.ecr().quirks.denied_actions.add("ecr:BatchCheckLayerAvailability")
 
     answer = aws_function.create(
         "nginx:1.27",
@@ -364,7 +364,7 @@ def test_a_repository_that_a_push_makes_by_the_account_s_template_is_no_missing_
 ) -> None:
     image = _image()
     aws.docker_hub.put(image, "library/nginx", "1.27")
-    aws.ecr().manners.creates_on_push = "mirror/"
+    aws.ecr().quirks.creates_on_push = "mirror/"
 
     answer = aws_function.create("nginx:1.27", DESTINATION)
 

@@ -52,7 +52,7 @@ def test_where_checking_is_denied_each_blob_is_asked_for(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.ecr().create_repository("mirror/app")
-    aws.ecr().manners.denied_actions.add("ecr:BatchCheckLayerAvailability")
+    aws.ecr().quirks.denied_actions.add("ecr:BatchCheckLayerAvailability")
 
     answer = aws_function.create("nginx:1.27", DESTINATION, DryRun="true")
 
@@ -69,9 +69,9 @@ def test_a_missing_repository_that_would_be_made_is_not(
     caplog: pytest.LogCaptureFixture,
     checks: bool,
 ) -> None:
-    caplog.set_level("INFO", "replicator")
+    caplog.set_level("INFO", "ecr_image_replicator")
     if not checks:
-        aws.ecr().manners.denied_actions.add("ecr:BatchCheckLayerAvailability")
+        aws.ecr().quirks.denied_actions.add("ecr:BatchCheckLayerAvailability")
 
     answer = aws_function.create("nginx:1.27", DESTINATION, CreateRepository="true", DryRun="true")
 
@@ -88,7 +88,7 @@ def test_a_missing_repository_fails_a_dry_run_as_it_would_a_real_one(
     aws: LoopbackAws, aws_function: Function, checks: bool
 ) -> None:
     if not checks:
-        aws.ecr().manners.denied_actions.add("ecr:BatchCheckLayerAvailability")
+        aws.ecr().quirks.denied_actions.add("ecr:BatchCheckLayerAvailability")
 
     reasons = {
         aws_function.create("nginx:1.27", DESTINATION, DryRun=each)["Reason"]

@@ -8,7 +8,7 @@ import pytest
 from local.aws import LoopbackAws
 from local.images import Content, Image, build_image, build_index, build_layer, place
 from tests.functional.conftest import Function
-from tests.functional.vouching import cosign_tag, sbom, signatures
+from tests.functional.cosign_fixtures import cosign_tag, sbom, signatures
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 REPOSITORY = "library/app"

@@ -13,9 +13,9 @@ from local.images.manifests import Image
 from local.registry import RegistryServer
 from tests.functional.conftest import Function
 
-from lifecycle import ReplicationResource
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 DESTINATION = f"{HOST}/mirror/app:1.0"
@@ -31,7 +31,7 @@ def _image(seed: int = 1) -> Image:
 
 
 def _deny(aws: LoopbackAws, *actions: str) -> None:
-    aws.ecr().manners.denied_actions.update(actions)
+    aws.ecr().quirks.denied_actions.update(actions)
 
 
 def test_a_repository_that_may_not_be_made_names_the_permission(
@@ -73,7 +73,7 @@ def test_an_api_that_keeps_throttling_is_given_up_after_the_attempts_asked_for(
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
-    aws.ecr().manners.throttled_actions["ecr:BatchCheckLayerAvailability"] = 100
+    aws.ecr().quirks.throttled_actions["ecr:BatchCheckLayerAvailability"] = 100
 
     answer = aws_function.create("nginx:1", DESTINATION, RetryConfigs={"numAttempts": 2})
 
@@ -154,7 +154,7 @@ def test_a_permanent_refusal_is_never_tried_again(aws: LoopbackAws, aws_function
     image = build_image([build_layer(5000, seed=1)], media_type_in_body=False)
     aws.docker_hub.put(image, "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
-    aws.ecr().manners.refuses_bodies_without_media_type = True
+    aws.ecr().quirks.refuses_bodies_without_media_type = True
 
     answer = aws_function.create("nginx:1", DESTINATION)
 

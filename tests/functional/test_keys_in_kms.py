@@ -13,7 +13,7 @@ from local.images import Image, build_image, build_layer, push
 from local.registry import RegistryServer
 from moto.server import ThreadedMotoServer
 from tests.functional.conftest import Function
-from tests.functional.vouching import Scene, payload, signature
+from tests.functional.cosign_fixtures import Scene, payload, signature
 
 Start = Callable[..., RegistryServer]
 KEY = ec.generate_private_key(ec.SECP256R1())

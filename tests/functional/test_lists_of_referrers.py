@@ -15,7 +15,7 @@ from local.images import Image, build_image, build_layer, push
 from local.registry import Action, Operation, RegistryServer, SpecificationPolicy, Store
 from local.web import Request, Response
 from tests.functional.conftest import Function
-from tests.functional.vouching import (
+from tests.functional.cosign_fixtures import (
     OCI_INDEX,
     SBOM_TYPE,
     copy,
@@ -27,9 +27,9 @@ from tests.functional.vouching import (
     sbom,
 )
 
-from lifecycle import ReplicationResource
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 Start = Callable[..., RegistryServer]
 

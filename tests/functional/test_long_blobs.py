@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from benchmarks.zeros import ZeroRegistry
 from tests.replicating import replicate_once
 
-from replicator.outcome import Outcome
+from ecr_image_replicator.outcome import Outcome
 
 MEBIBYTE = 1024 * 1024
 SIZE_BYTES = 108 * MEBIBYTE

@@ -17,9 +17,9 @@ PROGRAM = textwrap.dedent("""
     import resource, sys
     import boto3
     import app
-    from replicator.deadline import Deadline
-    from replicator.progress import LoggedProgress
-    from replicator.request import parse_request
+    from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.copy.progress import LoggedProgress
+    from ecr_image_replicator.request.parsing import parse_request
 
     source, destination, size, most = sys.argv[1:]
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))

@@ -18,15 +18,15 @@ from local.archives import SavedImage, build_docker_save, build_oci_layout
 from local.images import build_image, build_layer
 from local.objects import ObjectStorage
 from local.registry import RegistryServer
-from tests.functional.arrivals import diff_ids_of
+from tests.functional.copied_images import diff_ids_of
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = textwrap.dedent("""
     import resource, sys, tempfile
     import app
-    from replicator.deadline import Deadline
-    from replicator.progress import LoggedProgress
-    from replicator.request import parse_request
+    from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.copy.progress import LoggedProgress
+    from ecr_image_replicator.request.parsing import parse_request
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     host, *keys = sys.argv[1:]

@@ -13,7 +13,7 @@ from local.images import build_image, build_index, build_layer
 from local.objects import ObjectStorage
 from local.registry import RegistryServer
 from tests.functional.conftest import Function
-from tests.functional.vouching import pem
+from tests.functional.cosign_fixtures import pem
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 Start = Callable[..., RegistryServer]

@@ -14,9 +14,9 @@ from local.certificates import CertificateAuthority
 from local.proxy import ConnectProxy
 from local.web import LoopbackServer, Response, read_body
 
-from replicator.errors import Side
-from replicator.registry.messages import HttpRequest
-from replicator.registry.session import Session
+from ecr_image_replicator.errors import Side
+from ecr_image_replicator.registry.http.messages import HttpRequest
+from ecr_image_replicator.registry.http.session import Session
 
 
 @pytest.fixture(autouse=True)

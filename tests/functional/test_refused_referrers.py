@@ -15,7 +15,7 @@ from local.registry import (
     Store,
 )
 from tests.functional.conftest import Function
-from tests.functional.vouching import (
+from tests.functional.cosign_fixtures import (
     copy,
     cosign_tag,
     fallback_index,

@@ -49,7 +49,7 @@ def test_a_proxy_that_refuses_is_asked_once_and_named_without_its_login(
 ) -> None:
     shown = proxy.url.removeprefix("http://")
     monkeypatch.setenv("HTTPS_PROXY", f"http://{login}{shown}")
-    proxy.refusal = status
+    proxy.error_from_response = status
 
     answer = function.create("quay.io/team/app:1", f"{registries().host}/app:1")
 
@@ -70,7 +70,7 @@ def test_a_proxy_in_trouble_is_asked_again(
 ) -> None:
     shown = proxy.url.removeprefix("http://")
     monkeypatch.setenv("HTTPS_PROXY", f"http://ann:hunter2@{shown}")
-    proxy.refusal = status
+    proxy.error_from_response = status
 
     retries = {"numAttempts": 3, "baseDelay": 0}
     answer = function.create(
@@ -136,7 +136,7 @@ def test_a_proxy_whose_tls_fails_is_named_and_not_the_registry(
 def test_a_proxy_that_refuses_the_way_to_aws_is_named_too(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
-    aws.proxy.refusal = 407
+    aws.proxy.error_from_response = 407
 
     retries = {"numAttempts": 1, "baseDelay": 0}
     host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"

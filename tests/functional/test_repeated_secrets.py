@@ -64,7 +64,7 @@ def test_no_secret_that_is_repeated_is_in_a_reason_or_a_log(
     status: int,
     side: str,
 ) -> None:
-    caplog.set_level(logging.DEBUG, logger="replicator")
+    caplog.set_level(logging.DEBUG, logger="ecr_image_replicator")
     host = chatty(scheme, status)
     other = registries()
     images = {"Src": f"{host}/app:1", "Dest": f"{other.host}/app:1"}

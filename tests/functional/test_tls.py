@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 from local.certificates import CertificateAuthority
 
-from replicator.registry.tls import TlsSocket
+from ecr_image_replicator.registry.http.tls import TlsSocket
 
 BLOCK = 256 * 1024
 RECORD = 16 * 1024

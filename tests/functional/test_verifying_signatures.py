@@ -16,7 +16,7 @@ from local.images import Image, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 from local.registry.digests import digest_of
 from tests.functional.conftest import Function
-from tests.functional.vouching import (
+from tests.functional.cosign_fixtures import (
     PrivateKey,
     Scene,
     bundle,
@@ -296,7 +296,7 @@ def test_a_payload_that_is_too_large_or_not_what_was_signed_is_malformed(
 
 
 def test_a_copy_that_wants_no_signature_does_not_load_cryptography() -> None:
-    script = "import sys, replicator.replication; print('cryptography' in sys.modules)"
+    script = "import sys, ecr_image_replicator.replicate; print('cryptography' in sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", script],
         env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]},

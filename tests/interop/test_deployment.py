@@ -24,7 +24,7 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from moto.cloudformation.parsing import get_model_map
 from tests.interop.moto_account import ACCOUNT, REGION, MotoAccount, open_account
 
-from replicator.settings import Settings
+from ecr_image_replicator.request.settings import Settings
 
 _ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from local.images import Content, Image, build_image, build_layer, push
 from local.web import LoopbackServer, Request, Response, read_body
 from tests.functional.conftest import Function
-from tests.functional.vouching import (
+from tests.functional.cosign_fixtures import (
     PrivateKey,
     cosign_tag,
     fallback_index,
@@ -28,9 +28,9 @@ from tests.functional.vouching import (
 from tests.interop.conftest import Ends, Registry
 from tests.interop.registries import DockerRegistry, skopeo_copy, skopeo_inspect_raw
 
-from lifecycle import ReplicationResource
-from replicator.replication import Replicator
-from replicator.settings import Settings
+from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from replicator.settings import Settings
+from ecr_image_replicator.request.settings import Settings
 
 _ROOT = Path(__file__).parents[2]
 _TEMPLATE = _ROOT / "template.yaml"
@@ -209,7 +209,12 @@ def test_the_function_imports_what_the_layer_has_and_no_more(built: tuple[str, P
 
 def test_the_responder_is_three_modules_and_needs_no_layer(built: tuple[str, Path]) -> None:
     function = built[1] / "ResponderFunction"
-    assert set(_fingerprints(function)) == {"answers.py", "envelopes.py", "responder.py"}
+    assert set(_fingerprints(function)) == {
+        "custom_resource/__init__.py",
+        "custom_resource/response.py",
+        "custom_resource/sns.py",
+        "responder.py",
+    }
     _run(
         *(sys.executable, "-S", "-B", "-c", "import responder; responder.lambda_handler"),
         PYTHONPATH=str(function),

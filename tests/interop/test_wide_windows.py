@@ -18,8 +18,8 @@ from local.web import Request, Response
 from tests.interop.registries import find_program
 from tests.replicating import replicate_once
 
-from replicator.errors import InvalidArchiveError
-from replicator.outcome import Outcome
+from ecr_image_replicator.errors import InvalidArchiveError
+from ecr_image_replicator.outcome import Outcome
 
 #: Of a window that a frame names, as nothing says how much is to come.
 USUAL, WIDE, TOO_WIDE = "-19", "-3 --long=26", "--ultra -22 --long=27"

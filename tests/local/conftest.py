@@ -65,7 +65,7 @@ def aws(authority: CertificateAuthority, clock: FakeClock) -> Iterator[LoopbackA
 
 
 @pytest.fixture
-def reach(aws: LoopbackAws) -> Iterator[Callable[[str], WireClient]]:
+def client_for(aws: LoopbackAws) -> Iterator[Callable[[str], WireClient]]:
     """Open a connection to a host's real name, through the proxy."""
     clients: list[WireClient] = []
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 from tests.local.wire_client import WireClient
 
-Reach = Callable[[str], WireClient]
+ClientFactory = Callable[[str], WireClient]
 
 
 def checked(client: Any) -> Any:

@@ -13,7 +13,7 @@ from local.web import Response
 from tests.local.ecr_client import REPOSITORY, password_of, small_image
 from tests.local.wire_client import WireClient
 
-Reach = Callable[[str], WireClient]
+ClientFactory = Callable[[str], WireClient]
 Skopeo = Callable[..., str]
 REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 OTHER_REGISTRY = "999999999999.dkr.ecr.us-east-1.amazonaws.com"
@@ -164,15 +164,17 @@ def test_services_begin_empty(aws: LoopbackAws) -> None:
         assert secrets.list_secrets()["SecretList"] == []
 
 
-def test_further_hosts_are_served(aws: LoopbackAws, reach: Reach) -> None:
+def test_further_hosts_are_served(aws: LoopbackAws, client_for: ClientFactory) -> None:
     aws.add_host("ghcr.example", lambda request: Response(200, {}, request.origin.encode()))
-    assert reach("ghcr.example").send("GET", "/").body == b"https://ghcr.example"
+    assert client_for("ghcr.example").send("GET", "/").body == b"https://ghcr.example"
 
 
-def test_requests_are_told_apart_by_registry_and_forgotten(aws: LoopbackAws, reach: Reach) -> None:
-    reach(REGISTRY).send("GET", "/v2/")
-    reach("123456789012.dkr-ecr.eu-west-1.on.aws").send("GET", "/v2/")
-    reach(OTHER_REGISTRY).send("GET", "/v2/")
+def test_requests_are_told_apart_by_registry_and_forgotten(
+    aws: LoopbackAws, client_for: ClientFactory
+) -> None:
+    client_for(REGISTRY).send("GET", "/v2/")
+    client_for("123456789012.dkr-ecr.eu-west-1.on.aws").send("GET", "/v2/")
+    client_for(OTHER_REGISTRY).send("GET", "/v2/")
     aws.client("ecr").get_authorization_token()
     assert len(aws.requests) == 4
     assert len(aws.requests_to(aws.ecr())) == 2

@@ -10,7 +10,7 @@ from local.registry.digests import digest_of
 from tests.local.ecr_client import small_image
 from tests.local.wire_client import Answer, FakeClock, WireClient, basic
 
-Reach = Callable[[str], WireClient]
+ClientFactory = Callable[[str], WireClient]
 HUB = "registry-1.docker.io"
 TOKENS = "auth.docker.io"
 MANIFEST = "/v2/library/nginx/manifests/1.27"
@@ -25,8 +25,8 @@ def image(aws: LoopbackAws) -> Image:
 
 
 @pytest.fixture
-def token(reach: Reach) -> Callable[..., str]:
-    client = reach(TOKENS)
+def token(client_for: ClientFactory) -> Callable[..., str]:
+    client = client_for(TOKENS)
 
     def fetch(login: str | None = None, repository: str = "library/nginx") -> str:
         target = f"/token?service=registry.docker.io&scope=repository:{repository}:pull"
@@ -44,8 +44,8 @@ def limits(answer: Answer) -> tuple[str | None, ...]:
     return tuple(answer.headers.get(name) for name in names)
 
 
-def test_the_challenge_names_the_token_service(reach: Reach, image: Image) -> None:
-    answer = reach(HUB).send("GET", MANIFEST)
+def test_the_challenge_names_the_token_service(client_for: ClientFactory, image: Image) -> None:
+    answer = client_for(HUB).send("GET", MANIFEST)
     assert (answer.status, answer.error_code) == (401, "UNAUTHORIZED")
     assert answer.headers["www-authenticate"] == (
         'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",'
@@ -55,9 +55,9 @@ def test_the_challenge_names_the_token_service(reach: Reach, image: Image) -> No
 
 
 def test_an_official_image_is_pulled_with_a_token_of_five_minutes(
-    reach: Reach, image: Image, token: Callable[..., str], clock: FakeClock
+    client_for: ClientFactory, image: Image, token: Callable[..., str], clock: FakeClock
 ) -> None:
-    client, authorization = reach(HUB), token()
+    client, authorization = client_for(HUB), token()
     assert client.send("GET", MANIFEST, Authorization=authorization).body == image.manifest
     clock.now += 300
     expired = client.send("GET", MANIFEST, Authorization=authorization)
@@ -66,27 +66,27 @@ def test_an_official_image_is_pulled_with_a_token_of_five_minutes(
 
 
 def test_blobs_are_elsewhere_and_take_no_authorization(
-    reach: Reach, image: Image, token: Callable[..., str]
+    client_for: ClientFactory, image: Image, token: Callable[..., str]
 ) -> None:
     authorization = token()
     target = f"/v2/library/nginx/blobs/{digest_of(image.config)}"
-    redirect = reach(HUB).send("GET", target, Authorization=authorization)
+    redirect = client_for(HUB).send("GET", target, Authorization=authorization)
     location = urlsplit(redirect.headers["location"])
     assert (redirect.status, location.hostname) == (307, "production.cloudflare.docker.com")
-    storage, path = reach(str(location.hostname)), f"{location.path}?{location.query}"
+    storage, path = client_for(str(location.hostname)), f"{location.path}?{location.query}"
     assert storage.send("GET", path).body == image.config
     assert storage.send("GET", path, Authorization=authorization).status == 400
 
 
-def test_the_hosts_keep_to_their_own_business(reach: Reach) -> None:
-    assert reach(HUB).send("GET", "/token?service=registry.docker.io").status == 404
-    assert reach(TOKENS).send("GET", "/v2/").status == 404
+def test_the_hosts_keep_to_their_own_business(client_for: ClientFactory) -> None:
+    assert client_for(HUB).send("GET", "/token?service=registry.docker.io").status == 404
+    assert client_for(TOKENS).send("GET", "/v2/").status == 404
 
 
 def test_a_get_of_a_manifest_counts_and_a_head_does_not(
-    reach: Reach, token: Callable[..., str], image: Image
+    client_for: ClientFactory, token: Callable[..., str], image: Image
 ) -> None:
-    client, authorization = reach(HUB), token()
+    client, authorization = client_for(HUB), token()
     digest = f"/v2/library/nginx/manifests/{image.digest}"
     expected = ["100", "99", "99", "98"]
     for left, (method, target) in zip(
@@ -101,10 +101,14 @@ def test_a_get_of_a_manifest_counts_and_a_head_does_not(
 
 
 def test_at_the_limit_pulls_are_refused_till_six_hours_have_passed(
-    aws: LoopbackAws, reach: Reach, token: Callable[..., str], image: Image, clock: FakeClock
+    aws: LoopbackAws,
+    client_for: ClientFactory,
+    token: Callable[..., str],
+    image: Image,
+    clock: FakeClock,
 ) -> None:
     aws.docker_hub.pull_limit = 2
-    client, authorization = reach(HUB), token()
+    client, authorization = client_for(HUB), token()
     statuses = [client.send("GET", MANIFEST, Authorization=authorization).status for _ in range(3)]
     assert statuses == [200, 200, 429]
     refused = client.send("GET", MANIFEST, Authorization=authorization)
@@ -119,10 +123,10 @@ def test_at_the_limit_pulls_are_refused_till_six_hours_have_passed(
 
 @pytest.mark.usefixtures("image")
 def test_users_have_limits_of_their_own(
-    aws: LoopbackAws, reach: Reach, token: Callable[..., str]
+    aws: LoopbackAws, client_for: ClientFactory, token: Callable[..., str]
 ) -> None:
     aws.docker_hub.pull_limit = 0
-    client = reach(HUB)
+    client = client_for(HUB)
     assert client.send("GET", MANIFEST, Authorization=token()).status == 429
     ann = token(ANN)
     answers = [client.send("GET", MANIFEST, Authorization=ann) for _ in range(4)]
@@ -132,18 +136,18 @@ def test_users_have_limits_of_their_own(
     assert (paid.status, limits(paid)) == (200, (None, None, None))
 
 
-def test_a_wrong_password_gets_no_token(reach: Reach) -> None:
+def test_a_wrong_password_gets_no_token(client_for: ClientFactory) -> None:
     target = "/token?service=registry.docker.io"
-    assert reach(TOKENS).send("GET", target, Authorization=basic("ann", "no")).status == 401
+    assert client_for(TOKENS).send("GET", target, Authorization=basic("ann", "no")).status == 401
 
 
 @pytest.mark.usefixtures("image")
 def test_what_does_not_exist_looks_like_what_is_private(
-    aws: LoopbackAws, reach: Reach, token: Callable[..., str]
+    aws: LoopbackAws, client_for: ClientFactory, token: Callable[..., str]
 ) -> None:
     aws.docker_hub.put(small_image(1), "acme/private", "1")
     aws.docker_hub.private_repositories.add("acme/private")
-    client = reach(HUB)
+    client = client_for(HUB)
     for repository in ("acme/private", "acme/missing"):
         target = f"/v2/{repository}/manifests/1"
         answer = client.send("GET", target, Authorization=token(None, repository))
@@ -158,8 +162,8 @@ def test_what_does_not_exist_looks_like_what_is_private(
 
 
 @pytest.mark.usefixtures("image")
-def test_nobody_pushes(reach: Reach, token: Callable[..., str]) -> None:
-    answer = reach(HUB).send(
+def test_nobody_pushes(client_for: ClientFactory, token: Callable[..., str]) -> None:
+    answer = client_for(HUB).send(
         "POST", "/v2/library/nginx/blobs/uploads/", b"", Authorization=token(ANN)
     )
     assert answer.status == 401

@@ -21,7 +21,7 @@ from tests.local.ecr_api import checked, code_of
 from tests.local.ecr_client import REPOSITORY, repository_in, small_image
 from tests.local.wire_client import WireClient
 
-Reach = Callable[[str], WireClient]
+ClientFactory = Callable[[str], WireClient]
 API_HOST = "api.ecr.eu-west-1.amazonaws.com"
 REGISTRY_HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 ARN = f"arn:aws:ecr:eu-west-1:123456789012:repository/{REPOSITORY}"
@@ -231,11 +231,11 @@ def test_account_settings_are_kept_by_account(aws: LoopbackAws, ecr: Any) -> Non
 
 def test_a_denied_or_throttled_action_says_so(aws: LoopbackAws, ecr: Any) -> None:
     repository_in(aws.ecr())
-    aws.ecr().manners.throttled_actions["ecr:DescribeImages"] = 2
+    aws.ecr().quirks.throttled_actions["ecr:DescribeImages"] = 2
     for _ in range(2):
         assert code_of(ecr.describe_images, repositoryName=REPOSITORY) == "ThrottlingException"
     assert ecr.describe_images(repositoryName=REPOSITORY)["imageDetails"]
-    aws.ecr().manners.denied_actions.add("ecr:DescribeImages")
+    aws.ecr().quirks.denied_actions.add("ecr:DescribeImages")
     with pytest.raises(ClientError, match="not authorized to perform: ecr:DescribeImages on res"):
         ecr.describe_images(repositoryName=REPOSITORY)
     errors = [call.error for call in aws.ecr().calls]
@@ -254,19 +254,25 @@ def test_a_roles_session_acts_in_the_roles_account(aws: LoopbackAws) -> None:
     assert code_of(own.describe_images, **foreign) == "AccessDeniedException"
 
 
-def test_calls_that_are_not_signed_for_here_are_refused(aws: LoopbackAws, reach: Reach) -> None:
+def test_calls_that_are_not_signed_for_here_are_refused(
+    aws: LoopbackAws, client_for: ClientFactory
+) -> None:
     target = "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories"
-    unsigned = reach(API_HOST).send("POST", "/", b"{}", X_Amz_Target=target)
+    unsigned = client_for(API_HOST).send("POST", "/", b"{}", X_Amz_Target=target)
     assert unsigned.document["__type"] == "MissingAuthenticationTokenException"
     elsewhere = aws.client("ecr", region="us-east-1", endpoint_url=f"https://{API_HOST}")
     assert code_of(elsewhere.describe_repositories) == "InvalidSignatureException"
     scope = "20260101/eu-west-1/ecr/aws4_request"
     nobody = f"AWS4-HMAC-SHA256 Credential=AKIANOBODY/{scope}, SignedHeaders=host, Signature=0"
-    unknown = reach(API_HOST).send("POST", "/", b"{}", Authorization=nobody, X_Amz_Target=target)
+    unknown = client_for(API_HOST).send(
+        "POST", "/", b"{}", Authorization=nobody, X_Amz_Target=target
+    )
     assert unknown.document["__type"] == "UnrecognizedClientException"
     known = nobody.replace("AKIANOBODY", aws.environment["AWS_ACCESS_KEY_ID"])
     for body in (b"not json", b"[]"):
-        refused = reach(API_HOST).send("POST", "/", body, Authorization=known, X_Amz_Target=target)
+        refused = client_for(API_HOST).send(
+            "POST", "/", body, Authorization=known, X_Amz_Target=target
+        )
         assert refused.document["__type"] == "SerializationException"
 
 

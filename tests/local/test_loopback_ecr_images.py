@@ -12,7 +12,7 @@ from tests.local.ecr_api import code_of
 from tests.local.ecr_client import REPOSITORY, EcrClient, repository_in, small_image
 from tests.local.wire_client import WireClient
 
-Reach = Callable[[str], WireClient]
+ClientFactory = Callable[[str], WireClient]
 REGISTRY_HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 
@@ -49,10 +49,10 @@ def test_images_are_answered_as_they_were_pushed(aws: LoopbackAws, ecr: Any) -> 
     assert answer["failures"][0]["failureCode"] == "ImageNotFound"
 
 
-def test_images_are_described(aws: LoopbackAws, ecr: Any, reach: Reach) -> None:
+def test_images_are_described(aws: LoopbackAws, ecr: Any, client_for: ClientFactory) -> None:
     image = small_image()
     aws.ecr().create_repository(REPOSITORY)
-    client = EcrClient(reach(REGISTRY_HOST), aws.authorization())
+    client = EcrClient(client_for(REGISTRY_HOST), aws.authorization())
     client.push_blobs(image)
     for tag in ("1", "2"):
         client.put_manifest(image, tag)

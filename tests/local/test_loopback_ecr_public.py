@@ -13,7 +13,7 @@ from local.registry.digests import digest_of
 from tests.local.ecr_client import small_image
 from tests.local.wire_client import FakeClock, WireClient, basic
 
-Reach = Callable[[str], WireClient]
+ClientFactory = Callable[[str], WireClient]
 PUBLIC = "public.ecr.aws"
 MANIFEST = "/v2/docker/library/nginx/manifests/1.27"
 TOKEN = "/token/?service=public.ecr.aws&scope=repository:docker/library/nginx:pull"
@@ -38,30 +38,32 @@ def token(client: WireClient, authorization: str | None = None) -> str:
 
 
 @pytest.mark.parametrize("host", ["public.ecr.aws", "ecr-public.aws.com"])
-def test_the_challenge_names_the_hosts_own_token_service(reach: Reach, host: str) -> None:
-    answer = reach(host).send("GET", "/v2/")
+def test_the_challenge_names_the_hosts_own_token_service(
+    client_for: ClientFactory, host: str
+) -> None:
+    answer = client_for(host).send("GET", "/v2/")
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == (
         f'Bearer realm="https://{host}/token/",service="{host}",scope="aws"'
     )
 
 
-def test_anybody_pulls_with_an_anonymous_token(reach: Reach, image: Image) -> None:
-    client = reach(PUBLIC)
+def test_anybody_pulls_with_an_anonymous_token(client_for: ClientFactory, image: Image) -> None:
+    client = client_for(PUBLIC)
     authorization = token(client)
     assert client.send("GET", MANIFEST, Authorization=authorization).body == image.manifest
     target = f"/v2/docker/library/nginx/blobs/{digest_of(image.config)}"
     redirect = client.send("GET", target, Authorization=authorization)
     location = urlsplit(redirect.headers["location"])
     assert redirect.status == 307
-    served = reach(str(location.hostname)).send("GET", f"{location.path}?{location.query}")
+    served = client_for(str(location.hostname)).send("GET", f"{location.path}?{location.query}")
     assert served.body == image.config
 
 
 def test_an_old_or_wrong_token_is_a_bad_request_without_a_challenge(
-    aws: LoopbackAws, reach: Reach, image: Image
+    aws: LoopbackAws, client_for: ClientFactory, image: Image
 ) -> None:
-    client = reach(PUBLIC)
+    client = client_for(PUBLIC)
     old = token(client)
     aws.expire_tokens()
     for wrong in (old, "Bearer guess", basic("AWS", "guess")):
@@ -72,9 +74,9 @@ def test_an_old_or_wrong_token_is_a_bad_request_without_a_challenge(
 
 
 def test_a_password_of_the_api_signs_in_and_a_stale_one_does_not(
-    aws: LoopbackAws, reach: Reach, clock: FakeClock
+    aws: LoopbackAws, client_for: ClientFactory, clock: FakeClock
 ) -> None:
-    client, authorization = reach(PUBLIC), login(aws)
+    client, authorization = client_for(PUBLIC), login(aws)
     assert token(client, authorization)
     clock.now += 12 * 3600
     stale = client.send("GET", TOKEN, Authorization=authorization)
@@ -105,10 +107,12 @@ def test_signing_in_needs_two_permissions(aws: LoopbackAws, action: str) -> None
         login(aws)
 
 
-def test_an_owner_pushes_below_the_alias_and_nobody_else(aws: LoopbackAws, reach: Reach) -> None:
+def test_an_owner_pushes_below_the_alias_and_nobody_else(
+    aws: LoopbackAws, client_for: ClientFactory
+) -> None:
     aws.public_ecr.owners["acme"] = "123456789012"
     aws.public_ecr.store.create_repository("acme/app")
-    client = reach(PUBLIC)
+    client = client_for(PUBLIC)
     owner = token(client, login(aws))
     start = "/v2/{}/blobs/uploads/"
     assert client.send("POST", start.format("acme/app"), b"", Authorization=owner).status == 202
@@ -119,10 +123,10 @@ def test_an_owner_pushes_below_the_alias_and_nobody_else(aws: LoopbackAws, reach
         assert (refused.status, refused.error_code) == (403, "DENIED")
 
 
-def test_nothing_is_mounted(aws: LoopbackAws, reach: Reach, image: Image) -> None:
+def test_nothing_is_mounted(aws: LoopbackAws, client_for: ClientFactory, image: Image) -> None:
     aws.public_ecr.owners["acme"] = "123456789012"
     aws.public_ecr.store.create_repository("acme/app")
-    client = reach(PUBLIC)
+    client = client_for(PUBLIC)
     target = (
         f"/v2/acme/app/blobs/uploads/?mount={digest_of(image.config)}&from=docker/library/nginx"
     )
@@ -130,11 +134,11 @@ def test_nothing_is_mounted(aws: LoopbackAws, reach: Reach, image: Image) -> Non
 
 
 def test_pulls_may_be_limited_by_the_second(
-    aws: LoopbackAws, reach: Reach, image: Image, clock: FakeClock
+    aws: LoopbackAws, client_for: ClientFactory, image: Image, clock: FakeClock
 ) -> None:
     aws.public_ecr.anonymous_pulls_per_second = 1
     aws.public_ecr.pulls_per_second = 10
-    client = reach(PUBLIC)
+    client = client_for(PUBLIC)
     anonymous, signed_in = token(client), token(client, login(aws))
 
     def pull(authorization: str, method: str = "GET") -> int:

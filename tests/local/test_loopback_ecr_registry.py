@@ -18,19 +18,19 @@ from tests.local.ecr_client import (
 )
 from tests.local.wire_client import FakeClock, WireClient
 
-Reach = Callable[[str], WireClient]
+ClientFactory = Callable[[str], WireClient]
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 STORAGE = "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 @pytest.fixture
-def ecr(aws: LoopbackAws, reach: Reach) -> EcrClient:
-    return EcrClient(reach(HOST), aws.authorization())
+def ecr(aws: LoopbackAws, client_for: ClientFactory) -> EcrClient:
+    return EcrClient(client_for(HOST), aws.authorization())
 
 
 def test_an_image_is_pushed_and_pulled_through_the_proxy(
-    aws: LoopbackAws, ecr: EcrClient, reach: Reach
+    aws: LoopbackAws, ecr: EcrClient, client_for: ClientFactory
 ) -> None:
     image = small_image()
     aws.ecr().create_repository(REPOSITORY)
@@ -44,17 +44,17 @@ def test_an_image_is_pushed_and_pulled_through_the_proxy(
     assert redirect.status == 307
     storage = urlsplit(redirect.headers["location"])
     assert storage.hostname == STORAGE
-    served = reach(STORAGE).send("GET", f"{storage.path}?{storage.query}")
+    served = client_for(STORAGE).send("GET", f"{storage.path}?{storage.query}")
     assert served.body == image.config
 
 
 def test_the_layers_bucket_refuses_authorization_and_serves_ranges(
-    aws: LoopbackAws, ecr: EcrClient, reach: Reach
+    aws: LoopbackAws, ecr: EcrClient, client_for: ClientFactory
 ) -> None:
     image = repository_in(aws.ecr())
     location = urlsplit(ecr.send("GET", f"blobs/{digest_of(image.config)}").headers["location"])
     target = f"{location.path}?{location.query}"
-    storage = reach(STORAGE)
+    storage = client_for(STORAGE)
     assert storage.send("GET", target, Authorization=ecr.authorization).status == 400
     part = storage.send("GET", target, Range="bytes=2-5")
     assert (part.status, part.body) == (206, image.config[2:6])
@@ -135,7 +135,7 @@ def test_a_missing_repository_is_named(ecr: EcrClient) -> None:
 def test_an_upload_to_a_missing_repository_may_get_no_answer(
     aws: LoopbackAws, ecr: EcrClient
 ) -> None:
-    aws.ecr().manners.drops_uploads_to_missing_repositories = True
+    aws.ecr().quirks.drops_uploads_to_missing_repositories = True
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         ecr.send("POST", "blobs/uploads/")
     assert [entry.status for entry in aws.requests_to(HOST)] == [0]
@@ -144,9 +144,9 @@ def test_an_upload_to_a_missing_repository_may_get_no_answer(
 def test_a_push_makes_the_repositories_that_a_template_matches(
     aws: LoopbackAws, ecr: EcrClient
 ) -> None:
-    aws.ecr().manners.creates_on_push = "other/"
+    aws.ecr().quirks.creates_on_push = "other/"
     assert ecr.send("POST", "blobs/uploads/").status == 404
-    aws.ecr().manners.creates_on_push = "team/"
+    aws.ecr().quirks.creates_on_push = "team/"
     assert ecr.send("GET", "manifests/1").error_code == "NAME_UNKNOWN"
     assert ecr.send("POST", "blobs/uploads/").status == 202
     assert [each.name for each in aws.ecr().repositories] == [REPOSITORY]
@@ -186,7 +186,7 @@ def test_manifests_are_throttled_at_ten_a_second(
     assert (refused.error_code, refused.error_message) == ("TOOMANYREQUESTS", "Rate exceeded")
     clock.now += 0.25
     assert [ecr.put_manifest(image, "more").status for _ in range(3)] == [201, 201, 429]
-    aws.ecr().manners.put_images_per_second = None
+    aws.ecr().quirks.put_images_per_second = None
     assert [ecr.put_manifest(image, "more").status for _ in range(12)] == [201] * 12
 
 
@@ -223,7 +223,7 @@ def test_a_manifest_that_does_not_name_its_type_may_be_unsupported(
 ) -> None:
     image = repository_in(aws.ecr(), small_image(media_type_in_body=False))
     assert ecr.put_manifest(image, "2").status == 201
-    aws.ecr().manners.refuses_bodies_without_media_type = True
+    aws.ecr().quirks.refuses_bodies_without_media_type = True
     answer = ecr.put_manifest(image, "3")
     assert (answer.status, answer.error_code) == (405, "UNSUPPORTED")
     assert "Invalid JSON syntax" in answer.error_message
@@ -264,7 +264,7 @@ def test_chunks_are_answered_created_with_the_first_ones_range(
 
 def test_digests_may_go_unstated(aws: LoopbackAws, ecr: EcrClient) -> None:
     image = repository_in(aws.ecr())
-    aws.ecr().manners.states_digests = False
+    aws.ecr().quirks.states_digests = False
     for answer in (
         ecr.send("HEAD", "manifests/1"),
         ecr.send("GET", "manifests/1"),

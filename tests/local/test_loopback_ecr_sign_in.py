@@ -10,14 +10,14 @@ from local.aws import DEFAULT_ACCOUNT, DEFAULT_REGION, LoopbackAws
 from tests.local.ecr_client import REPOSITORY, password_of, repository_in, sign_in
 from tests.local.wire_client import FakeClock, WireClient, basic
 
-Reach = Callable[[str], WireClient]
+ClientFactory = Callable[[str], WireClient]
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 OTHER_ROLE = "arn:aws:iam::999999999999:role/reader"
 EXPIRED = "Your authorization token has expired. Reauthenticate and try again."
 
 
-def test_the_challenge_is_basic_and_its_body_is_plain_text(reach: Reach) -> None:
-    answer = reach(HOST).send("GET", "/v2/")
+def test_the_challenge_is_basic_and_its_body_is_plain_text(client_for: ClientFactory) -> None:
+    answer = client_for(HOST).send("GET", "/v2/")
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == (
         f'Basic realm="https://{HOST}/",service="ecr.amazonaws.com"'
@@ -27,12 +27,12 @@ def test_the_challenge_is_basic_and_its_body_is_plain_text(reach: Reach) -> None
 
 
 def test_a_token_of_the_api_is_a_password_for_twelve_hours(
-    aws: LoopbackAws, reach: Reach, clock: FakeClock
+    aws: LoopbackAws, client_for: ClientFactory, clock: FakeClock
 ) -> None:
     data = aws.client("ecr").get_authorization_token()["authorizationData"][0]
     assert data["proxyEndpoint"] == f"https://{HOST}"
     assert data["expiresAt"] == datetime.fromtimestamp(clock.now + 12 * 3600, UTC)
-    client = reach(HOST)
+    client = client_for(HOST)
     authorization = f"Basic {data['authorizationToken']}"
     assert client.send("GET", "/v2/", Authorization=authorization).status == 200
     clock.now += 12 * 3600
@@ -40,19 +40,23 @@ def test_a_token_of_the_api_is_a_password_for_twelve_hours(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_an_expired_token_is_denied(aws: LoopbackAws, reach: Reach, status: int) -> None:
+def test_an_expired_token_is_denied(
+    aws: LoopbackAws, client_for: ClientFactory, status: int
+) -> None:
     if status == 401:
-        aws.ecr().manners.expired_token_status = 401
+        aws.ecr().quirks.expired_token_status = 401
     authorization = aws.authorization()
     aws.expire_tokens()
-    answer = reach(HOST).send("GET", "/v2/", Authorization=authorization)
+    answer = client_for(HOST).send("GET", "/v2/", Authorization=authorization)
     assert (answer.status, answer.error_code, answer.error_message) == (status, "DENIED", EXPIRED)
     assert ("www-authenticate" in answer.headers) == (status == 401)
 
 
-def test_what_is_no_token_is_refused_without_a_challenge(aws: LoopbackAws, reach: Reach) -> None:
+def test_what_is_no_token_is_refused_without_a_challenge(
+    aws: LoopbackAws, client_for: ClientFactory
+) -> None:
     password = password_of(sign_in(aws))
-    client = reach(HOST)
+    client = client_for(HOST)
     for wrong in (
         basic("AWS", "guess"),
         basic("ann", password),
@@ -65,9 +69,9 @@ def test_what_is_no_token_is_refused_without_a_challenge(aws: LoopbackAws, reach
         assert "www-authenticate" not in answer.headers
 
 
-def test_no_request_log_holds_a_password(aws: LoopbackAws, reach: Reach) -> None:
+def test_no_request_log_holds_a_password(aws: LoopbackAws, client_for: ClientFactory) -> None:
     authorization = aws.authorization()
-    reach(HOST).send("GET", "/v2/", Authorization=authorization)
+    client_for(HOST).send("GET", "/v2/", Authorization=authorization)
     assert password_of(authorization) not in repr([vars_of(each) for each in aws.requests])
 
 
@@ -93,10 +97,10 @@ def vars_of(entry: object) -> list[object]:
     ],
 )
 def test_every_form_of_a_registrys_host_reaches_it(
-    aws: LoopbackAws, reach: Reach, account: str, region: str, form: str
+    aws: LoopbackAws, client_for: ClientFactory, account: str, region: str, form: str
 ) -> None:
     host = form.format(a=account, r=region)
-    answer = reach(host).send("GET", "/v2/")
+    answer = client_for(host).send("GET", "/v2/")
     assert answer.headers["www-authenticate"].startswith(f'Basic realm="https://{host}/"')
     assert len(aws.requests_to(aws.ecr(account, region))) == 1
 
@@ -111,29 +115,33 @@ def test_every_form_of_a_registrys_host_reaches_it(
         "123456789012.dkr.ecr.eu-west-1.amazonaws.org",
     ],
 )
-def test_a_host_that_only_looks_like_a_registrys_is_nobody(reach: Reach, host: str) -> None:
+def test_a_host_that_only_looks_like_a_registrys_is_nobody(
+    client_for: ClientFactory, host: str
+) -> None:
     with pytest.raises(OSError, match="403"):
-        reach(host).send("GET", "/v2/")
+        client_for(host).send("GET", "/v2/")
 
 
-def test_registries_of_accounts_and_regions_hold_their_own(aws: LoopbackAws, reach: Reach) -> None:
+def test_registries_of_accounts_and_regions_hold_their_own(
+    aws: LoopbackAws, client_for: ClientFactory
+) -> None:
     image = repository_in(aws.ecr())
     assert REPOSITORY in aws.ecr(DEFAULT_ACCOUNT, DEFAULT_REGION).store.repositories
     assert aws.ecr(DEFAULT_ACCOUNT, "us-east-1").store.repositories == ()
     assert aws.ecr("999999999999").store.repositories == ()
-    client = reach(HOST)
+    client = client_for(HOST)
     target = f"/v2/{REPOSITORY}/manifests/1"
     answer = client.send("GET", target, Authorization=aws.authorization())
     assert answer.body == image.manifest
 
 
 def test_another_accounts_caller_is_let_in_by_the_repositorys_policy(
-    aws: LoopbackAws, reach: Reach
+    aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     registry = aws.ecr()
     image = repository_in(registry)
     authorization = sign_in(aws, role=OTHER_ROLE)
-    client = reach(HOST)
+    client = client_for(HOST)
     target = f"/v2/{REPOSITORY}/manifests/1"
     refused = client.send("GET", target, Authorization=authorization)
     assert (refused.status, refused.error_code) == (403, "DENIED")
@@ -154,7 +162,7 @@ def test_another_accounts_caller_is_let_in_by_the_repositorys_policy(
 
 @pytest.mark.parametrize("principal", [OTHER_ROLE, "999999999999", "*"])
 def test_a_policy_names_its_callers_in_several_ways(
-    aws: LoopbackAws, reach: Reach, principal: str
+    aws: LoopbackAws, client_for: ClientFactory, principal: str
 ) -> None:
     repository_in(aws.ecr())
     statements: list[dict[str, object]] = [
@@ -162,7 +170,7 @@ def test_a_policy_names_its_callers_in_several_ways(
     ]
     aws.ecr().change_repository(REPOSITORY, policy=json.dumps({"Statement": statements}))
     authorization = sign_in(aws, role=OTHER_ROLE)
-    client = reach(HOST)
+    client = client_for(HOST)
     target = f"/v2/{REPOSITORY}/manifests/1"
     assert client.send("GET", target, Authorization=authorization).status == 200
     statements.append({"Effect": "Deny", "Principal": "*", "Action": "ecr:BatchGetImage"})
@@ -170,11 +178,13 @@ def test_a_policy_names_its_callers_in_several_ways(
     assert client.send("GET", target, Authorization=authorization).status == 403
 
 
-def test_a_denied_action_is_denied_on_the_registry_too(aws: LoopbackAws, reach: Reach) -> None:
+def test_a_denied_action_is_denied_on_the_registry_too(
+    aws: LoopbackAws, client_for: ClientFactory
+) -> None:
     repository_in(aws.ecr())
     authorization = aws.authorization()
-    aws.ecr().manners.denied_actions |= {"ecr:BatchGetImage", "ecr:InitiateLayerUpload"}
-    client = reach(HOST)
+    aws.ecr().quirks.denied_actions |= {"ecr:BatchGetImage", "ecr:InitiateLayerUpload"}
+    client = client_for(HOST)
     answer = client.send("GET", f"/v2/{REPOSITORY}/manifests/1", Authorization=authorization)
     assert (answer.status, answer.error_code) == (403, "DENIED")
     assert answer.error_message.endswith(
@@ -184,7 +194,7 @@ def test_a_denied_action_is_denied_on_the_registry_too(aws: LoopbackAws, reach: 
     )
     start = f"/v2/{REPOSITORY}/blobs/uploads/"
     assert client.send("POST", start, b"", Authorization=authorization).status == 403
-    aws.ecr().manners.drops_denied_uploads = True
+    aws.ecr().quirks.drops_denied_uploads = True
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         client.send("POST", start, b"", Authorization=authorization)
     assert aws.requests[-1].status == 0

@@ -11,7 +11,7 @@ from local.proxy import ConnectProxy, Tunnel
 from local.web import LoopbackServer, Request, Response, read_body
 from tests.local.wire_client import WireClient
 
-Reach = Callable[[str], WireClient]
+ClientFactory = Callable[[str], WireClient]
 HUB = "registry-1.docker.io"
 
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_reached_is_refused_and_logged(
 
 
 def test_everything_is_refused_with_a_status_that_is_set(proxy: ConnectProxy) -> None:
-    proxy.refusal = 407
+    proxy.error_from_response = 407
     with pytest.raises(OSError, match="Tunnel connection failed: 407"):
         tunnelled(proxy, "echo.example").request("GET", "/")
     assert proxy.tunnels == (Tunnel("echo.example", 80, 407),)
@@ -99,15 +99,19 @@ def test_closing_ends_the_tunnels(echo: LoopbackServer) -> None:
     connection.close()
 
 
-def test_a_server_that_ends_a_connection_is_seen_to_do_so(aws: LoopbackAws, reach: Reach) -> None:
-    client = reach("plain.example")
+def test_a_server_that_ends_a_connection_is_seen_to_do_so(
+    aws: LoopbackAws, client_for: ClientFactory
+) -> None:
+    client = client_for("plain.example")
     aws.add_host("plain.example", lambda _: Response(200, {}, b"x" * 100, drop_after_bytes=10))
     with pytest.raises(http.client.IncompleteRead):
         client.send("GET", "/")
 
 
-def test_only_tls_to_known_hosts_leads_anywhere(aws: LoopbackAws, reach: Reach) -> None:
-    assert reach(HUB).send("GET", "/v2/").status == 401
+def test_only_tls_to_known_hosts_leads_anywhere(
+    aws: LoopbackAws, client_for: ClientFactory
+) -> None:
+    assert client_for(HUB).send("GET", "/v2/").status == 401
     for host, port in (("example.com", 443), (HUB, 80), ("127.0.0.1", 443), ("localhost", 443)):
         connection = tunnelled(aws.proxy, host, port)
         with pytest.raises(OSError, match="403"):
@@ -115,8 +119,8 @@ def test_only_tls_to_known_hosts_leads_anywhere(aws: LoopbackAws, reach: Reach) 
     assert [tunnel.status for tunnel in aws.tunnels] == [200, 403, 403, 403, 403]
 
 
-def test_a_host_header_of_nobody_is_misdirected(reach: Reach) -> None:
-    assert reach(HUB).send("GET", "/v2/", Host="example.com").status == 421
+def test_a_host_header_of_nobody_is_misdirected(client_for: ClientFactory) -> None:
+    assert client_for(HUB).send("GET", "/v2/", Host="example.com").status == 421
 
 
 def test_every_host_has_a_certificate_of_its_own_name(aws: LoopbackAws) -> None:

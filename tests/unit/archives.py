@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from replicator.digests import ByteReader, BytesReader
+from ecr_image_replicator.model.digests import ByteReader, BytesReader
 
 
 class MemoryObject:

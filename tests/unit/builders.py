@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from replicator.digests import ByteReader, Digest, VerifiedStream
-from replicator.manifests import (
+from ecr_image_replicator.copy.ports import BlobOutcome, Upload
+from ecr_image_replicator.model.digests import ByteReader, Digest, VerifiedStream
+from ecr_image_replicator.model.manifests import (
     OCI_CONFIG,
     OCI_INDEX,
     OCI_MANIFEST,
@@ -19,7 +20,6 @@ from replicator.manifests import (
     Manifest,
     parse_manifest,
 )
-from replicator.ports import BlobOutcome, Upload
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -246,10 +246,10 @@ class FakeDestination:
         return [subject for name, subject in self.events if name == event]
 
     @property
-    def asks_first(self) -> bool:
+    def needs_existence_check(self) -> bool:
         raise AssertionError("a transfer just starts the upload")
 
-    def lacks_repository(self) -> bool:
+    def repository_missing(self) -> bool:
         raise AssertionError("a transfer finds out by writing")
 
     def find_manifest(self, tag: str) -> Manifest | None:
@@ -279,7 +279,7 @@ class FakeDestination:
         self.log("ask", str(digest))
         return digest in self.stored
 
-    def start_growing_upload(self) -> Upload:
+    def start_streamed_upload(self) -> Upload:
         self.log("start", "growing")
         return FakeGrowingUpload(self)
 

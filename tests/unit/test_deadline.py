@@ -6,8 +6,8 @@ import time
 import pytest
 from tests.unit.builders import FakeClock
 
-from replicator.deadline import Deadline
-from replicator.errors import OutOfTimeError, StoppedError
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import OutOfTimeError, StoppedError
 
 
 def test_time_runs_down_to_nothing() -> None:

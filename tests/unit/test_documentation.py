@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from replicator.digests import Digest
-from replicator.outcome import Outcome
-from replicator.platforms import Platform
-from replicator.references import parse_image_reference
-from replicator.referrers import ReferrersReport
-from replicator.repository_settings import _REPOSITORY_KEYS
-from replicator.request import KNOWN_PROPERTIES, parse_request
-from replicator.settings import Settings
-from replicator.transfer import TransferReport
+from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.model.digests import Digest
+from ecr_image_replicator.model.platforms import Platform
+from ecr_image_replicator.model.references import parse_image_reference
+from ecr_image_replicator.outcome import Outcome
+from ecr_image_replicator.referrers.copying import ReferrersReport
+from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES, parse_request
+from ecr_image_replicator.request.repository_settings import _REPOSITORY_KEYS
+from ecr_image_replicator.request.settings import Settings
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "resource-reference.md").read_text()
 

@@ -4,11 +4,11 @@ import dataclasses
 
 from tests.unit.builders import blob, digest_of
 
-from replicator.outcome import Outcome
-from replicator.platforms import Platform
-from replicator.references import ImageReference
-from replicator.referrers import FoundReferrer, ReferrersReport
-from replicator.transfer import TransferReport
+from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.model.platforms import Platform
+from ecr_image_replicator.model.references import ImageReference
+from ecr_image_replicator.outcome import Outcome
+from ecr_image_replicator.referrers.copying import FoundReferrer, ReferrersReport
 
 DIGEST, FIRST, SECOND = digest_of(b"root"), digest_of(b"1"), digest_of(b"2")
 

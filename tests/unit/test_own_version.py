@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from replicator.aws.invocation import arn_of_version
+from ecr_image_replicator.aws.invocation import arn_of_version
 
 ARN = "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:replicator"
 

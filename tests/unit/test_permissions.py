@@ -13,7 +13,7 @@ import botocore.session
 import pytest
 import yaml
 
-from replicator.aws.operations import (
+from ecr_image_replicator.aws.operations import (
     FURTHER_ACTIONS,
     PUBLIC_PUSH_ACTIONS,
     PULL_ACTIONS,
@@ -22,7 +22,8 @@ from replicator.aws.operations import (
 )
 
 _ROOT = Path(__file__).parents[2]
-_AWS = _ROOT / "handler" / "replicator" / "aws"
+_ENGINE = _ROOT / "handler" / "ecr_image_replicator"
+_AWS = (*_ENGINE.glob("aws/*.py"), *_ENGINE.glob("ecr/*.py"))
 _INVOKE = ["lambda:InvokeFunction"]
 _LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 _NETWORK = {
@@ -134,7 +135,7 @@ def test_every_operation_is_one_of_its_service_s_and_is_called_somewhere(
     model = session.get_service_model(operation.service)
     assert operation.api_name in model.operation_names
 
-    sources = [path.read_text() for path in _AWS.glob("*.py") if path.name != "operations.py"]
+    sources = [path.read_text() for path in _AWS if path.name != "operations.py"]
     assert any(f"Operation.{operation.name}" in source for source in sources)
 
 
@@ -155,7 +156,7 @@ def test_no_call_is_made_past_the_list_of_operations() -> None:
         for name in session.get_service_model(service).operation_names
     }
 
-    for path in _AWS.glob("*.py"):
+    for path in _AWS:
         called = _called_methods(ast.parse(path.read_text()))
         assert not called & methods, path.name
         assert path.name == "clients.py" or not called & {"client", "resource"}, path.name

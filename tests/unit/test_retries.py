@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.builders import FakeClock
 
-from replicator.deadline import Deadline
-from replicator.errors import OutOfTimeError, StoppedError, TransientError
-from replicator.retries import Backoff, RetryPolicy, SharedPause, parse_retry_after
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import OutOfTimeError, StoppedError, TransientError
+from ecr_image_replicator.retries import Backoff, RetryPolicy, SharedPause, parse_retry_after
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 

@@ -197,8 +197,8 @@ class ECRDeployment(Construct):
         *,
         deletes: bool,
     ) -> None:
-        sides = ((src, "Source", src_role), (dest, "Destination", dest_role))
-        for image, construct_id, other_role in sides:
+        endpoints = ((src, "Source", src_role), (dest, "Destination", dest_role))
+        for image, construct_id, other_role in endpoints:
             if other_role is not None:
                 other_role.grant_assume_role(self._principal)
                 continue

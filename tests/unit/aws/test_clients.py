@@ -5,12 +5,18 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from replicator.aws.clients import AwsCaller, AwsClients, Identity, Place, session_name
-from replicator.aws.faults import aws_error
-from replicator.aws.operations import Operation
-from replicator.deadline import Deadline
-from replicator.errors import AwsError, OutOfTimeError, Side
-from replicator.retries import RetryPolicy
+from ecr_image_replicator.aws.clients import (
+    AwsCaller,
+    AwsClients,
+    AwsEndpoint,
+    Identity,
+    session_name,
+)
+from ecr_image_replicator.aws.errors import aws_error
+from ecr_image_replicator.aws.operations import Operation
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import AwsError, OutOfTimeError, Side
+from ecr_image_replicator.retries import RetryPolicy
 
 FUNCTION = Identity(None, Side.DESTINATION)
 
@@ -42,7 +48,7 @@ def _asked_url(client: Any) -> str:
     return urls[0]
 
 
-def _client(place: Place, *, seconds: float = 900.0, attempts: int = 5) -> Any:
+def _client(place: AwsEndpoint, *, seconds: float = 900.0, attempts: int = 5) -> Any:
     """The client that a call would be made with; nothing is sent."""
     clients = AwsClients()
     caller = AwsCaller(
@@ -57,18 +63,18 @@ def _client(place: Place, *, seconds: float = 900.0, attempts: int = 5) -> Any:
 @pytest.mark.parametrize(
     ("place", "endpoint"),
     [
-        (Place(), "https://api.ecr.eu-west-1.amazonaws.com"),
-        (Place("us-east-1"), "https://api.ecr.us-east-1.amazonaws.com"),
-        (Place("cn-north-1"), "https://api.ecr.cn-north-1.amazonaws.com.cn"),
-        (Place("us-east-1", is_fips=True), "https://api.ecr-fips.us-east-1.amazonaws.com"),
-        (Place("us-east-1", is_dual_stack=True), "https://ecr.us-east-1.api.aws"),
+        (AwsEndpoint(), "https://api.ecr.eu-west-1.amazonaws.com"),
+        (AwsEndpoint("us-east-1"), "https://api.ecr.us-east-1.amazonaws.com"),
+        (AwsEndpoint("cn-north-1"), "https://api.ecr.cn-north-1.amazonaws.com.cn"),
+        (AwsEndpoint("us-east-1", is_fips=True), "https://api.ecr-fips.us-east-1.amazonaws.com"),
+        (AwsEndpoint("us-east-1", is_dual_stack=True), "https://ecr.us-east-1.api.aws"),
         (
-            Place("us-east-1", is_fips=True, is_dual_stack=True),
+            AwsEndpoint("us-east-1", is_fips=True, is_dual_stack=True),
             "https://ecr-fips.us-east-1.api.aws",
         ),
     ],
 )
-def test_a_registry_s_api_is_spoken_to_as_its_host_is(place: Place, endpoint: str) -> None:
+def test_a_registry_s_api_is_spoken_to_as_its_host_is(place: AwsEndpoint, endpoint: str) -> None:
     assert _asked_url(_client(place)) == endpoint
 
 
@@ -78,7 +84,7 @@ def test_a_configured_endpoint_stands_for_all_kinds(
 ) -> None:
     monkeypatch.setenv(name, "http://localhost:4566")
 
-    client = _client(Place("us-east-1", is_fips=True, is_dual_stack=True))
+    client = _client(AwsEndpoint("us-east-1", is_fips=True, is_dual_stack=True))
 
     assert _asked_url(client) == "http://localhost:4566"
 
@@ -97,7 +103,7 @@ def test_a_configured_endpoint_stands_for_all_kinds(
 def test_all_attempts_fit_into_the_time_that_is_left(
     seconds: float, attempts: int, expected: tuple[float, int]
 ) -> None:
-    config = _client(Place(), seconds=seconds, attempts=attempts).meta.config
+    config = _client(AwsEndpoint(), seconds=seconds, attempts=attempts).meta.config
 
     assert (config.read_timeout, config.retries["total_max_attempts"]) == expected
     assert config.connect_timeout <= config.read_timeout
@@ -110,7 +116,7 @@ def test_both_sides_share_the_function_s_own_client() -> None:
     def client(side: Side) -> object:
         return AwsCaller(
             clients, Identity(None, side), deadline=Deadline(900), retry_policy=RetryPolicy()
-        ).open_client("ecr", Place())
+        ).open_client("ecr", AwsEndpoint())
 
     assert client(Side.SOURCE) is client(Side.DESTINATION)
 
@@ -119,7 +125,7 @@ def test_no_call_is_begun_after_the_deadline() -> None:
     caller = AwsCaller(AwsClients(), FUNCTION, deadline=Deadline(0), retry_policy=RetryPolicy())
 
     with pytest.raises(OutOfTimeError, match="call ecr:DescribeRepositories"):
-        caller.call(Operation.DESCRIBE_REPOSITORY, {}, Place())
+        caller.call(Operation.DESCRIBE_REPOSITORY, {}, AwsEndpoint())
 
 
 def test_a_session_is_named_after_the_side_and_the_function(

@@ -3,8 +3,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from replicator.aws.logins import LoginStore
-from replicator.ports import Login
+from ecr_image_replicator.aws.logins import LoginStore
+from ecr_image_replicator.request.logins import Login
 
 
 class Clock:

@@ -1,0 +1,69 @@
+"""The function invoking itself, so that work goes on in an invocation after this one."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from ecr_image_replicator.aws.clients import AwsCaller, AwsClients, AwsEndpoint, Identity
+from ecr_image_replicator.aws.operations import Operation
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import Side
+from ecr_image_replicator.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ATTEMPTS: Final = 3
+#: arn:partition:lambda:region:account:function:name:version
+_QUALIFIED_PARTS: Final = 8
+_FUNCTION: Final = re.compile(r"arn:aws[a-z-]*:lambda:([a-z0-9-]+):[0-9]{12}:function:\S+")
+
+
+def is_function_arn(text: object) -> bool:
+    """Tell whether this names a function that can be invoked; a local run has none."""
+    return isinstance(text, str) and _FUNCTION.fullmatch(text) is not None
+
+
+def arn_of_version(function_arn: str, version: str) -> str:
+    """Name the version in place of the alias that a function was invoked by.
+
+    An alias may have been moved on meanwhile. A name without either stays as it is: it is that of
+    the latest code, which has no version to name.
+    """
+    parts = function_arn.split(":")
+    is_qualified = is_function_arn(function_arn) and len(parts) == _QUALIFIED_PARTS
+    return ":".join((*parts[:-1], version)) if is_qualified and version else function_arn
+
+
+def invoke_later(function_arn: str, event: Mapping[str, Any], budget_seconds: float) -> None:
+    """Put an event into a function's queue (Lambda API, Invoke with InvocationType Event).
+
+    Parameters
+    ----------
+    function_arn
+        As the context of an invocation names it.
+    budget_seconds
+        After which it is given up.
+
+    Raises
+    ------
+    AwsError
+        Lambda does not take it.
+    OutOfTimeError
+        The budget is used up.
+    """
+    match = _FUNCTION.fullmatch(function_arn)
+    caller = AwsCaller(
+        AwsClients(),
+        Identity(None, Side.SOURCE),
+        deadline=Deadline(budget_seconds),
+        retry_policy=RetryPolicy(_ATTEMPTS),
+    )
+    parameters = {
+        "FunctionName": function_arn,
+        "InvocationType": "Event",
+        "Payload": json.dumps(event).encode(),
+    }
+    caller.call(Operation.INVOKE_ITSELF, parameters, AwsEndpoint(match[1] if match else ""))

@@ -1,0 +1,46 @@
+"""What the process keeps of AWS between invocations, and opening it for one side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecr_image_replicator.aws.clients import AwsCaller, AwsClients, AwsEndpoint, Identity
+from ecr_image_replicator.aws.logins import LoginStore
+from ecr_image_replicator.aws.secrets import SecretCredentials
+from ecr_image_replicator.aws.sign_in import EcrCredentials, EcrPublicCredentials
+
+if TYPE_CHECKING:
+    from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.errors import Side
+    from ecr_image_replicator.model.ecr_hosts import EcrRegistry
+    from ecr_image_replicator.request.logins import Credentials
+    from ecr_image_replicator.request.roles import AssumedRole
+    from ecr_image_replicator.request.secret_formats import SecretReference
+    from ecr_image_replicator.retries import RetryPolicy
+
+
+class AwsAccess:
+    """Clients, roles' sessions and logins of the process; nothing is sent before it is needed."""
+
+    def __init__(self) -> None:
+        self._clients = AwsClients()
+        self._logins = LoginStore()
+
+    def open_caller(
+        self, role: AssumedRole | None, side: Side, *, deadline: Deadline, retry_policy: RetryPolicy
+    ) -> AwsCaller:
+        """Make calls for one side, as its role or as the function itself."""
+        return AwsCaller(
+            self._clients, Identity(role, side), deadline=deadline, retry_policy=retry_policy
+        )
+
+    def open_secret(self, secret: SecretReference, caller: AwsCaller) -> Credentials:
+        """Take a side's login from a secret."""
+        return SecretCredentials(secret, caller.identity, caller, self._logins)
+
+    def open_sign_in(self, registry: EcrRegistry, caller: AwsCaller) -> Credentials:
+        """Take a side's login from ECR itself."""
+        if registry.is_public:
+            return EcrPublicCredentials(caller.identity, caller, self._logins)
+        place = AwsEndpoint(registry.region, registry.is_fips, registry.is_dual_stack)
+        return EcrCredentials(place, caller.identity, caller, self._logins)

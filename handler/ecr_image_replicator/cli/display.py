@@ -1,0 +1,146 @@
+"""What is printed while a copy goes on: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Final, Protocol, TextIO
+
+from ecr_image_replicator.cli.report import size
+from ecr_image_replicator.cli.tally import ProgressCounter
+from ecr_image_replicator.copy.ports import BlobOutcome, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+    from ecr_image_replicator.errors import TransientError
+    from ecr_image_replicator.model.digests import Digest
+    from ecr_image_replicator.model.manifests import Descriptor
+
+_INTERVAL_SECONDS: Final = 5.0
+_SHOWN_DIGITS: Final = 12
+_WORDS: Final = {
+    BlobOutcome.COPIED: "copied",
+    BlobOutcome.MOUNTED: "mounted",
+    BlobOutcome.SKIPPED: "there already",
+}
+
+
+class Display(Progress, Protocol):
+    """Shows a copy's progress, and lines beside it."""
+
+    def show(self, line: str) -> None:
+        """Print a line."""
+
+
+def name_of(blob: Descriptor) -> str:
+    """Name a blob as people know it."""
+    return f"{blob.digest.algorithm}:{blob.digest.encoded[:_SHOWN_DIGITS]}"
+
+
+class NullDisplay:
+    """Shows nothing of a copy's progress."""
+
+    def pin(self, digest: Digest, etag: str = "") -> None:
+        """Not shown."""
+
+    def plan(self, blobs: Iterable[Descriptor]) -> None:
+        """Not shown."""
+
+    def start(self, blob: Descriptor) -> None:
+        """Not shown."""
+
+    def advance(self, blob: Descriptor, count_bytes: int) -> None:
+        """Not shown."""
+
+    def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
+        """Not shown."""
+
+    def make(self, stored: Descriptor, blob: Descriptor) -> None:
+        """Not shown."""
+
+    def retry(self, error: TransientError) -> None:
+        """Not shown."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002 - the port's
+        """Not shown."""
+        return nullcontext()
+
+
+class PlainLines(NullDisplay):
+    """A line a blob, and one every few seconds.
+
+    Parameters
+    ----------
+    stream
+        Where to.
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._tally = ProgressCounter(clock=clock)
+        self._printed_at = clock()
+        self._order = threading.Lock()
+
+    def show(self, line: str) -> None:
+        """Print a line."""
+        # in one piece, so that those of several threads do not mix
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+    def plan(self, blobs: Iterable[Descriptor]) -> None:
+        """Count what is to be done."""
+        self._tally.plan(blobs)
+
+    def start(self, blob: Descriptor) -> None:
+        """Count from the first byte."""
+        self._tally.start(blob)
+
+    def advance(self, blob: Descriptor, count_bytes: int) -> None:
+        """Count, and print a line when it is time."""
+        self._tally.advance(blob, count_bytes)
+        now = self._clock()
+        if now - self._printed_at >= _INTERVAL_SECONDS:
+            self._printed_at = now
+            snapshot = self._tally.snapshot()
+            left = snapshot.seconds_left
+            self.show(
+                f"{size(snapshot.done_bytes)} of {size(snapshot.total_bytes)}, "
+                f"{size(snapshot.bytes_per_second)}/s"
+                + (f", {left:.0f} s left" if left is not None else "")
+            )
+
+    def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
+        """Print a line for the blob, in the order in which blobs are counted."""
+        with self._order:
+            if self._tally.finish(blob, outcome):
+                snapshot = self._tally.snapshot()
+                self.show(
+                    f"{name_of(blob)} {_WORDS[outcome]}, {size(blob.size_bytes)} "
+                    f"({snapshot.done_blobs} of {snapshot.total_blobs})"
+                )
+
+    def make(self, stored: Descriptor, blob: Descriptor) -> None:  # noqa: ARG002 - the port's
+        """Count the blob no second time."""
+        self._tally.make(blob)
+
+
+@contextmanager
+def opened_display(stream: TextIO) -> Iterator[Display]:
+    """Choose what suits the stream: bars if it is a terminal and rich is installed."""
+    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+        yield PlainLines(stream)
+        return
+    try:
+        from ecr_image_replicator.cli.progress_bars import opened_bars  # noqa: PLC0415 - rich may not be installed
+    except ModuleNotFoundError:
+        yield PlainLines(stream)
+        return
+    with opened_bars(stream) as bars:
+        yield bars

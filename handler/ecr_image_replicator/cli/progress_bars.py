@@ -1,0 +1,115 @@
+"""Bars on a terminal, by rich: one for each layer in flight, one for everything."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from ecr_image_replicator.cli.display import NullDisplay, name_of
+from ecr_image_replicator.cli.tally import ProgressCounter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ecr_image_replicator.copy.ports import BlobOutcome
+    from ecr_image_replicator.model.manifests import Descriptor
+
+_FRAMES_PER_SECOND: Final = 8
+
+
+class ProgressBars(NullDisplay):
+    """Shows a copy's progress in a running display of rich's.
+
+    Parameters
+    ----------
+    progress
+        Which was started.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tally = ProgressCounter()
+        self._lock = threading.Lock()
+        self._tasks: dict[Descriptor, TaskID] = {}
+        self._all = progress.add_task("", total=None, visible=False)
+
+    def show(self, line: str) -> None:
+        """Print a line above the bars."""
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def plan(self, blobs: Iterable[Descriptor]) -> None:
+        """Make the whole larger."""
+        self._tally.plan(blobs)
+        self._update()
+
+    def start(self, blob: Descriptor) -> None:
+        """Show a bar for the blob, or let it begin again."""
+        self._tally.start(blob)
+        with self._lock:
+            if blob in self._tasks:
+                self._progress.reset(self._tasks[blob])
+            else:
+                self._tasks[blob] = self._progress.add_task(name_of(blob), total=blob.size_bytes)
+
+    def advance(self, blob: Descriptor, count_bytes: int) -> None:
+        """Move the blob's bar and that of everything."""
+        count = self._tally.advance(blob, count_bytes)
+        with self._lock:
+            task = self._tasks.get(blob)
+        if task is not None:
+            self._progress.update(task, completed=count)
+        self._update()
+
+    def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
+        """Take the blob's bar away."""
+        self._tally.finish(blob, outcome)
+        with self._lock:
+            task = self._tasks.pop(blob, None)
+        if task is not None:
+            self._progress.remove_task(task)
+        self._update()
+
+    def make(self, stored: Descriptor, blob: Descriptor) -> None:  # noqa: ARG002 - the port's
+        """Count the blob no second time."""
+        self._tally.make(blob)
+
+    def _update(self) -> None:
+        snapshot = self._tally.snapshot()
+        self._progress.update(
+            self._all,
+            visible=True,
+            total=snapshot.total_bytes,
+            completed=snapshot.done_bytes,
+            description=f"{snapshot.done_blobs} of {snapshot.total_blobs} blobs",
+        )
+
+
+@contextmanager
+def opened_bars(stream: TextIO) -> Iterator[ProgressBars]:
+    """Show bars on a terminal, and take them away in the end."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+        refresh_per_second=_FRAMES_PER_SECOND,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with progress:
+        yield ProgressBars(progress)

@@ -1,0 +1,71 @@
+"""What is printed in the end, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.outcome import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ecr_image_replicator.copy.dry_run import PlannedChanges
+    from ecr_image_replicator.outcome import Outcome
+
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+
+
+def size(count_bytes: float) -> str:
+    """Write a number of bytes: ``12.3 MiB``."""
+    if count_bytes < 1024:
+        return f"{count_bytes:.0f} B"
+    power = 1
+    # what would be written as 1024.0 is one of the next unit
+    while count_bytes / 1024**power >= 1023.95 and power < len(_UNITS):
+        power += 1
+    return f"{count_bytes / 1024**power:.1f} {_UNITS[power - 1]}"
+
+
+def blobs(count: int, count_bytes: int | None = None) -> str:
+    """Write a number of blobs and of their bytes."""
+    text = f"{count} blob{'' if count == 1 else 's'}"
+    return text if count_bytes is None else f"{text}, {size(count_bytes)}"
+
+
+def summary(outcome: Outcome) -> str:
+    """Say in a line what was done."""
+    image = f"{outcome.destination}@{outcome.digest}"
+    if not outcome.changed:
+        return f"{image} is there already"
+    report = outcome.report
+    parts = [f"{blobs(report.blobs_copied, report.bytes_copied)} copied"]
+    if report.blobs_mounted:
+        parts.append(f"{report.blobs_mounted} mounted")
+    if report.blobs_skipped:
+        parts.append(f"{report.blobs_skipped} there already")
+    if outcome.referrers is not None:
+        parts.append(f"{len(outcome.referrers.copied)} referrers")
+    return f"{image}: {', '.join(parts)}, in {outcome.duration_seconds:.1f} s"
+
+
+def plan_lines(outcome: Outcome, plan: PlannedChanges) -> Iterator[str]:
+    """List what a real run would do, a step a line."""
+    report = outcome.report
+    if plan.makes_repository:
+        yield f"make   {outcome.destination.name}"
+    for blob in plan.copied:
+        yield f"copy   {blob.digest}  {size(blob.size_bytes)}"
+    for blob in plan.mounted:
+        yield f"mount  {blob.digest}  {size(blob.size_bytes)}"
+    if report.blobs_skipped:
+        yield f"skip   {blobs(report.blobs_skipped, report.bytes_skipped)}, there already"
+    for digest in plan.manifests:
+        yield f"push   {digest or f'a manifest that is {UNKNOWN}'}"
+    for move in plan.tags:
+        yield f"tag    {move.tag}  {move.before or 'none'} -> {move.after or UNKNOWN}"
+    if not outcome.changed:
+        yield f"nothing to do: {outcome.destination}@{outcome.digest} is there already"
+    elif plan.knows_sizes:
+        yield f"{blobs(report.blobs_copied, report.bytes_copied)} to copy"
+    else:
+        yield f"{blobs(report.blobs_copied)} to copy, of sizes that only reading the archive tells"

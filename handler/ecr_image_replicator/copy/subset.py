@@ -1,0 +1,78 @@
+"""Making a smaller index of some of an index's children; pure, no I/O.
+
+Equal choices from equal indexes give equal bytes, so that a copy made again is found unchanged.
+OCI image specification 1.1, "Image Index" and "Annotations"; Docker manifest list.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from ecr_image_replicator.model.manifests import OCI_INDEX, parse_json_object, parse_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ecr_image_replicator.copy.selection import Entry
+    from ecr_image_replicator.model.manifests import ImageIndex, Manifest
+    from ecr_image_replicator.model.platforms import Platform
+
+#: Says which index a smaller one was made of: ``host/repository@digest``.
+SOURCE_ANNOTATION: Final = "ecr-image-replicator.source"
+
+
+def make_subset(index: ImageIndex, entries: Sequence[Entry], *, origin: str) -> Manifest:
+    """Make an index of some entries of another.
+
+    It keeps the source's media type, its annotations and each entry's descriptor as it stands.
+    What says of which manifest the whole index is a referrer (``subject``) is left out: the
+    smaller one is none. An OCI index notes where it came from; a Docker list has no annotations.
+
+    Parameters
+    ----------
+    index
+        The source's.
+    entries
+        In their order; those of nested indexes stand in the new one directly.
+    origin
+        ``host/repository`` for the note.
+    """
+    document = parse_json_object(index.content, "the index")
+    document.pop("subject", None)
+    document["mediaType"] = index.media_type
+    parents = {entry.index.digest: entry.index for entry in entries}
+    listed = {
+        digest: parse_json_object(parent.content, "the index")["manifests"]
+        for digest, parent in parents.items()
+    }
+    document["manifests"] = [
+        _descriptor(listed[entry.index.digest][entry.position], entry) for entry in entries
+    ]
+    if index.media_type == OCI_INDEX:
+        annotations = document.get("annotations")
+        document["annotations"] = {
+            **(annotations if isinstance(annotations, dict) else {}),
+            SOURCE_ANNOTATION: f"{origin}@{index.digest}",
+        }
+    content = json.dumps(document, separators=(",", ":")).encode()
+    return parse_manifest(content, index.media_type)
+
+
+def _descriptor(listed: dict[str, Any], entry: Entry) -> dict[str, Any]:
+    """Give a descriptor as it stands, with the platform where only its config says that."""
+    descriptor = dict(listed)
+    if entry.descriptor.platform is None and entry.platform is not None:
+        descriptor["platform"] = _platform(entry.platform)
+    return descriptor
+
+
+def _platform(platform: Platform) -> dict[str, Any]:
+    fields = {
+        "architecture": platform.architecture,
+        "os": platform.os,
+        "os.version": platform.os_version,
+        "os.features": list(platform.os_features),
+        "variant": platform.variant,
+    }
+    return {name: value for name, value in fields.items() if value}

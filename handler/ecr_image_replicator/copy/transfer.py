@@ -1,0 +1,378 @@
+"""The engine: carries a plan out on a bounded number of streams; the first failure stops the rest.
+
+Memory is ``streams * buffer_bytes`` and what the interpreter and its libraries take; no blob is
+ever held, whatever its size. A stream is held while a body flows and not while an answer is waited
+for, so that the next upload is open when the last body ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from ecr_image_replicator.copy.concurrency import ConcurrencyLimiter
+from ecr_image_replicator.copy.parallel import do_each
+from ecr_image_replicator.copy.ports import BlobOutcome
+from ecr_image_replicator.errors import LostUploadError, MissingContentError, TransientError
+from ecr_image_replicator.model.digests import VerifiedStream
+from ecr_image_replicator.model.manifests import ImageManifest
+from ecr_image_replicator.request.settings import DEFAULT_STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from ecr_image_replicator.copy.plan import ReplicationPlan
+    from ecr_image_replicator.copy.ports import (
+        ImageDestination,
+        ImageSource,
+        Progress,
+        StreamedLayer,
+        Upload,
+    )
+    from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.model.digests import Digest
+    from ecr_image_replicator.model.manifests import Descriptor, Manifest
+    from ecr_image_replicator.retries import Backoff
+
+_LOGGER: Final = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+_Layer = TypeVar("_Layer", bound="StreamedLayer")
+#: One sends a body while others wait for answers.
+_THREADS_A_STREAM: Final = 2
+#: What is done once a buffer weighs: docs/decisions/0023-the-hot-path.md.
+DEFAULT_BUFFER_BYTES: Final = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TransferReport:
+    """What a transfer did."""
+
+    blobs_copied: int = 0
+    blobs_mounted: int = 0
+    blobs_skipped: int = 0
+    bytes_copied: int = 0
+    bytes_skipped: int = 0
+
+    def __add__(self, other: TransferReport) -> TransferReport:
+        """Count both."""
+        return TransferReport(
+            self.blobs_copied + other.blobs_copied,
+            self.blobs_mounted + other.blobs_mounted,
+            self.blobs_skipped + other.blobs_skipped,
+            self.bytes_copied + other.bytes_copied,
+            self.bytes_skipped + other.bytes_skipped,
+        )
+
+
+class Transfer:
+    """Moves one image.
+
+    Parameters
+    ----------
+    source, destination
+        Both are used by several threads at once.
+    deadline
+        Checked before each request and each buffer; stopped when something fails.
+    backoff
+        For blobs that are begun again after they broke off.
+    progress
+        Told of every step.
+    streams
+        Bodies in flight at once, at most; as many exchanges may wait for answers beside them.
+    buffer_bytes
+        Of each stream.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        destination: ImageDestination,
+        *,
+        deadline: Deadline,
+        backoff: Backoff,
+        progress: Progress,
+        streams: int = DEFAULT_STREAMS,
+        buffer_bytes: int = DEFAULT_BUFFER_BYTES,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._deadline = deadline
+        self._backoff = backoff
+        self._progress = progress
+        self._threads = _THREADS_A_STREAM * streams
+        self._lanes = ConcurrencyLimiter(streams, buffer_bytes, throttles=lambda: backoff.throttles)
+        self._outcomes: dict[Descriptor, BlobOutcome] = {}
+        self._find_layer: Callable[[Digest], StreamedLayer | None] = lambda _: None
+
+    def stop(self) -> None:
+        """End what goes on: something failed beside it."""
+        self._deadline.stop()
+
+    def find_present(self, blobs: Iterable[Descriptor]) -> frozenset[Digest]:
+        """Ask the destination which of these blobs it has; the answer is certain."""
+        asked = list(blobs)
+        there = set(self._destination.find_blobs(asked) if asked else ())
+
+        def ask(blob: Descriptor) -> None:
+            if self._destination.has_blob(blob.digest):
+                there.add(blob.digest)
+
+        with self._pool() as pool:
+            unknown = [blob for blob in asked if blob.digest not in there]
+            do_each(pool, ask, unknown, stop=self._deadline.stop)
+        return frozenset(there)
+
+    def push_streamed(
+        self,
+        layers: Iterable[_Layer],
+        on_grown: Callable[[_Layer, Descriptor], None],
+        *,
+        one_by_one: bool,
+    ) -> None:
+        """Send layers whose blobs are made on the way.
+
+        Parameters
+        ----------
+        on_grown
+            Told of each layer and its blob, when that is at the destination.
+        one_by_one
+            Each layer is asked for when the one before it was sent.
+
+        Raises
+        ------
+        ReplicationError
+            As `run` does.
+        """
+
+        def send(layer: _Layer) -> None:
+            self._progress.plan((layer.stored,))
+            blob, _ = self._restarted(layer.stored, lambda: self._push_streamed_once(layer))
+            self._outcomes[blob] = BlobOutcome.COPIED
+            self._progress.make(layer.stored, blob)
+            self._progress.finish(layer.stored, BlobOutcome.COPIED)
+            on_grown(layer, blob)
+
+        with self._pool() as pool:
+            do_each(pool, send, layers, stop=self._deadline.stop, one_by_one=one_by_one)
+
+    def remember_made(self, find_layer: Callable[[Digest], StreamedLayer | None]) -> None:
+        """Learn what blobs are made of, should the destination deny having them after all.
+
+        Parameters
+        ----------
+        find_layer
+            Gives the layer of which the blob of that digest is made; None for one that the
+            source has as it is.
+        """
+        self._find_layer = find_layer
+
+    def run(
+        self, plan: ReplicationPlan, *, in_turn: Iterable[Descriptor] | None = None
+    ) -> TransferReport:
+        """Do every step of the plan, the tags last.
+
+        Parameters
+        ----------
+        in_turn
+            The plan's blobs in the order in which the source has to be read, each asked for when
+            the one before it was moved; None for as many at once as there are streams.
+
+        Raises
+        ------
+        ReplicationError
+            The first thing that failed. Uploads in flight were cancelled; no tag was put unless
+            everything that it refers to is there.
+        """
+        self._progress.plan((*plan.blobs, *plan.present))
+        for blob in plan.present:
+            self._progress.finish(blob, BlobOutcome.SKIPPED)
+        there = self._destination.find_blobs(plan.blobs) if plan.blobs else frozenset()
+        # a layer that was made on the way here is there by now, and was copied all the same
+        self._outcomes = dict.fromkeys(plan.present, BlobOutcome.SKIPPED) | self._outcomes
+        stop = self._deadline.stop
+        if in_turn is None:
+            missing = sum(blob.digest not in there for blob in plan.blobs)
+            self._source.expect_blobs(min(missing, self._lanes.limit))
+
+        def move(blob: Descriptor) -> None:
+            found = BlobOutcome.SKIPPED if blob.digest in there else None
+            self._outcomes[blob] = found or self._move(
+                blob, lambda: self._destination.start_upload(blob, mount_from=plan.mount_from)
+            )
+            self._progress.finish(blob, self._outcomes[blob])
+
+        def push(child: Manifest) -> None:
+            self._push(child, str(child.digest))
+
+        with self._pool() as pool:
+            one_by_one = in_turn is not None
+            blobs = plan.blobs if in_turn is None else in_turn
+            do_each(pool, move, blobs, stop=stop, one_by_one=one_by_one)
+            for level in plan.levels:
+                do_each(pool, push, level, stop=stop)
+            # the first brings the root along; what it refuses, no other tag has seen yet
+            do_each(pool, self._put, plan.puts[:1], stop=stop)
+            do_each(pool, self._put, plan.puts[1:], stop=stop)
+        return _report(self._outcomes)
+
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="stream")
+
+    def _move(
+        self, blob: Descriptor, open_upload: Callable[[], Upload | BlobOutcome]
+    ) -> BlobOutcome:
+        """Bring one blob over."""
+        outcome, failures = self._restarted(blob, lambda: self._move_once(blob, open_upload))
+        # found there after it broke off: only the answer to its last byte was lost
+        found_late = outcome is BlobOutcome.SKIPPED and failures
+        return BlobOutcome.COPIED if found_late else outcome
+
+    def _restarted(
+        self, blob: Descriptor, once: Callable[[], _Result]
+    ) -> tuple[_Result, Sequence[TransientError]]:
+        """Do something with a blob, from its start again when it breaks off; give the failures."""
+        failures: list[TransientError] = []
+        for attempt in itertools.count(1):
+            self._deadline.check(f"copy the blob {blob.digest}")
+            try:
+                return once(), failures
+            except TransientError as error:
+                is_lost_again = isinstance(error, LostUploadError) and any(
+                    isinstance(failure, LostUploadError) for failure in failures
+                )
+                failures.append(error)
+                if is_lost_again or not self._backoff.wait_after(attempt, error):
+                    raise
+                _LOGGER.info("a blob is sent again from its start: %s", error)
+        raise AssertionError  # itertools.count has no end
+
+    def _move_once(
+        self, blob: Descriptor, open_upload: Callable[[], Upload | BlobOutcome]
+    ) -> BlobOutcome:
+        opened = open_upload()
+        if isinstance(opened, BlobOutcome):
+            return opened
+        # the lane and the source's connection are free for others with the last byte
+        with _cancelled_on_failure(opened), ExitStack() as held:
+            buffer = held.enter_context(self._lane(blob))
+            reader = held.enter_context(self._source.open_blob(blob))
+            opened.finish(
+                VerifiedStream(
+                    reader,
+                    blob.digest,
+                    blob.size_bytes,
+                    buffer=buffer,
+                    on_bytes=self._start(blob),
+                    on_end=held.close,
+                )
+            )
+        return BlobOutcome.COPIED
+
+    def _push_streamed_once(self, layer: StreamedLayer) -> Descriptor:
+        upload = self._destination.start_streamed_upload()
+        with _cancelled_on_failure(upload):
+            with (
+                self._lane(layer.stored) as buffer,
+                layer.open_blob(buffer=buffer, on_bytes=self._start(layer.stored)) as growing,
+            ):
+                upload.append(growing)
+                blob = growing.descriptor()
+            upload.close_as(blob.digest)
+        return blob
+
+    def _lane(self, blob: Descriptor) -> AbstractContextManager[memoryview]:
+        return self._lanes.enter(self._deadline, f"copy the blob {blob.digest}")
+
+    def _start(self, blob: Descriptor) -> Callable[[int], None]:
+        """Begin to count a blob's bytes; gives what is to be told of each buffer of them."""
+        progress, lanes, deadline = self._progress, self._lanes, self._deadline
+        step = f"copy the blob {blob.digest} of {blob.size_bytes} bytes"
+
+        def advance(count_bytes: int) -> None:
+            progress.advance(blob, count_bytes)
+            lanes.advance(count_bytes)
+            deadline.check(step)
+
+        progress.start(blob)
+        return advance
+
+    def _push(self, manifest: Manifest, reference: str) -> None:
+        """Put a manifest; what the destination misses below it is pushed again, once."""
+        self._deadline.check(f"push the manifest {manifest.digest}")
+        try:
+            self._destination.push_manifest(manifest, reference)
+        except MissingContentError as error:
+            _LOGGER.warning("what is missing is pushed again: %s", error)
+            self._restore(manifest, error)
+            self._destination.push_manifest(manifest, reference)
+
+    def _restore(self, manifest: Manifest, error: MissingContentError) -> None:
+        """Push again what a manifest refers to: what was named as missing, else all of it."""
+        missing = error.digests
+        if isinstance(manifest, ImageManifest):
+            blobs = {blob.digest: blob for blob in manifest.blobs}
+            named = [blob for digest, blob in blobs.items() if str(digest) in missing]
+            for blob in named or blobs.values():
+                layer = self._find_layer(blob.digest)
+                planned = layer.stored if layer else blob
+                self._progress.plan((planned,))
+                self._outcomes[blob] = (
+                    self._make_again(blob, layer, error)
+                    if layer
+                    else self._move(blob, functools.partial(self._destination.open_upload, blob))
+                )
+                self._progress.finish(planned, self._outcomes[blob])
+        else:
+            children = dict.fromkeys(child.digest for child in manifest.manifests)
+            for digest in [each for each in children if str(each) in missing] or children:
+                self._push(self._source.fetch_manifest(digest), str(digest))
+
+    def _make_again(
+        self, blob: Descriptor, layer: StreamedLayer, error: MissingContentError
+    ) -> BlobOutcome:
+        """Send a blob that the source does not have, but what it was made of."""
+        made, _ = self._restarted(layer.stored, lambda: self._push_streamed_once(layer))
+        if made.digest != blob.digest:
+            raise MissingContentError(
+                f"the destination lost the layer {blob.digest} and what it was made of comes to "
+                f"{made.digest} by now; remove the image there that has the layer and deploy again",
+                side=error.side,
+                status=error.status,
+                code=error.code,
+                digests=error.digests,
+            ) from error
+        return BlobOutcome.COPIED
+
+    def _put(self, put: tuple[str, Manifest]) -> None:
+        reference, manifest = put
+        self._push(manifest, reference)
+
+
+@contextmanager
+def _cancelled_on_failure(upload: Upload) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        upload.cancel()
+        raise
+
+
+def _report(outcomes: dict[Descriptor, BlobOutcome]) -> TransferReport:
+    found = list(outcomes.values())
+
+    def bytes_of(wanted: BlobOutcome) -> int:
+        return sum(blob.size_bytes for blob, outcome in outcomes.items() if outcome is wanted)
+
+    return TransferReport(
+        blobs_copied=found.count(BlobOutcome.COPIED),
+        blobs_mounted=found.count(BlobOutcome.MOUNTED),
+        blobs_skipped=found.count(BlobOutcome.SKIPPED),
+        bytes_copied=bytes_of(BlobOutcome.COPIED),
+        bytes_skipped=bytes_of(BlobOutcome.SKIPPED),
+    )

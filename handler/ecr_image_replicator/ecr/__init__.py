@@ -1,0 +1,1 @@
+"""Private ECR as the destination."""

@@ -1,0 +1,261 @@
+"""Both ends of a replication, opened as a request names them: the wiring of registries and AWS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.archive.compression import Compression
+from ecr_image_replicator.archive.source import ArchiveSource
+from ecr_image_replicator.aws.kms import fetch_public_key
+from ecr_image_replicator.aws.s3 import S3Object
+from ecr_image_replicator.aws.sessions import AwsAccess
+from ecr_image_replicator.copy.cache import CachingSource, ContentCache
+from ecr_image_replicator.copy.dry_run import DryRunDestination, DryRunReferrers
+from ecr_image_replicator.ecr.api import EcrRepository
+from ecr_image_replicator.ecr.destination import EcrDestination
+from ecr_image_replicator.errors import RequestError, Side
+from ecr_image_replicator.model.archive_references import ArchiveReference
+from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
+from ecr_image_replicator.registry.destination import RegistryQuirks
+from ecr_image_replicator.registry.rate_limiter import RateLimiter
+from ecr_image_replicator.registry.registries import Registries
+from ecr_image_replicator.request.credentials import NoCredentials, parse_credentials
+from ecr_image_replicator.request.secret_formats import SecretReference
+
+if TYPE_CHECKING:
+    from ecr_image_replicator.aws.clients import AwsCaller
+    from ecr_image_replicator.copy.ports import (
+        ImageDestination,
+        ReferrerStore,
+        TagRemover,
+    )
+    from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.model.ecr_hosts import EcrRegistry
+    from ecr_image_replicator.model.references import ImageReference
+    from ecr_image_replicator.referrers.cosign import Key
+    from ecr_image_replicator.registry.destination import RegistryDestination
+    from ecr_image_replicator.request.logins import Credentials
+    from ecr_image_replicator.request.parsing import ReplicationRequest, UntagRequest
+    from ecr_image_replicator.request.repository_settings import RepositorySettings
+    from ecr_image_replicator.request.settings import Settings
+    from ecr_image_replicator.retries import Backoff
+
+#: ECR takes ten PutImage a second and region; ECR Public the same of uploads' starts and ends.
+_ECR_RATE: Final = 9
+_CREDENTIALS_PROPERTIES: Final = {Side.SOURCE: "SrcCreds", Side.DESTINATION: "DestCreds"}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """A source and a destination.
+
+    Attributes
+    ----------
+    mount_from
+        The source's repository, when both sides are in one registry; None otherwise.
+    source_referrers, destination_referrers
+        What belongs to the image; None for a source that is in no registry.
+    archive, stored
+        The source's archive and the object that it is in; None when the source is a registry.
+    dry_run
+        The destination of a dry run; None when it is none.
+    """
+
+    source: CachingSource
+    destination: ImageDestination
+    mount_from: str | None
+    source_referrers: ReferrerStore | None
+    destination_referrers: ReferrerStore
+    archive: ArchiveSource | None = None
+    stored: S3Object | None = None
+    dry_run: DryRunDestination | None = None
+
+    @property
+    def etag(self) -> str:
+        """Names the bytes of the source's archive; "" when there is none, or none was read."""
+        return self.stored.etag if self.stored is not None else ""
+
+    def close(self) -> None:
+        """Stop reading."""
+        if self.archive is not None:
+            self.archive.close()
+
+
+class EndpointFactory:
+    """Opens sides; keeps what the process has of registries and content for the next request.
+
+    Parameters
+    ----------
+    settings
+        The function's configuration.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._cache = ContentCache()
+        self._registries = Registries(
+            plain_http=settings.plain_http,
+            connections=4 * settings.streams,
+            stall_timeout_seconds=settings.stall_timeout_seconds,
+        )
+        self._aws = AwsAccess()
+        self._rate_limiters: dict[tuple[str, str], RateLimiter] = {}
+
+    def open(self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline) -> Endpoints:
+        """Open both sides, the destination of a dry run only to be asked; nothing is sent yet.
+
+        Raises
+        ------
+        RequestError
+            Credentials are malformed, or a repository is to be made that is not ECR's.
+        """
+        endpoints = self._open(request, backoff, deadline)
+        if not request.dry_run:
+            return endpoints
+        # whether ECR mounts is a setting of the account's that is not asked for: no less is copied
+        mounts = parse_ecr_host(request.destination.registry) is None
+        dry_run = DryRunDestination(endpoints.destination, mounts=mounts)
+        return replace(
+            endpoints,
+            destination=dry_run,
+            destination_referrers=DryRunReferrers(endpoints.destination_referrers, dry_run),
+            dry_run=dry_run,
+        )
+
+    def _open(self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline) -> Endpoints:
+        caller = self._aws.open_caller(
+            request.source_role, Side.SOURCE, deadline=deadline, retry_policy=request.retry_policy
+        )
+        if isinstance(request.source, ArchiveReference):
+            stored = S3Object(request.source, caller, backoff=backoff, deadline=deadline)
+            archive = ArchiveSource(request.source, stored, Compression(request.compression))
+            destination = self._open_destination(
+                request, backoff, deadline, None, new_repository=request.new_repository
+            )
+            return Endpoints(
+                CachingSource(archive, self._cache),
+                destination,
+                None,
+                None,
+                destination.referrers,
+                archive,
+                stored,
+            )
+        same_registry = request.source.registry == request.destination.registry
+        mount_from = request.source.repository if same_registry else None
+        source = self._registries.open_source(
+            request.source,
+            self._credentials(request.source_credentials, request.source, caller),
+            backoff=backoff,
+            deadline=deadline,
+        )
+        destination = self._open_destination(
+            request, backoff, deadline, mount_from, new_repository=request.new_repository
+        )
+        return Endpoints(
+            CachingSource(source, self._cache),
+            destination,
+            mount_from,
+            source.referrers,
+            destination.referrers,
+        )
+
+    def open_key(self, request: ReplicationRequest, deadline: Deadline) -> Key | None:
+        """Get the key that signatures are verified with, None when they are not.
+
+        Raises
+        ------
+        RequestError
+            It is malformed, or cannot be read.
+        """
+        text = request.signature_key
+        if text is None:
+            return None
+        from ecr_image_replicator.referrers.keys import (  # noqa: PLC0415 - cryptography is slow to load
+            parse_der_key,
+            parse_pem_key,
+        )
+
+        if not text.startswith("arn:"):
+            return parse_pem_key(text, "the key in VerifySignatureKey")
+        caller = self._aws.open_caller(
+            None, Side.SOURCE, deadline=deadline, retry_policy=request.retry_policy
+        )
+        return parse_der_key(fetch_public_key(text, caller), f"the key {text}")
+
+    def open_tags(self, request: UntagRequest, backoff: Backoff, deadline: Deadline) -> TagRemover:
+        """Open a destination to remove tags from it; nothing is sent yet.
+
+        Raises
+        ------
+        RequestError
+            Credentials are malformed.
+        """
+        return self._open_destination(request, backoff, deadline, None, deletes=True)
+
+    def close(self) -> None:
+        """Drop every kept connection."""
+        self._registries.close()
+
+    def _open_destination(
+        self,
+        request: ReplicationRequest | UntagRequest,
+        backoff: Backoff,
+        deadline: Deadline,
+        mount_from: str | None,
+        *,
+        new_repository: RepositorySettings | None = None,
+        deletes: bool = False,
+    ) -> RegistryDestination | EcrDestination:
+        reference = request.destination
+        caller = self._aws.open_caller(
+            request.destination_role,
+            Side.DESTINATION,
+            deadline=deadline,
+            retry_policy=request.retry_policy,
+        )
+        ecr = parse_ecr_host(reference.registry)
+        destination = self._registries.open_destination(
+            reference,
+            self._credentials(request.destination_credentials, reference, caller),
+            backoff=backoff,
+            deadline=deadline,
+            mount_from=mount_from,
+            quirks=self._quirks(reference, ecr) if ecr else RegistryQuirks(),
+            deletes=deletes,
+        )
+        if new_repository is not None and (ecr is None or ecr.is_public):
+            raise RequestError(
+                f"CreateRepository makes repositories of ECR only, and DestImage {reference} is "
+                "not in a private registry of ECR's"
+            )
+        if ecr is None:
+            return destination
+        repository = EcrRepository(reference, ecr, caller)
+        return EcrDestination(reference, destination, repository, new_repository)
+
+    def _credentials(
+        self, text: str | None, reference: ImageReference, caller: AwsCaller
+    ) -> Credentials:
+        """Choose what a side signs in with: its property, else ECR's own way, else nothing."""
+        if text is not None:
+            given = parse_credentials(text, _CREDENTIALS_PROPERTIES[caller.identity.side])
+            if isinstance(given, SecretReference):
+                return self._aws.open_secret(given, caller)
+            return given
+        ecr = parse_ecr_host(reference.registry)
+        return self._aws.open_sign_in(ecr, caller) if ecr else NoCredentials()
+
+    def _quirks(self, reference: ImageReference, ecr: EcrRegistry) -> RegistryQuirks:
+        return RegistryQuirks(
+            probes=False,
+            mounts=not ecr.is_public,
+            manifest_rate=self._rate_limiter(reference.registry, "manifests"),
+            upload_rate=self._rate_limiter(reference.registry, "uploads")
+            if ecr.is_public
+            else None,
+        )
+
+    def _rate_limiter(self, registry: str, what: str) -> RateLimiter:
+        """Give the pace that all streams to a registry share, for the life of the process."""
+        return self._rate_limiters.setdefault((registry, what), RateLimiter(_ECR_RATE))

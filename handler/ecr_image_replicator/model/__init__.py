@@ -1,0 +1,1 @@
+"""References, digests, manifests and platforms: pure values, standard library only."""

@@ -1,0 +1,197 @@
+"""Names of images, as everyone writes them.
+
+The grammar is that of the OCI distribution specification 1.1, "Pulling manifests" (repository and
+tag), with the registry's host in front as Docker and its successors write it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from ecr_image_replicator.errors import InvalidDigestError, InvalidReferenceError
+from ecr_image_replicator.model.digests import Digest
+
+DOCKER_HUB: Final = "docker.io"
+_DOCKER_HUB_ALIASES: Final = frozenset(
+    {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+)
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_HOST_NAME: Final = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
+_COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_MAX_REPOSITORY_CHARACTERS: Final = 255
+_DEFAULT_TAG: Final = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """An image in a registry.
+
+    Attributes
+    ----------
+    registry
+        ``host`` or ``host:port``, lowercase; ``docker.io`` for all names of Docker Hub.
+    repository
+        With ``library/`` where Docker Hub implies it.
+    tag
+        "" only when there is a digest.
+    digest
+        What the reference is pinned to, if it is. With both, the digest decides.
+    """
+
+    registry: str
+    repository: str
+    tag: str
+    digest: Digest | None = None
+
+    @property
+    def name(self) -> str:
+        """Registry and repository, without tag or digest."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def selector(self) -> str:
+        """What a registry is asked for: the digest, else the tag."""
+        return str(self.digest) if self.digest else self.tag
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.name}{tag}{digest}"
+
+
+def parse_image_reference(text: str) -> ImageReference:
+    """Read ``[docker://][host[:port]/]repository[:tag][@digest]``.
+
+    A name whose first component is no host is Docker Hub's; a name without tag and digest is
+    ``latest``.
+
+    Raises
+    ------
+    InvalidReferenceError
+        The sentence quotes the text and says which part is wrong.
+    """
+    rest = _without_scheme(text)
+    rest, digest = _split_digest(text, rest)
+    registry, path = _split_registry(rest)
+    registry = _parse_registry(text, registry)
+    repository, colon, tag = path.partition(":")
+    if colon and not _TAG.fullmatch(tag):
+        raise _invalid(
+            text, f"the tag {_shown(tag)} is not 1 to 128 letters, digits, '_', '.' and '-'"
+        )
+    if registry == DOCKER_HUB and "/" not in repository:
+        repository = f"library/{repository}"
+    _check_repository(text, repository)
+    if not tag and digest is None:
+        tag = _DEFAULT_TAG
+    return ImageReference(registry, repository, tag, digest)
+
+
+def is_tag(text: str) -> bool:
+    """Tell whether a registry would take this for a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
+def canonical_registry(host: str) -> str:
+    """Give a registry's ``host[:port]`` as references have it: lowercase, one for Docker Hub."""
+    registry = host.lower()
+    return DOCKER_HUB if registry in _DOCKER_HUB_ALIASES else registry
+
+
+def split_host(registry: str) -> tuple[str, int | None]:
+    """Take ``host``, ``host:port`` or ``[ipv6]:port`` apart; brackets are dropped."""
+    if registry.startswith("["):
+        host, _, port = registry[1:].partition("]")
+        port = port.removeprefix(":")
+    else:
+        host, _, port = registry.partition(":")
+    return host, int(port) if port else None
+
+
+def is_loopback(registry: str) -> bool:
+    """Tell whether a registry's host can only be this machine, by its name alone."""
+    host, _ = split_host(registry)
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _without_scheme(text: str) -> str:
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return text
+    if scheme[1].lower() != "docker":
+        raise _invalid(
+            text, f"the scheme {scheme[1]}:// is not known here; use docker:// or none, or s3://"
+        )
+    return text[scheme.end() :]
+
+
+def _split_digest(text: str, rest: str) -> tuple[str, Digest | None]:
+    name, at, digest = rest.partition("@")
+    if not at:
+        return rest, None
+    try:
+        return name, Digest.parse(digest)
+    except InvalidDigestError as error:
+        raise _invalid(text, f"what follows '@' is wrong: {error}") from error
+
+
+def _split_registry(rest: str) -> tuple[str, str]:
+    """Split off the host, by the rule that tells ``localhost/a`` and ``a.b/c`` from ``a/c``."""
+    first, slash, path = rest.partition("/")
+    is_host = any(mark in first for mark in ".:[") or first.lower() == "localhost"
+    return (first, path) if slash and is_host else (DOCKER_HUB, rest)
+
+
+def _parse_registry(text: str, registry: str) -> str:
+    bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?", registry)
+    named = re.fullmatch(r"([^:\[\]]+)(?::([0-9]{1,5}))?", registry)
+    if bracketed:
+        try:
+            ipaddress.IPv6Address(bracketed[1])
+        except ValueError as error:
+            raise _invalid(text, f"{_shown(bracketed[1])} is not an IPv6 address") from error
+        port = bracketed[2]
+    elif named and _HOST_NAME.fullmatch(named[1]) and len(named[1]) <= 253:
+        port = named[2]
+    else:
+        raise _invalid(text, f"{_shown(registry)} is not a host or host:port")
+    if port is not None and not 0 < int(port) < 65536:
+        raise _invalid(text, f"the port {port} is not between 1 and 65535")
+    return canonical_registry(registry)
+
+
+def _check_repository(text: str, repository: str) -> None:
+    if not repository or repository == "library/":
+        raise _invalid(text, "it names no repository")
+    if len(repository) > _MAX_REPOSITORY_CHARACTERS:
+        raise _invalid(text, f"its repository is longer than {_MAX_REPOSITORY_CHARACTERS}")
+    for component in repository.split("/"):
+        if not _COMPONENT.fullmatch(component):
+            hint = ", they are lowercase" if component != component.lower() else ""
+            raise _invalid(
+                text,
+                f"{_shown(component)} is no component of a repository's name: lowercase letters "
+                f"and digits, with single '.', '_', '__' or '-' between them{hint}",
+            )
+
+
+def _shown(part: str) -> str:
+    return repr(part if len(part) <= 80 else part[:77] + "...")
+
+
+def _invalid(text: str, reason: str) -> InvalidReferenceError:
+    # what stands before an @ could be a user and a password typed into a URL by habit
+    shown = re.sub(r"(^|//)[^/@]*:.*@(?!sha(?:256|512):)", r"\1***@", text, flags=re.DOTALL)
+    shown = shown if len(shown) <= 300 else shown[:297] + "..."
+    return InvalidReferenceError(f"{shown!r} is not an image reference: {reason}")

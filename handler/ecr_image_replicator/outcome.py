@@ -1,0 +1,154 @@
+"""What a replication came to, and how CloudFormation is told.
+
+The names are those of docs/resource-reference.md, "Return values".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.errors import InvalidReferenceError
+from ecr_image_replicator.model.references import parse_image_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ecr_image_replicator.copy.dry_run import PlannedChanges
+    from ecr_image_replicator.model.digests import Digest
+    from ecr_image_replicator.model.platforms import Platform
+    from ecr_image_replicator.model.references import ImageReference
+    from ecr_image_replicator.referrers.copying import ReferrersReport
+
+DIGEST_PREFIX: Final = "Digest."
+#: The log has them all; an answer of CloudFormation's holds 4,096 bytes.
+_MAX_REFUSED_SHOWN: Final = 8
+#: In plans: the digest of an image that is still to be made.
+UNKNOWN: Final = "to be made"
+
+
+def find_digest_of_id(physical_resource_id: str, destination: ImageReference) -> Digest | None:
+    """Read the digest from an id of this resource's; None for an id of another repository."""
+    try:
+        previous = parse_image_reference(physical_resource_id)
+    except InvalidReferenceError:
+        return None
+    return previous.digest if previous.name == destination.name else None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A replication that succeeded.
+
+    Attributes
+    ----------
+    destination
+        With the resource's own tag.
+    digest, media_type
+        Of what the tags point at.
+    platforms
+        Of each image that is there with its own manifest's digest, in the index's order; of a
+        single image that was found unchanged only what was asked for or known already.
+    changed
+        Whether anything was pushed.
+    report
+        What was moved.
+    duration_seconds
+        From the request to the outcome.
+    referrers
+        What became of signatures, SBOMs and attestations; None when they were not asked for.
+    foreseen
+        Of a dry run; None when it was none. All else is then what a real run would come to, with
+        no digest for an image that is still to be made.
+    """
+
+    destination: ImageReference
+    digest: Digest | None
+    media_type: str
+    platforms: tuple[tuple[Platform, Digest | None], ...]
+    changed: bool
+    report: TransferReport
+    duration_seconds: float
+    referrers: ReferrersReport | None = None
+    planned_changes: PlannedChanges | None = None
+
+    @property
+    def physical_resource_id(self) -> str:
+        """Which bytes are under which tag: ``host/repository:tag@sha256:…``.
+
+        "" of a dry run: it put nothing there, so the resource stays what it was.
+        """
+        if self.planned_changes is not None:
+            return ""
+        return f"{self.destination}@{self.digest}"
+
+    def attributes(self) -> dict[str, str]:
+        """Give the values that Fn::GetAtt reads."""
+        destination, report = self.destination, self.report
+        return {
+            "ImageDigest": str(self.digest or ""),
+            "ImageUri": f"{destination.name}@{self.digest}" if self.digest else "",
+            "TaggedUri": f"{destination.name}:{destination.tag}",
+            "RepositoryUri": destination.name,
+            "RepositoryName": destination.repository,
+            "ImageTag": destination.tag,
+            "MediaType": self.media_type,
+            "Platforms": ",".join(dict.fromkeys(str(platform) for platform, _ in self.platforms)),
+            "Changed": "true" if self.changed else "false",
+            "BlobsCopied": str(report.blobs_copied),
+            "BlobsSkipped": str(report.blobs_skipped),
+            "BlobsMounted": str(report.blobs_mounted),
+            "BytesCopied": str(report.bytes_copied) if self._knows_sizes else "",
+            "DurationSeconds": f"{self.duration_seconds:.3f}",
+            **self._referrers(),
+            **self._digests(),
+        }
+
+    def stages(self) -> Iterator[tuple[str, dict[str, object]]]:
+        """Give a dry run's plan, a stage at a time, with its figures; nothing of a real run."""
+        plan, report = self.planned_changes, self.report
+        if plan is None:
+            return
+        if plan.makes_repository:
+            yield "would make the repository", {"repository": self.destination.name}
+        if report.blobs_copied:
+            size_bytes = report.bytes_copied if self._knows_sizes else None
+            blobs = [str(blob.digest) for blob in plan.copied]
+            count = report.blobs_copied
+            yield "would copy blobs", {"count": count, "bytes": size_bytes, "blobs": blobs}
+        if plan.mounted:
+            size_bytes = sum(blob.size_bytes for blob in plan.mounted)
+            yield "would mount blobs", {"count": report.blobs_mounted, "bytes": size_bytes}
+        if report.blobs_skipped:
+            count = report.blobs_skipped
+            yield "would find blobs there", {"count": count, "bytes": report.bytes_skipped}
+        if plan.manifests:
+            manifests = [str(digest or UNKNOWN) for digest in plan.manifests]
+            yield "would push manifests", {"manifests": manifests}
+        for move in plan.tags:
+            before, after = move.before or "no such tag", move.after or UNKNOWN
+            yield "would put a tag", {"tag": move.tag, "before": str(before), "after": str(after)}
+        if not self.changed:
+            yield "would change nothing", {"digest": str(self.digest)}
+
+    @property
+    def _knows_sizes(self) -> bool:
+        return self.planned_changes is None or self.planned_changes.knows_sizes
+
+    def _referrers(self) -> dict[str, str]:
+        if self.referrers is None:
+            return {}
+        refused = [str(referrer.descriptor.digest) for referrer, _ in self.referrers.refused]
+        return {
+            "ReferrersCopied": str(len(self.referrers.copied)),
+            "ReferrersRefused": str(len(refused)),
+            "RefusedReferrers": ",".join(refused[:_MAX_REFUSED_SHOWN]),
+        }
+
+    def _digests(self) -> dict[str, str]:
+        """Name each platform's digest by its architecture; the first of a name keeps it."""
+        digests: dict[str, str] = {}
+        for platform, digest in self.platforms:
+            digests.setdefault(f"{DIGEST_PREFIX}{platform.label}", str(digest or ""))
+        return digests

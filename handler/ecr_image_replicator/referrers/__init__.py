@@ -1,0 +1,1 @@
+"""Referrers: copying signatures, SBOMs and attestations, and verifying signatures."""

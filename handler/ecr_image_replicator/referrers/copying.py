@@ -1,0 +1,371 @@
+"""What belongs to an image without being in it: signatures, SBOMs, attestations.
+
+They are found by the manifest that they refer to: a manifest that names it as its ``subject``
+(OCI image and distribution specifications 1.1), or one under a tag that cosign derives from its
+digest (cosign's "Signature Specification"). Referrers have referrers in their turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.copy.plan import make_plan
+from ecr_image_replicator.copy.ports import ReferrersList
+from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.errors import (
+    ContentError,
+    InvalidManifestError,
+    ReferrersError,
+    RegistryError,
+    ThrottledError,
+    UnavailableError,
+)
+from ecr_image_replicator.model.manifests import Descriptor, ImageManifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from ecr_image_replicator.copy.plan import ReplicationPlan
+    from ecr_image_replicator.copy.ports import ReferrerStore
+    from ecr_image_replicator.model.digests import Digest
+    from ecr_image_replicator.model.manifests import Manifest
+
+_LOGGER: Final = logging.getLogger(__name__)
+COSIGN_SIGNATURE: Final = "sig"
+_COSIGN_KINDS: Final = (COSIGN_SIGNATURE, "att", "sbom")
+#: A signature of an SBOM of an image is two; nobody signs that signature's signature.
+_MAX_DEPTH: Final = 4
+_MAX_REFERRERS: Final = 1000
+_PARALLEL_COPIES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FoundReferrer:
+    """A referrer at the source.
+
+    Attributes
+    ----------
+    subject
+        What it refers to.
+    descriptor
+        Of its manifest.
+    tag
+        Cosign's, by which it is found; "" for one that is found by its subject.
+    """
+
+    subject: Digest
+    descriptor: Descriptor
+    tag: str = ""
+
+    def __str__(self) -> str:
+        name = f"{self.tag} " if self.tag else ""
+        return f"{name}{self.descriptor.digest}"
+
+
+@dataclass(slots=True)
+class ReferrersReport:
+    """What became of an image's referrers.
+
+    Attributes
+    ----------
+    copied, present
+        Pushed, and found at the destination already.
+    refused
+        Each with the sentence that says why.
+    transfer
+        What was moved for them.
+    """
+
+    copied: list[FoundReferrer] = field(default_factory=list)
+    present: list[FoundReferrer] = field(default_factory=list)
+    refused: list[tuple[FoundReferrer, str]] = field(default_factory=list)
+    transfer: TransferReport = field(default_factory=TransferReport)
+
+
+def cosign_tag(subject: Digest, kind: str) -> str:
+    """Name the tag under which cosign keeps a manifest's signatures, attestations or SBOM."""
+    return f"{subject.algorithm}-{subject.encoded}.{kind}"
+
+
+class ReferrerFinder:
+    """Finds what refers to manifests, and what refers to that, at the source.
+
+    Parameters
+    ----------
+    store
+        The source's repository.
+    keep
+        Given each manifest that had to be read to find it.
+    streams
+        Requests at once.
+    """
+
+    def __init__(
+        self, store: ReferrerStore, keep: Callable[[Manifest], None], *, streams: int
+    ) -> None:
+        self._store = store
+        self._keep = keep
+        self._streams = streams
+
+    def find(self, subjects: Iterable[Digest]) -> list[list[FoundReferrer]]:
+        """Find all, level by level: each refers to a subject or to one of the level before.
+
+        Raises
+        ------
+        InvalidManifestError
+            They nest too deep or are too many.
+        """
+        levels: list[list[FoundReferrer]] = []
+        known = pending = list(dict.fromkeys(subjects))
+        with ThreadPoolExecutor(self._streams, thread_name_prefix="referrers") as pool:
+            while pending:
+                listed = pool.map(self._store.list_referrers, pending)
+                tags = [
+                    (each, cosign_tag(each, kind)) for each in pending for kind in _COSIGN_KINDS
+                ]
+                tagged = pool.map(lambda pair: self._find_tagged(*pair), tags)
+                level = [
+                    FoundReferrer(subject, descriptor)
+                    for subject, found in zip(pending, listed, strict=True)
+                    for descriptor in found.descriptors
+                ]
+                level += filter(None, tagged)
+                if not level:
+                    break
+                levels.append(level)
+                digests = dict.fromkeys(each.descriptor.digest for each in level)
+                pending = [digest for digest in digests if digest not in known]
+                known = known + pending
+                if len(levels) > _MAX_DEPTH or sum(map(len, levels)) > _MAX_REFERRERS:
+                    raise InvalidManifestError(
+                        f"what refers to the image nests deeper than {_MAX_DEPTH} or is more than "
+                        f"{_MAX_REFERRERS} manifests; copy it without CopyReferrers"
+                    )
+        return levels
+
+    def _find_tagged(self, subject: Digest, tag: str) -> FoundReferrer | None:
+        manifest = self._store.find_tagged(tag)
+        if manifest is None:
+            return None
+        self._keep(manifest)
+        return FoundReferrer(subject, describe(manifest), tag)
+
+
+class ReferrerCopier:
+    """Brings referrers over, so that the destination finds them where the source does.
+
+    Parameters
+    ----------
+    source
+        Reads the source's manifests by digest.
+    read_children
+        Reads what is below a referrer that is an index.
+    destination
+        The destination's repository.
+    transfer
+        Carries out one plan; its failure is not the failure of others.
+    mount_from
+        A repository of the destination's registry that holds every blob.
+    is_required
+        Whether one that cannot be copied is an error.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[Digest], Manifest],
+        read_children: Callable[[Manifest], Mapping[Digest, Manifest]],
+        destination: ReferrerStore,
+        transfer: Callable[[ReplicationPlan], TransferReport],
+        *,
+        mount_from: str | None,
+        is_required: bool,
+    ) -> None:
+        self._source = source
+        self._read_children = read_children
+        self._destination = destination
+        self._transfer = transfer
+        self._mount_from = mount_from
+        self._is_required = is_required
+        self._lists: dict[Digest, ReferrersList | str] = {}
+        self._shared = _SharedBlobs()
+
+    def copy(self, levels: Sequence[Sequence[FoundReferrer]]) -> ReferrersReport:
+        """Copy what is not there, level by level, and have it listed.
+
+        Raises
+        ------
+        ReferrersError
+            One was refused for good, and they are required.
+        ReplicationError
+            Something else failed, that may work when it is done again.
+        """
+        report = ReferrersReport()
+        with ThreadPoolExecutor(_PARALLEL_COPIES, thread_name_prefix="referrers") as pool:
+            for level in levels:
+                subjects = list({each.subject for each in level if not each.tag} - {*self._lists})
+                lists = pool.map(self._list, subjects)
+                self._lists.update(zip(subjects, lists, strict=True))
+                for each, outcome in zip(level, pool.map(self._copy, level), strict=True):
+                    self._note(report, each, outcome)
+        self._list_by_tag(report)
+        return report
+
+    def _list(self, subject: Digest) -> ReferrersList | str:
+        """List what the destination has, or say why that cannot be."""
+        try:
+            return self._destination.list_referrers(subject)
+        except (RegistryError, ContentError) as error:
+            return _reason(error)
+
+    def _copy(self, found: FoundReferrer) -> TransferReport | str | None:
+        """Copy one; gives what was moved, None for nothing, or why it cannot be."""
+        listed = None if found.tag else self._lists[found.subject]
+        if isinstance(listed, str):
+            return listed
+        try:
+            if listed is None and self._has_tagged(found):
+                return None
+            if listed and any(d.digest == found.descriptor.digest for d in listed.descriptors):
+                return None
+            manifest = self._source(found.descriptor.digest)
+            if not found.tag and (
+                manifest.subject is None or manifest.subject.digest != found.subject
+            ):
+                return f"it is listed for {found.subject} and does not name it as its subject"
+            return self._carry_out(
+                make_plan(
+                    manifest,
+                    self._read_children(manifest),
+                    (found.tag,) if found.tag else (),
+                    mount_from=self._mount_from,
+                )
+            )
+        except (RegistryError, ContentError) as error:
+            return _reason(error)
+
+    def _carry_out(self, plan: ReplicationPlan) -> TransferReport:
+        """Move what no other referrer's plan moves, wait for the rest, push the manifests."""
+        report = TransferReport()
+        with self._shared.divided(plan.blobs) as (own, others):
+            if own:
+                report += self._transfer(plan.of_blobs(own))
+        there = tuple(blob for blob, is_moved in others if is_moved.result())
+        left = tuple(blob for blob, _ in others if blob not in there)
+        return report + self._transfer(replace(plan, blobs=left, present=there))
+
+    def _has_tagged(self, found: FoundReferrer) -> bool:
+        current = self._destination.find_tagged(found.tag)
+        if current is None:
+            return False
+        if current.digest == found.descriptor.digest:
+            return True
+        # cosign adds to what it finds: whoever signed the copy as well has the source's and more
+        wanted = _layers(self._source(found.descriptor.digest))
+        return bool(wanted) and wanted <= _layers(current)
+
+    def _note(
+        self, report: ReferrersReport, found: FoundReferrer, outcome: TransferReport | str | None
+    ) -> None:
+        if outcome is None:
+            report.present.append(found)
+        elif isinstance(outcome, TransferReport):
+            report.copied.append(found)
+            report.transfer += outcome
+        else:
+            self._refuse(report, found, outcome)
+
+    def _refuse(self, report: ReferrersReport, found: FoundReferrer, reason: str) -> None:
+        if self._is_required:
+            raise ReferrersError(
+                f"the referrer {found} of {found.subject} cannot be copied, and CopyReferrers is "
+                f"'required': {reason}; the tags are as they were"
+            )
+        _LOGGER.warning("a referrer was not copied", extra={"referrer": str(found), "why": reason})
+        report.refused.append((found, reason))
+
+    def _list_by_tag(self, report: ReferrersReport) -> None:
+        """Where the destination keeps no list, add what was pushed to the fallback tags.
+
+        Twice: a second look, when all else is done, finds what another writer, who had read the
+        tag before we wrote it, has overwritten since.
+        """
+        by_subject: dict[Digest, list[FoundReferrer]] = {}
+        for found in report.copied:
+            listed = None if found.tag else self._lists[found.subject]
+            if isinstance(listed, ReferrersList) and not listed.is_kept_by_registry:
+                by_subject.setdefault(found.subject, []).append(found)
+        for _ in range(2):
+            for subject, referrers in list(by_subject.items()):
+                descriptors = [describe(self._source(each.descriptor.digest)) for each in referrers]
+                try:
+                    self._destination.add_to_fallback_tag(subject, descriptors)
+                except (RegistryError, ContentError) as error:
+                    reason = _reason(error)
+                    del by_subject[subject]
+                    for found in referrers:
+                        report.copied.remove(found)
+                        self._refuse(report, found, reason)
+
+
+class _SharedBlobs:
+    """Gives each blob to one plan at a time: nearly all artifacts have the same empty config."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_moved: dict[Digest, Future[bool]] = {}
+
+    @contextmanager
+    def divided(
+        self, blobs: Iterable[Descriptor]
+    ) -> Iterator[tuple[tuple[Descriptor, ...], list[tuple[Descriptor, Future[bool]]]]]:
+        """Give the blobs to be moved in the context, and those that others have moved or move."""
+        own: list[Descriptor] = []
+        others: list[tuple[Descriptor, Future[bool]]] = []
+        with self._lock:
+            for blob in blobs:
+                known = self._is_moved.get(blob.digest)
+                if known is None:
+                    own.append(blob)
+                    self._is_moved[blob.digest] = Future()
+                else:
+                    others.append((blob, known))
+        is_moved = False
+        try:
+            yield tuple(own), others
+            is_moved = True
+        finally:
+            for blob in own:
+                self._is_moved[blob.digest].set_result(is_moved)
+
+
+def _reason(error: RegistryError | ContentError) -> str:
+    """Say why something is refused for good; raises what may pass."""
+    if isinstance(error, ThrottledError | UnavailableError):
+        raise error
+    return str(error)
+
+
+def describe(manifest: Manifest) -> Descriptor:
+    """Describe a referrer as lists of referrers do, with its type and annotations."""
+    artifact_type = manifest.artifact_type
+    if not artifact_type and isinstance(manifest, ImageManifest):
+        artifact_type = manifest.config.media_type
+    return Descriptor(
+        manifest.media_type,
+        manifest.digest,
+        len(manifest.content),
+        annotations=manifest.annotations,
+        artifact_type=artifact_type,
+    )
+
+
+def _layers(manifest: Manifest) -> set[tuple[Digest, str]]:
+    """Identify each signature or attestation by its payload and its signature."""
+    if not isinstance(manifest, ImageManifest):
+        return set()
+    return {(each.digest, str(sorted(each.annotations.items()))) for each in manifest.layers}

@@ -1,0 +1,128 @@
+"""What signatures claim and whether they hold: cosign's two forms, judged with a key; no I/O.
+
+Simple signing: cosign's "Signature Specification", payload and signature apart. Bundles: cosign's
+"Bundle Specification", a DSSE envelope around an in-toto statement. The key's holder vouches for
+a digest; names in the claim are not looked at, as images move.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ecr_image_replicator.errors import InvalidManifestError
+from ecr_image_replicator.model.manifests import parse_json_object
+
+if TYPE_CHECKING:
+    from ecr_image_replicator.model.digests import Digest
+
+_SIMPLE_SIGNING_CLAIM: Final = "cosign container image signature"
+#: The statement that says no more than that it was signed; others attest something else.
+SIGNATURE_PREDICATE: Final = "https://sigstore.dev/cosign/sign/v1"
+_STATEMENT_TYPE: Final = "application/vnd.in-toto+json"
+
+
+class Key(Protocol):
+    """A public key."""
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for sentences."""
+
+    def verify(self, signature: bytes, message: bytes) -> bool:
+        """Tell whether the signature of the message is by this key."""
+
+
+class SignatureStatus(Enum):
+    """What a signature is worth."""
+
+    VALID = "valid"
+    OTHER_KEY = "by another key"
+    OTHER_DIGEST = "by this key for another digest"
+    MALFORMED = "malformed"
+
+
+def verify_simple_signing(
+    payload: bytes, signature: str, digest: Digest, key: Key
+) -> SignatureStatus:
+    """Verify one signature of simple signing.
+
+    Parameters
+    ----------
+    payload
+        The signed bytes.
+    signature
+        Base64.
+    digest
+        What it should vouch for.
+    """
+    raw = _decode(signature)
+    if not raw:
+        return SignatureStatus.MALFORMED
+    if not key.verify(raw, payload):
+        return SignatureStatus.OTHER_KEY
+    claim = _object(payload).get("critical")
+    image = claim.get("image") if isinstance(claim, dict) else None
+    if not isinstance(claim, dict) or not isinstance(image, dict):
+        return SignatureStatus.MALFORMED
+    if claim.get("type") != _SIMPLE_SIGNING_CLAIM:
+        return SignatureStatus.MALFORMED
+    is_same = image.get("docker-manifest-digest") == str(digest)
+    return SignatureStatus.VALID if is_same else SignatureStatus.OTHER_DIGEST
+
+
+def verify_bundle(content: bytes, digest: Digest, key: Key) -> SignatureStatus | None:
+    """Judge a bundle; None for one that attests something else than a signature.
+
+    DSSE 1.0: what is signed is the envelope's type and body with their lengths. in-toto
+    Statement 1: the digest is one of the subjects'.
+
+    Parameters
+    ----------
+    content
+        JSON.
+    digest
+        What it should vouch for.
+    """
+    envelope = _object(content).get("dsseEnvelope")
+    if not isinstance(envelope, dict):
+        return SignatureStatus.MALFORMED
+    body, kind = _decode(envelope.get("payload")), envelope.get("payloadType")
+    statement = _object(body)
+    if kind != _STATEMENT_TYPE or not statement:
+        return SignatureStatus.MALFORMED
+    if statement.get("predicateType") != SIGNATURE_PREDICATE:
+        return None
+    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(body), body)
+    signatures = [_decode(each.get("sig")) for each in _objects(envelope.get("signatures"))]
+    if not any(raw and key.verify(raw, message) for raw in signatures):
+        return SignatureStatus.OTHER_KEY if any(signatures) else SignatureStatus.MALFORMED
+    subjects = [each.get("digest") for each in _objects(statement.get("subject"))]
+    is_same = any(
+        isinstance(each, dict) and each.get(digest.algorithm) == digest.encoded for each in subjects
+    )
+    return SignatureStatus.VALID if is_same else SignatureStatus.OTHER_DIGEST
+
+
+def _decode(text: object) -> bytes:
+    """Decode base64 of either alphabet; nothing for what is malformed."""
+    if not isinstance(text, str):
+        return b""
+    try:
+        return base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    """Read a JSON object, strictly; an empty one for what is malformed."""
+    try:
+        return parse_json_object(content, "the claim")
+    except InvalidManifestError:
+        return {}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -1,0 +1,114 @@
+"""Whether an image is signed: where cosign keeps signatures of its digest, looked at one by one.
+
+They are layers of a manifest under the tag ``sha256-….sig`` (cosign's "Signature Specification"),
+or of referrers: the same layers, or a bundle (cosign's "Bundle Specification").
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.errors import ContentError, SignatureError
+from ecr_image_replicator.model.manifests import ImageManifest
+from ecr_image_replicator.referrers.copying import COSIGN_SIGNATURE, cosign_tag
+from ecr_image_replicator.referrers.cosign import (
+    SIGNATURE_PREDICATE,
+    SignatureStatus,
+    verify_bundle,
+    verify_simple_signing,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ecr_image_replicator.copy.cache import CachingSource
+    from ecr_image_replicator.copy.ports import ReferrerStore
+    from ecr_image_replicator.model.digests import Digest
+    from ecr_image_replicator.model.manifests import Descriptor, Manifest
+    from ecr_image_replicator.referrers.cosign import Key
+
+_SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
+_BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_REFERRER_TYPES: Final = ("application/vnd.dev.cosign.artifact.sig.v1+json", _BUNDLE)
+_SIGNATURE_ANNOTATION: Final = "dev.cosignproject.cosign/signature"
+_PREDICATE_ANNOTATION: Final = "dev.sigstore.bundle.predicateType"
+_MAX_CLAIM_BYTES: Final = 128 * 1024
+_MAX_SIGNATURES: Final = 100
+
+
+class SignatureVerifier:
+    """Looks for a valid signature of an image at its source.
+
+    Parameters
+    ----------
+    key
+        That must have signed.
+    source, store
+        The image and what belongs to it.
+    """
+
+    def __init__(self, key: Key, source: CachingSource, store: ReferrerStore) -> None:
+        self._key = key
+        self._source = source
+        self._store = store
+
+    def verify(self, digest: Digest, name: str) -> None:
+        """Return if one signature of the digest is valid.
+
+        Parameters
+        ----------
+        name
+            The reference, for the error's sentence.
+
+        Raises
+        ------
+        SignatureError
+            None is; the sentence says what was found.
+        ReplicationError
+            They cannot be read.
+        """
+        found: Counter[SignatureStatus] = Counter()
+        for layer in itertools.islice(self._layers(digest), _MAX_SIGNATURES):
+            verdict = self._verify_one(layer, digest)
+            if verdict is SignatureStatus.VALID:
+                return
+            if verdict is not None:
+                found[verdict] += 1
+        listed = ", ".join(f"{count} {verdict.value}" for verdict, count in found.items())
+        raise SignatureError(
+            f"{name} has no valid signature of {digest} by {self._key.origin}: found "
+            f"{f'{found.total()} ({listed})' if found else 'none'}; nothing was copied, sign that "
+            "digest with cosign or correct VerifySignatureKey"
+        )
+
+    def _layers(self, digest: Digest) -> Iterator[Descriptor]:
+        """Give the signatures under cosign's tag, and only if need be those in referrers."""
+        yield from _claims(self._store.find_tagged(cosign_tag(digest, COSIGN_SIGNATURE)))
+        seen: set[Digest] = set()
+        for kind in _REFERRER_TYPES:
+            for referrer in self._store.list_referrers(digest, kind).descriptors:
+                predicate = referrer.annotations.get(_PREDICATE_ANNOTATION, SIGNATURE_PREDICATE)
+                if referrer.digest not in seen and predicate == SIGNATURE_PREDICATE:
+                    seen.add(referrer.digest)
+                    yield from _claims(self._source.fetch_manifest(referrer.digest))
+
+    def _verify_one(self, layer: Descriptor, digest: Digest) -> SignatureStatus | None:
+        if layer.size_bytes > _MAX_CLAIM_BYTES:
+            return SignatureStatus.MALFORMED
+        try:
+            content = self._source.fetch_small_blob(layer)
+        except ContentError:
+            return SignatureStatus.MALFORMED
+        if layer.media_type == _BUNDLE:
+            return verify_bundle(content, digest, self._key)
+        signature = layer.annotations.get(_SIGNATURE_ANNOTATION, "")
+        return verify_simple_signing(content, signature, digest, self._key)
+
+
+def _claims(manifest: Manifest | None) -> Iterator[Descriptor]:
+    if isinstance(manifest, ImageManifest):
+        yield from (
+            layer for layer in manifest.layers if layer.media_type in {_SIMPLE_SIGNING, _BUNDLE}
+        )

@@ -1,0 +1,131 @@
+"""What the process keeps of registries between invocations, and opening them as either side."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ecr_image_replicator.errors import Side
+from ecr_image_replicator.registry.auth import Authenticator
+from ecr_image_replicator.registry.client import RegistryClient
+from ecr_image_replicator.registry.destination import RegistryDestination, RegistryQuirks
+from ecr_image_replicator.registry.http.hosts import Schemes
+from ecr_image_replicator.registry.http.session import Session
+from ecr_image_replicator.registry.source import RegistrySource
+from ecr_image_replicator.retries import SharedPause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.model.references import ImageReference
+    from ecr_image_replicator.request.logins import Credentials
+    from ecr_image_replicator.retries import Backoff
+
+
+class Registries:
+    """Connections, sign-ins and pauses of every registry that the process has spoken to.
+
+    Parameters
+    ----------
+    plain_http
+        Hosts that are spoken to in plain HTTP.
+    connections
+        Kept per host at most.
+    stall_timeout_seconds
+        A connection without a byte for so long counts as broken.
+    """
+
+    def __init__(
+        self,
+        *,
+        plain_http: Iterable[str] = (),
+        connections: int,
+        stall_timeout_seconds: float = 30.0,
+    ) -> None:
+        self._session = Session(
+            connections=connections, stall_timeout_seconds=stall_timeout_seconds
+        )
+        self._schemes = Schemes(plain_http)
+        self._lock = threading.Lock()
+        self._pauses: dict[str, SharedPause] = {}
+        self._authenticators: dict[tuple[object, ...], Authenticator] = {}
+
+    def open_source(
+        self,
+        reference: ImageReference,
+        credentials: Credentials,
+        *,
+        backoff: Backoff,
+        deadline: Deadline,
+    ) -> RegistrySource:
+        """Make a source of an image in a registry; nothing is sent yet."""
+        scopes = (f"repository:{reference.repository}:pull",)
+        client = self._client(
+            reference.registry, Side.SOURCE, scopes, credentials, backoff, deadline
+        )
+        return RegistrySource(reference, client, backoff)
+
+    def open_destination(
+        self,
+        reference: ImageReference,
+        credentials: Credentials,
+        *,
+        backoff: Backoff,
+        deadline: Deadline,
+        mount_from: str | None = None,
+        quirks: RegistryQuirks = RegistryQuirks(),  # noqa: B008 - it is frozen
+        deletes: bool = False,
+    ) -> RegistryDestination:
+        """Make a destination of a repository; nothing is sent yet.
+
+        Parameters
+        ----------
+        mount_from
+            Another repository that blobs will be mounted from, which the sign-in must cover.
+        manners
+            Of the registry's kind.
+        deletes
+            Whether the sign-in must cover deletion.
+        """
+        actions = "pull,push,delete" if deletes else "pull,push"
+        scopes = [f"repository:{reference.repository}:{actions}"]
+        if mount_from is not None and mount_from != reference.repository:
+            scopes.append(f"repository:{mount_from}:pull")
+        client = self._client(
+            reference.registry, Side.DESTINATION, tuple(scopes), credentials, backoff, deadline
+        )
+        return RegistryDestination(reference, client, backoff, quirks)
+
+    def close(self) -> None:
+        """Drop every kept connection."""
+        self._session.close()
+
+    def _client(
+        self,
+        registry: str,
+        side: Side,
+        scopes: tuple[str, ...],
+        credentials: Credentials,
+        backoff: Backoff,
+        deadline: Deadline,
+    ) -> RegistryClient:
+        with self._lock:
+            pause = self._pauses.setdefault(registry, SharedPause())
+            # a sign-in is kept for those only who bring the same credentials
+            key = (registry, side, scopes, credentials)
+            authenticator = self._authenticators.get(key)
+            if authenticator is None:
+                authenticator = Authenticator(registry, scopes, credentials, side)
+                self._authenticators[key] = authenticator
+            authenticator.use_credentials(credentials)
+        return RegistryClient(
+            registry,
+            side,
+            session=self._session,
+            authenticator=authenticator,
+            schemes=self._schemes,
+            backoff=backoff,
+            deadline=deadline,
+            pause=pause,
+        )

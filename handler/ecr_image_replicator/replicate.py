@@ -1,0 +1,374 @@
+"""The use case: this image, from there, must be in that repository under these tags."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.archive.image_builder import ImageBuilder, LayerCache, UnbuiltImage
+from ecr_image_replicator.copy.dry_run import PlannedChanges, TagMove
+from ecr_image_replicator.copy.plan import make_plan, tag_plan
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.copy.resolve import Content, ContentReader
+from ecr_image_replicator.copy.state import read_state
+from ecr_image_replicator.copy.transfer import Transfer, TransferReport
+from ecr_image_replicator.endpoints import EndpointFactory
+from ecr_image_replicator.model.manifests import OCI_MANIFEST, ImageManifest, parse_config_platform
+from ecr_image_replicator.outcome import Outcome, find_digest_of_id
+from ecr_image_replicator.referrers.policy import ReferrerPolicy
+from ecr_image_replicator.retries import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ecr_image_replicator.copy.plan import ReplicationPlan
+    from ecr_image_replicator.copy.ports import Progress
+    from ecr_image_replicator.copy.resolve import PlatformDigests
+    from ecr_image_replicator.copy.state import CopyState
+    from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.endpoints import Endpoints
+    from ecr_image_replicator.model.digests import Digest
+    from ecr_image_replicator.model.manifests import Descriptor, Manifest
+    from ecr_image_replicator.model.platforms import Platform
+    from ecr_image_replicator.referrers.copying import ReferrersReport
+    from ecr_image_replicator.request.parsing import ReplicationRequest, UntagRequest
+    from ecr_image_replicator.request.settings import Settings
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class Replicator:
+    """Replicates images; keeps connections, sign-ins and manifests for the next one.
+
+    Parameters
+    ----------
+    settings
+        The function's configuration.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings: Final = settings
+        self._opener = EndpointFactory(settings)
+        self._made_layers = LayerCache()
+
+    def replicate(
+        self,
+        request: ReplicationRequest,
+        *,
+        deadline: Deadline,
+        progress: Progress,
+        previous: str = "",
+    ) -> Outcome:
+        """Make the destination's tags point at the source's image.
+
+        Parameters
+        ----------
+        previous
+            The physical resource id that the resource has had, ``host/repository:tag@sha256:…``;
+            an archive's layers may be in its image already.
+
+        Raises
+        ------
+        ReplicationError
+            It could not be done; every tag is as it was, unless the failure came between two tags
+            of the same content.
+        """
+        self.settings.allowed.check(request)
+        self._made_layers.learn(request.destination.name, request.made_layers)
+        backoff = Backoff(request.retry_policy, deadline, on_retry=progress.retry)
+        streams = min(self.settings.streams, request.most_streams or self.settings.streams)
+        endpoints = self._opener.open(request, backoff, deadline)
+        reader = ContentReader(
+            request,
+            endpoints.source,
+            default_platforms=self.settings.default_platforms,
+            streams=streams,
+            stop=deadline.stop,
+        )
+
+        # what a dry run would move is not to be counted as moved
+        moves = LoggedProgress() if request.dry_run else progress
+
+        def new_transfer(deadline: Deadline) -> Transfer:
+            return Transfer(
+                endpoints.source,
+                endpoints.destination,
+                deadline=deadline,
+                backoff=backoff,
+                progress=moves,
+                streams=streams,
+            )
+
+        try:
+            provenance = ReferrerPolicy(
+                request,
+                endpoints.source,
+                reader,
+                self._opener.open_key(request, deadline),
+                lambda plan: new_transfer(deadline.branch()).run(plan),
+                source_store=endpoints.source_referrers,
+                destination_store=endpoints.destination_referrers,
+                mount_from=endpoints.mount_from,
+                streams=streams,
+            )
+            replication = _Replication(
+                request,
+                endpoints,
+                reader,
+                provenance,
+                new_transfer(deadline),
+                progress,
+                self._made_layers,
+                previous,
+            )
+            with deadline.enforced():
+                return replication.run()
+        finally:
+            endpoints.close()
+
+    def untag(self, request: UntagRequest, *, deadline: Deadline) -> None:
+        """Remove the tags that still point at what the resource put there, and nothing else.
+
+        Raises
+        ------
+        ReplicationError
+            A tag that should go cannot be removed.
+        """
+        self.settings.allowed.check_destination(request.destination)
+        backoff = Backoff(request.retry_policy, deadline)
+        tags = self._opener.open_tags(request, backoff, deadline)
+        with deadline.enforced():
+            tags.remove_tags(request.all_tags, request.digest)
+
+    def close(self) -> None:
+        """Drop every kept connection."""
+        self._opener.close()
+
+
+class _Replication:
+    """One request on its way."""
+
+    def __init__(
+        self,
+        request: ReplicationRequest,
+        endpoints: Endpoints,
+        reader: ContentReader,
+        provenance: ReferrerPolicy,
+        transfer: Transfer,
+        progress: Progress,
+        made: LayerCache,
+        previous: str,
+    ) -> None:
+        self._request = request
+        self._endpoints = endpoints
+        self._reader = reader
+        self._provenance = provenance
+        self._transfer = transfer
+        self._progress = progress
+        self._made = made
+        self._previous = previous
+        self._started_at = time.monotonic()
+
+    def run(self) -> Outcome:
+        with self._progress.stage("state"):
+            endpoints, request = self._endpoints, self._request
+            tags = (*request.all_tags, *request.arch_tags.values())
+            state = read_state(
+                endpoints.source, endpoints.destination, tags, stop=self._transfer.stop
+            )
+        if (current := self._unchanged_at_a_glance(state)) is not None:
+            _LOGGER.info("nothing to do", extra={"digest": str(current.digest)})
+            return self._outcome(current, self._reader.platforms_at_hand(current), None)
+        if state.pinned is not None:
+            self._progress.pin(state.pinned, self._endpoints.etag)
+        with self._progress.stage("read"):
+            read = self._read(state)
+            if isinstance(read, UnbuiltImage):
+                return self._plan_changes(state, read)
+            content, present = read
+            # cosign signs the sha256, whatever the source was pinned by
+            self._provenance.verify(content.named.digest)
+            plan = self._plan(state, content, present)
+        if plan is None and not self._provenance.copies_referrers:
+            _LOGGER.info("nothing to do", extra={"digest": str(content.root.digest)})
+            return self._outcome(content.root, self._reader.platforms_of(content), None)
+        if plan is not None:
+            self._check_tags(state, plan)
+        _LOGGER.info(
+            "dry run" if self._request.dry_run else "copying",
+            extra={
+                "digest": str(content.root.digest),
+                "tags": [tag for tag, _ in plan.puts] if plan else [],
+                "blobs": len(plan.blobs) if plan else 0,
+                "blobs_present": len(plan.present) if plan else 0,
+            },
+        )
+        referrers = None
+        with self._progress.stage("copy"):
+            if self._provenance.copies_referrers:
+                report, referrers = self._copy_with_referrers(content, plan)
+            else:
+                report = self._copy(plan) if plan else None
+        return self._outcome(content.root, self._reader.platforms_of(content), report, referrers)
+
+    def _copy(self, plan: ReplicationPlan) -> TransferReport:
+        archive = self._endpoints.archive
+        is_sequential = archive is not None and archive.is_sequential and not self._request.dry_run
+        in_turn = archive.in_turn(plan.blobs) if archive and is_sequential else None
+        return self._transfer.run(plan, in_turn=in_turn)
+
+    def _copy_with_referrers(
+        self, content: Content, plan: ReplicationPlan | None
+    ) -> tuple[TransferReport | None, ReferrersReport]:
+        """Copy an image, then what refers to it, and only then put the tags."""
+        children = self._reader.read_children(content.root)
+        own = () if content.is_made else (content.root.digest,)
+        found = self._provenance.find((*own, *children))
+        report = self._copy(plan.without_tags()) if plan and not plan.is_there else None
+        referrers = self._provenance.copy(found)
+        if plan:
+            tagging = tag_plan(plan.root, plan.tags, plan.child_tags)
+            report = (report or TransferReport()) + self._copy(tagging)
+        if referrers.copied:
+            report = (report or TransferReport()) + referrers.transfer
+        return report, referrers
+
+    def _read(self, state: CopyState) -> tuple[Content, Sequence[Descriptor]] | UnbuiltImage:
+        """Read what is meant, and name blobs that are known to be at the destination.
+
+        An archive's image without a manifest is made, which brings its layers there; a dry run
+        brings none.
+        """
+        archive, current = self._endpoints.archive, state.current
+        present = current.blobs if isinstance(current, ImageManifest) else ()
+        image = archive.find_stored_image() if archive is not None else None
+        if archive is None or image is None:
+            return self._reader.read(state.pinned), present
+        self._progress.pin(image.config_descriptor.digest, self._endpoints.etag)
+        self._reader.check_single(parse_config_platform(image.config))
+        builder = ImageBuilder(
+            archive,
+            self._endpoints.destination,
+            self._request.destination.name,
+            self._transfer,
+            self._made,
+        )
+        assembled = builder.find(image, self._similar(current))
+        if assembled is None:
+            # the manifest's digest is not known yet, but no tag points at this config's image
+            digest = image.config_descriptor.digest
+            self._endpoints.destination.check_tags(state.found, digest)
+            unbuilt = builder.plan_changes(image) if self._request.dry_run else None
+            if unbuilt is not None:
+                return unbuilt
+            assembled = builder.make(image)
+        root, platform = assembled.manifest, assembled.platform
+        platforms = ((platform, root.digest),) if platform else ()
+        return Content(root, root, platforms), (*present, *assembled.present)
+
+    def _similar(self, current: Manifest | None) -> Iterator[ImageManifest]:
+        """Give the images that the resource's tag points at now, and that it pointed at before."""
+        if isinstance(current, ImageManifest):
+            yield current
+        destination = self._request.destination
+        digest = find_digest_of_id(self._previous, destination)
+        if digest is not None and (current is None or digest != current.digest):
+            previous = self._endpoints.destination.find_manifest(str(digest))
+            if isinstance(previous, ImageManifest) and previous.digest == digest:
+                yield previous
+
+    def _unchanged_at_a_glance(self, state: CopyState) -> Manifest | None:
+        """Give what all tags point at if that is the source's own manifest, taken as it is."""
+        current = state.current
+        if current is None or any(digest != state.pinned for digest in state.found.values()):
+            return None
+        if self._provenance.asks_for_more or self._request.arch_tags:
+            return None
+        return current if self._reader.takes_as_is(current) else None
+
+    def _check_tags(self, state: CopyState, plan: ReplicationPlan) -> None:
+        """Have the destination refuse what it would refuse at the end."""
+        check, found = self._endpoints.destination.check_tags, state.found
+        check({tag: found[tag] for tag in plan.tags}, plan.root.digest)
+        for tag, manifest in plan.child_tags:
+            check({tag: found[tag]}, manifest.digest)
+
+    def _plan(
+        self, state: CopyState, content: Content, present: Sequence[Descriptor]
+    ) -> ReplicationPlan | None:
+        """Plan what is missing; None when nothing is."""
+        found, root, arch_digests = state.found, content.root, self._reader.arch_digests(content)
+        tags = [tag for tag in self._request.all_tags if found[tag] != root.digest]
+        child_tags = [
+            (tag, self._reader.fetch(digest))
+            for tag, digest in arch_digests.items()
+            if found[tag] != digest
+        ]
+        if not tags and not child_tags:
+            return None
+        mount_from = self._endpoints.mount_from
+        within_repository = mount_from == self._request.destination.repository
+        if (within_repository and not content.is_made) or root.digest in found.values():
+            return tag_plan(root, tags, child_tags)
+        return make_plan(
+            root,
+            {} if within_repository else self._reader.read_children(root),
+            tags,
+            child_tags=child_tags,
+            known=present,
+            mount_from=mount_from,
+        )
+
+    def _plan_changes(self, state: CopyState, unbuilt: UnbuiltImage) -> Outcome:
+        """Say what a dry run knows of an image that is still to be made."""
+        dry_run = self._endpoints.dry_run
+        assert dry_run is not None  # noqa: S101 - for mypy: only a dry run leaves images unbuilt
+        planned_changes = PlannedChanges(
+            makes_repository=dry_run.repository_missing(),
+            copied=unbuilt.missing or (),
+            knows_sizes=unbuilt.missing is not None,
+            manifests=(None,),
+            tags=tuple(TagMove(tag, state.found[tag], None) for tag in self._request.all_tags),
+        )
+        platforms = ((unbuilt.platform, None),) if unbuilt.platform else ()
+        return self._finish(
+            None, OCI_MANIFEST, platforms, unbuilt.report, planned_changes=planned_changes
+        )
+
+    def _outcome(
+        self,
+        root: Manifest,
+        platforms: PlatformDigests,
+        report: TransferReport | None,
+        referrers: ReferrersReport | None = None,
+    ) -> Outcome:
+        dry_run = self._endpoints.dry_run
+        planned_changes = dry_run.planned_changes() if dry_run is not None else None
+        return self._finish(
+            root.digest, root.media_type, platforms, report, referrers, planned_changes
+        )
+
+    def _finish(
+        self,
+        digest: Digest | None,
+        media_type: str,
+        platforms: Sequence[tuple[Platform, Digest | None]],
+        report: TransferReport | None,
+        referrers: ReferrersReport | None = None,
+        planned_changes: PlannedChanges | None = None,
+    ) -> Outcome:
+        outcome = Outcome(
+            destination=self._request.destination,
+            digest=digest,
+            media_type=media_type,
+            platforms=tuple(platforms),
+            changed=report is not None,
+            report=report or TransferReport(),
+            duration_seconds=time.monotonic() - self._started_at,
+            referrers=referrers,
+            planned_changes=planned_changes,
+        )
+        for stage, figures in outcome.stages():
+            _LOGGER.info("dry run: %s", stage, extra=figures)
+        return outcome

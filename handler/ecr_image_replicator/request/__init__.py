@@ -1,0 +1,1 @@
+"""Requests: a resource's properties and the function's settings, parsed into frozen values."""

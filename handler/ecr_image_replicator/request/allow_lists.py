@@ -1,0 +1,149 @@
+"""What the function's owner lets it serve: source hosts and destination repositories.
+
+A function that many stacks share can reach more than each of them may: its network, its role. The
+lists are looked at before anything is sent.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.errors import NotAllowedError, RequestError
+from ecr_image_replicator.model.archive_references import ArchiveReference
+from ecr_image_replicator.model.references import canonical_registry
+
+if TYPE_CHECKING:
+    from ecr_image_replicator.model.references import ImageReference
+    from ecr_image_replicator.request.parsing import ReplicationRequest
+
+SOURCES_VARIABLE: Final = "ALLOWED_SOURCE_HOSTS"
+DESTINATIONS_VARIABLE: Final = "ALLOWED_DESTINATIONS"
+_HOST: Final = re.compile(
+    r"[A-Za-z0-9.*-]+(?::(?:[0-9]{1,5}|\*))?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
+)
+_PATH: Final = re.compile(r"[a-z0-9._/*-]+")
+_BUCKET: Final = re.compile(r"s3://[A-Za-z0-9._*-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A host, and a repository on it if it is not any; ``*`` stands for any characters.
+
+    Attributes
+    ----------
+    host
+        ``host`` or ``host:port``, lowercase; ``s3://bucket`` for archives.
+    path
+        "" for every repository.
+    """
+
+    host: str
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str, variable: str, *, takes_path: bool) -> Pattern:
+        """Read ``host[:port]``, and ``s3://bucket`` of sources, ``…/repository`` of destinations.
+
+        Raises
+        ------
+        RequestError
+            It is neither: nothing is served until that is mended.
+        """
+        if not takes_path and _BUCKET.fullmatch(text):
+            return cls(text)
+        host, slash, path = text.partition("/")
+        is_sound = _HOST.fullmatch(host) and (not slash or (takes_path and _PATH.fullmatch(path)))
+        if not is_sound:
+            forms = "host, host:port or " + ("host/repository" if takes_path else "s3://bucket")
+            raise RequestError(
+                f"the function's {variable} has {text[:80]!r}, which is not of the form {forms}, "
+                "with * for any characters"
+            )
+        return cls(canonical_registry(host), path)
+
+    def allows(self, host: str, path: str) -> bool:
+        """Tell whether a host and a repository are among those meant."""
+        return _matches(self.host, host) and (not self.path or _matches(self.path, path))
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}" if self.path else self.host
+
+
+@dataclass(frozen=True, slots=True)
+class AllowLists:
+    """Both lists; an empty one allows everything.
+
+    Attributes
+    ----------
+    sources, destinations
+        Patterns, one of which has to match.
+    """
+
+    sources: tuple[Pattern, ...] = ()
+    destinations: tuple[Pattern, ...] = ()
+
+    @classmethod
+    def parse(cls, sources: str, destinations: str) -> AllowLists:
+        """Read two comma lists.
+
+        Raises
+        ------
+        RequestError
+            A pattern is malformed.
+        """
+        return cls(
+            tuple(Pattern.parse(t, SOURCES_VARIABLE, takes_path=False) for t in _split(sources)),
+            tuple(
+                Pattern.parse(t, DESTINATIONS_VARIABLE, takes_path=True)
+                for t in _split(destinations)
+            ),
+        )
+
+    def check(self, request: ReplicationRequest) -> None:
+        """Let a replication pass.
+
+        Raises
+        ------
+        NotAllowedError
+            Its source's host or its destination is not listed.
+        """
+        source = request.source
+        origin = (
+            f"s3://{source.bucket}" if isinstance(source, ArchiveReference) else source.registry
+        )
+        if self.sources and not any(p.allows(origin, "") for p in self.sources):
+            raise NotAllowedError(
+                f"the function does not serve images from {origin}; its "
+                f"{SOURCES_VARIABLE} has {_listed(self.sources)}"
+            )
+        self.check_destination(request.destination)
+
+    def check_destination(self, destination: ImageReference) -> None:
+        """Let a change of a repository pass.
+
+        Raises
+        ------
+        NotAllowedError
+            It is not listed.
+        """
+        host, path = destination.registry, destination.repository
+        if self.destinations and not any(p.allows(host, path) for p in self.destinations):
+            raise NotAllowedError(
+                f"the function does not put images into {destination.name}; its "
+                f"{DESTINATIONS_VARIABLE} has {_listed(self.destinations)}"
+            )
+
+
+def _split(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
+
+
+def _listed(patterns: tuple[Pattern, ...]) -> str:
+    shown = ", ".join(map(str, patterns[:10]))
+    return shown if len(patterns) <= 10 else f"{shown} and {len(patterns) - 10} more"

@@ -1,0 +1,244 @@
+"""Two registries behind fault proxies, and a replication between them that is looked at closely."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from local.cloudformation import CloudFormationEndpoint
+from local.ecr import EcrRegistry
+from local.images import Content, Index, build_image, build_index, build_layer, push
+from local.registry import RegistryServer
+from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+from tests.faults.lambda_context import LambdaContext
+
+from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import ReplicationError
+from ecr_image_replicator.model.digests import Digest
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.parsing import parse_request
+from ecr_image_replicator.request.settings import Settings
+
+#: Long enough for a busy machine, and short enough to be waited for.
+STALL_SECONDS = 0.5
+#: Never to be waited for.
+PATIENT_SECONDS = 60.0
+_ENGINE_THREADS = ("stream", "survey", "children", "configs", "referrers", "deadline")
+Choice = Callable[[Exchange], Fault]
+Act = Callable[[Replicator, Mapping[str, Any]], Digest | ReplicationError]
+
+
+class Registry(Protocol):
+    """A registry that tests can look into."""
+
+    @property
+    def host(self) -> str: ...
+
+    def put(self, content: Content, repository: str) -> None: ...
+
+    def tag(self, repository: str, tag: str) -> str | None: ...
+
+    def open_uploads(self, repository: str) -> int: ...
+
+
+@dataclass(frozen=True)
+class LocalRegistry:
+    server: RegistryServer
+
+    @property
+    def host(self) -> str:
+        return self.server.host
+
+    def put(self, content: Content, repository: str) -> None:
+        push(content, self.host, repository, "1")
+
+    def tag(self, repository: str, tag: str) -> str | None:
+        return self.server.store.tags(repository).get(tag)
+
+    def open_uploads(self, repository: str) -> int:
+        return sum(each.repository == repository for each in self.server.store.open_uploads)
+
+
+@dataclass(frozen=True)
+class DockerRegistry:
+    """Debian's docker-registry, read where it keeps its files.
+
+    Of its uploads those count that it lets be cancelled: once bytes have arrived, it takes back
+    only an address that it gives with the answer to them, and that is never had when they broke
+    off. A cancelled upload leaves an empty folder.
+    """
+
+    host: str
+    directory: Path
+
+    def put(self, content: Content, repository: str) -> None:
+        push(content, self.host, repository, "1")
+
+    def tag(self, repository: str, tag: str) -> str | None:
+        link = self._path(repository) / f"_manifests/tags/{tag}/current/link"
+        return link.read_text() if link.exists() else None
+
+    def open_uploads(self, repository: str) -> int:
+        uploads = self._path(repository) / "_uploads"
+        opened = [each for each in uploads.glob("*") if (each / "startedat").exists()]
+        return sum(not (each / "data").exists() or not _size(each / "data") for each in opened)
+
+    def _path(self, repository: str) -> Path:
+        return self.directory / "docker/registry/v2/repositories" / repository
+
+
+@dataclass(frozen=True)
+class EcrBehindNames:
+    """ECR's stand-in, reached under its real name."""
+
+    registry: EcrRegistry
+
+    @property
+    def host(self) -> str:
+        return self.registry.host
+
+    def put(self, content: Content, repository: str) -> None:
+        self.registry.put(content, repository, "1")
+
+    def tag(self, repository: str, tag: str) -> str | None:
+        return self.registry.store.tags(repository).get(tag)
+
+    def open_uploads(self, repository: str) -> int:
+        return sum(each.repository == repository for each in self.registry.store.open_uploads)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def small_index() -> Index:
+    shared = build_layer(6000, seed=1)
+    return build_index(
+        [
+            build_image([shared], "linux/amd64"),
+            build_image([shared], "linux/arm64"),
+        ]
+    )
+
+
+@dataclass
+class Scene:
+    """An index at the source, an older image under the tag at the destination."""
+
+    source: FaultProxy
+    destination: FaultProxy
+    registry: Registry
+    index: Index
+    streams: int = 1
+    attempts: int = 6
+    destination_host: str = ""
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self._old = build_image([], labels={"version": "old"})
+
+    def run(
+        self,
+        source: Choice | None = None,
+        destination: Choice | None = None,
+        act: Act | None = None,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> tuple[Digest | ReplicationError, str]:
+        """Replicate into a repository of its own, and give what came of it with its name.
+
+        Whatever it is: the tag points at the new index when it succeeded and at the old image
+        when it failed, no thread and no connection is left.
+        """
+        repository = f"copy/{next(self._numbers)}"
+        self.registry.put(self._old, repository)
+        self.source.start_over(source or (lambda _: pass_on))
+        self.destination.start_over(destination or (lambda _: pass_on))
+        replicator = Replicator(
+            Settings(
+                streams=self.streams, plain_http=("127.0.0.1",), stall_timeout_seconds=stall_seconds
+            )
+        )
+        properties = {
+            "SrcImage": f"{self.source.host}/app:1",
+            "DestImage": f"{self.destination_host or self.destination.host}/{repository}:1",
+            "Platforms": "all",
+            "RetryConfigs": {"numAttempts": self.attempts, "baseDelay": 0},
+        }
+        try:
+            result = (act or replicate)(replicator, properties)
+        finally:
+            names = [thread.name for thread in threading.enumerate()]
+            replicator.close()
+        assert not [name for name in names if name.startswith(_ENGINE_THREADS)]
+        assert self.source.is_left_alone()
+        assert self.destination.is_left_alone()
+        assert not self.source.defects + self.destination.defects
+        found = self.registry.tag(repository, "1")
+        if isinstance(result, ReplicationError):
+            assert found == self._old.digest, result
+        else:
+            assert found == self.index.digest == str(result)
+        return result, repository
+
+
+def replicate(replicator: Replicator, properties: Mapping[str, Any]) -> Digest | ReplicationError:
+    try:
+        outcome = replicator.replicate(
+            parse_request(properties), deadline=Deadline(20), progress=LoggedProgress()
+        )
+    except ReplicationError as error:
+        return error
+    assert outcome.digest is not None
+    return outcome.digest
+
+
+def answering(endpoint: CloudFormationEndpoint) -> Act:
+    """Replicate as the whole function does, and see that CloudFormation hears of it once."""
+
+    def act(replicator: Replicator, properties: Mapping[str, Any]) -> Digest | ReplicationError:
+        answers_before = len(endpoint.answers)
+        event = endpoint.event("Create", properties)
+        told = ReplicationResource(lambda: replicator).answer(event, LambdaContext())
+        assert endpoint.wait_for_answer(event["RequestId"]).document == told
+        assert len(endpoint.answers) == answers_before + 1
+        assert not endpoint.violations
+        if told["Status"] == "FAILED":
+            assert "defect" not in told["Reason"]
+            return ReplicationError(told["Reason"])
+        return Digest.parse(told["Data"]["ImageDigest"])
+
+    return act
+
+
+@contextmanager
+def scene(
+    registry: Registry,
+    *,
+    streams: int = 1,
+    attempts: int = 6,
+    destination: FaultProxy | None = None,
+) -> Iterator[Scene]:
+    """Put an index into a source whose blobs are redirected, and proxies before both.
+
+    A `destination` that is given is the one before a registry that is reached by its own name.
+    """
+    index = small_index()
+    with ExitStack() as opened:
+        source = opened.enter_context(RegistryServer(blob_redirects="path"))
+        push(index, source.host, "app", "1")
+        yield Scene(
+            opened.enter_context(FaultProxy(source.host)),
+            destination or opened.enter_context(FaultProxy(registry.host)),
+            registry,
+            index,
+            streams,
+            attempts,
+            registry.host if destination else "",
+        )

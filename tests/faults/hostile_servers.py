@@ -1,0 +1,104 @@
+"""Ends of a replication that can be made hostile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from local.images import Image
+from local.registry import RegistryServer
+from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_on
+
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import (
+    ReplicationError,
+)
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.parsing import parse_request
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+SHA = "sha256:" + "0" * 64
+
+
+@dataclass
+class Ends:
+    """A source that can be made hostile, and a destination that can."""
+
+    source_registry: RegistryServer
+    destination_registry: RegistryServer
+    source: FaultProxy
+    destination: FaultProxy
+    image: Image
+    replicator: Replicator
+
+    def replicate(self, *, seconds: float = 20, **properties: Any) -> None:
+        request = parse_request(
+            {
+                "SrcImage": f"{self.source.host}/app:1",
+                "DestImage": f"{self.destination.host}/copy:1",
+                "RetryConfigs": {"numAttempts": 2, "baseDelay": 0},
+                **properties,
+            }
+        )
+        self.replicator.replicate(request, deadline=Deadline(seconds), progress=LoggedProgress())
+
+    def fail(self, kind: type[ReplicationError], sentence: str, **more: Any) -> None:
+        with pytest.raises(kind, match=sentence):
+            self.replicate(**more)
+        assert self.destination_registry.store.tags("copy") == {}
+        assert self.destination_registry.store.open_uploads == ()
+
+    def source_answers(self, part: str, fault: Fault, method: str = "GET") -> None:
+        self.source.start_over(where(part, method, fault))
+
+    def destination_answers(self, part: str, fault: Fault, method: str) -> None:
+        self.destination.start_over(where(part, method, fault))
+
+    def source_has(self, manifest: Mapping[str, Any] | bytes, media_type: str = MANIFEST) -> None:
+        """Serve a manifest that no decent registry would have taken."""
+        content = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
+        self.source.start_over(where("/manifests/", "", answer(content, media_type=media_type)))
+
+
+def where(part: str, method: str, fault: Fault) -> Callable[[Exchange], Fault]:
+    def choose(exchange: Exchange) -> Fault:
+        is_meant = part in exchange.request.target and exchange.request.method.startswith(method)
+        return fault if is_meant else pass_on
+
+    return choose
+
+
+def answer(body: bytes = b"", status: int = 200, *, media_type: str = "", **headers: str) -> Fault:
+    def strike(exchange: Exchange) -> None:
+        exchange.read_body()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if media_type:
+            named["Content-Type"] = media_type
+        lines = [f"HTTP/1.1 {status} Hostile", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in named.items()]
+        sent = b"" if exchange.request.method == "HEAD" else body
+        exchange.send(Message("\r\n".join([*lines, "", ""]).encode(), sent))
+
+    return strike
+
+
+def go_on_for_ever(head: bytes, more: bytes, *, pause_seconds: float = 0) -> Fault:
+    def strike(exchange: Exchange) -> None:
+        exchange.read_body()
+        exchange.client.sendall(head)
+        with contextlib.suppress(OSError):
+            while True:
+                exchange.client.sendall(more)
+                time.sleep(pause_seconds)
+        exchange.close()
+
+    return strike

@@ -1,0 +1,171 @@
+"""The engine from a shell: real processes, their streams and their exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from local.aws import LoopbackAws
+from local.images import Image, build_image, build_layer, push
+from local.registry import BasicAuthentication, RegistryServer
+from tests.functional.cosign_fixtures import sbom
+from tests.functional.test_refused_referrers import Refusing
+
+Start = Callable[..., RegistryServer]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as a script would, with no terminal."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-m", "ecr_image_replicator", *arguments],
+        env={**kept, **paths, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def image() -> Image:
+    return build_image([build_layer(200_000 + each, seed=each) for each in range(3)])
+
+
+def test_an_image_is_copied_and_the_next_run_finds_it(registries: Start, image: Image) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    named = f"{source.host}/team/app:1", f"docker://{destination.host}/mirror/app:1"
+
+    first = run(*named, "--tag", "latest")
+    again = run(*named, "--tag", "latest")
+
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr
+    assert destination.store.tags("mirror/app") == dict.fromkeys(("1", "latest"), image.digest)
+    name = f"{destination.host}/mirror/app:1@{image.digest}"
+    assert first.stdout.startswith(f"{name}: 4 blobs, 5")
+    assert again.stdout == f"{name} is there already\n"
+    lines = first.stderr.splitlines()
+    assert len(lines) == 4
+    assert all(" copied, " in line and line.startswith("sha256:") for line in lines)
+    assert lines[-1].endswith("(4 of 4)")
+    assert again.stderr == ""
+
+
+def test_json_is_the_resource_s_values_and_nothing_else(registries: Start, image: Image) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    push(sbom(image), source.host, "team/app")
+
+    done = run(
+        f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", "--json", "--referrers"
+    )
+
+    values = json.loads(done.stdout)
+    assert values["ImageDigest"] == image.digest
+    assert (values["Changed"], values["ReferrersCopied"]) == ("true", "1")
+    assert int(values["BytesCopied"]) > 600_000
+
+
+def test_neither_boto3_nor_rich_is_loaded_where_none_is_needed(
+    registries: Start, image: Image
+) -> None:
+    server = registries()
+    push(image, server.host, "team/app", "1")
+
+    done = run(f"{server.host}/team/app:1", f"{server.host}/a:1", PYTHONPROFILEIMPORTTIME="1")
+
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert done.returncode == 0
+    assert "ecr_image_replicator.replicate" in loaded
+    assert not loaded & {"boto3", "botocore", "rich", "aws_lambda_powertools", "crhelper"}
+
+
+@pytest.mark.parametrize("prints_json", [False, True])
+def test_a_dry_run_prints_the_plan_and_moves_nothing(
+    registries: Start, image: Image, prints_json: bool
+) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    old = build_image([build_layer(200_000, seed=0)])
+    push(old, destination.host, "mirror/app", "1")
+    destination.clear_requests()
+    flags = ["--json"] if prints_json else []
+
+    done = run(
+        f"{source.host}/team/app:1",
+        f"{destination.host}/mirror/app:1",
+        "--tag",
+        "2",
+        "--dry-run",
+        *flags,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert {each.method for each in destination.requests} <= {"GET", "HEAD"}
+    plan = (done.stderr if prints_json else done.stdout).splitlines()
+    assert [line.split()[0] for line in plan[:-1]] == ["copy"] * 3 + ["skip", "push", "tag", "tag"]
+    assert plan[3].startswith("skip   1 blob, ")
+    assert plan[4] == f"push   {image.digest}"
+    assert plan[5:7] == [
+        f"tag    1  {old.digest} -> {image.digest}",
+        f"tag    2  none -> {image.digest}",
+    ]
+    assert plan[7].startswith("3 blobs, ")
+    if prints_json:
+        values = json.loads(done.stdout)
+        assert (values["Changed"], values["BlobsCopied"]) == ("true", "3")
+    assert destination.store.tags("mirror/app") == {"1": old.digest}
+
+
+def test_the_exit_status_tells_what_to_do(registries: Start, image: Image) -> None:
+    source, closed = registries(), registries(authentication=BasicAuthentication({"ann": "pass"}))
+    push(image, source.host, "team/app", "1")
+    existing, destination = f"{source.host}/team/app:1", f"{closed.host}/mirror/app:1"
+
+    missing = run(f"{source.host}/team/app:2", destination, DEST_CREDS="ann:pass")
+    platform = run(existing, destination, "--platform", "linux/s390x", DEST_CREDS="ann:pass")
+    denied = run(existing, destination, "--json", DEST_CREDS="ann:hunter2")
+    usage = run(existing, f"{closed.host}/Mirror:1")
+
+    statuses = [each.returncode for each in (missing, platform, denied, usage)]
+    assert statuses == [3, 3, 4, 2]
+    for each in (missing, platform, denied, usage):
+        assert each.stdout == ""
+        assert each.stderr.startswith("error: ")
+        assert each.stderr.count("\n") == 1
+    assert "DEST_CREDS" in denied.stderr
+    assert "hunter2" not in denied.stderr
+    assert run(existing, destination, DEST_CREDS="ann:pass").returncode == 0
+
+
+def test_an_image_goes_into_a_new_repository_of_ecr(aws: LoopbackAws, image: Image) -> None:
+    host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    aws.docker_hub.put(image, "library/nginx", "1.27")
+    arguments = ["nginx:1.27", f"{host}/mirror/app:1"]
+
+    missing = run(*arguments, **aws.environment)
+    planned = run(*arguments, "--create-repository", "--dry-run", **aws.environment)
+    done = run(*arguments, "--create-repository", **aws.environment)
+
+    assert missing.returncode == 3
+    assert "let --create-repository make it" in missing.stderr
+    assert planned.stdout.splitlines()[0] == f"make   {host}/mirror/app"
+    assert done.returncode == 0, done.stderr
+    assert aws.ecr().store.tags("mirror/app") == {"1": image.digest}
+
+
+def test_a_referrer_that_is_not_taken_is_warned_of(registries: Start, image: Image) -> None:
+    source, destination = registries(), registries(policy=Refusing())
+    push(image, source.host, "team/app", "1")
+    push(sbom(image), source.host, "team/app")
+
+    done = run(f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", "--referrers")
+
+    assert done.returncode == 0
+    assert "warning: a referrer was not copied, referrer sha256:" in done.stderr

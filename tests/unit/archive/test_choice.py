@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+
+from ecr_image_replicator.archive.choice import Candidate, choose
+from ecr_image_replicator.errors import ImageNotFoundError
+from ecr_image_replicator.model.archive_references import ArchiveReference
+
+IMAGES = [
+    Candidate(("app:1", "docker.io/library/app:latest"), "first"),
+    Candidate(("registry.example.com:5000/team/app:1",), "second"),
+    Candidate(("v1",), "third"),
+    Candidate((), "fourth"),
+]
+
+
+def chosen(selector: str | int | None, images: list[Candidate[str]] = IMAGES) -> str:
+    return choose(images, ArchiveReference("bucket", "a.tar", "", selector))
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        ("app:1", "first"),
+        ("docker.io/app:1", "first"),
+        ("app", "first"),
+        ("library/app:latest", "first"),
+        ("registry.example.com:5000/team/app:1", "second"),
+        ("v1", "third"),
+        (0, "first"),
+        (3, "fourth"),
+    ],
+)
+def test_an_image_is_chosen_by_any_spelling_of_its_name_or_by_position(
+    selector: str | int, expected: str
+) -> None:
+    assert chosen(selector) == expected
+
+
+def test_the_only_image_needs_no_choice() -> None:
+    assert chosen(None, IMAGES[3:]) == "fourth"
+
+
+def test_a_name_as_it_stands_goes_before_one_that_is_completed() -> None:
+    images = [Candidate(("docker.io/library/app:latest",), "long"), Candidate(("app",), "short")]
+    assert chosen("app", images) == "short"
+
+
+@pytest.mark.parametrize(
+    ("selector", "found"),
+    [
+        ("app:2", "s3://bucket/a.tar:app:2 names no image of the archive"),
+        ("team/app:1", "names no image"),
+        ("UPPER/:x", "names no image"),
+        (4, "s3://bucket/a.tar:@4 names no image"),
+        (None, "s3://bucket/a.tar does not say which image of the archive is meant"),
+    ],
+)
+def test_no_choice_lists_what_there_is(selector: str | int | None, found: str) -> None:
+    with pytest.raises(ImageNotFoundError) as caught:
+        chosen(selector)
+    assert found in str(caught.value)
+    assert (
+        "it holds 4 images: @0 app:1, docker.io/library/app:latest; @1 "
+        "registry.example.com:5000/team/app:1; @2 v1; @3 (without a name)"
+    ) in str(caught.value)
+
+
+def test_two_images_of_one_name_are_no_choice() -> None:
+    with pytest.raises(ImageNotFoundError, match="app:1 names more than one image"):
+        chosen("app:1", [Candidate(("app:1",), "a"), Candidate(("app:1",), "b")])
+
+
+def test_a_long_list_is_cut() -> None:
+    images = [Candidate((f"app:{number}",), str(number)) for number in range(50)]
+    with pytest.raises(ImageNotFoundError) as caught:
+        chosen(None, images)
+    assert "it holds 50 images: @0 app:0; " in str(caught.value)
+    assert "@11 app:11; …" in str(caught.value)
+    assert "app:12" not in str(caught.value)

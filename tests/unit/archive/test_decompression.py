@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import random
+import struct
+from collections.abc import Callable
+
+import pytest
+import zstandard
+from tests.unit.builders import FakeReader
+
+from ecr_image_replicator.archive import compression as compression_module
+from ecr_image_replicator.archive.compression import Compression, decompressed
+from ecr_image_replicator.errors import InvalidArchiveError, TransientError
+from ecr_image_replicator.model.digests import ByteReader
+
+CONTENT = random.Random(2).randbytes(100_000) + b"text " * 100_000
+COMPRESS: dict[Compression, Callable[[bytes], bytes]] = {
+    Compression.GZIP: gzip.compress,
+    Compression.ZSTD: zstandard.ZstdCompressor(write_checksum=True).compress,
+    Compression.BZIP2: bz2.compress,
+    Compression.XZ: lzma.compress,
+}
+KINDS = list(COMPRESS)
+
+
+def inflate(content: bytes, kind: Compression, piece: int = 1 << 20) -> bytes:
+    reader = decompressed(
+        FakeReader(content, piece=piece), kind, size_bytes=len(content), what="the archive x"
+    )
+    return read_all(reader)
+
+
+def read_all(reader: ByteReader) -> bytes:
+    buffer, content = memoryview(bytearray(65536)), bytearray()
+    while count := reader.readinto(buffer):
+        content += buffer[:count]
+    assert reader.readinto(buffer) == 0
+    return bytes(content)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("piece", [1 << 20, 1000, 7])
+def test_a_stream_is_decompressed_however_it_arrives(kind: Compression, piece: int) -> None:
+    content = CONTENT if piece > 7 else CONTENT[:3000]
+    compressed = COMPRESS[kind](content)
+    assert Compression.of(compressed) is kind
+    assert inflate(compressed, kind, piece) == content
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streams_in_a_row_are_one(kind: Compression) -> None:
+    assert inflate(COMPRESS[kind](b"one ") + COMPRESS[kind](b"two"), kind) == b"one two"
+
+
+@pytest.mark.parametrize("kind", [Compression.GZIP, Compression.BZIP2, Compression.XZ])
+def test_padding_after_a_stream_is_passed_over(kind: Compression) -> None:
+    assert inflate(COMPRESS[kind](b"one") + bytes(100), kind) == b"one"
+
+
+@pytest.mark.parametrize("kind", [Compression.GZIP, Compression.BZIP2, Compression.XZ])
+def test_a_stream_that_ends_early_is_cut_off(kind: Compression) -> None:
+    with pytest.raises(InvalidArchiveError, match=f"the archive x, compressed with {kind.value},"):
+        inflate(COMPRESS[kind](CONTENT)[:-20], kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_stream_is_an_error(kind: Compression) -> None:
+    damaged = bytearray(COMPRESS[kind](CONTENT))
+    damaged[len(damaged) // 2] ^= 0xFF
+    with pytest.raises(InvalidArchiveError, match=f"compressed with {kind.value}, is damaged"):
+        inflate(bytes(damaged), kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bomb_ends_at_the_bound(kind: Compression, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression_module, "_FREE_EXPANSION_BYTES", 1 << 20)
+    bomb = COMPRESS[kind](bytes(8 << 20))
+    assert len(bomb) * 200 < 8 << 20
+    with pytest.raises(InvalidArchiveError, match="taken for a decompression bomb"):
+        inflate(bomb, kind)
+
+
+@pytest.mark.parametrize("megabytes", [64, 80])
+def test_a_window_of_xz_may_be_its_largest_preset_and_no_larger(megabytes: int) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": megabytes << 20}]
+    content = lzma.compress(CONTENT, lzma.FORMAT_XZ, filters=filters)
+    if megabytes == 64:
+        assert inflate(content, Compression.XZ) == CONTENT
+        return
+    with pytest.raises(InvalidArchiveError) as caught:
+        inflate(content, Compression.XZ)
+    assert str(caught.value) == (
+        "the archive x, compressed with xz, is damaged or needs more than 75497472 bytes of "
+        "memory; compressed with xz -9 it needs less"
+    )
+
+
+@pytest.mark.parametrize("window_log", [26, 27])
+def test_a_window_of_zstd_may_have_half_of_its_long_ones(window_log: int) -> None:
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window_log)
+    wide = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    content = wide.compress(CONTENT) + wide.flush()
+    if window_log == 26:
+        assert inflate(content, Compression.ZSTD) == CONTENT
+        return
+    with pytest.raises(InvalidArchiveError, match="compressed with zstd --long=26 it needs less"):
+        inflate(content, Compression.ZSTD)
+
+
+def test_what_the_reader_raises_is_not_taken_for_damage() -> None:
+    class Broken:
+        def readinto(self, _buffer: memoryview, /) -> int:
+            raise TransientError("broke off")
+
+    for kind in KINDS:
+        reader = decompressed(Broken(), kind, size_bytes=1, what="x")
+        with pytest.raises(TransientError):
+            reader.readinto(memoryview(bytearray(10)))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f", struct.pack("<I", 1), b"plain text"])
+def test_other_content_is_not_compressed(content: bytes) -> None:
+    assert Compression.of(content) is Compression.NONE

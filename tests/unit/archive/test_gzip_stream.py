@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import gzip
+import random
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecr_image_replicator.archive.compression import COMPRESSION_CHUNK_BYTES
+from ecr_image_replicator.archive.gzip_stream import GzipCompressor
+
+MIB = 1 << 20
+RANDOM = random.Random(1).randbytes(MIB)
+TEXT = b"".join(b"%d is a line of text\n" % number for number in range(60_000))[:MIB]
+
+
+def compress(content: bytes) -> bytes:
+    compressor = GzipCompressor()
+    starts = range(0, len(content), COMPRESSION_CHUNK_BYTES)
+    chunks = [content[start : start + COMPRESSION_CHUNK_BYTES] for start in starts]
+    return b"".join(map(compressor.compress, chunks)) + compressor.flush()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x", TEXT, RANDOM, TEXT + RANDOM + TEXT + RANDOM[:100_000], bytes(MIB)]
+)
+def test_what_was_compressed_comes_back(content: bytes) -> None:
+    assert gzip.decompress(compress(content)) == content
+
+
+def test_the_same_content_always_makes_the_same_bytes() -> None:
+    assert compress(TEXT + RANDOM) == compress(TEXT + RANDOM)
+
+
+def test_no_time_and_no_name_are_in_the_header() -> None:
+    assert compress(b"x")[:10] == bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])
+
+
+def test_text_shrinks_about_as_far_as_zlib_makes_it() -> None:
+    assert len(compress(TEXT)) < 1.5 * len(zlib.compress(TEXT, 1))
+
+
+def test_what_does_not_compress_grows_by_next_to_nothing() -> None:
+    assert len(compress(RANDOM)) < len(RANDOM) * 1.0002
+
+
+_PIECES = st.tuples(st.sampled_from([TEXT, RANDOM, bytes(MIB)]), st.integers(0, 300_000))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(_PIECES, max_size=5))
+def test_any_mixture_comes_back(pieces: list[tuple[bytes, int]]) -> None:
+    content = b"".join(source[:length] for source, length in pieces)
+    assert gzip.decompress(compress(content)) == content

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.archives import MemoryObject, link, tar
+
+from ecr_image_replicator.archive.tar_headers import parse_pax
+from ecr_image_replicator.archive.tar_index import PAGE_BYTES, Member, TarIndex
+from ecr_image_replicator.errors import InvalidArchiveError
+
+FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+LONG = "/".join(["folder" * 5] * 6)
+LARGE = bytes(range(256)) * 2000
+
+
+def index_of(content: bytes) -> TarIndex:
+    return TarIndex(MemoryObject(content), "s3://bucket/key")
+
+
+def read(index: TarIndex, name: str) -> bytes:
+    member = index.find(name)
+    assert member is not None
+    return index.read(member)
+
+
+def fault(content: bytes, name: str = "wanted") -> str:
+    with pytest.raises(InvalidArchiveError) as caught:
+        index_of(content).find(name)
+    sentence = str(caught.value)
+    assert sentence.startswith("the archive s3://bucket/key cannot be read: ")
+    return sentence
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_files_are_found_in_every_format(format_: int) -> None:
+    files = [("a", b"1"), (f"{LONG[:90]}/b", LARGE), ("empty", b""), ("c/d", b"3" * 512)]
+    index = index_of(tar(*files, format=format_))
+    for name, content in reversed(files):
+        assert read(index, name) == content
+    assert index.find("none") is None
+
+
+@pytest.mark.parametrize("format_", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_and_targets_of_any_length_and_script_are_read(format_: int) -> None:
+    files = [(LONG + "/" + "x" * 120, b"long"), ("ünïcödé/文件", b"script")]
+    index = index_of(
+        tar(*files, link("way", LONG + "/" + "x" * 120, tarfile.SYMTYPE), format=format_)
+    )
+    for name, content in files:
+        assert read(index, name) == content
+    assert read(index, "way") == b"long"
+
+
+@pytest.mark.parametrize("name", ["./a/b", "/a/b", "a//b", "a/./b"])
+def test_names_are_compared_as_paths(name: str) -> None:
+    assert read(index_of(tar((name, b"x"))), "a/b") == b"x"
+
+
+@pytest.mark.parametrize("format_", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_size_past_eight_gibibytes_is_read(format_: Literal[1, 2]) -> None:
+    entry = tarfile.TarInfo("huge")
+    entry.size = 9 * 1024**3
+    stream = io.BytesIO(entry.tobuf(format_))
+    huge = MemoryObject(stream.getvalue())
+    with pytest.raises(InvalidArchiveError, match="cut off within 'huge', after 0 of its 9663676"):
+        TarIndex(huge, "x").find("later")
+
+
+def test_only_headers_are_read_and_no_byte_twice() -> None:
+    content = tar(("one", LARGE), ("two", LARGE), ("manifest.json", b"[]"))
+    stored = MemoryObject(content)
+    index = TarIndex(stored, "x")
+    assert read(index, "manifest.json") == b"[]"
+    assert stored.bytes_read <= 3 * PAGE_BYTES
+    assert read(index, "two") == LARGE
+    assert read(index, "one") == LARGE
+    assert not stored.twice
+    assert stored.bytes_read <= len(content)
+
+
+def test_no_further_is_read_than_is_asked_for() -> None:
+    stored = MemoryObject(tar(("index.json", b"{}"), ("one", LARGE), ("two", LARGE)))
+    assert read(TarIndex(stored, "x"), "index.json") == b"{}"
+    assert stored.reads == [(0, PAGE_BYTES)]
+
+
+def test_a_link_is_followed_once() -> None:
+    index = index_of(
+        tar(
+            link("folder/link", "../other/layer.tar"),
+            link("hard", "other/layer.tar", tarfile.LNKTYPE),
+            link("absolute", "/other/layer.tar"),
+            ("other/layer.tar", b"layer"),
+        )
+    )
+    for name in ("folder/link", "hard", "absolute"):
+        assert read(index, name) == b"layer"
+
+
+def test_a_link_that_leads_nowhere_or_to_a_link_is_refused() -> None:
+    assert "'wanted' is a link to 'gone', which is not there" in fault(tar(link("wanted", "gone")))
+    links = tar(link("wanted", "next"), link("next", "last"), ("last", b""))
+    assert "'wanted' is a link to 'next', which is a link again" in fault(links)
+
+
+def test_of_equal_names_the_first_counts() -> None:
+    assert read(index_of(tar(("a", b"first"), ("a", b"second"), ("b", b""))), "a") == b"first"
+
+
+def test_two_manifests_could_mean_two_images() -> None:
+    content = tar(("manifest.json", b"1"), ("manifest.json", b"2"))
+    assert "it holds manifest.json twice" in fault(content)
+
+
+def test_a_sparse_file_is_refused_by_name() -> None:
+    entry = tarfile.TarInfo("hole")
+    entry.type = tarfile.GNUTYPE_SPARSE
+    assert "'hole' is a sparse file, which is not supported" in fault(tar(entry))
+    records = [("GNU.sparse.major", "1")]
+    pax = tar(("hole", b"x"), format=tarfile.PAX_FORMAT, headers=records)
+    assert "is a sparse file" in fault(pax)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "it is empty"),
+        (b"short", "it is cut off after 5 bytes"),
+        (bytes(1024), "a tar archive without any files"),
+        (b"PK\x03\x04" + bytes(600), "it looks like a zip archive"),
+        (b'{"a": 1}' + b" " * 600, "it looks like a JSON document"),
+        (b"<html>" + b" " * 600, "it looks like an HTML or XML document"),
+        (b"\x00\x01" + b"x" * 600, "it is no tar archive, it begins with 00 01 78"),
+    ],
+)
+def test_what_is_no_tar_is_said_to_be_what_it_is(content: bytes, found: str) -> None:
+    assert found in fault(content)
+
+
+def test_a_cut_is_found_wherever_it_is() -> None:
+    content = tar(("one", LARGE), ("wanted", LARGE))
+    last = content.rindex(b"wanted")
+    assert "it is cut off within 'one', after 100 of its" in fault(content[: 512 + 100])
+    assert "it is cut off within 'wanted', after 0 of its" in fault(content[: last + 512])
+    assert f"it is cut off after {last + 100} bytes" in fault(content[: last + 100])
+
+
+def test_a_cut_between_two_files_leaves_the_first() -> None:
+    content = tar(("one", b"1"), ("two", b"2"))
+    index = index_of(content[:1024])
+    assert read(index, "one") == b"1"
+    assert index.find("two") is None
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "found"),
+    [
+        (1024, b"X", "a header is damaged"),
+        (1024 + 148, b"zzzzzz", "a header is damaged"),
+    ],
+)
+def test_a_damaged_header_is_an_error(at: int, value: bytes, found: str) -> None:
+    content = bytearray(tar(("one", b"1"), ("wanted", b"2")))
+    content[at : at + len(value)] = value
+    assert found in fault(bytes(content))
+
+
+@pytest.mark.parametrize(
+    "records", [b"x", b"5 a=b", b"99 a=b\n", b"7 ab c\n", b"1 =\n", b"abc a=b\n", b"-5 a=b\n"]
+)
+def test_malformed_pax_records_are_refused(records: bytes) -> None:
+    with pytest.raises(InvalidArchiveError, match="an extended header is malformed"):
+        parse_pax(records)
+
+
+def test_a_document_that_is_too_large_is_not_read() -> None:
+    index = index_of(b"")
+    with pytest.raises(InvalidArchiveError, match="has 4194305 bytes, and at most 4194304"):
+        index.read(Member("big", 4 * 1024 * 1024 + 1, 0, b""))
+
+
+def test_a_file_system_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecr_image_replicator.archive.tar_index._MAX_MEMBERS", 10)
+    files = [(f"file-{number}", b"x") for number in range(11)]
+    assert "it holds more than 10 files" in fault(tar(*files))
+
+
+def test_little_is_kept_of_a_large_number_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecr_image_replicator.archive.tar_index._MAX_KEPT_BYTES", 100)
+    index = index_of(tar(("one", b"1" * 90), ("two", b"2" * 90), ("three", b"3" * 90)))
+    assert read(index, "three") == b"3" * 90
+    assert read(index, "two") == b"2" * 90
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=3000))
+def test_any_bytes_are_an_archive_or_an_error_of_ours(content: bytes) -> None:
+    for candidate in (content, tar(("a", b"x"))[:512] + content):
+        with contextlib.suppress(InvalidArchiveError):
+            assert index_of(candidate).find("none") is None

@@ -1,0 +1,225 @@
+"""The shell's own parts: what it reads, how it ends, what it prints."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from ecr_image_replicator import errors
+from ecr_image_replicator.cli.arguments import in_the_shells_words, parse_arguments
+from ecr_image_replicator.cli.command import run
+from ecr_image_replicator.cli.display import PlainLines, opened_display
+from ecr_image_replicator.cli.exit_codes import Exit, exit_of
+from ecr_image_replicator.cli.report import size
+from ecr_image_replicator.cli.tally import ProgressCounter
+from ecr_image_replicator.copy.ports import BlobOutcome
+from ecr_image_replicator.errors import AwsError, ReplicationError, Side
+from ecr_image_replicator.model.digests import Digest
+from ecr_image_replicator.model.manifests import Descriptor
+
+NAMED = ["nginx:1.27", "example.com/app:1"]
+
+
+def _blob(content: bytes) -> Descriptor:
+    return Descriptor("application/octet-stream", Digest.of(content), len(content))
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_command_line_is_the_request_that_a_stack_would_make() -> None:
+    command = parse_arguments(
+        [*NAMED, "--platform", "linux/amd64", "--platform", "arm64", "--tag", "2", "--dry-run"],
+        {"SRC_CREDS": "robot:hunter2"},
+    )
+    request = command.request()
+
+    assert str(request.destination) == "example.com/app:1"
+    assert [str(each) for each in request.platforms] == ["linux/amd64", "linux/arm64"]
+    assert (request.tags, request.dry_run, command.prints_json) == (("2",), True, False)
+    assert request.source_credentials == "robot:hunter2"
+    assert "hunter2" not in repr(request)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["nginx:1.27", "example.com/App:1"], "DESTINATION: "),
+        (["UPPER", "example.com/app:1"], "SOURCE: "),
+        ([*NAMED, "--tag", "a b"], "--tag has 'a b', which is not a tag"),
+        ([*NAMED, "--platform", "plan 9"], "--platform: "),
+        (["nginx", "example.com/app@sha256:" + "0" * 64], "DESTINATION 'example.com/app@"),
+    ],
+)
+def test_a_sentence_names_the_option_and_not_the_property(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments, {}) == Exit.USAGE
+    assert capsys.readouterr().err.startswith(f"error: {named}")
+
+
+def test_credentials_that_cannot_be_meant_are_named_and_not_quoted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(NAMED, {"DEST_CREDS": "hunter2:"}) == Exit.USAGE
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: DEST_CREDS is not of the form user:password")
+    assert "hunter2" not in shown
+
+
+def test_a_setting_that_cannot_be_meant_is_a_usage_error() -> None:
+    assert run(NAMED, {"PARALLEL_STREAMS": "many"}) == Exit.USAGE
+
+
+@pytest.mark.parametrize("arguments", [["one"], [*NAMED, "--unknown"], [*NAMED, "--plat", "all"]])
+def test_a_command_line_that_is_not_understood_is_a_usage_error(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(arguments, {})
+    assert caught.value.code == Exit.USAGE
+
+
+def test_the_help_tells_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(["--help"], {})
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    for status in Exit:
+        assert f"  {status.value:<4}{status.meaning}" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("RequestError", Exit.USAGE),
+        ("InvalidReferenceError", Exit.USAGE),
+        ("NotAllowedError", Exit.USAGE),
+        ("PlatformNotFoundError", Exit.NOT_FOUND),
+        ("ImageNotFoundError", Exit.NOT_FOUND),
+        ("NotFoundError", Exit.NOT_FOUND),
+        ("DeniedError", Exit.DENIED),
+        ("SecretError", Exit.DENIED),
+        ("RoleError", Exit.DENIED),
+        ("ThrottledError", Exit.TEMPORARY_FAILURE),
+        ("UnavailableError", Exit.TEMPORARY_FAILURE),
+        ("LostUploadError", Exit.TEMPORARY_FAILURE),
+        ("OutOfTimeError", Exit.TEMPORARY_FAILURE),
+        ("DigestMismatchError", Exit.CONTENT),
+        ("SignatureError", Exit.CONTENT),
+        ("ReferrersError", Exit.CONTENT),
+        ("ProtocolError", Exit.FAILED),
+    ],
+)
+def test_what_failed_gives_the_exit_status(name: str, status: Exit) -> None:
+    kind = getattr(errors, name)
+    is_registry_s = issubclass(kind, errors.RegistryError)
+    error = kind("a sentence", side=Side.SOURCE) if is_registry_s else kind("a sentence")
+    assert exit_of(error) is status
+
+
+def test_a_call_of_aws_s_that_is_denied_is_a_denial() -> None:
+    denied = AwsError("no", action="s3:GetObject", code="AccessDenied")
+    assert exit_of(denied) is Exit.DENIED
+    assert exit_of(AwsError("no", action="s3:GetObject", code="SlowDown")) is Exit.FAILED
+    assert exit_of(ReplicationError("no")) is Exit.FAILED
+
+
+def test_only_whole_names_become_options() -> None:
+    sentence = "Platforms has 'all' beside MyPlatforms; grant the function's role s3:GetObject"
+    assert in_the_shells_words(sentence) == (
+        "--platform has 'all' beside MyPlatforms; grant the AWS identity of this shell s3:GetObject"
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (12.3 * 1024**2, "12.3 MiB"),
+        (5 * 1024**5, "5120.0 TiB"),
+    ],
+)
+def test_sizes_are_written_for_people(count: float, text: str) -> None:
+    assert size(count) == text
+
+
+def test_a_tally_leaves_out_what_was_there_and_counts_a_restart_once() -> None:
+    clock = FakeClock()
+    tally = ProgressCounter(clock=clock)
+    new, old = _blob(b"x" * 100), _blob(b"y" * 50)
+    tally.plan([new, old])
+    tally.finish(old, BlobOutcome.SKIPPED)
+    tally.start(new)
+    tally.advance(new, 60)
+    tally.start(new)
+    clock.now += 2.0
+    assert tally.advance(new, 40) == 40
+
+    snapshot = tally.snapshot()
+    assert (snapshot.done_bytes, snapshot.total_bytes) == (40, 100)
+    assert (snapshot.done_blobs, snapshot.total_blobs) == (1, 2)
+    assert snapshot.bytes_per_second == 50
+    assert snapshot.seconds_left == 60 / 50
+
+
+def test_plain_lines_are_one_a_blob_and_one_every_few_seconds() -> None:
+    clock, stream = FakeClock(), io.StringIO()
+    display = PlainLines(stream, clock=clock)
+    stored, made, old = _blob(b"x" * 4096), _blob(b"y" * 2048), _blob(b"z" * 10)
+    display.plan([stored])
+    display.start(stored)
+    display.advance(stored, 1024)
+    clock.now += 6.0
+    display.advance(stored, 1024)
+    display.advance(stored, 2048)
+    display.make(stored, made)
+    display.finish(stored, BlobOutcome.COPIED)
+    display.plan([made, old])
+    display.finish(made, BlobOutcome.SKIPPED)
+    display.finish(old, BlobOutcome.SKIPPED)
+
+    assert stream.getvalue().splitlines() == [
+        "2.0 KiB of 4.0 KiB, 341 B/s, 6 s left",
+        f"{str(stored.digest)[:19]} copied, 4.0 KiB (1 of 1)",
+        f"{str(old.digest)[:19]} there already, 10 B (2 of 2)",
+    ]
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("terminal", ["dumb", "xterm"])
+def test_a_terminal_without_rich_or_without_manners_gets_plain_lines(
+    terminal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", terminal)
+    if terminal != "dumb":
+        monkeypatch.delitem(sys.modules, "ecr_image_replicator.cli.progress_bars", raising=False)
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+    with opened_display(FakeTerminal()) as display:
+        assert isinstance(display, PlainLines)
+
+
+def test_a_defect_is_told_without_its_message(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        json.loads("https://bucket?X-Amz-Signature=secret")
+
+    monkeypatch.setattr("ecr_image_replicator.replicate.Replicator.replicate", fail)
+    assert run(NAMED, {}) == Exit.FAILED
+    shown = capsys.readouterr().err
+    assert "has a defect, a JSONDecodeError at decoder.py:" in shown
+    assert "secret" not in shown

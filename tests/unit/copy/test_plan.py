@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from tests.unit.builders import blob, digest_of, image, index
+
+from ecr_image_replicator.copy.plan import make_plan, tag_plan
+from ecr_image_replicator.model.digests import Digest
+from ecr_image_replicator.model.manifests import OCI_INDEX, Manifest
+
+
+def test_a_blob_that_several_images_share_is_planned_once() -> None:
+    first, second = image([b"shared", b"1"]), image([b"shared", b"22"])
+    root = index([first, second])
+    plan = make_plan(root, {first.digest: first, second.digest: second}, ["latest"])
+    digests = [each.digest for each in plan.blobs]
+    assert sorted(digests) == sorted(map(digest_of, (b"shared", b"1", b"22", b"{}")))
+
+
+def test_the_largest_blob_goes_first() -> None:
+    plan = make_plan(image([b"333", b"1", b"55555"], config=b"{  }"), {}, ["latest"])
+    assert [each.size_bytes for each in plan.blobs] == [5, 4, 3, 1]
+
+
+def test_the_order_does_not_depend_on_how_the_manifest_lists_them() -> None:
+    layers = [b"aa", b"bb", b"cc"]
+    forwards = make_plan(image(layers), {}, []).blobs
+    backwards = make_plan(image(reversed(layers)), {}, []).blobs
+    assert forwards == backwards
+
+
+def test_what_the_destination_is_known_to_hold_is_not_asked_for() -> None:
+    plan = make_plan(image([b"old", b"newer"]), {}, ["1"], known=[blob(b"old"), blob(b"gone")])
+    assert [each.digest for each in plan.present] == [digest_of(b"old")]
+    assert digest_of(b"old") not in {each.digest for each in plan.blobs}
+    assert digest_of(b"newer") in {each.digest for each in plan.blobs}
+
+
+def test_a_single_image_has_no_levels_below_it() -> None:
+    root = image()
+    plan = make_plan(root, {}, ["1", "2"], mount_from="team/base")
+    assert plan.levels == ()
+    assert (plan.root, plan.tags, plan.mount_from) == (root, ("1", "2"), "team/base")
+
+
+def test_blobs_can_be_moved_ahead_of_everything_else() -> None:
+    child = image([b"1", b"22"])
+    root = index([child])
+    plan = make_plan(root, {child.digest: child}, ["1"], known=[blob(b"1")], mount_from="team/base")
+    ahead = plan.of_blobs(plan.blobs[:1])
+    assert (ahead.blobs, ahead.mount_from) == (plan.blobs[:1], "team/base")
+    assert (ahead.present, ahead.levels, ahead.puts) == ((), (), ())
+
+
+def test_children_stand_before_their_parents_at_any_depth() -> None:
+    leaf, other, lone = image([b"1"]), image([b"2"]), image([b"3"])
+    lower = index([leaf, other])
+    upper = index([lower, lone])
+    root = index([upper, other])
+    below = {each.digest: each for each in (leaf, other, lone, lower, upper)}
+    levels = make_plan(root, below, ["1"]).levels
+    height = {each.digest: number for number, level in enumerate(levels) for each in level}
+    assert height.keys() == below.keys()
+    assert sum(map(len, levels)) == len(below)
+    assert height[lower.digest] > max(height[leaf.digest], height[other.digest])
+    assert height[upper.digest] > max(height[lower.digest], height[lone.digest])
+    assert root.digest not in height
+
+
+def test_an_index_with_nothing_below_it_is_pushed_before_its_parent() -> None:
+    empty = index([])
+    assert make_plan(index([empty]), {empty.digest: empty}, []).levels == ((empty,),)
+
+
+def test_children_that_were_not_chosen_are_left_out() -> None:
+    chosen, other = image([b"1"]), image([b"2"])
+    plan = make_plan(index([chosen, other]), {chosen.digest: chosen}, [])
+    assert plan.levels == ((chosen,),)
+    assert digest_of(b"2") not in {each.digest for each in plan.blobs}
+
+
+def test_an_index_that_lists_a_child_many_times_is_planned_in_no_time() -> None:
+    # naively each nesting multiplies the visits: 200**4 of them
+    below: dict[Digest, Manifest] = {}
+    manifest: Manifest = image()
+    for _ in range(4):
+        below[manifest.digest] = manifest
+        manifest = index([manifest] * 200)
+    plan = make_plan(manifest, below, ["1"])
+    assert [len(level) for level in plan.levels] == [1, 1, 1, 1]
+
+
+def test_further_tags_need_neither_blobs_nor_children() -> None:
+    root = index([image()])
+    plan = tag_plan(root, ["1", "2"])
+    assert root.media_type == OCI_INDEX
+    assert (plan.blobs, plan.present, plan.levels) == ((), (), ())
+    assert (plan.root, plan.tags) == (root, ("1", "2"))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+from tests.unit.builders import FakeClock, blob
+
+from ecr_image_replicator.copy.ports import BlobOutcome
+from ecr_image_replicator.copy.progress import Counts, LoggedProgress
+from ecr_image_replicator.errors import DeniedError, Side, TransientError
+
+ONE, TWO = blob(b"0123456789"), blob(b"01234")
+
+
+def test_a_line_is_logged_at_most_once_an_interval(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = FakeClock()
+    progress = LoggedProgress(5, clock=clock)
+    progress.plan([ONE, TWO])
+    progress.start(ONE)
+    for seconds in (4, 1, 4, 1):
+        clock.now += seconds
+        progress.advance(ONE, 2)
+    lines = [vars(record) for record in caplog.records]
+    assert [line["bytes_done"] for line in lines] == [4, 8]
+    assert [line["bytes_total"] for line in lines] == [15, 15]
+    assert [line["bytes_per_second"] for line in lines] == [1, 1]
+
+
+def test_the_summary_says_how_far_it_came_and_what_is_running() -> None:
+    clock = FakeClock()
+    progress = LoggedProgress(clock=clock)
+    progress.plan([ONE, TWO])
+    progress.finish(TWO, BlobOutcome.SKIPPED)
+    progress.start(ONE)
+    clock.now += 2
+    progress.advance(ONE, 4)
+    assert progress.summary() == (
+        f"9 of 15 bytes were there, at 2 bytes a second, with {ONE.digest} at 4 of 10 still running"
+    )
+    progress.finish(ONE, BlobOutcome.COPIED)
+    assert progress.summary() == "15 of 15 bytes were there, at 2 bytes a second"
+
+
+def test_a_blob_that_begins_again_counts_from_its_first_byte() -> None:
+    progress = LoggedProgress(clock=FakeClock())
+    progress.plan([ONE])
+    progress.start(ONE)
+    progress.advance(ONE, 9)
+    progress.start(ONE)
+    assert progress.summary().startswith("0 of 10 bytes")
+
+
+def test_what_was_done_is_counted() -> None:
+    progress = LoggedProgress()
+    progress.plan([ONE, TWO])
+    for count in (4, 10):
+        progress.start(ONE)
+        progress.advance(ONE, count)
+    progress.finish(ONE, BlobOutcome.COPIED)
+    progress.finish(TWO, BlobOutcome.SKIPPED)
+    progress.finish(blob(b"mounted"), BlobOutcome.MOUNTED)
+    progress.retry(TransientError("it broke off"))
+    progress.retry(TransientError("too many", is_throttle=True))
+
+    assert progress.counts() == Counts(14, 1, 1, 1, retries=2, throttles=1)
+
+
+def test_a_stage_is_a_line_that_can_be_added_up(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = FakeClock()
+    progress = LoggedProgress(1000, clock=clock)
+    with progress.stage("read"):
+        clock.now += 2
+    with progress.stage("copy"):
+        progress.advance(ONE, 7)
+        clock.now += 3.5
+
+    lines = [vars(record) for record in caplog.records]
+    assert [(each["message"], each["stage"]) for each in lines] == [
+        ("stage", "read"),
+        ("stage", "copy"),
+    ]
+    assert [(each["stage_seconds"], each["stage_bytes"]) for each in lines] == [(2, 0), (3.5, 7)]
+
+
+def test_a_stage_that_fails_is_a_line_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    progress = LoggedProgress()
+    with pytest.raises(DeniedError), progress.stage("survey"):
+        raise DeniedError("no", side=Side.SOURCE)
+    assert [vars(record)["stage"] for record in caplog.records] == ["survey"]
+
+
+def test_what_was_cut_off_is_told_from_what_came_to_its_end() -> None:
+    progress = LoggedProgress(clock=FakeClock())
+    progress.plan([ONE, TWO])
+    for each in (ONE, TWO):
+        progress.start(each)
+        progress.advance(each, 5)
+    progress.finish(TWO, BlobOutcome.COPIED)
+    progress.make(ONE, TWO)
+    snapshot = progress.snapshot()
+    assert (snapshot.copied, snapshot.copied_bytes, snapshot.lost_bytes) == (1, 5, 5)
+    assert snapshot.largest_left == ONE
+    assert snapshot.made == {ONE.digest: TWO}

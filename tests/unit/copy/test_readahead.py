@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from tests.unit.builders import FakeClock, FakeReader
+
+from ecr_image_replicator.copy.readahead import ReadAhead, ReadAheadLimits, WatchedReader
+from ecr_image_replicator.errors import DeniedError, Side, TransientError
+from ecr_image_replicator.model.digests import ByteReader
+
+CONTENT = bytes(range(256)) * 4
+LIMITS = ReadAheadLimits(
+    look_bytes=100,
+    least_left_bytes=100,
+    fast_bytes_per_second=1000,
+    segment_bytes=10,
+    segments=3,
+)
+
+
+class Ranges:
+    """A source of ranges that knows which were asked for."""
+
+    def __init__(self, *, short_by: int = 0, failure: Exception | None = None) -> None:
+        self.asked: list[tuple[int, int]] = []
+        self._short_by = short_by
+        self._failure = failure
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def open(self, start: int, end: int) -> Iterator[ByteReader]:
+        with self._lock:
+            self.asked.append((start, end))
+        if self._failure is not None:
+            raise self._failure
+        yield FakeReader(CONTENT[start : end - self._short_by], piece=7)
+
+
+def ahead_of(ranges: Ranges, *, rate_before: float = 1.0, end: int = len(CONTENT)) -> ReadAhead:
+    return ReadAhead(
+        ranges.open, 124, end, rate_before=rate_before, limits=LIMITS, clock=FakeClock()
+    )
+
+
+def read_all(reader: ByteReader, piece: int = 16) -> bytes:
+    buffer = memoryview(bytearray(piece))
+    content = b""
+    while count := reader.readinto(buffer):
+        content += bytes(buffer[:count])
+    return content
+
+
+def test_ranges_are_given_in_their_order_each_byte_once() -> None:
+    ranges = Ranges()
+    with closing(ahead_of(ranges)) as ahead:
+        assert read_all(ahead) == CONTENT[124:]
+        assert ahead.offset == len(CONTENT)
+    assert sorted(ranges.asked) == [(n, min(n + 10, 1024)) for n in range(124, 1024, 10)]
+
+
+def test_no_more_is_asked_for_than_there_are_segments() -> None:
+    ranges = Ranges()
+    with closing(ahead_of(ranges)) as ahead:
+        ahead.readinto(memoryview(bytearray(4)))
+    assert len(ranges.asked) <= 3
+
+
+def test_a_trial_that_gains_nothing_ends_it_with_what_was_asked_for() -> None:
+    ranges = Ranges()
+    # the clock stands still, which makes a rate of millions of bytes a second
+    with closing(ahead_of(ranges, rate_before=1e12)) as ahead:
+        given = read_all(ahead)
+    assert given == CONTENT[124 : 124 + len(given)]
+    assert ahead.offset == 124 + len(given)
+    # two rounds of the segments, and what had been asked for by their end
+    assert 60 <= len(given) <= 90
+
+
+def test_a_range_that_ends_early_is_a_broken_connection() -> None:
+    with (
+        closing(ahead_of(Ranges(short_by=1))) as ahead,
+        pytest.raises(TransientError, match="ended 1 bytes early"),
+    ):
+        read_all(ahead)
+
+
+def test_a_refusal_of_a_range_is_given_to_the_reader() -> None:
+    refused = Ranges(failure=DeniedError("no", side=Side.SOURCE))
+    with closing(ahead_of(refused)) as ahead, pytest.raises(DeniedError):
+        read_all(ahead)
+
+
+def test_closing_leaves_no_thread() -> None:
+    ahead = ahead_of(Ranges())
+    ahead.readinto(memoryview(bytearray(4)))
+    ahead.close()
+    assert not [each for each in threading.enumerate() if each.name.startswith("ahead")]
+
+
+class SlowReader:
+    """Each call takes so long."""
+
+    def __init__(self, clock: FakeClock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        self._clock.now += self._seconds
+        return len(buffer)
+
+
+@pytest.mark.parametrize(
+    ("reading_seconds", "sending_seconds", "is_slow"),
+    [
+        (1.0, 0.1, True),  # 91 bytes a second, nine tenths of them waited for
+        (1.0, 1.0, False),  # sending takes as long
+        (0.01, 0.001, False),  # fast, whoever waits
+    ],
+)
+def test_a_connection_is_slow_that_is_waited_for(
+    reading_seconds: float, sending_seconds: float, *, is_slow: bool
+) -> None:
+    clock = FakeClock()
+    watched = WatchedReader(SlowReader(clock, reading_seconds), clock=clock)
+    for _ in range(5):
+        watched.readinto(memoryview(bytearray(100)))
+        clock.now += sending_seconds
+    assert watched.is_slow(LIMITS) is is_slow

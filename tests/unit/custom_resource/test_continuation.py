@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.builders import digest_of
+
+from custom_resource.continuation import CONTINUATION_KEY, MAX_INVOCATIONS, Continuation
+from ecr_image_replicator.copy.progress import ProgressSnapshot
+from ecr_image_replicator.errors import OutOfTimeError
+from ecr_image_replicator.model.archive_references import ArchiveReference
+from ecr_image_replicator.model.manifests import Descriptor
+from ecr_image_replicator.request.parsing import parse_request
+
+NOW = 1_700_000_000.0
+PINNED = digest_of(b"image")
+LAYER = Descriptor("application/x", digest_of(b"layer"), 1000)
+STANDING = ProgressSnapshot(PINNED, copied=1, largest_left=LAYER, bytes_per_second=500.0)
+MADE = {digest_of(b"stored"): LAYER}
+SECOND = Continuation(NOW, 3600, 2, PINNED, 4, '"etag"', MADE)
+FIELDS = SECOND.fields()
+
+
+def next_run(
+    run: Continuation = Continuation(NOW),  # noqa: B008 - frozen
+    snapshot: ProgressSnapshot = STANDING,
+    *,
+    streams: int = 6,
+    span_seconds: float = 10,
+    left_seconds: float = 1000,
+) -> Continuation:
+    return run.next_run(
+        snapshot, streams=streams, span_seconds=span_seconds, left_seconds=left_seconds
+    )
+
+
+def test_the_first_run_begins_now_with_an_hour() -> None:
+    run = Continuation.of({"ResourceProperties": {}}, now=NOW)
+    assert run == Continuation(NOW, 3600)
+    assert run.time_left_seconds(NOW + 3500) == 100
+    assert run.time_left_seconds(NOW + 3700) == 0
+
+
+@pytest.mark.parametrize(("given", "taken"), [("60", 60), (1, 1), (3600, 3600)])
+def test_a_service_timeout_bounds_the_run(given: object, taken: float) -> None:
+    event = {"ResourceProperties": {"ServiceTimeout": given}}
+    assert Continuation.of(event, now=NOW).service_timeout_seconds == taken
+
+
+@pytest.mark.parametrize("given", ["0", "3601", "soon", "nan", True, None, [], 10**400])
+def test_a_service_timeout_that_cannot_be_meant_is_an_hour(given: object) -> None:
+    event = {"ResourceProperties": {"ServiceTimeout": given}}
+    assert Continuation.of(event, now=NOW).service_timeout_seconds == 3600
+
+
+def test_a_run_goes_on_where_the_event_says() -> None:
+    assert Continuation.of({CONTINUATION_KEY: FIELDS}, now=NOW + 100) == SECOND
+
+
+def test_a_clock_that_is_ahead_gives_no_more_time() -> None:
+    assert (
+        Continuation.of({CONTINUATION_KEY: FIELDS}, now=NOW - 100).started_at_seconds == NOW - 100
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "yes",
+        {},
+        {**FIELDS, "More": 1},
+        {**FIELDS, "Invocation": 1},
+        {**FIELDS, "Invocation": MAX_INVOCATIONS + 1},
+        {**FIELDS, "Invocation": "2"},
+        {**FIELDS, "Invocation": True},
+        {**FIELDS, "Digest": None},
+        {**FIELDS, "Digest": "sha256:short"},
+        {**FIELDS, "Streams": 0},
+        {**FIELDS, "Streams": None},
+        {**FIELDS, "StartedAt": float("nan")},
+        {**FIELDS, "StartedAt": {}},
+        {**FIELDS, "ETag": None},
+        {**FIELDS, "ETag": "x" * 300},
+        {**FIELDS, "ETag": "a\r\nb"},
+        {**FIELDS, "Layers": None},
+        {**FIELDS, "Layers": [1]},
+        {**FIELDS, "Layers": {str(PINNED): 5}},
+        {**FIELDS, "Layers": {str(PINNED): ["a", "b"]}},
+        {**FIELDS, "Layers": {str(PINNED): ["a", str(PINNED), "5"]}},
+        {**FIELDS, "Layers": {str(PINNED): ["a", str(PINNED), -5]}},
+        {**FIELDS, "Layers": {str(PINNED): [5, str(PINNED), 5]}},
+        {**FIELDS, "Layers": {"x": ["a", str(PINNED), 5]}},
+    ],
+)
+def test_a_malformed_continuation_is_a_first_run(fields: object) -> None:
+    assert Continuation.of({CONTINUATION_KEY: fields}, now=NOW) == Continuation(NOW)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(sorted(FIELDS)), inner),
+    )
+)
+def test_no_continuation_stops_the_event(fields: Any) -> None:
+    assert 1 <= Continuation.of({CONTINUATION_KEY: fields}, now=NOW).invocation <= MAX_INVOCATIONS
+
+
+def test_the_next_run_is_pinned_and_counted() -> None:
+    following = next_run()
+    assert following == Continuation(NOW, 3600, 2, PINNED, 6)
+    request = parse_request({"SrcImage": "nginx:1", "DestImage": "quay.io/a:1"})
+    pinned = following.pinned(request)
+    assert str(pinned.source) == f"docker.io/library/nginx:1@{PINNED}"
+    assert pinned.most_streams == 6
+    assert Continuation(NOW).pinned(request) is request
+
+
+def test_an_archive_is_held_to_its_bytes_and_to_what_was_made_of_them() -> None:
+    more = {digest_of(b"more"): LAYER}
+    following = next_run(SECOND, dataclasses.replace(STANDING, etag='"new"', made=more))
+    assert (following.etag, following.layers) == ('"new"', {**MADE, **more})
+    read_again = Continuation.of(
+        {CONTINUATION_KEY: json.loads(json.dumps(following.fields()))}, now=NOW
+    )
+    assert read_again == following
+    request = parse_request({"SrcImage": "s3://archives/app.tar", "DestImage": "quay.io/a:1"})
+    pinned = read_again.pinned(request)
+    assert isinstance(pinned.source, ArchiveReference)
+    assert (pinned.source.etag, pinned.made_layers) == ('"new"', following.layers)
+    assert str(pinned.source) == str(request.source)
+
+
+def test_what_is_carried_along_fits_into_an_event() -> None:
+    made = {digest_of(str(number).encode()): LAYER for number in range(5000)}
+    following = next_run(snapshot=dataclasses.replace(STANDING, made=made))
+    assert list(following.layers) == list(made)[-400:]
+    assert len(json.dumps(following.fields())) < 128 * 1024
+
+
+def test_streams_are_halved_when_more_was_cut_off_than_came_to_its_end() -> None:
+    only_its_config = dataclasses.replace(STANDING, copied_bytes=900, lost_bytes=901)
+    assert next_run(snapshot=only_its_config, streams=6).streams == 3
+    comes_on = dataclasses.replace(STANDING, copied_bytes=900, lost_bytes=900)
+    assert next_run(snapshot=comes_on, streams=6).streams == 6
+
+
+def test_streams_are_halved_when_none_came_to_its_end() -> None:
+    stuck = dataclasses.replace(STANDING, copied=0)
+    assert next_run(snapshot=stuck, streams=6).streams == 3
+    assert next_run(snapshot=stuck, streams=2).streams == 1
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "arguments", "sentence"),
+    [
+        (dataclasses.replace(STANDING, pinned=None), {}, "not known what the source's tag"),
+        (STANDING, {"run": dataclasses.replace(SECOND, invocation=12)}, "last of 12 invocations"),
+        (STANDING, {"left_seconds": 0.5}, "raise the resource's ServiceTimeout"),
+        (
+            dataclasses.replace(STANDING, bytes_per_second=50),
+            {},
+            rf"{LAYER.digest} of 1000 bytes does not fit one invocation: at the measured 50 bytes",
+        ),
+        (dataclasses.replace(STANDING, copied=0), {"streams": 1}, "does not fit one invocation"),
+        (dataclasses.replace(STANDING, bytes_per_second=0), {}, "does not fit one invocation"),
+    ],
+)
+def test_where_another_run_would_not_help_it_says_why(
+    snapshot: ProgressSnapshot, arguments: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(OutOfTimeError, match=sentence):
+        next_run(snapshot=snapshot, **arguments)
+
+
+def test_manifests_that_are_left_go_on_whatever_the_rate() -> None:
+    finished = ProgressSnapshot(PINNED, copied=0, largest_left=None, bytes_per_second=0)
+    assert next_run(snapshot=finished).invocation == 2

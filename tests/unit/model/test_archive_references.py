@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecr_image_replicator.errors import InvalidReferenceError, RequestError
+from ecr_image_replicator.model.archive_references import (
+    ARCHIVE_SUFFIXES,
+    ArchiveReference,
+    is_archive_reference,
+    parse_archive_reference,
+)
+from ecr_image_replicator.model.references import ImageReference
+from ecr_image_replicator.request.parsing import parse_request
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("s3://bucket/key", ArchiveReference("bucket", "key")),
+        ("S3://bucket/a/b/app.tar", ArchiveReference("bucket", "a/b/app.tar")),
+        ("s3://b-1.x/app.tar:app:1", ArchiveReference("b-1.x", "app.tar", selector="app:1")),
+        ("s3://bucket/key:app:1", ArchiveReference("bucket", "key", selector="app:1")),
+        ("s3://bucket/app.tar:v1", ArchiveReference("bucket", "app.tar", selector="v1")),
+        (
+            "s3://bucket/app.tgz:localhost:5000/team/app:1",
+            ArchiveReference("bucket", "app.tgz", selector="localhost:5000/team/app:1"),
+        ),
+        ("s3://bucket/app.tar:@0", ArchiveReference("bucket", "app.tar", selector=0)),
+        ("s3://bucket/key:@12", ArchiveReference("bucket", "key", selector=12)),
+        ("s3://bucket/12:30.tar", ArchiveReference("bucket", "12:30.tar")),
+        ("s3://bucket/12:30.TAR.GZ", ArchiveReference("bucket", "12:30.TAR.GZ")),
+        ("s3://bucket/12:30.tar:app:1", ArchiveReference("bucket", "12:30.tar", "", "app:1")),
+        ("s3://bucket/12:30.tar.zst:@1", ArchiveReference("bucket", "12:30.tar.zst", "", 1)),
+        ("s3://bucket/a b+c=é.tar", ArchiveReference("bucket", "a b+c=é.tar")),
+        ("s3://bucket/what?.tar", ArchiveReference("bucket", "what?.tar")),
+        ("s3://bucket/app.tar?versionId=A.b_c", ArchiveReference("bucket", "app.tar", "A.b_c")),
+        (
+            "s3://bucket/app.tar?versionId=abc:app:1",
+            ArchiveReference("bucket", "app.tar", "abc", "app:1"),
+        ),
+        (
+            "s3://bucket/app.tar:app:1?versionId=abc",
+            ArchiveReference("bucket", "app.tar", "abc", "app:1"),
+        ),
+        ("s3://bucket/key?versionId=abc:@3", ArchiveReference("bucket", "key", "abc", 3)),
+    ],
+)
+def test_an_archive_is_named_by_bucket_key_version_and_image(
+    text: str, expected: ArchiveReference
+) -> None:
+    reference = parse_archive_reference(text)
+    assert reference == expected
+    assert parse_archive_reference(str(reference)) == expected
+
+
+@pytest.mark.parametrize("suffix", ARCHIVE_SUFFIXES)
+def test_a_known_suffix_ends_a_key_that_holds_colons(suffix: str) -> None:
+    assert parse_archive_reference(f"s3://bucket/a:b{suffix}").selector is None
+    named = parse_archive_reference(f"s3://bucket/a:b{suffix}:app:1")
+    assert (named.key, named.selector) == (f"a:b{suffix}", "app:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("https://bucket/key", "it does not begin with s3://"),
+        ("s3://", "'' is not a bucket's name"),
+        ("s3:///key", "'' is not a bucket's name"),
+        ("s3://bu cket/key", "'bu cket' is not a bucket's name"),
+        ("s3://bucket", "its key is empty"),
+        ("s3://bucket/", "its key is empty"),
+        ("s3://bucket/:app:1", "its key is empty"),
+        ("s3://bucket/" + "k" * 1025, "longer than 1024 bytes"),
+        ("s3://bucket/" + "é" * 513, "longer than 1024 bytes"),
+        ("s3://bucket/key:", "'' is neither repository:tag nor @ and a number"),
+        ("s3://bucket/key: x", "' x' is neither repository:tag"),
+        ("s3://bucket/key:@x", "'@x' is neither repository:tag nor @ and a number; a key that"),
+        ("s3://bucket/key:@1234567", "no archive has an image @1234567"),
+        ("s3://bucket/key?versionId=", "versionId needs one value"),
+        ("s3://bucket/key?versionId=a?versionId=b", "versionId needs one value"),
+    ],
+)
+def test_what_names_no_archive_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(InvalidReferenceError) as caught:
+        parse_archive_reference(text)
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_a_source_is_an_archive_by_its_scheme_alone() -> None:
+    named = {"DestImage": "example.com/app:1"}
+    archive = parse_request({"SrcImage": "s3://bucket/key", **named}).source
+    assert isinstance(archive, ArchiveReference)
+    image = parse_request({"SrcImage": "s3.example.com/bucket/key", **named}).source
+    assert isinstance(image, ImageReference)
+    with pytest.raises(RequestError, match="SrcImage: 's3://' is not a reference"):
+        parse_request({"SrcImage": "s3://", **named})
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_an_archive_or_refused(text: str) -> None:
+    assert is_archive_reference(f"s3://{text}")
+    try:
+        reference = parse_archive_reference(f"s3://bucket/{text}")
+    except InvalidReferenceError:
+        return
+    assert reference.key

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.unit.builders import FakeReader
+
+from ecr_image_replicator.errors import DigestMismatchError, InvalidDigestError
+from ecr_image_replicator.model.digests import Digest, VerifiedStream
+
+HEX = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize("text", [f"sha256:{HEX}", f"sha512:{HEX}{HEX}"])
+def test_a_digest_reads_back_as_it_was_written(text: str) -> None:
+    assert str(Digest.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "sha256",
+        "sha256:",
+        HEX,
+        f"sha256:{HEX[1:]}",
+        f"sha256:{HEX}0",
+        f"sha256:{HEX}\n",
+        f"sha256:{HEX.upper()}",
+        f"sha256:{HEX[:-1]}g",
+        f"sha512:{HEX}",
+        f"md5:{HEX[:32]}",
+        f"SHA256:{HEX}",
+        f"sha256:../../{HEX[6:]}",
+        None,
+        7,
+        b"sha256:" + HEX.encode(),
+        [f"sha256:{HEX}"],
+    ],
+)
+def test_what_is_no_digest_is_refused(value: object) -> None:
+    with pytest.raises(InvalidDigestError):
+        Digest.parse(value)
+
+
+@given(st.one_of(st.text(), st.from_regex(r"sha(256|512):[0-9a-f]{63,65}"), st.none(), st.floats()))
+@example([[[]]])
+def test_anything_is_a_digest_or_refused(value: object) -> None:
+    try:
+        digest = Digest.parse(value)
+    except InvalidDigestError as error:
+        assert len(str(error)) < 400  # noqa: PT017 - a digest is as good
+    else:
+        assert str(digest) == value
+
+
+def test_a_value_that_is_nested_without_end_is_refused_like_any_other() -> None:
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(InvalidDigestError):
+        Digest.parse(nested)
+
+
+@given(st.binary(), st.sampled_from(["sha256", "sha512"]))
+def test_content_is_addressed_by_its_hash(content: bytes, algorithm: str) -> None:
+    digest = Digest.of(content, algorithm)
+    assert digest.encoded == hashlib.new(algorithm, content).hexdigest()
+    assert Digest.parse(str(digest)) == digest
+
+
+def _received(
+    content: bytes, *, digest: Digest, size_bytes: int, buffer_bytes: int = 4, piece: int = 4
+) -> tuple[bytes, list[int], DigestMismatchError | None]:
+    """Give what a receiver got, the lengths that were told, and what ended it."""
+    received = bytearray()
+    told: list[int] = []
+    stream = VerifiedStream(
+        FakeReader(content, piece=piece),
+        digest,
+        size_bytes,
+        buffer=memoryview(bytearray(buffer_bytes)),
+        on_bytes=told.append,
+    )
+    try:
+        for view in stream:
+            received += view
+    except DigestMismatchError as error:
+        return bytes(received), told, error
+    return bytes(received), told, None
+
+
+@given(
+    st.binary(max_size=64),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.sampled_from(["sha256", "sha512"]),
+)
+def test_the_right_bytes_pass_whatever_the_buffer(
+    content: bytes, buffer_bytes: int, piece: int, algorithm: str
+) -> None:
+    received, told, error = _received(
+        content,
+        digest=Digest.of(content, algorithm),
+        size_bytes=len(content),
+        buffer_bytes=buffer_bytes,
+        piece=piece,
+    )
+    assert error is None
+    assert received == content
+    assert sum(told) == len(content)
+
+
+def test_no_bytes_at_all_are_a_blob_too() -> None:
+    assert _received(b"", digest=Digest.of(b""), size_bytes=0) == (b"", [], None)
+
+
+def test_no_bytes_under_another_digest_are_refused() -> None:
+    _, _, error = _received(b"", digest=Digest.of(b"x"), size_bytes=0)
+    assert "hashes to" in str(error)
+
+
+@given(st.binary(min_size=1, max_size=64), st.integers(1, 9), st.data())
+def test_a_stream_that_is_wrong_never_yields_its_last_view(
+    content: bytes, buffer_bytes: int, data: st.DataObject
+) -> None:
+    kind = data.draw(st.sampled_from(["short", "long", "changed"]))
+    if kind == "short":
+        wrong = content[: data.draw(st.integers(0, len(content) - 1))]
+    elif kind == "long":
+        wrong = content + data.draw(st.binary(min_size=1, max_size=9))
+    else:
+        at = data.draw(st.integers(0, len(content) - 1))
+        wrong = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    received, told, error = _received(
+        wrong, digest=Digest.of(content), size_bytes=len(content), buffer_bytes=buffer_bytes
+    )
+    assert error is not None
+    assert len(received) < len(content)
+    assert sum(told) == len(received)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"12345", "ended 3 bytes early"),
+        (b"123456789", "goes on after its end"),
+        (b"12345679", f"hashes to {Digest.of(b'12345679')}"),
+    ],
+)
+def test_a_mismatch_says_what_was_wanted_and_what_came(content: bytes, found: str) -> None:
+    wanted = Digest.of(b"12345678")
+    _, _, error = _received(content, digest=wanted, size_bytes=8)
+    assert found in str(error)
+    assert str(wanted) in str(error)
+    assert "8 bytes" in str(error)
+
+
+def test_every_view_is_of_the_one_buffer() -> None:
+    buffer = bytearray(4)
+    content = b"0123456789"
+    stream = VerifiedStream(
+        FakeReader(content),
+        Digest.of(content),
+        len(content),
+        buffer=memoryview(buffer),
+        on_bytes=lambda _: None,
+    )
+    assert len(stream) == 10
+    assert all(view.obj is buffer for view in stream)

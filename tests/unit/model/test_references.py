@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ecr_image_replicator.errors import InvalidReferenceError
+from ecr_image_replicator.model.digests import Digest
+from ecr_image_replicator.model.references import (
+    ImageReference,
+    is_loopback,
+    is_tag,
+    parse_image_reference,
+    split_host,
+)
+
+HEX = "0123456789abcdef" * 4
+DIGEST = Digest("sha256", HEX)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nginx", ImageReference("docker.io", "library/nginx", "latest")),
+        ("nginx:1.27", ImageReference("docker.io", "library/nginx", "1.27")),
+        ("docker://nginx:1.27", ImageReference("docker.io", "library/nginx", "1.27")),
+        ("DOCKER://nginx", ImageReference("docker.io", "library/nginx", "latest")),
+        ("bitnami/redis", ImageReference("docker.io", "bitnami/redis", "latest")),
+        ("docker.io/nginx", ImageReference("docker.io", "library/nginx", "latest")),
+        ("index.docker.io/a/b:1", ImageReference("docker.io", "a/b", "1")),
+        ("registry-1.docker.io/a/b:1", ImageReference("docker.io", "a/b", "1")),
+        ("quay.io/nginx", ImageReference("quay.io", "nginx", "latest")),
+        ("Quay.IO/a/b:T", ImageReference("quay.io", "a/b", "T")),
+        ("localhost/a", ImageReference("localhost", "a", "latest")),
+        ("LOCALHOST/a", ImageReference("localhost", "a", "latest")),
+        ("localhost:5000/a/b:1", ImageReference("localhost:5000", "a/b", "1")),
+        ("host:5000/a", ImageReference("host:5000", "a", "latest")),
+        ("[::1]:5000/a:1", ImageReference("[::1]:5000", "a", "1")),
+        ("[::1]/a", ImageReference("[::1]", "a", "latest")),
+        (f"quay.io/a@{DIGEST}", ImageReference("quay.io", "a", "", DIGEST)),
+        ("quay.io/a__b/c--d/e.f_g:1", ImageReference("quay.io", "a__b/c--d/e.f_g", "1")),
+        (
+            "1.dkr.ecr.eu-west-1.amazonaws.com/team/app:v1",
+            ImageReference("1.dkr.ecr.eu-west-1.amazonaws.com", "team/app", "v1"),
+        ),
+    ],
+)
+def test_a_reference_is_read_as_everyone_writes_it(text: str, expected: ImageReference) -> None:
+    assert parse_image_reference(text) == expected
+
+
+def test_a_tag_and_a_digest_keep_both() -> None:
+    reference = parse_image_reference(f"docker://quay.io/a:1@{DIGEST}")
+    assert (reference.tag, reference.digest) == ("1", DIGEST)
+    assert str(reference) == f"quay.io/a:1@{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    ("text", "selector"),
+    [("quay.io/a:1", "1"), (f"quay.io/a@{DIGEST}", str(DIGEST)), (f"a:1@{DIGEST}", str(DIGEST))],
+)
+def test_the_digest_decides_what_a_registry_is_asked_for(text: str, selector: str) -> None:
+    assert parse_image_reference(text).selector == selector
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "no repository"),
+        ("quay.io/", "no repository"),
+        ("quay.io/:1", "no repository"),
+        ("quay.io/a:", "the tag ''"),
+        ("quay.io/a:-x", "the tag '-x'"),
+        ("quay.io/a:" + "t" * 129, "the tag 'ttt"),
+        ("quay.io/a:1:2", "the tag '1:2'"),
+        ("quay.io/a:1\n", "the tag"),
+        ("quay.io/a//b", "''"),
+        ("quay.io/a_-b", "'a_-b'"),
+        ("quay.io/a___b", "'a___b'"),
+        ("quay.io/App", "they are lowercase"),
+        ("App/web", "they are lowercase"),
+        ("quay.io/" + "a" * 256, "longer than 255"),
+        ("host:0/a", "the port 0"),
+        ("host:65536/a", "the port 65536"),
+        ("host:port/a", "'host:port'"),
+        ("[::g]/a", "'[::g]'"),
+        ("[1:2]/a", "not an IPv6 address"),
+        ("-x.io/a", "'-x.io'"),
+        ("a" * 250 + ".com/a", "not a host"),
+        ("quay.io/a@sha256:12", "what follows '@'"),
+        (f"quay.io/a@sha256:{HEX.upper()}", "what follows '@'"),
+        (f"quay.io/a@md5:{HEX}", "what follows '@'"),
+        ("https://quay.io/a", "https://"),
+    ],
+)
+def test_a_malformed_reference_is_refused_by_the_part_that_is_wrong(text: str, named: str) -> None:
+    with pytest.raises(InvalidReferenceError) as caught:
+        parse_image_reference(text)
+    assert named in str(caught.value)
+    assert "is not an image reference" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker://user:hunter2@quay.io/a:1",
+        "user:hunter2@quay.io/a:1",
+        "https://user:hunter2@quay.io/a:1",
+        "docker://user:hunter2/x@quay.io/a:1",
+        f"docker://user:hunter2{'x' * 400}@quay.io/a:1",
+    ],
+)
+def test_a_password_that_was_typed_into_a_reference_is_not_quoted(text: str) -> None:
+    with pytest.raises(InvalidReferenceError) as caught:
+        parse_image_reference(text)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_very_long_text_is_quoted_in_part() -> None:
+    with pytest.raises(InvalidReferenceError) as caught:
+        parse_image_reference("!" * 100_000)
+    assert len(str(caught.value)) < 1000
+
+
+# what may be in a reference, and what people put there by mistake
+_TEXTS = st.one_of(
+    st.text(),
+    st.text(alphabet=string.ascii_letters + string.digits + ".-_:/@[]%\n ", max_size=80),
+    st.builds(
+        "".join,
+        st.lists(
+            st.sampled_from(
+                [
+                    "docker://",
+                    "s3://",
+                    "A",
+                    "a",
+                    "localhost",
+                    "quay.io",
+                    "docker.io",
+                    "library",
+                    "/",
+                    "/",
+                    ":",
+                    "@",
+                    "[::1]",
+                    "[",
+                    "]",
+                    "5000",
+                    "0",
+                    "-",
+                    "_",
+                    "__",
+                    str(DIGEST),
+                ]
+            ),
+            max_size=12,
+        ),
+    ),
+)
+
+
+@given(_TEXTS)
+@example("App/web")
+@example("docker.io:443/a")
+def test_any_text_is_a_reference_that_reads_the_same_again_or_refused(text: str) -> None:
+    try:
+        reference = parse_image_reference(text)
+    except InvalidReferenceError:
+        return
+    assert parse_image_reference(str(reference)) == reference
+    assert reference.tag or reference.digest
+    assert reference.registry == reference.registry.lower()
+
+
+_HOSTS = st.from_regex(
+    r"[a-z0-9]{1,9}(-[a-z0-9]{1,5})?\.[a-z]{2,5}(:[1-9][0-9]{0,3})?", fullmatch=True
+)
+_REPOSITORIES = st.from_regex(
+    r"[a-z0-9]{1,5}((\.|_|__|-{1,3})[a-z0-9]{1,4})?(/[a-z0-9]{1,5}){0,3}", fullmatch=True
+)
+_TAGS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", fullmatch=True)
+
+
+@given(_HOSTS, _REPOSITORIES, _TAGS, st.booleans())
+def test_every_part_of_a_valid_reference_is_found_again(
+    host: str, repository: str, tag: str, has_digest: bool
+) -> None:
+    reference = ImageReference(host, repository, tag, DIGEST if has_digest else None)
+    assert parse_image_reference(str(reference)) == reference
+    assert parse_image_reference(f"docker://{reference}") == reference
+
+
+@given(_TAGS)
+def test_what_the_specification_calls_a_tag_is_one(tag: str) -> None:
+    assert is_tag(tag)
+
+
+@pytest.mark.parametrize("text", ["", ".a", "-a", "a b", "a\n", "ä", "a" * 129, "a/b", "a:b"])
+def test_what_no_registry_takes_for_a_tag_is_none(text: str) -> None:
+    assert not is_tag(text)
+
+
+@pytest.mark.parametrize(
+    ("registry", "parts"),
+    [
+        ("quay.io", ("quay.io", None)),
+        ("quay.io:443", ("quay.io", 443)),
+        ("[::1]:5000", ("::1", 5000)),
+        ("[::1]", ("::1", None)),
+    ],
+)
+def test_a_registry_is_a_host_and_perhaps_a_port(
+    registry: str, parts: tuple[str, int | None]
+) -> None:
+    assert split_host(registry) == parts
+
+
+@pytest.mark.parametrize(
+    ("registry", "expected"),
+    [
+        ("localhost", True),
+        ("localhost:5000", True),
+        ("a.localhost:1", True),
+        ("127.0.0.1:5000", True),
+        ("127.9.9.9", True),
+        ("[::1]:5000", True),
+        ("localhost.example.com", False),
+        ("10.0.0.1", False),
+        ("notlocalhost", False),
+        ("127.0.0.1.example.com", False),
+    ],
+)
+def test_only_this_machine_is_loopback(registry: str, expected: bool) -> None:
+    assert is_loopback(registry) is expected

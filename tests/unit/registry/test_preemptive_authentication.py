@@ -1,0 +1,144 @@
+"""The authenticator with logins that are sent before any challenge, and with optional ones."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+
+import pytest
+
+from ecr_image_replicator.errors import DeniedError, Side
+from ecr_image_replicator.registry.auth import Authenticator, Challenge, TokenAnswer, TokenRequest
+from ecr_image_replicator.request.logins import Login
+
+_BEARER = [Challenge("bearer", {"realm": "https://auth.example/token", "service": "example"})]
+
+
+@dataclass
+class ListedCredentials:
+    """Gives the listed logins, one after the other, whenever one is refused."""
+
+    logins: list[Login]
+    ahead: bool = True
+    renewals: list[str] = field(default_factory=list)
+
+    def find_preemptive(self, registry: str) -> Login | None:
+        return self.find(registry) if self.ahead else None
+
+    def find(self, registry: str) -> Login | None:  # noqa: ARG002 - one registry
+        return self.logins[0] if self.logins else None
+
+    def renew(self, registry: str, rejected: Login) -> Login | None:
+        self.renewals.append(rejected.password)
+        self.logins.pop(0)
+        return self.find(registry)
+
+
+def _login(password: str, *, expires_at: float = float("inf"), optional: bool = False) -> Login:
+    return Login("AWS", password, "ECR's sign-in", expires_at=expires_at, is_optional=optional)
+
+
+def _basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"AWS:{password}".encode()).decode()
+
+
+def _authenticator(credentials: ListedCredentials, clock: list[float]) -> Authenticator:
+    return Authenticator(
+        "host", ("repository:a:pull",), credentials, Side.SOURCE, clock=lambda: clock[0]
+    )
+
+
+def _drive(
+    authenticator: Authenticator, statuses: list[int], rejected: str | None
+) -> list[TokenRequest]:
+    asked: list[TokenRequest] = []
+    flow = authenticator.sign_in(_BEARER, rejected)
+    try:
+        asked.append(next(flow))
+        while True:
+            status = statuses.pop(0)
+            asked.append(flow.send(TokenAnswer(status, b'{"token": "t"}')))
+    except StopIteration:
+        return asked
+
+
+def test_a_login_for_ahead_is_sent_before_any_challenge() -> None:
+    authenticator = _authenticator(ListedCredentials([_login("one")]), [0.0])
+    assert authenticator.authorization is None
+
+    authenticator.authenticate_preemptively()
+
+    assert authenticator.authorization == _basic("one")
+    assert authenticator.login_origin == "ECR's sign-in"
+
+
+def test_credentials_that_wait_for_the_challenge_send_nothing_ahead() -> None:
+    authenticator = _authenticator(ListedCredentials([_login("one")], ahead=False), [0.0])
+
+    authenticator.authenticate_preemptively()
+
+    assert authenticator.authorization is None
+    assert not authenticator.refresh_preemptive(None)
+
+
+def test_an_expired_login_is_replaced_without_being_sent() -> None:
+    clock = [0.0]
+    credentials = ListedCredentials([_login("one", expires_at=60.0), _login("two")])
+    authenticator = _authenticator(credentials, clock)
+    authenticator.authenticate_preemptively()
+
+    clock[0] = 60.0
+    assert authenticator.authorization is None
+    credentials.logins.pop(0)
+    authenticator.authenticate_preemptively()
+
+    assert authenticator.authorization == _basic("two")
+
+
+def test_a_refused_login_is_renewed_once_for_all_streams() -> None:
+    credentials = ListedCredentials([_login("one"), _login("two")])
+    authenticator = _authenticator(credentials, [0.0])
+    authenticator.authenticate_preemptively()
+
+    assert authenticator.refresh_preemptive(_basic("one"))
+    assert authenticator.refresh_preemptive(_basic("one"))
+
+    assert authenticator.authorization == _basic("two")
+    assert credentials.renewals == ["one"]
+
+
+def test_a_refusal_that_no_other_login_helps_stands() -> None:
+    credentials = ListedCredentials([_login("one")])
+    authenticator = _authenticator(credentials, [0.0])
+    authenticator.authenticate_preemptively()
+
+    assert not authenticator.refresh_preemptive(_basic("one"))
+
+
+def test_an_optional_login_that_is_refused_gives_way_to_an_anonymous_visit() -> None:
+    credentials = ListedCredentials([_login("one", optional=True)], ahead=False)
+    authenticator = _authenticator(credentials, [0.0])
+
+    asked = _drive(authenticator, [401, 200], None)
+
+    assert [each.headers.get("Authorization") for each in asked] == [_basic("one"), None]
+    assert authenticator.authorization == "Bearer t"
+    assert authenticator.login_origin == ""
+
+
+def test_an_optional_login_is_renewed_before_it_is_done_without() -> None:
+    credentials = ListedCredentials(
+        [_login("one", optional=True), _login("two", optional=True)], ahead=False
+    )
+    authenticator = _authenticator(credentials, [0.0])
+
+    asked = _drive(authenticator, [403, 200], None)
+
+    assert [each.headers["Authorization"] for each in asked] == [_basic("one"), _basic("two")]
+
+
+def test_a_login_that_was_given_is_never_done_without() -> None:
+    authenticator = _authenticator(ListedCredentials([_login("one")], ahead=False), [0.0])
+
+    with pytest.raises(DeniedError, match="the credentials from ECR's sign-in were used"):
+        _drive(authenticator, [401], None)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import OutOfTimeError
+from ecr_image_replicator.registry.rate_limiter import RateLimiter
+
+
+class FakeClock:
+    """Moves only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        return False
+
+
+def _starts(
+    pace: RateLimiter, clock: FakeClock, count: int, seconds: float = 1000.0
+) -> list[float]:
+    deadline = Deadline(seconds, clock=clock, wait=clock.wait)
+    starts = []
+    for _ in range(count):
+        pace.wait(deadline)
+        starts.append(clock.now)
+    return starts
+
+
+def test_no_second_sees_more_starts_than_the_rate() -> None:
+    clock = FakeClock()
+
+    starts = _starts(RateLimiter(9, clock=clock), clock, 40)
+
+    assert starts[:9] == [100.0] * 9
+    assert all(later - start >= 1.0 for start, later in zip(starts, starts[9:], strict=False))
+
+
+def test_a_throttle_halves_the_rate_once_a_second_and_never_below_one() -> None:
+    clock = FakeClock()
+    pace = RateLimiter(8, clock=clock)
+
+    pace.decrease()
+    pace.decrease()
+    assert pace.per_second == 4
+
+    for _ in range(5):
+        clock.now += 1.0
+        pace.decrease()
+    assert pace.per_second == 1
+
+
+def test_a_slower_rate_is_kept_to_and_given_back_step_by_step() -> None:
+    clock = FakeClock()
+    pace = RateLimiter(8, clock=clock)
+    pace.decrease()
+
+    starts = _starts(pace, clock, 12)
+    assert all(later - start >= 1.0 for start, later in zip(starts, starts[4:], strict=False))
+
+    for _ in range(4):
+        pace.increase()
+    assert pace.per_second == 5
+    for _ in range(100):
+        pace.increase()
+    assert pace.per_second == 8
+
+
+def test_a_wait_past_the_deadline_is_not_begun() -> None:
+    clock = FakeClock()
+    pace = RateLimiter(1, clock=clock)
+    _starts(pace, clock, 1)
+
+    with pytest.raises(OutOfTimeError, match="rate of requests"):
+        _starts(pace, clock, 1, seconds=0.5)
+    assert clock.now == 100.0

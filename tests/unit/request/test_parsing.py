@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.builders import encoded
+
+from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.model.platforms import Platform
+from ecr_image_replicator.request.credentials import (
+    InlineCredentials,
+    NoCredentials,
+    parse_inline_credentials,
+)
+from ecr_image_replicator.request.logins import Login
+from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES, OnDelete, parse_request
+from ecr_image_replicator.retries import RetryPolicy
+
+NEEDED = {"SrcImage": "nginx:1.27", "DestImage": "quay.io/team/app:v1"}
+LINUX_ARM64 = Platform("linux", "arm64")
+
+
+def _properties(**more: Any) -> dict[str, Any]:
+    return NEEDED | more
+
+
+def test_source_and_destination_are_enough() -> None:
+    request = parse_request(NEEDED)
+    assert str(request.source) == "docker.io/library/nginx:1.27"
+    assert str(request.destination) == "quay.io/team/app:v1"
+    assert request.all_tags == ("v1",)
+    assert request.platforms == ()
+    assert not request.copies_index
+    assert request.on_delete is OnDelete.RETAIN
+    assert request.retry_policy == RetryPolicy(5, 1.0, 30.0)
+    assert request.source_credentials is request.destination_credentials is None
+
+
+@pytest.mark.parametrize("name", ["ServiceToken", "ServiceTimeout", "Trigger"])
+def test_what_is_cloudformations_own_changes_nothing(name: str) -> None:
+    assert parse_request(_properties(**{name: {"any": ["thing"]}})) == parse_request(NEEDED)
+
+
+@pytest.mark.parametrize(
+    ("properties", "named"),
+    [
+        ({}, "DestImage is missing"),
+        ({"DestImage": "a:1"}, "SrcImage is missing"),
+        ({"SrcImage": "a:1"}, "DestImage is missing"),
+        (_properties(SrcImage="  "), "SrcImage is missing"),
+        (_properties(SrcImage=["a"]), "SrcImage ['a'] is not a text"),
+        (_properties(SrcImage="A B"), "SrcImage: 'A B' is not an image reference"),
+        (_properties(DestImage=f"a@sha256:{'0' * 64}"), "names a digest"),
+        (_properties(SrcImg="a"), "'SrcImg' is not known, the nearest is SrcImage"),
+        (_properties(destimage="a"), "the nearest is DestImage"),
+        (_properties(**{"!": 1}), "known are SrcImage, DestImage"),
+        (_properties(DestTags="a,b c"), "DestTags has 'b c', which is not a tag"),
+        (_properties(DestTags=[1]), "DestTags [1] is not a list of texts"),
+        (_properties(DestTags={"a": "b"}), "is not a list of texts"),
+        (_properties(DestTags=[f"t{n}" for n in range(101)]), "has 101 tags; at most 100"),
+        (_properties(SrcCreds=["user:hunter2"]), "SrcCreds is not a text"),
+        (_properties(ImageArch=["amd64", "arm64"]), "ImageArch takes one architecture, not 2"),
+        (_properties(ImageArch="a/b/c/d"), "ImageArch: 'a/b/c/d' is not a platform"),
+        (_properties(ImageArch="amd64", Platforms="linux/arm64"), "give one of them"),
+        (_properties(ImageArch="amd64", CopyImageIndex="true"), "ImageArch chooses some"),
+        (_properties(Platforms="linux/amd64", CopyImageIndex=True), "Platforms chooses some"),
+        (_properties(Platforms="all,linux/amd64"), "give 'all' alone"),
+        (_properties(ArchImageTags={"amd64": "v1"}), "the tag v1, which is asked for twice"),
+        (
+            _properties(ArchImageTags={"amd64": "a"}, DestTags="a"),
+            "the tag a, which is asked for twice",
+        ),
+        (
+            _properties(ArchImageTags={"amd64": "a", "arm64": "a"}),
+            "the tag a, which is asked for twice",
+        ),
+        (_properties(VerifySignatureKey="arn:aws:s3:::b/k"), "VerifySignatureKey is 'arn:aws:s3"),
+        (_properties(VerifySignatureKey="cosign.pub"), "it is a public key in PEM"),
+        (_properties(CopyImageIndex="yes"), "CopyImageIndex 'yes' is neither true nor false"),
+        (_properties(CopyImageIndex=1), "CopyImageIndex 1 is neither true nor false"),
+        (_properties(OnDelete="Destroy"), "OnDelete 'Destroy' is none of Retain, Untag"),
+        (_properties(RetryConfigs="{"), "RetryConfigs '{' is neither a map nor JSON"),
+        (_properties(RetryConfigs=[]), "RetryConfigs [] is not a map"),
+        (_properties(RetryConfigs={"attempts": 1}), "it takes numAttempts, baseDelay, maxDelay"),
+        (_properties(RetryConfigs={"numAttempts": 0}), "a whole number of 1 to 20"),
+        (_properties(RetryConfigs={"numAttempts": 21}), "a whole number of 1 to 20"),
+        (_properties(RetryConfigs={"numAttempts": 1.5}), "a whole number of 1 to 20"),
+        (_properties(RetryConfigs={"numAttempts": True}), "numAttempts True is not a number"),
+        (_properties(RetryConfigs={"numAttempts": "NaN"}), "'NaN' is not a number"),
+        (_properties(RetryConfigs={"numAttempts": 10**400}), "is not a number"),
+        (_properties(RetryConfigs={"numAttempts": "few"}), "'few' is not a number"),
+        (_properties(RetryConfigs={"baseDelay": -1}), "0 to 900"),
+        (_properties(RetryConfigs={"maxDelay": 901}), "0 to 900"),
+        (_properties(RetryConfigs={"baseDelay": 9, "maxDelay": 1}), "0 to 900"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(properties: dict[str, Any], named: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_request(properties)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----",
+        "arn:aws:kms:eu-west-1:123456789012:key/mrk-1234abcd",
+        "arn:aws-us-gov:kms:us-gov-west-1:123456789012:alias/team/signing",
+    ],
+)
+def test_a_signature_key_is_a_public_key_or_one_in_kms(key: str) -> None:
+    assert parse_request(_properties(VerifySignatureKey=key)).signature_key == key
+
+
+def test_a_private_key_that_was_given_by_mistake_is_not_quoted() -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_request(_properties(VerifySignatureKey="-----BEGIN PRIVATE KEY-----hunter2"))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "platforms"),
+    [
+        (["linux/amd64", "linux/arm64"], ["linux/amd64", "linux/arm64"]),
+        ("linux/amd64, linux/x86_64,arm", ["linux/amd64", "linux/arm/v7"]),
+        ("windows(10.0.17763)/amd64", ["windows(10.0.17763)/amd64"]),
+    ],
+)
+def test_several_platforms_are_taken_each_once(names: object, platforms: list[str]) -> None:
+    request = parse_request(_properties(Platforms=names))
+    assert [each.full_name for each in request.platforms] == platforms
+
+
+@pytest.mark.parametrize(
+    ("value", "tags"),
+    [
+        (["a", "b"], ("v1", "a", "b")),
+        ("a, b,,", ("v1", "a", "b")),
+        (["a", "v1", "a"], ("v1", "a")),
+        ("", ("v1",)),
+        (None, ("v1",)),
+    ],
+)
+def test_further_tags_are_a_list_or_a_comma_list_without_duplicates(
+    value: object, tags: tuple[str, ...]
+) -> None:
+    assert parse_request(_properties(DestTags=value)).all_tags == tags
+
+
+@pytest.mark.parametrize(
+    ("properties", "platforms", "copies_index"),
+    [
+        ({"ImageArch": "arm64"}, (LINUX_ARM64,), False),
+        ({"ImageArch": ["arm64"]}, (LINUX_ARM64,), False),
+        ({"ImageArch": "arm64", "CopyImageIndex": "false"}, (LINUX_ARM64,), False),
+        ({"Platforms": "linux/arm64"}, (LINUX_ARM64,), False),
+        ({"Platforms": ["linux/arm64", "linux/arm64/v8"]}, (LINUX_ARM64,), False),
+        ({"Platforms": "all"}, (), True),
+        ({"Platforms": "ALL"}, (), True),
+        ({"Platforms": ["All"], "CopyImageIndex": True}, (), True),
+        ({"Platforms": ["all"], "CopyImageIndex": True}, (), True),
+        ({"CopyImageIndex": "TRUE"}, (), True),
+        ({"CopyImageIndex": ""}, (), False),
+    ],
+)
+def test_platforms_are_chosen_in_several_ways(
+    properties: dict[str, Any], platforms: tuple[Platform, ...], copies_index: bool
+) -> None:
+    request = parse_request(NEEDED | properties)
+    assert (request.platforms, request.copies_index) == (platforms, copies_index)
+
+
+@pytest.mark.parametrize(
+    ("value", "policy"),
+    [
+        ({"numAttempts": "3", "baseDelay": "0.5", "maxDelay": 2}, RetryPolicy(3, 0.5, 2.0)),
+        ('{"numAttempts": 1}', RetryPolicy(1, 1.0, 30.0)),
+        ({"baseDelay": 60}, RetryPolicy(5, 60.0, 60.0)),
+        ("", RetryPolicy()),
+        ({}, RetryPolicy()),
+    ],
+)
+def test_retries_are_a_map_or_its_json(value: object, policy: RetryPolicy) -> None:
+    assert parse_request(_properties(RetryConfigs=value)).retry_policy == policy
+
+
+def test_json_that_is_nested_without_end_is_refused() -> None:
+    for depth in (10, 500, 900, 990, 100_000):
+        with pytest.raises(RequestError):
+            parse_request(_properties(RetryConfigs="[" * depth + "]" * depth))
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(
+        ["true", "all", "arm64", "a:1", "quay.io/a:1", '{"numAttempts": 2}', "1e999"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["numAttempts", "baseDelay", "maxDelay", "Tags", "KmsKey"]) | st.text(),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KNOWN_PROPERTIES) | st.text(), _VALUES, max_size=6))
+def test_any_properties_are_a_request_or_refused(properties: dict[str, Any]) -> None:
+    try:
+        request = parse_request(properties)
+    except RequestError:
+        return
+    assert request.destination.tag
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["DestTags", "ImageArch", "Platforms", "CopyImageIndex", "RetryConfigs"]),
+        _VALUES,
+        max_size=2,
+    )
+)
+def test_any_value_beside_the_needed_ones_is_taken_or_refused(properties: dict[str, Any]) -> None:
+    try:
+        request = parse_request(NEEDED | properties)
+    except RequestError as error:
+        assert any(name in str(error) for name in properties)  # noqa: PT017 - success is as good
+        return
+    assert 1 <= request.retry_policy.attempts <= 20
+    assert len(request.platforms) <= 1
+
+
+def test_secrets_are_in_no_representation() -> None:
+    request = parse_request(_properties(SrcCreds="user:hunter2", DestCreds="user:hunter3"))
+    assert (request.source_credentials, request.destination_credentials) == (
+        "user:hunter2",
+        "user:hunter3",
+    )
+    login = Login("user", "hunter2", "SrcCreds")
+    inline = parse_inline_credentials("user:hunter2", "SrcCreds")
+    assert "hunter" not in f"{request!r} {request} {login!r} {inline!r}"
+
+
+def test_a_password_may_hold_colons() -> None:
+    inline = parse_inline_credentials("user:a:b", "SrcCreds")
+    assert inline == InlineCredentials("user", "a:b", "SrcCreds")
+    assert inline.find("quay.io") == Login("user", "a:b", "SrcCreds")
+    assert inline.renew("quay.io", Login("user", "a:b", "SrcCreds")) is None
+
+
+@pytest.mark.parametrize("text", ["hunter2", ":hunter2", "hunter2:"])
+def test_credentials_of_another_form_are_refused_without_quoting_them(text: str) -> None:
+    with pytest.raises(RequestError, match="SrcCreds is not of the form") as caught:
+        parse_inline_credentials(text, "SrcCreds")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_no_credentials_are_anonymous() -> None:
+    assert NoCredentials().find("quay.io") is None
+    assert NoCredentials().renew("quay.io", Login("a", "b", "c")) is None
+
+
+def test_an_event_as_it_is_delivered_has_texts_only() -> None:
+    properties = _properties(CopyImageIndex="true", RetryConfigs={"numAttempts": "2"})
+    assert b"true" in encoded(properties)
+    assert parse_request(properties).copies_index

@@ -1,0 +1,125 @@
+"""The properties that few resources have."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.request.test_parsing import NEEDED
+
+from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.model.platforms import Platform
+from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES, Referrers, parse_request
+from ecr_image_replicator.request.repository_settings import RepositorySettings
+from ecr_image_replicator.request.roles import AssumedRole
+
+ROLE = "arn:aws:iam::123456789012:role/reader"
+
+
+def test_a_role_and_its_external_id_belong_to_a_side() -> None:
+    request = parse_request(
+        NEEDED | {"SrcRoleArn": ROLE, "SrcExternalId": "hunter2", "DestRoleArn": f"{ROLE}2"}
+    )
+    assert request.source_role == AssumedRole(ROLE, "hunter2")
+    assert request.destination_role == AssumedRole(f"{ROLE}2")
+    assert "hunter2" not in repr(request)
+
+
+def test_platforms_tags_are_a_map_or_its_json() -> None:
+    tags = {"amd64": "v1-amd64", "linux/arm64/v8": "v1-arm64"}
+    for value in (tags, json.dumps(tags)):
+        assert parse_request(NEEDED | {"ArchImageTags": value}).arch_tags == {
+            Platform("linux", "amd64"): "v1-amd64",
+            Platform("linux", "arm64"): "v1-arm64",
+        }
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("required", Referrers.REQUIRED),
+        ("true", Referrers.COPIED),
+        (True, Referrers.COPIED),
+        (False, Referrers.IGNORED),
+        ("", Referrers.IGNORED),
+    ],
+)
+def test_referrers_are_copied_when_asked_for(value: object, expected: Referrers) -> None:
+    assert parse_request(NEEDED | {"CopyReferrers": value}).referrers is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("false", None),
+        (False, None),
+        ("", None),
+        (None, None),
+        ("true", RepositorySettings()),
+        (True, RepositorySettings()),
+        ({"ScanOnPush": "true"}, RepositorySettings(scan_on_push=True)),
+        ('{"ImageTagMutability": "immutable"}', RepositorySettings("IMMUTABLE")),
+        ({"KmsKey": "alias/a"}, RepositorySettings(encryption_type="KMS", kms_key="alias/a")),
+        ({"Tags": {"a": 1}}, RepositorySettings(tags={"a": "1"})),
+        ({"Tags": [{"Key": "a", "Value": "b"}]}, RepositorySettings(tags={"a": "b"})),
+        ({"LifecyclePolicy": {"rules": []}}, RepositorySettings(lifecycle_policy='{"rules": []}')),
+    ],
+)
+def test_a_missing_repository_is_made_as_asked(
+    value: object, expected: RepositorySettings | None
+) -> None:
+    assert parse_request(NEEDED | {"CreateRepository": value}).new_repository == expected
+
+
+@pytest.mark.parametrize(
+    ("properties", "named"),
+    [
+        ({"SrcRoleArn": ROLE, "SrcExternalId": "x"}, "SrcExternalId is not of the form that STS"),
+        ({"SrcRoleArn": "reader"}, "SrcRoleArn 'reader' is not the ARN of a role"),
+        ({"SrcExternalId": "abc"}, "SrcExternalId is of use only together with SrcRoleArn"),
+        ({"ArchImageTags": {"amd64": "a b"}}, "ArchImageTags has 'a b'"),
+        ({"ArchImageTags": {"amd64": 1}}, "ArchImageTags has 1"),
+        ({"CopyReferrers": "some"}, "CopyReferrers 'some' is none of"),
+        ({"Compression": "lzma"}, "Compression 'lzma' is none of gzip, zstd, none"),
+        ({"DryRun": "perhaps"}, "DryRun 'perhaps' is neither"),
+        ({"CreateRepository": "maybe"}, "CreateRepository 'maybe' is neither a map nor JSON"),
+        ({"CreateRepository": {"Scan": True}}, "CreateRepository has 'Scan'"),
+        (
+            {"CreateRepository": {"KmsKey": "k", "EncryptionType": "AES256"}},
+            "which EncryptionType AES256 does not use",
+        ),
+        ({"CreateRepository": {"Tags": [{"Key": "a"}]}}, "is not a list of Key and Value"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(properties: dict[str, Any], named: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_request(NEEDED | properties)
+    assert named in str(caught.value)
+
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+_VALUES = st.recursive(
+    _SCALARS | st.sampled_from(["true", "required", "gzip", ROLE, '{"Tags": []}']),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["Tags", "KmsKey", "ScanOnPush", "LifecyclePolicy", "Key", "Value"])
+            | st.text(max_size=5),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KNOWN_PROPERTIES[2:]), _VALUES, max_size=3))
+def test_any_properties_are_a_request_or_refused(properties: dict[str, Any]) -> None:
+    try:
+        request = parse_request(NEEDED | properties)
+    except RequestError:
+        return
+    assert request.destination.tag == "v1"
