@@ -30,7 +30,7 @@ from ecr_image_replicator.request.settings import Settings
 STALL_SECONDS = 0.5
 #: Never to be waited for.
 PATIENT_SECONDS = 60.0
-_ENGINE_THREADS = ("stream", "survey", "children", "configs", "referrers", "deadline")
+_ENGINE_THREADS = ("stream", "state", "children", "configs", "referrers", "deadline")
 Choice = Callable[[Exchange], Fault]
 Act = Callable[[Replicator, Mapping[str, Any]], Digest | ReplicationError]
 

@@ -118,7 +118,7 @@ def test_the_stages_of_a_request_add_up_to_its_bytes(
     emulator.invoke(endpoint.event("Create", properties(source, destination)))
 
     stages = [line for line in lines_of(emulator) if line["message"] == "stage"]
-    assert [line["stage"] for line in stages] == ["survey", "read", "copy", "answer"]
+    assert [line["stage"] for line in stages] == ["state", "read", "copy", "answer"]
     moved = sum(map(len, image.blobs.values()))
     assert [line["stage_bytes"] for line in stages] == [0, 0, moved, 0]
     assert all(line["stage_seconds"] >= 0 for line in stages)

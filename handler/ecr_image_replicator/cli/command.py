@@ -118,7 +118,7 @@ def _progress(request: ReplicationRequest) -> Iterator[Progress]:
     plain = contextlib.nullcontext(PlainLines(sys.stderr))
     with plain if request.dry_run else opened_display(sys.stderr) as display:
         warnings = _Warnings(display.show)
-        engine = logging.getLogger("replicator")
+        engine = logging.getLogger("ecr_image_replicator")
         engine.addHandler(warnings)
         engine.propagate = False
         for library in _QUIET:

@@ -65,7 +65,7 @@ def read_state(
         partial(destination.find_manifest, first),
         *(partial(destination.find_digest, tag) for tag in others),
     ]
-    with ThreadPoolExecutor(min(_MOST_THREADS, len(questions)), "survey") as pool:
+    with ThreadPoolExecutor(min(_MOST_THREADS, len(questions)), "state") as pool:
         answers = do_each(pool, lambda ask: ask(), questions, stop=stop)
     pinned, current, *digests = answers
     manifest = cast("Manifest | None", current)

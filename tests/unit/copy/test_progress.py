@@ -87,9 +87,9 @@ def test_a_stage_is_a_line_that_can_be_added_up(caplog: pytest.LogCaptureFixture
 def test_a_stage_that_fails_is_a_line_as_well(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     progress = LoggedProgress()
-    with pytest.raises(DeniedError), progress.stage("survey"):
+    with pytest.raises(DeniedError), progress.stage("state"):
         raise DeniedError("no", side=Side.SOURCE)
-    assert [vars(record)["stage"] for record in caplog.records] == ["survey"]
+    assert [vars(record)["stage"] for record in caplog.records] == ["state"]
 
 
 def test_what_was_cut_off_is_told_from_what_came_to_its_end() -> None:
