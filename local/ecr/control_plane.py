@@ -25,6 +25,7 @@ _REPOSITORY_OPERATIONS: dict[str, _Operation] = {
     "BatchGetImage": image_operations.batch_get_image,
     "CreateRepository": repository_operations.create_repository,
     "DescribeImages": image_operations.describe_images,
+    "ListImages": image_operations.list_images,
     "ListImageReferrers": image_operations.list_image_referrers,
     "PutLifecyclePolicy": repository_operations.put_lifecycle_policy,
     "SetRepositoryPolicy": repository_operations.set_repository_policy,

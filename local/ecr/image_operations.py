@@ -63,6 +63,23 @@ def describe_images(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dic
     )
 
 
+def list_images(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one page of a repository's image IDs: one per tag, and one per untagged digest."""
+    repository = registry.repository(str(parameters.get("repositoryName"))).name
+    tag_status = (parameters.get("filter") or {}).get("tagStatus", "ANY")
+    if tag_status not in {"ANY", "TAGGED", "UNTAGGED"}:
+        raise invalid_parameter("filter.tagStatus", "one of ANY, TAGGED, UNTAGGED")
+    tags = registry.store.tags(repository)
+    image_ids = [{"imageDigest": str(to), "imageTag": tag} for tag, to in sorted(tags.items())]
+    untagged = [
+        {"imageDigest": str(each.digest)}
+        for each in registry.store.manifests(repository)
+        if each.digest not in tags.values()
+    ]
+    wanted = {"ANY": image_ids + untagged, "TAGGED": image_ids, "UNTAGGED": untagged}[tag_status]
+    return page("imageIds", wanted, parameters)
+
+
 def batch_delete_image(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Remove tags, and images by digest; an image whose last tag goes, goes with it."""
     repository = registry.repository(str(parameters.get("repositoryName"))).name

@@ -72,6 +72,7 @@ def test_every_operation_answers_what_its_model_says(aws: LoopbackAws, ecr: Any)
         repositoryName=REPOSITORY, imageIds=[{"imageTag": "1"}, {"imageDigest": digest_of(b"no")}]
     )
     ecr.describe_images(repositoryName=REPOSITORY)
+    ecr.list_images(repositoryName=REPOSITORY)
     ecr.list_image_referrers(repositoryName=REPOSITORY, subjectId={"imageDigest": image.digest})
     ecr.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
     ecr.get_account_setting(name="BLOB_MOUNTING")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from botocore.exceptions import ClientError
 from local.aws import LoopbackAws
 from local.images import build_artifact, build_index
 from local.registry.digests import digest_of
@@ -137,3 +139,20 @@ def test_referrers_are_listed_by_type(aws: LoopbackAws, ecr: Any) -> None:
         filter={"artifactTypes": ["application/x-sbom"]},
     )
     assert len(chosen["referrers"]) == 1
+
+
+def test_images_are_listed_by_page_and_tag_status(aws: LoopbackAws, ecr: Any) -> None:
+    image = repository_in(aws.ecr())
+    aws.ecr().put(image, REPOSITORY, "2")
+    untagged = aws.ecr().put(small_image(1), REPOSITORY)
+    tagged = [{"imageDigest": image.digest, "imageTag": tag} for tag in ("1", "2")]
+    pages = ecr.get_paginator("list_images").paginate(
+        repositoryName=REPOSITORY, PaginationConfig={"PageSize": 2}
+    )
+    assert [page["imageIds"] for page in pages] == [tagged, [{"imageDigest": untagged}]]
+    for status, expected in (("TAGGED", tagged), ("UNTAGGED", [{"imageDigest": untagged}])):
+        listed = ecr.list_images(repositoryName=REPOSITORY, filter={"tagStatus": status})
+        assert listed["imageIds"] == expected
+    too_many = {"repositoryName": REPOSITORY, "maxResults": 1001}
+    with pytest.raises(ClientError, match="maxResults"):
+        ecr.list_images(**too_many)

@@ -19,6 +19,7 @@ class Operation(Enum):
     READ_PUBLIC_KEY = ("kms", "GetPublicKey")
     SIGN_IN = ("ecr", "GetAuthorizationToken")
     CHECK_LAYERS = ("ecr", "BatchCheckLayerAvailability")
+    LIST_IMAGES = ("ecr", "ListImages")
     DESCRIBE_REPOSITORY = ("ecr", "DescribeRepositories")
     CREATE_REPOSITORY = ("ecr", "CreateRepository")
     PUT_LIFECYCLE_POLICY = ("ecr", "PutLifecyclePolicy")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 #: BatchCheckLayerAvailability and BatchDeleteImage: how many one call takes.
 _BATCH: Final = 100
+#: ListImages: the largest maxResults.
+_LIST_PAGE: Final = 1000
 _NO_REPOSITORY: Final = "RepositoryNotFoundException"
 
 
@@ -94,6 +96,43 @@ class EcrRepository:
             }
             found |= {digest for digest in batch if str(digest) in there}
         return frozenset(found)
+
+    def list_tag_digests(self) -> Mapping[str, Digest] | None:
+        """Return the digest that each tag points at.
+
+        Returns
+        -------
+        Mapping or None
+            None if `ecr:ListImages` is denied, and for ECR Public.
+
+        Raises
+        ------
+        RepositoryMissingError
+            The repository does not exist.
+        RegistryError
+            ECR rejected the call.
+        """
+        if self._registry.is_public:
+            return None
+        tags: dict[str, Digest] = {}
+        parameters = {
+            **self._name,
+            "maxResults": _LIST_PAGE,
+            "filter": {"tagStatus": "TAGGED"},
+        }
+        while True:
+            try:
+                response = self._caller.call(Operation.LIST_IMAGES, parameters, self._place)
+            except AwsError as error:
+                if error.is_denied:
+                    _LOGGER.info("cannot list tags, each is read on its own: %s", error)
+                    return None
+                raise self._refusal(error, "list the images of") from error
+            for image_id in response.get("imageIds", []):
+                tags[image_id["imageTag"]] = Digest.parse(image_id["imageDigest"])
+            if not (token := response.get("nextToken")):
+                return tags
+            parameters["nextToken"] = token
 
     def find_mutability(self) -> TagMutability | None:
         """Ask which tags may be moved; None when that is denied, and for ECR Public.

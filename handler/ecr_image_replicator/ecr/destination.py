@@ -75,6 +75,10 @@ class EcrDestination:
         """Give what the tag points at without reading it."""
         return self._registry.find_digest(tag)
 
+    def list_tag_digests(self) -> Mapping[str, Digest] | None:
+        """Return the digest that each tag points at; None if only single tags can be read."""
+        return self._repository.list_tag_digests()
+
     def check_tags(self, tags: Mapping[str, Digest | None], content: Digest) -> None:
         """Refuse to move an immutable tag; ECR is asked only when a tag would have to move."""
         moved = {tag: there for tag, there in tags.items() if there not in {None, content}}
