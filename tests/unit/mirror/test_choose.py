@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecr_image_replicator.mirror.choose import TagChoice, choose_tags
+from ecr_image_replicator.model.references import is_tag
+from ecr_image_replicator.model.tag_patterns import is_digest_tag
+from ecr_image_replicator.request.mirror import Selection
+from ecr_image_replicator.request.mirror_parsing import parse_mirror
+
+_TAGS = [
+    "latest",
+    "1.24.0",
+    "1.25.0",
+    "1.25.3",
+    "1.26.0",
+    "1.26.1",
+    "2.0.0",
+    "1.25.3-alpine3.18",
+    "1.26.1-alpine3.20",
+    "1.26.1-alpine",
+    "1.27.0-rc1",
+    "stable-1",
+    "stable-2",
+]
+_SOME_TAGS = st.lists(
+    st.one_of(
+        st.from_regex(r"v?[0-9]{1,2}(\.[0-9]{1,2}){0,3}(-alpine[0-9]?|-rc[0-9])?", fullmatch=True),
+        st.from_regex(r"(latest|stable|edge)(-[0-9])?", fullmatch=True),
+        st.just("sha256-" + "a" * 64 + ".sig"),
+        st.just("sha256:" + "a" * 64),
+        st.text(max_size=10),
+    ),
+    max_size=40,
+)
+
+
+def _selection(**properties: Any) -> Selection:
+    entry = {"SrcRepository": "r.example/a", "DestRepository": "d.example/a", **properties}
+    selection = parse_mirror({"Repositories": [entry]}).entries[0].selection
+    assert selection is not None
+    return selection
+
+
+def _chosen(tags: list[str], **properties: Any) -> list[str]:
+    return [each.tag for each in choose_tags(tags, _selection(**properties)).chosen]
+
+
+def test_without_a_selection_every_tag_is_chosen() -> None:
+    assert set(_chosen(_TAGS)) == set(_TAGS)
+
+
+def test_globs_and_exact_tags_choose_what_they_match() -> None:
+    assert _chosen(_TAGS, Tags=["latest", "stable-*"]) == ["latest", "stable-1", "stable-2"]
+
+
+def test_a_range_chooses_releases_only() -> None:
+    assert _chosen(_TAGS, Versions=">=1.25 <2") == ["1.25.0", "1.25.3", "1.26.0", "1.26.1"]
+
+
+def test_a_suffix_chooses_what_follows_the_numbers() -> None:
+    assert _chosen(_TAGS, Versions=">=1.25 <2", Suffix="-alpine*") == [
+        "1.26.1-alpine",
+        "1.25.3-alpine3.18",
+        "1.26.1-alpine3.20",
+    ]
+
+
+def test_newest_keeps_the_highest_versions_and_does_not_count_named_tags() -> None:
+    assert _chosen(_TAGS, Versions="1.*", Newest=2, Tags="latest,1.24.0") == [
+        "1.24.0",
+        "1.26.0",
+        "1.26.1",
+        "latest",
+    ]
+
+
+def test_excluded_versions_do_not_count_for_newest() -> None:
+    assert _chosen(_TAGS, Versions="1.*", Newest=1, Exclude=["1.26.*"]) == ["1.25.3"]
+
+
+def test_of_equal_versions_the_longer_is_the_newest() -> None:
+    assert _chosen(["1.25", "1", "1.25.0"], Versions="*", Newest=1) == ["1.25.0"]
+
+
+def test_what_is_left_out_has_its_reason() -> None:
+    choice = choose_tags(_TAGS, _selection(Versions="1.*", Newest=1, Exclude=["1.26.1"]))
+    reasons = {each.tag: each.reason for each in choice.left_out}
+    assert reasons["1.26.1"] == "excluded by 1.26.1"
+    assert reasons["1.25.3"] == "not among the newest 1"
+    assert choice.chosen[0].reason == "version in 1.*"
+    assert choice.unmatched == len(_TAGS) - 5
+
+
+def test_a_missing_exact_tag_is_missing_and_a_glob_without_a_match_a_warning() -> None:
+    choice = choose_tags(["a"], _selection(Tags=["b", "c*"], Versions="9.*"))
+    assert choice.missing == ("b",)
+    assert choice.warnings == ("no tag matches c*", "no tag matches the versions 9.*")
+
+
+def test_names_that_are_no_tags_and_digest_tags_are_skipped_and_noted() -> None:
+    listed = ["sha256:" + "0" * 64, "sha256-" + "0" * 64 + ".sig", "ok"]
+    choice = choose_tags(listed, _selection())
+    assert [each.tag for each in choice.chosen] == ["ok"]
+    assert len(choice.warnings) == 2
+    assert "not tags" in choice.warnings[0]
+    assert "digests" in choice.warnings[1]
+
+
+@pytest.mark.parametrize("options", [{}, {"Versions": ">=1 <40", "Newest": 3, "Exclude": "*-rc*"}])
+@given(tags=_SOME_TAGS)
+def test_each_listed_tag_is_accounted_for_once(tags: list[str], options: dict[str, Any]) -> None:
+    choice = choose_tags(tags, _selection(**options))
+    chosen = {each.tag for each in choice.chosen}
+    left_out = {each.tag for each in choice.left_out}
+    assert len(chosen) == len(choice.chosen)
+    assert not chosen & left_out
+    assert chosen | left_out <= set(tags)
+    assert not any(map(is_digest_tag, chosen))
+    usable = {tag for tag in tags if is_tag(tag) and not is_digest_tag(tag)}
+    assert len(usable) == len(chosen) + len(left_out) + choice.unmatched
+
+
+@given(tags=_SOME_TAGS, count=st.integers(1, 5))
+def test_the_choice_does_not_depend_on_the_order_of_the_list(tags: list[str], count: int) -> None:
+    selection = _selection(Versions="*", Newest=count, Tags="latest")
+    once = choose_tags(tags, selection)
+    again = choose_tags(list(reversed(tags)), selection)
+    assert _without_examples(once) == _without_examples(again)
+    versions = [each for each in once.chosen if each.tag != "latest"]
+    assert len(versions) <= count
+
+
+def _without_examples(choice: TagChoice) -> tuple[Any, ...]:
+    return choice.chosen, choice.left_out, choice.missing, choice.unmatched

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.request.mirror_parsing import parse_mirror
+
+_ENTRY = {"SrcRepository": "quay.io/acme/app", "DestRepository": "registry.example/mirror/{name}"}
+
+
+def _parse(**properties: Any) -> Any:
+    return parse_mirror(properties)
+
+
+def _entry(**properties: Any) -> Any:
+    return _parse(Repositories=[{**_ENTRY, **properties}]).entries[0]
+
+
+def test_names_of_the_source_are_put_into_the_destination() -> None:
+    assert _entry().destination_name == "registry.example/mirror/app"
+    named = _entry(DestRepository="registry.example/{path}", SrcRepository="nginx")
+    assert named.destination_name == "registry.example/library/nginx"
+    assert named.source_host == "docker.io"
+
+
+def test_defaults_hold_for_every_entry_that_says_nothing_else() -> None:
+    mirror = _parse(
+        Defaults={"Platforms": "linux/arm64", "Newest": 3, "Versions": "*"},
+        Repositories=[_ENTRY, {**_ENTRY, "DestRepository": "d.example/b", "Platforms": "all"}],
+        Images=[{"SrcImage": "nginx:1.27", "DestImage": "d.example/nginx:1.27"}],
+    )
+    first, second, image = mirror.entries
+    assert [str(each) for each in first.template.platforms] == ["linux/arm64"]
+    assert first.selection.newest == 3
+    assert second.template.copies_index
+    assert [str(each) for each in image.template.platforms] == ["linux/arm64"]
+
+
+def test_images_of_one_repository_pair_and_the_same_options_are_one_entry() -> None:
+    images = [
+        {"SrcImage": f"nginx:{tag}", "DestImage": f"d.example/nginx:{tag}", "DestTags": more}
+        for tag, more in (("1.26", []), ("1.27", ["stable"]))
+    ]
+    other = {"SrcImage": "nginx:1.25", "DestImage": "d.example/nginx:1.25", "Platforms": "all"}
+    entries = _parse(Images=[*images, other]).entries
+    assert [len(entry.images) for entry in entries] == [2, 1]
+    assert [tags for _, tags in entries[0].images] == [("1.26",), ("1.27", "stable")]
+
+
+def test_archives_share_the_host_s3() -> None:
+    image = {"SrcImage": "s3://bucket/app.tar", "DestImage": "d.example/app:1"}
+    assert _parse(Images=[image]).entries[0].source_host == "s3"
+
+
+@pytest.mark.parametrize(
+    ("value", "hub", "quay"),
+    [(None, 2, 4), ("3", 3, 3), (7, 7, 7), ({"index.docker.io": "1"}, 1, 4), ({"*": 9}, 2, 9)],
+)
+def test_concurrency_is_a_number_or_one_per_host(value: Any, hub: int, quay: int) -> None:
+    mirror = _parse(Repositories=[_ENTRY], SourceConcurrency=value)
+    assert mirror.concurrency_of("docker.io") == hub
+    assert mirror.concurrency_of("quay.io") == quay
+
+
+def test_the_mirrors_own_properties_are_read() -> None:
+    mirror = _parse(
+        Repositories=[_ENTRY],
+        MaxFailures="5",
+        CompleteWhen="started",
+        Schedule="cron(0 3 * * ? *)",
+        ScheduleTimezone="Europe/Berlin",
+        DryRun="true",
+        Trigger=1,
+    )
+    assert mirror.max_failures == 5
+    assert mirror.completes_when_started
+    assert mirror.schedule == "cron(0 3 * * ? *)"
+    assert mirror.schedule_timezone == "Europe/Berlin"
+    assert mirror.dry_run
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ({}, "Images or Repositories is required"),
+        ({"Repositories": [], "Images": []}, "Images or Repositories is required"),
+        ({"Repository": [_ENTRY]}, "unknown property 'Repository'; did you mean 'Repositories'"),
+        ({"Repositories": [{**_ENTRY, "Tag": "1"}]}, r"Repositories\[0\].unknown property 'Tag'"),
+        ({"Repositories": [{"SrcRepository": "a"}]}, "DestRepository"),
+        ({"Repositories": [{**_ENTRY, "SrcRepository": "quay.io/a:1"}]}, "neither tag nor digest"),
+        ({"Repositories": [{**_ENTRY, "SrcRepository": "s3://b/a.tar"}]}, "archive has no tags"),
+        ({"Repositories": [{**_ENTRY, "Versions": "new"}]}, "Versions: invalid version range"),
+        ({"Repositories": [{**_ENTRY, "Tags": "a b"}]}, "Tags: invalid tag or glob"),
+        ({"Repositories": [{**_ENTRY, "Tags": "a["}]}, "bracket"),
+        ({"Repositories": [{**_ENTRY, "Tags": "sha256-" + "a" * 64}]}, "stands for a digest"),
+        ({"Repositories": [{**_ENTRY, "Newest": 3}]}, "Newest is invalid without Versions"),
+        ({"Repositories": [{**_ENTRY, "Newest": 0, "Versions": "*"}]}, "Newest 0 is invalid"),
+        ({"Repositories": [{**_ENTRY, "Newest": "x", "Versions": "*"}]}, "Newest 'x' is invalid"),
+        ({"Repositories": [{**_ENTRY, "OnDelete": "Untag"}]}, "unknown property 'OnDelete'"),
+        ({"Repositories": "all"}, "Repositories 'all' is invalid"),
+        ({"Repositories": ["a"]}, r"Repositories\[0\] 'a' is invalid"),
+        ({"Repositories": [_ENTRY, _ENTRY]}, r"Repositories\[1\].DestRepository .* has the same"),
+        ({"Repositories": [_ENTRY], "MaxFailures": -1}, "MaxFailures -1 is invalid"),
+        ({"Repositories": [_ENTRY], "CompleteWhen": "Never"}, "CompleteWhen"),
+        ({"Repositories": [_ENTRY], "Schedule": "daily"}, "Schedule 'daily' is invalid"),
+        ({"Repositories": [_ENTRY], "SourceConcurrency": 0}, "is invalid"),
+        ({"Repositories": [_ENTRY], "SourceConcurrency": {"a": 99}}, "99 workers, at most 40"),
+        ({"Repositories": [_ENTRY], "Defaults": {"Platform": "a"}}, "unknown property 'Platform'"),
+        ({"Images": [{"SrcImage": "a:1"}]}, "DestImage"),
+    ],
+)
+def test_wrong_properties_are_named(properties: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        parse_mirror(properties)
+
+
+def test_every_wrong_property_is_named_at_once() -> None:
+    wrong = {
+        **_ENTRY,
+        "Versions": "new",
+        "Newest": "x",
+        "Platforms": "linux/amd64/v1/more",
+        "CopyReferrers": "perhaps",
+        "Tag": "1",
+    }
+    with pytest.raises(RequestError) as raised:
+        _parse(Repositories=[wrong], MaxFailures="many", Images=[{"SrcImage": "UPPER/a:1"}])
+    message = str(raised.value)
+    for name in (
+        "Versions",
+        "Newest",
+        "Platforms",
+        "CopyReferrers",
+        "Tag",
+        "MaxFailures",
+        "DestImage",
+    ):
+        assert name in message
+
+
+def test_credentials_in_the_text_are_rejected_and_not_quoted() -> None:
+    for place in (
+        {"Repositories": [{**_ENTRY, "SrcCreds": "ann:hunter2"}]},
+        {"Repositories": [_ENTRY], "Defaults": {"DestCreds": "ann:hunter2"}},
+    ):
+        with pytest.raises(RequestError, match="Creds is invalid") as raised:
+            parse_mirror(place)
+        assert "hunter2" not in str(raised.value)
+
+
+def test_the_same_destination_tag_twice_is_rejected() -> None:
+    images = [
+        {"SrcImage": "nginx:1", "DestImage": "d.example/a:1", "DestTags": "stable"},
+        {"SrcImage": "httpd:2", "DestImage": "d.example/a:2", "DestTags": "stable"},
+    ]
+    with pytest.raises(RequestError, match=r"d\.example/a:stable is invalid"):
+        _parse(Images=images)
