@@ -1,151 +1,161 @@
-# The project's commands. Each sets up what it needs; a fresh machine wants Python 3.11 or later.
+# The project's commands. Each installs the tools that it needs.
+# PYTHON chooses the interpreter: make test PYTHON=/usr/bin/python3
 PYTHON ?= python3
-VENV := .venv
-SAM_VENV := .venv-sam
-CDK_VENV := .venv-cdk
-SBOM_VENV := .venv-sbom
-LAYER_VENV := .venv-layer
-OTHER_PYTHONS := 3.12 3.13 3.14
-# as template.yaml has it
-RUNTIME := 3.13
-BIN := $(CURDIR)/$(VENV)/bin
-SAM_BIN := $(CURDIR)/$(SAM_VENV)/bin
-CDK_BIN := $(CURDIR)/$(CDK_VENV)/bin
-# stacks to copy say why in comments, where their readers look
+BIN := .venv/bin
+SAM_BIN := .venv-sam/bin
+OTHER_PYTHONS ?= /usr/bin/python3 python3.12 python3.13 python3.14
+# test processes at a time
+WORKERS ?= 2
+# comments in the example stacks address their readers
 EXAMPLES_LINTING := --ignore-checks I4010
+LAYER := layers/dependencies
+PEERS := benchmarks/.peers
+
 export PYTHONPATH := $(CURDIR)/handler:$(CURDIR)
-export PATH := $(SAM_BIN):$(PATH)
+export PATH := $(CURDIR)/.venv-sam/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 # images of Python set it: each of the tests' many processes would compile all that it imports
 unexport PYTHONDONTWRITEBYTECODE
+unexport VIRTUAL_ENV
 
-.PHONY: help demo cloud test test-versions check lint types contracts template pages hooks build sbom bench record lock clean
+.PHONY: help
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-help: ## what there is to run
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+# ---- environments ---------------------------------------------------------------------------
 
-$(VENV)/.ready: requirements-dev.txt requirements-uv.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.txt requirements-uv.txt
-	@touch $@
+REQUIRED := Python 3.11 or later is required
 
-$(SAM_VENV)/.ready: requirements-sam.txt $(VENV)/.ready
-	$(PYTHON) -m venv $(SAM_VENV)
-	$(BIN)/uv pip sync --quiet --python $(SAM_BIN)/python --require-hashes requirements-sam.txt
-	@touch $@
+.PHONY: python dev sam cdk sbom-tool
+python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "$(REQUIRED); $(PYTHON) is $$("$(PYTHON)" --version 2>&1 || true)" >&2; \
+	  echo "Choose another with: make PYTHON=/path/to/python3" >&2; exit 1; }
 
-$(CDK_VENV)/.ready: requirements-cdk.txt $(VENV)/.ready
-	$(PYTHON) -m venv $(CDK_VENV)
-	$(BIN)/uv pip sync --quiet --python $(CDK_BIN)/python --require-hashes requirements-cdk.txt
-	@touch $@
+dev: python
+	@"$(PYTHON)" .ci/environment.py dev .venv
 
-$(SBOM_VENV)/.ready: requirements-sbom.txt $(VENV)/.ready
-	$(PYTHON) -m venv $(SBOM_VENV)
-	$(BIN)/uv pip sync --quiet --python $(SBOM_VENV)/bin/python --require-hashes requirements-sbom.txt
-	@touch $@
+sam: dev
+	@"$(PYTHON)" .ci/environment.py sam .venv-sam
 
-demo: $(VENV)/.ready ## replicate an image on an embedded cloud, twice
+cdk: dev
+	@"$(PYTHON)" .ci/environment.py cdk .venv-cdk
+
+sbom-tool: dev
+	@"$(PYTHON)" .ci/environment.py sbom .venv-sbom
+
+# ---- running it -----------------------------------------------------------------------------
+
+.PHONY: demo cloud
+demo: dev ## copy an image on an embedded cloud, twice
 	@$(BIN)/python -m local.demo
 
-cloud: $(VENV)/.ready ## registries and a CloudFormation endpoint on loopback, until Ctrl-C
+cloud: dev ## registries, AWS and a CloudFormation endpoint on loopback, until Ctrl-C
 	@$(BIN)/python -m local
 
-# two files at a time, in their order: last are tests/unit, which are quick, so that both end together
-IN_COMPANY := -n 2 --dist loadfile --no-loadscope-reorder
+# ---- tests ----------------------------------------------------------------------------------
 
-test: $(VENV)/.ready $(SAM_VENV)/.ready $(CDK_VENV)/.ready ## every test, with branch coverage
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+# the longest files first, so that all processes end at about the same time
+QUICK_FOLDERS := tests/local tests/documents tests/unit
+TEST_FOLDERS := tests/faults tests/functional $(QUICK_FOLDERS)
+INTEROP_FOLDERS := tests/interop tests/examples
+COVERAGE := --cov --cov-append --cov-report=
+
+.PHONY: unit test interop coverage soak test-versions
+unit: dev ## unit tests: no sockets, no other program
+	$(PYTEST) tests/unit
+
+test: dev ## unit, functional and fault tests, with coverage
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest --cov --cov-report= $(IN_COMPANY)
+	$(PYTEST) $(COVERAGE) $(TEST_FOLDERS)
+	$(BIN)/python -m coverage report
 
-# pyenv hides a version that is not chosen: choose all
-test-versions: $(VENV)/.ready ## unit tests on the other Pythons that are installed, functional ones on Lambda's
-	@export PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd: -)"; \
-	for version in $(OTHER_PYTHONS); do \
-	  python=$$($(BIN)/uv python find --no-python-downloads --no-project $$version 2>/dev/null) \
-	    || { echo "Python $$version is not installed: skipped"; continue; }; \
-	  echo "Python $$version"; \
-	  $(BIN)/uv venv --quiet --clear --no-project --python "$$python" .venv-$$version \
-	    && $(BIN)/uv pip sync --quiet --python .venv-$$version/bin/python --require-hashes \
-	      requirements-dev.txt \
-	    && .venv-$$version/bin/python -m pytest -q $(IN_COMPANY) tests/unit \
-	      $$([ $$version = $(RUNTIME) ] && echo tests/functional) \
-	    || exit 1; \
-	done
+interop: dev sam cdk ## tests with other programs: docker-registry, skopeo, SAM, CDK, moto
+	$(PYTEST) $(COVERAGE) $(INTEROP_FOLDERS)
 
-check: lint types contracts template test ## what CI runs
+coverage: dev ## what the tests above have executed: lines and branches
+	$(BIN)/python -m coverage report
 
-lint: $(VENV)/.ready ## ruff
+soak: dev ## run the suite again and again under load: RUNS=20 TESTS="tests/unit tests/functional"
+	$(BIN)/python -m tests.soak $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(TESTS)
+
+test-versions: ## unit and functional tests and the demo on each other Python that is installed
+	@PYTHONS="$(OTHER_PYTHONS)" WORKERS=$(WORKERS) .ci/test-versions
+
+# ---- checks ---------------------------------------------------------------------------------
+
+.PHONY: check lint types contracts template pages hooks
+check: lint types contracts template test interop coverage ## what CI runs, on this Python
+
+lint: dev ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.ready ## mypy, strict
-	$(BIN)/mypy handler local tests benchmarks
-	cd examples/cdk && $(BIN)/mypy --config-file ../../pyproject.toml .
+types: dev ## mypy, strict
+	$(BIN)/mypy handler local tests benchmarks .ci
+	cd examples/cdk && ../../$(BIN)/mypy --config-file ../../pyproject.toml .
 
-# import-linter reads packages: the entry points, which are modules, are shown to it as two
-contracts: $(VENV)/.ready ## who may import whom
+# import-linter reads packages, so each entry point, a module, is shown to it as a package
+contracts: dev ## which package may import which
 	@for module in app responder; do mkdir -p .contracts/$$module \
 	  && ln -sf ../../handler/$$module.py .contracts/$$module/__init__.py || exit 1; done
 	PYTHONPATH="$(CURDIR)/.contracts:$$PYTHONPATH" $(BIN)/lint-imports --config .importlinter --no-cache
 
-template: $(VENV)/.ready $(SAM_VENV)/.ready ## cfn-lint and sam validate
+template: dev sam ## cfn-lint and sam validate
 	$(BIN)/cfn-lint --template template.yaml organization.yaml
 	$(BIN)/cfn-lint $(EXAMPLES_LINTING) --template examples/cloudformation/*.yaml
 	for each in template.yaml organization.yaml; do \
 	  $(SAM_BIN)/sam validate --lint --template $$each --region eu-west-1 || exit 1; done
 
-pages: $(VENV)/.ready ## the documentation: links, names and numbers; its sentences are with the tests
-	$(BIN)/python -m pytest -q -k "not mishap" tests/documents tests/unit/test_documentation.py
+pages: dev ## the documentation: links, names and numbers
+	$(BIN)/python -m pytest -q --ignore=tests/documents/test_troubleshooting.py \
+	  tests/documents tests/unit/test_documentation.py
 
-hooks: ## check what is quick before each commit
+hooks: ## run the quick checks before each commit
 	git config core.hooksPath .githooks
 
-build: $(SAM_VENV)/.ready ## the function and its layer, as sam deploy ships them
+# ---- building -------------------------------------------------------------------------------
+
+.PHONY: build sbom lock
+build: sam ## the function and its layer, as `sam deploy` uploads them
 	$(SAM_BIN)/sam build --template template.yaml
 
-LAYER := layers/dependencies
-
-# a page of links about the tool itself is no part of the bill
-define WITHOUT_TOOLS_LINKS
-import json, sys
-bill = json.load(sys.stdin)
-for tool in bill["metadata"]["tools"]["components"]:
-    tool.pop("externalReferences", None)
-print(json.dumps(bill, indent=2, ensure_ascii=False))
-endef
-export WITHOUT_TOOLS_LINKS
-
-# of an environment that has the layer's packages and nothing else, as licences stand in those
-sbom: $(SBOM_VENV)/.ready ## the layer's bill of materials, by its lock
-	$(BIN)/uv venv --quiet --clear --no-project --python $(BIN)/python $(LAYER_VENV)
-	$(BIN)/uv pip sync --quiet --python $(LAYER_VENV)/bin/python --require-hashes \
-	  $(LAYER)/requirements.txt
-	$(SBOM_VENV)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
-	  --output-format JSON --output-file - $(LAYER_VENV)/bin/python | $(BIN)/python -c "$$WITHOUT_TOOLS_LINKS" \
+# from an environment with the layer's packages alone: licences stand in installed packages
+sbom: sbom-tool ## the software bill of materials of the layer
+	$(BIN)/uv venv --quiet --clear --no-project --python $(BIN)/python .venv-layer
+	$(BIN)/uv pip sync --quiet --python .venv-layer/bin/python --require-hashes $(LAYER)/requirements.txt
+	.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-format JSON --output-file - .venv-layer/bin/python | $(BIN)/python .ci/bill_of_materials.py \
 	  > $(LAYER)/.sbom && mv $(LAYER)/.sbom $(LAYER)/sbom.cdx.json
 
-PEERS := benchmarks/.peers
+EXPORT := $(BIN)/uv export --quiet --frozen --no-header --no-emit-project
 
-$(PEERS)/bootstrap: benchmarks/peers.txt $(VENV)/.ready
+lock: dev ## update every locked package, and what is derived from the lock
+	$(BIN)/uv lock --upgrade
+	$(MAKE) exports
+
+.PHONY: exports
+exports: dev ## the requirement files that are derived from uv.lock
+	$(EXPORT) --only-group installer --no-annotate -o .ci/uv.txt >/dev/null
+	$(EXPORT) --group function --prune rich --prune pyyaml -o $(LAYER)/requirements.txt >/dev/null
+	$(EXPORT) --only-group cdk --prune cdk-ecr-deployment -o examples/cdk/requirements.txt >/dev/null
+	$(MAKE) sbom
+
+# ---- benchmarks -----------------------------------------------------------------------------
+
+$(PEERS)/bootstrap: benchmarks/peers.txt | dev
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
 	  --dest $(PEERS) -r benchmarks/peers.txt
 	$(BIN)/python -m benchmarks.peers $(PEERS) $(PEERS)
 
-bench: $(VENV)/.ready $(SAM_VENV)/.ready $(PEERS)/bootstrap $(if $(QUICK),,build) ## beside other programs; QUICK=1 in two minutes
+.PHONY: bench record
+bench: dev sam $(PEERS)/bootstrap $(if $(QUICK),,build) ## compare with other programs; QUICK=1 takes two minutes
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--output benchmarks/RESULTS.md) $(if $(REPEATS),--repeats $(REPEATS))
 
-record: $(VENV)/.ready ## keep the hot path's instruction counts to compare with
+record: dev ## count the hot path's instructions and keep them to compare with
 	$(BIN)/python -m benchmarks.instructions
 
-lock: $(VENV)/.ready ## pin every requirement again, with hashes
-	for each in layers/dependencies/requirements requirements-uv requirements-shell \
-	  requirements-dev requirements-sam requirements-sbom examples/cdk/requirements \
-	  requirements-cdk; do \
-	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	    --upgrade $$each.in -o $$each.txt || exit 1; done
-	$(MAKE) sbom
-
-clean: ## what the commands above have made
-	rm -rf $(VENV) $(SAM_VENV) $(CDK_VENV) $(SBOM_VENV) $(LAYER_VENV) \
-	  $(OTHER_PYTHONS:%=.venv-%) .aws-sam .coverage*
+.PHONY: clean
+clean: ## remove what the commands above have made
+	rm -rf .venv .venv-* .aws-sam dist .coverage* .contracts

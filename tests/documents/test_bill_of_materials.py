@@ -1,21 +1,22 @@
-"""layers/dependencies/sbom.cdx.json against the lock that the layer is built from."""
+"""The layer's bill of materials, compared with the requirements that the layer is built from."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from ecr_image_replicator.version import __version__
+
 ROOT: Final = Path(__file__).parents[2]
 LAYER: Final = ROOT / "layers" / "dependencies"
 _PINNED: Final = re.compile(r"^([a-z0-9.-]+)==([^ ;\\]+)", re.MULTILINE)
-#: What a package may be licensed under to be in the layer, which is handed on with the function.
-#: Of several that a package may be taken under, one is enough. MPL 2.0 binds its own files only.
+#: Licences that a package of the layer may have: they permit distribution with the function.
+#: If a package offers a choice of licences, one is enough. MPL 2.0 covers only its own files.
 ALLOWED: Final = frozenset(
     {
         "Apache License 2.0",
@@ -50,8 +51,8 @@ def locked() -> dict[str, str]:
     return dict(_PINNED.findall((LAYER / "requirements.txt").read_text()))
 
 
-def test_the_bill_has_what_the_lock_has(bill: dict[str, Any], locked: dict[str, str]) -> None:
-    """`make sbom` writes it anew."""
+def test_the_bill_lists_the_locked_packages(bill: dict[str, Any], locked: dict[str, str]) -> None:
+    """If this fails, run `make sbom`."""
     assert bill["bomFormat"] == "CycloneDX"
     listed = {normalised(each["name"]): each["version"] for each in bill["components"]}
 
@@ -61,18 +62,19 @@ def test_the_bill_has_what_the_lock_has(bill: dict[str, Any], locked: dict[str, 
     }
 
 
-def test_the_bill_says_what_needs_what(bill: dict[str, Any], locked: dict[str, str]) -> None:
-    needed = {normalised(each["ref"].partition("==")[0]) for each in bill["dependencies"]}
-    assert needed - {"root-component"} == locked.keys()
+def test_the_bill_lists_the_dependencies_of_every_package(
+    bill: dict[str, Any], locked: dict[str, str]
+) -> None:
+    listed = {normalised(each["ref"].partition("==")[0]) for each in bill["dependencies"]}
+    assert listed - {"root-component"} == locked.keys()
 
 
 def test_the_bill_is_of_this_version(bill: dict[str, Any]) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     described = bill["metadata"]["component"]
-    assert (described["name"], described["version"]) == (project["name"], project["version"])
+    assert (described["name"], described["version"]) == ("ecr-image-replicator", __version__)
 
 
-def test_the_bill_is_the_same_whoever_writes_it(bill: dict[str, Any]) -> None:
+def test_the_bill_has_nothing_that_differs_between_machines(bill: dict[str, Any]) -> None:
     text = json.dumps(bill)
     assert "serialNumber" not in bill
     assert "timestamp" not in bill["metadata"]
@@ -80,24 +82,24 @@ def test_the_bill_is_the_same_whoever_writes_it(bill: dict[str, Any]) -> None:
     assert "/home/" not in text
 
 
-def test_the_layer_has_no_licence_that_was_not_looked_at(locked: dict[str, str]) -> None:
-    """The tests run on what the layer is built of: the installed packages say it themselves."""
+def test_every_package_of_the_layer_has_an_allowed_licence(locked: dict[str, str]) -> None:
+    """Reads the metadata of the installed packages, which are those of the layer."""
     for name, version in locked.items():
-        assert importlib.metadata.version(name) == version, "run `make test`, which installs it"
+        assert importlib.metadata.version(name) == version, "run `make dev`, which installs it"
         assert any(offered <= ALLOWED for offered in licences(name)), (name, licences(name))
 
 
 def licences(name: str) -> list[set[str]]:
-    """The licences that a package may be taken under; of those in one set, all hold."""
+    """Return the licences to choose from; all licences of one set apply together."""
     metadata = importlib.metadata.metadata(name)
     if "License-Expression" in metadata:
         expression = metadata["License-Expression"]
-        # without parentheses, which ALLOWED would not have: AND binds more strongly than OR
+        # no parentheses to parse: AND binds more strongly than OR
         return [set(each.split(" AND ")) for each in expression.split(" OR ")]
     classifiers = {
         each.rpartition(" :: ")[2]
         for each in metadata.get_all("Classifier") or []
         if each.startswith("License :: OSI Approved :: ")
     }
-    # classifiers do not tell "and" from "or"
+    # classifiers do not distinguish AND from OR: require all
     return [classifiers or set(metadata.get_all("License") or ["nothing"])]
