@@ -1,6 +1,16 @@
+"""What every test takes part in: the check for secrets in logs, the test order, Hypothesis.
+
+`secrets_in_logs` fails a test in which the program logs a secret; CONTRIBUTING.md says how a new
+test takes part. `--random-order SEED` shuffles files and the tests of each file; `make soak` uses
+it.
+"""
+
 from __future__ import annotations
 
+import itertools
 import logging
+import os
+import random
 import re
 import secrets
 import subprocess
@@ -10,11 +20,12 @@ from typing import Any
 
 import pytest
 from botocore.loaders import create_loader
+from hypothesis import settings
 from local.emulator import LambdaEmulator
 
-#: Each of them logs through the function's own logger (see `handler/app.py`).
+#: The loggers below which the program logs (see `handler/app.py`).
 _LOGGERS = ("ecr_image_replicator", "custom_resource", "responder")
-#: Passwords that tests use, and what the signed URLs of the local cloud have in their queries.
+#: Passwords that tests use, and markers of signed URLs of the local cloud.
 _KNOWN_SECRETS = (
     "open-sesame",
     "hunter2",
@@ -29,9 +40,35 @@ _KNOWN_SECRETS = (
 _WORD = re.compile(r"[A-Za-z0-9_-]{16,}")
 _AUTHORIZATION = re.compile(r"(Basic|Bearer) [A-Za-z0-9._~+/=-]{12,}")
 
+# the same examples in every run; `make soak` sets HYPOTHESIS_PROFILE=random for new ones
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("random", database=None, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-class _Keeper(logging.Handler):
-    """Keeps all that a record says, with what it carries beside its message."""
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--random-order",
+        type=int,
+        metavar="SEED",
+        help="shuffle the test files, and the tests of each file, by this seed",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed = config.getoption("--random-order")
+    if seed is None:
+        return
+    generator = random.Random(seed)
+    files = [list(each) for _, each in itertools.groupby(items, key=lambda item: item.path)]
+    generator.shuffle(files)
+    for tests in files:
+        generator.shuffle(tests)
+    items[:] = itertools.chain.from_iterable(files)
+
+
+class _LogRecorder(logging.Handler):
+    """Keeps every record's text and its extra attributes."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -41,12 +78,12 @@ class _Keeper(logging.Handler):
         self.lines.append(f"{self.format(record)} {record.__dict__}")
 
 
-class _Emulators:
-    """What functions print that run under the emulator, at DEBUG, however long they live."""
+class _EmulatorLogs:
+    """The output of functions that run under the emulator, which log at DEBUG."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._read: dict[LambdaEmulator, int] = {}
-        self._left: list[str] = []
+        self._unread: list[str] = []
         enter, leave = LambdaEmulator.__enter__, LambdaEmulator.__exit__
 
         def enter_at_debug(emulator: LambdaEmulator) -> LambdaEmulator:
@@ -55,31 +92,31 @@ class _Emulators:
             self._read[emulator] = 0
             return emulator
 
-        def leave_the_log(emulator: LambdaEmulator, *reason: object) -> None:
+        def leave_and_read(emulator: LambdaEmulator, *reason: object) -> None:
             self._collect(emulator)
             self._read.pop(emulator, None)
             leave(emulator, *reason)
 
         patch.setattr(LambdaEmulator, "__enter__", enter_at_debug)
-        patch.setattr(LambdaEmulator, "__exit__", leave_the_log)
+        patch.setattr(LambdaEmulator, "__exit__", leave_and_read)
 
     def take_lines(self) -> list[str]:
-        """Give what has been printed since the last time."""
+        """Return the lines since the last call."""
         for emulator in self._read:
             self._collect(emulator)
-        lines, self._left = self._left, []
+        lines, self._unread = self._unread, []
         return lines
 
     def _collect(self, emulator: LambdaEmulator) -> None:
         if emulator in self._read:
             log = emulator.log
-            self._left += log[self._read[emulator] :].splitlines()
+            self._unread += log[self._read[emulator] :].splitlines()
             self._read[emulator] = len(log)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_models() -> Iterator[None]:
-    """Let botocore read its services' models once a run; each new function reads them otherwise."""
+    """Let botocore load each service's model once in a run, not once for each new function."""
     loader = create_loader()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", lambda _paths=None: loader)
@@ -87,14 +124,14 @@ def shared_models() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def emulators() -> Iterator[_Emulators]:
+def emulator_logs() -> Iterator[_EmulatorLogs]:
     with pytest.MonkeyPatch.context() as patch:
-        yield _Emulators(patch)
+        yield _EmulatorLogs(patch)
 
 
 @pytest.fixture(scope="session")
 def printed() -> Iterator[list[str]]:
-    """What the program prints in processes of its own that tests run to their end."""
+    """The output of Python processes that tests run with `subprocess.run`."""
     lines: list[str] = []
     run = subprocess.run
 
@@ -127,26 +164,28 @@ def issued_secrets() -> Iterator[list[str]]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_secret_is_logged(
-    emulators: _Emulators, issued_secrets: list[str], printed: list[str]
+def secrets_in_logs(
+    emulator_logs: _EmulatorLogs, issued_secrets: list[str], printed: list[str]
 ) -> Iterator[None]:
-    """Search what every test logs, here and in other processes, for every secret in play."""
+    """Search everything that a test makes the program log, in any process, for secrets."""
     before = len(issued_secrets)
-    keeper = _Keeper()
+    recorder = _LogRecorder()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.addHandler(keeper)
+        logger.addHandler(recorder)
         logger.setLevel(logging.DEBUG)
     yield
     for logger, level in zip(loggers, levels, strict=True):
-        logger.removeHandler(keeper)
+        logger.removeHandler(recorder)
         logger.setLevel(level)
-    lines = [*keeper.lines, *emulators.take_lines(), *printed]
+    lines = [*recorder.lines, *emulator_logs.take_lines(), *printed]
     printed.clear()
     earlier, own = frozenset(issued_secrets[:before]), issued_secrets[before:]
     for line in lines:
-        assert not [secret for secret in (*_KNOWN_SECRETS, *own) if secret in line], line
-        # sessions and sign-ins are kept from one test to the next
-        assert earlier.isdisjoint(_WORD.findall(line)), line
-        assert not _AUTHORIZATION.search(line), line
+        found = [secret for secret in (*_KNOWN_SECRETS, *own) if secret in line]
+        assert not found, f"the log has the secret {found}: {line}"
+        # sessions and tokens are kept from one test to the next
+        kept = earlier.intersection(_WORD.findall(line))
+        assert not kept, f"the log has an earlier test's token {kept}: {line}"
+        assert not _AUTHORIZATION.search(line), f"the log has an Authorization header: {line}"
