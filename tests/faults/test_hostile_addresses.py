@@ -19,7 +19,7 @@ from ecr_image_replicator.errors import (
     ProtocolError,
 )
 from ecr_image_replicator.registry.http import guarded_connection
-from ecr_image_replicator.registry.http.guarded_connection import AddressScope
+from ecr_image_replicator.registry.http.addresses import AddressScope
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings

@@ -61,7 +61,7 @@ def test_redirects_without_end_are_followed_five_times(ends: Ends) -> None:
 @pytest.mark.parametrize("location", ["", "http://[", "ftp://example.com/x", "file:///etc/passwd"])
 def test_a_redirect_to_nowhere_is_refused(ends: Ends, location: str) -> None:
     ends.source_answers("/manifests/", answer(b"", 307, Location=location))
-    ends.fail(ProtocolError, "malformed URL|redirects without end")
+    ends.fail(ProtocolError, "invalid response .307 with an invalid URL|redirects without end")
 
 
 # Where a public registry may not lead

@@ -13,6 +13,7 @@ from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import Side, TransientError
 from ecr_image_replicator.registry.http.messages import HttpRequest
 from ecr_image_replicator.registry.http.session import Session
+from ecr_image_replicator.registry.http.urls import parse_url
 
 COUNT = 4
 _PATIENCE_SECONDS = 10.0
@@ -24,11 +25,11 @@ class Scene:
     def __init__(self, server: LoopbackServer, session: Session, scheme: str) -> None:
         self.server = server
         self.session = session
-        self.url = f"{scheme}://localhost:{server.host.rpartition(':')[2]}/"
+        self.url = parse_url(f"{scheme}://localhost:{server.host.rpartition(':')[2]}/")
         self.deadline = Deadline(60)
 
     def ask(self, path: str = "") -> bytes:
-        request = HttpRequest("GET", self.url + path)
+        request = HttpRequest("GET", self.url.resolve(path))
         response = self.session.send(request, side=Side.SOURCE, timeout_seconds=5)
         return response.read(100)
 

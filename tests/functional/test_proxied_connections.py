@@ -17,6 +17,7 @@ from local.web import LoopbackServer, Response, read_body
 from ecr_image_replicator.errors import Side
 from ecr_image_replicator.registry.http.messages import HttpRequest
 from ecr_image_replicator.registry.http.session import Session
+from ecr_image_replicator.registry.http.urls import parse_url
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +80,7 @@ def test_a_proxy_is_asked_for_plain_addresses_whole(
         monkeypatch.setenv("HTTP_PROXY", f"{scheme}user:word@{address}")
         asked = pool.submit(answer_once, proxy)
         session = Session(connections=1)
-        request = HttpRequest("GET", "http://user@registry.example/v2/?n=1#x")
+        request = HttpRequest("GET", parse_url("http://registry.example/v2/?n=1#x"))
         assert session.send(request, side=Side.SOURCE, timeout_seconds=5).read(10) == b"hello"
         session.close()
     head = asked.result().splitlines()
@@ -97,7 +98,9 @@ def answer_once(listener: socket.socket) -> str:
 
 
 def get(server: LoopbackServer, path: str) -> HttpRequest:
-    return HttpRequest("GET", f"https://localhost:{server.host.rpartition(':')[2]}{path}")
+    return HttpRequest(
+        "GET", parse_url(f"https://localhost:{server.host.rpartition(':')[2]}{path}")
+    )
 
 
 @contextlib.contextmanager

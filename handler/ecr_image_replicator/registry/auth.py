@@ -13,10 +13,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from ecr_image_replicator.errors import DeniedError, ProtocolError, Side
-from ecr_image_replicator.registry.http.hosts import resolve_url
+from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -54,7 +54,7 @@ class TokenRequest:
     `form` is None for a GET; the headers may hold a password and are never logged.
     """
 
-    url: str
+    url: Url
     headers: dict[str, str] = field(repr=False)
     form: bytes | None = field(default=None, repr=False)
 
@@ -241,13 +241,15 @@ class Authenticator:
         self._current = _Authorization(header, self._login.expires_at)
 
     def _fetch_token(self, challenge: Challenge) -> Generator[TokenRequest, TokenAnswer, None]:
-        realm = resolve_url("", challenge.parameters.get("realm", ""))
-        if realm is None:
+        try:
+            realm = parse_url(challenge.parameters.get("realm", ""))
+        except InvalidUrlError as error:
             raise ProtocolError(
-                f"the {self._side} registry {self._registry} names no usable token service",
+                f"cannot authenticate to the {self._side} registry {self._registry}: invalid "
+                f"response (401 with an invalid realm: {error})",
                 side=self._side,
                 status=401,
-            )
+            ) from error
         asked_at = self._clock()
         service = challenge.parameters.get("service", "")
         answer = yield self._token_request(realm, service)
@@ -271,7 +273,7 @@ class Authenticator:
         if refused.is_optional:
             yield None
 
-    def _token_request(self, realm: str, service: str) -> TokenRequest:
+    def _token_request(self, realm: Url, service: str) -> TokenRequest:
         query = [("service", service)] if service else []
         login = self._login
         if login is not None and not login.username:
@@ -285,9 +287,8 @@ class Authenticator:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             return TokenRequest(realm, headers, urlencode(query + form).encode())
         query += [("scope", scope) for scope in self._scopes]
-        separator = "&" if urlsplit(realm).query else "?"
         headers = {"Authorization": _basic(login)} if login else {}
-        return TokenRequest(f"{realm}{separator}{urlencode(query)}", headers)
+        return TokenRequest(realm.with_parameters(query), headers)
 
     def _parse_token(self, answer: TokenAnswer, asked_at: float) -> _Authorization:
         document: Any = None

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import (
+    InvalidReferenceError,
     ProtocolError,
     RegistryError,
     ReplicationError,
@@ -25,16 +26,11 @@ from ecr_image_replicator.registry.error_responses import (
     error_from_response,
     retries_exhausted,
 )
-from ecr_image_replicator.registry.http.guarded_connection import AddressScope
-from ecr_image_replicator.registry.http.hosts import (
-    api_host,
-    is_private,
-    origin,
-    resolve_url,
-    shown_url,
-)
+from ecr_image_replicator.registry.http.addresses import AddressScope, scope_of_name
+from ecr_image_replicator.registry.http.hosts import api_host
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
 from ecr_image_replicator.registry.http.session import NotTlsError
+from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url, parse_url
 from ecr_image_replicator.registry.pull_limits import pull_limit_error
 from ecr_image_replicator.retries import RETRYABLE_STATUSES, SharedPause, parse_retry_after
 
@@ -101,6 +97,11 @@ class RegistryClient:
         self.registry: Final = registry
         self.side: Final = side
         self._host = api_host(registry)
+        #: With the scheme that is tried first.
+        try:
+            self._root = parse_url(f"{schemes.candidates(self._host)[0]}://{self._host}/")
+        except InvalidUrlError as error:
+            raise InvalidReferenceError(f"invalid registry host {registry!r}: {error}") from error
         self._session = session
         self._authenticator = authenticator
         self._schemes = schemes
@@ -117,7 +118,7 @@ class RegistryClient:
     def request(
         self,
         method: str,
-        target: str,
+        target: str | Url,
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | VerifiedStream | Iterable[bytes | memoryview] | None = None,
@@ -129,7 +130,7 @@ class RegistryClient:
         Parameters
         ----------
         target
-            A path on the registry or an absolute URL.
+            A path on the registry, or a URL that it sent.
         limit_bytes
             The longest body that makes sense.
         pace
@@ -144,12 +145,12 @@ class RegistryClient:
         OutOfTimeError
             The deadline has passed.
         """
-        request = HttpRequest(method, target, headers or {}, body)
+        request = HttpRequest(method, self._url(target), headers or {}, body)
         for attempt in itertools.count(1):
             if pace is not None:
                 pace.wait(self._deadline)
             try:
-                response = self._exchange(request)
+                response = self._exchange(request, target)
                 content = b"" if method == "HEAD" else response.read(limit_bytes)
             except TransientError as error:
                 if pace is not None and isinstance(error, OverloadedError):
@@ -169,10 +170,10 @@ class RegistryClient:
         UnavailableError, ThrottledError, OutOfTimeError
             As `request` does.
         """
-        request = HttpRequest("GET", target, headers)
+        request = HttpRequest("GET", self._url(target), headers)
         for attempt in itertools.count(1):
             try:
-                return self._exchange(request)
+                return self._exchange(request, target)
             except TransientError as error:
                 self._wait_or_give_up(request, attempt, error)
         raise AssertionError  # itertools.count has no end
@@ -181,7 +182,8 @@ class RegistryClient:
         """Open connections for so many requests at once, beside what goes on; it never fails."""
         first, *others = self._schemes.candidates(self._host)
         if not others:  # which of them is spoken is known
-            self._session.preconnect(f"{first}://{self._host}/", count, self._deadline)
+            url = parse_url(f"{first}://{self._host}/")
+            self._session.preconnect(url, count, self._deadline)
 
     def finish(self, response: StreamedResponse) -> HttpResponse:
         """Read an open response that turned out to be a refusal."""
@@ -201,13 +203,12 @@ class RegistryClient:
             login_origin=self.login_origin,
         )
 
-    def is_registry_origin(self, url: str) -> bool:
+    def is_registry_origin(self, url: Url) -> bool:
         """Tell whether a URL is the registry's own, where Authorization may go."""
-        asked = origin(url)
         schemes = self._schemes.candidates(self._host)
-        return asked[0] in schemes and asked == origin(f"{asked[0]}://{self._host}")
+        return any(url.origin == parse_url(f"{scheme}://{self._host}").origin for scheme in schemes)
 
-    def cancel_upload(self, url: str) -> None:
+    def cancel_upload(self, url: Url) -> None:
         """Send a DELETE as well as the moment allows: short, twice at most, never raising."""
         try:
             self._block_private_redirect(url, "the address of an upload")
@@ -220,12 +221,12 @@ class RegistryClient:
         except ReplicationError as error:
             _LOGGER.warning("an upload session was left to expire: %s", error)
 
-    def _cancel_authenticated(self, url: str) -> None:
+    def _cancel_authenticated(self, url: Url) -> None:
         sent, response = self._delete(url)
         if response.status == 401:
             challenges = parse_challenges(response.header_values("www-authenticate"))
             response.read(_MAX_ANSWER_BYTES)
-            is_tls = origin(response.url)[0] == "https"
+            is_tls = response.url.scheme == "https"
             rejected = sent.headers.get("Authorization")
             self._sign_in(challenges, rejected, is_tls=is_tls, cleans_up=True)
             _, response = self._delete(url)
@@ -233,7 +234,7 @@ class RegistryClient:
         if answer.status not in _GONE_STATUSES:
             _LOGGER.warning("an upload session was left to expire: %s", describe_response(answer))
 
-    def _delete(self, url: str) -> tuple[HttpRequest, StreamedResponse]:
+    def _delete(self, url: Url) -> tuple[HttpRequest, StreamedResponse]:
         sent = self._authorized(HttpRequest("DELETE", url))
         return sent, self._send(sent, cleans_up=True)
 
@@ -244,17 +245,17 @@ class RegistryClient:
             raise retries_exhausted(error, self.side, attempt) from error
         _LOGGER.info("trying again: %s", error, extra={"attempt": attempt + 1})
 
-    def _exchange(self, request: HttpRequest) -> StreamedResponse:
+    def _exchange(self, request: HttpRequest, target: str | Url) -> StreamedResponse:
         """Send once, in the scheme that the host speaks; an overload is an error."""
         self._deadline.check(f"ask the {self.side} {self.registry}")
         self._backoff.wait_for(self._pause, f"the {self.side} {self.registry}")
         *first, last = self._schemes.candidates(self._host)
         for scheme in first:
             try:
-                return self._learn(scheme, self._signed_in(self._absolute(request, scheme)))
+                return self._learn(scheme, self._signed_in(self._absolute(request, target, scheme)))
             except NotTlsError:
                 continue
-        return self._learn(last, self._signed_in(self._absolute(request, last)))
+        return self._learn(last, self._signed_in(self._absolute(request, target, last)))
 
     def _learn(self, scheme: str, response: StreamedResponse) -> StreamedResponse:
         self._schemes.learn(self._host, scheme)
@@ -273,9 +274,14 @@ class RegistryClient:
         shown = self._authenticator.redact(content) if is_refusal else content
         return HttpResponse.of(response, shown)
 
-    def _absolute(self, request: HttpRequest, scheme: str) -> HttpRequest:
-        if request.url.startswith("/"):
-            return request.to(f"{scheme}://{self._host}{request.url}")
+    def _url(self, target: str | Url, scheme: str | None = None) -> Url:
+        if isinstance(target, Url):
+            return target
+        return parse_url(f"{scheme or self._root.scheme}://{self._host}{target}")
+
+    def _absolute(self, request: HttpRequest, target: str | Url, scheme: str) -> HttpRequest:
+        if isinstance(target, str):
+            return request.to(self._url(target, scheme))
         self._block_private_redirect(request.url, "the address of an upload")
         return request
 
@@ -295,7 +301,7 @@ class RegistryClient:
             challenges = parse_challenges(response.header_values("www-authenticate"))
             response.read(_MAX_ANSWER_BYTES)
             if response.status == 401:
-                is_tls = origin(response.url)[0] == "https"
+                is_tls = response.url.scheme == "https"
                 self._sign_in(challenges, rejected, is_tls=is_tls)
             if not request.is_repeatable:
                 raise TransientError(f"the {self.side} {self.registry} wanted a new sign-in")
@@ -349,10 +355,10 @@ class RegistryClient:
     def _require_tls_for_credentials(self, asked: TokenRequest) -> None:
         """Refuse to send a password in the clear because a registry that speaks TLS says so."""
         has_secret = asked.form is not None or "Authorization" in asked.headers
-        if has_secret and origin(asked.url)[0] == "http":
+        if has_secret and asked.url.scheme == "http":
             raise ProtocolError(
                 f"the {self.side} registry {self.registry} wants the credentials sent without TLS, "
-                f"to {shown_url(asked.url)}; that is refused",
+                f"to {asked.url}; that is refused",
                 side=self.side,
             )
 
@@ -364,13 +370,15 @@ class RegistryClient:
             if response.status not in _REDIRECTS or request.method not in {"GET", "HEAD"}:
                 return response
             response.read(_MAX_ANSWER_BYTES)
-            url = resolve_url(request.url, location)
-            if url is None:
+            try:
+                url = request.url.resolve(location)
+            except InvalidUrlError as error:
                 raise ProtocolError(
-                    f"the {self.side} {self.registry} redirects to a malformed URL",
+                    f"cannot follow a redirect of the {self.side} registry {self.registry}: "
+                    f"invalid response ({response.status} with an invalid URL: {error})",
                     side=self.side,
                     status=response.status,
-                )
+                ) from error
             self._block_private_redirect(url, "a redirect")
             request = self._authorized(request.to(url))
         raise ProtocolError(
@@ -396,17 +404,17 @@ class RegistryClient:
         """Say how far inward a registry may lead: no further than it is itself."""
         if self._scope is not None:
             return self._scope
-        return AddressScope.PRIVATE if is_private(f"https://{self._host}") else AddressScope.PUBLIC
+        return scope_of_name(self._root.host)
 
     def _authorized(self, request: HttpRequest) -> HttpRequest:
         authorization = self._authenticator.authorization
         is_known = authorization is not None and self.is_registry_origin(request.url)
         return request.with_authorization(authorization if is_known else None)
 
-    def _block_private_redirect(self, url: str, what: str) -> None:
-        if is_private(url) and not is_private(f"https://{self._host}"):
+    def _block_private_redirect(self, url: Url, what: str) -> None:
+        if scope_of_name(url.host) > scope_of_name(self._root.host):
             raise ProtocolError(
                 f"the public {self.side} registry {self.registry} leads, by {what}, to the "
-                f"private address {shown_url(url)}; that is refused",
+                f"private address {url}; that is refused",
                 side=self.side,
             )

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.errors import (
@@ -25,7 +25,7 @@ from ecr_image_replicator.registry.error_responses import (
     error_code,
     missing_content,
 )
-from ecr_image_replicator.registry.http.hosts import resolve_url
+from ecr_image_replicator.registry.http.urls import InvalidUrlError
 from ecr_image_replicator.registry.manifest_responses import (
     ACCEPT_MANIFESTS,
     announced_digest,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.registry.client import RegistryClient
     from ecr_image_replicator.registry.http.messages import HttpResponse
+    from ecr_image_replicator.registry.http.urls import Url
     from ecr_image_replicator.registry.rate_limiter import RateLimiter
     from ecr_image_replicator.retries import Backoff
 
@@ -249,12 +250,11 @@ class RegistryDestination:
     def _name(self, reference: str) -> str:
         return f"{self._reference.name}{'@' if ':' in reference else ':'}{reference}"
 
-    def close_upload(self, url: str, digest: Digest, body: VerifiedStream | None = None) -> None:
+    def close_upload(self, url: Url, digest: Digest, body: VerifiedStream | None = None) -> None:
         """PUT a digest to its upload session, with the whole blob or after it was sent."""
-        separator = "&" if urlsplit(url).query else "?"
         answer = self._client.request(
             "PUT",
-            f"{url}{separator}{urlencode({'digest': str(digest)})}",
+            url.with_parameters([("digest", str(digest))]),
             headers={"Content-Type": "application/octet-stream"},
             body=body,
             pace=self._quirks.upload_rate,
@@ -265,7 +265,7 @@ class RegistryDestination:
             return  # an earlier answer was lost
         raise self._upload_refusal(answer, self._blob_name(digest))
 
-    def append(self, url: str, body: Iterable[bytes | memoryview]) -> str:
+    def append(self, url: Url, body: Iterable[bytes | memoryview]) -> Url:
         """PATCH a stream to an upload session, and give the URL that the session has then.
 
         One request in chunks of no announced number is what Docker itself sends; registries that
@@ -276,7 +276,7 @@ class RegistryDestination:
         )
         if answer.status not in {201, 202, 204}:
             raise self._upload_refusal(answer, f"a layer for {self._reference.name}")
-        return resolve_url(answer.url, answer.header("location")) or url
+        return self._location(answer) or url
 
     def _upload_refusal(self, answer: HttpResponse, subject: str) -> Exception:
         """Say that a session does not take bytes; one that was lost can be opened again."""
@@ -287,7 +287,7 @@ class RegistryDestination:
             )
         return self._client.error_from_response(answer, "take the blob", subject)
 
-    def cancel(self, url: str) -> None:
+    def cancel(self, url: Url) -> None:
         """DELETE an upload session."""
         self._client.cancel_upload(url)
 
@@ -309,11 +309,22 @@ class RegistryDestination:
         return self._session_of(answer, self._blob_name(descriptor.digest))
 
     def _session_of(self, answer: HttpResponse, subject: str) -> RegistryUpload:
-        location = answer.header("location")
-        url = resolve_url(answer.url, location) if location else None
+        url = self._location(answer)
         if answer.status != 202 or url is None:
             raise self._client.error_from_response(answer, "take the blob", subject)
         return RegistryUpload(self, url)
+
+    def _location(self, answer: HttpResponse) -> Url | None:
+        location = answer.header("location")
+        try:
+            return answer.url.resolve(location) if location else None
+        except InvalidUrlError as error:
+            raise ProtocolError(
+                f"cannot push to {self._reference.name}: invalid response ({answer.status} with an "
+                f"invalid upload URL: {error})",
+                side=self._client.side,
+                status=answer.status,
+            ) from error
 
     def _takes_a_probe(self) -> bool:
         with self._lock:
@@ -340,7 +351,7 @@ class RegistryDestination:
 class RegistryUpload:
     """An upload session; its URL may hold a secret and is never shown."""
 
-    def __init__(self, destination: RegistryDestination, url: str) -> None:
+    def __init__(self, destination: RegistryDestination, url: Url) -> None:
         self._destination = destination
         self._url = url
 

@@ -22,7 +22,7 @@ from ecr_image_replicator.model.manifests import (
     parse_manifest,
 )
 from ecr_image_replicator.registry.error_responses import error_code
-from ecr_image_replicator.registry.http.hosts import origin, resolve_url
+from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url
 from ecr_image_replicator.registry.manifest_responses import find_manifest
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class RegistryReferrers:
     def _list_by_api(self, subject: Digest, artifact_type: str) -> list[Descriptor] | None:
         """Read every page; None when the registry does not have the API."""
         query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
-        target = f"{self._path}/referrers/{subject}{query}"
+        target: str | Url = f"{self._path}/referrers/{subject}{query}"
         descriptors: list[Descriptor] = []
         for page in range(_MAX_PAGES):
             answer = self._client.request(
@@ -162,10 +162,18 @@ class RegistryReferrers:
         self._has_api = True
         return index
 
-    def _next_page(self, answer: HttpResponse, link: str) -> str:
+    def _next_page(self, answer: HttpResponse, link: str) -> Url:
         """Follow Link within the registry only: the next page needs the same sign-in."""
-        url = resolve_url(answer.url, link)
-        if url is None or origin(url) != origin(answer.url):
+        try:
+            url = answer.url.resolve(link)
+        except InvalidUrlError as error:
+            raise ProtocolError(
+                f"cannot list the referrers in {self._reference.name}: invalid response (a Link "
+                f"with an invalid URL: {error})",
+                side=self._client.side,
+                status=answer.status,
+            ) from error
+        if url.origin != answer.url.origin:
             raise ProtocolError(
                 f"{self._reference.registry} continues its list of referrers on another host",
                 side=self._client.side,

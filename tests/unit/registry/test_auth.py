@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,7 @@ from ecr_image_replicator.registry.auth import (
     TokenRequest,
     parse_challenges,
 )
+from ecr_image_replicator.registry.http.urls import parse_url
 from ecr_image_replicator.request.credentials import InlineCredentials, NoCredentials
 from ecr_image_replicator.request.logins import Credentials, Login
 
@@ -144,8 +145,8 @@ def test_an_anonymous_visit_asks_for_a_token_without_a_login() -> None:
     [asked] = _sign_in(authenticator, _token(token="t"))
     assert asked.headers == {}
     assert asked.form is None
-    assert asked.url.startswith(f"{REALM}?")
-    assert parse_qsl(urlsplit(asked.url).query) == [
+    assert str(asked.url) == REALM
+    assert parse_qsl(asked.url.query or "") == [
         ("service", "registry"),
         ("scope", SCOPES[0]),
         ("scope", SCOPES[1]),
@@ -156,7 +157,7 @@ def test_an_anonymous_visit_asks_for_a_token_without_a_login() -> None:
 def test_a_realm_with_a_query_keeps_it() -> None:
     challenge = Challenge("bearer", {"realm": f"{REALM}?account=x"})
     [asked] = _sign_in(_authenticator(), _token(token="t"), challenges=[challenge])
-    assert parse_qs(urlsplit(asked.url).query)["account"] == ["x"]
+    assert parse_qs(asked.url.query or "")["account"] == ["x"]
 
 
 def test_a_login_goes_to_the_token_service() -> None:
@@ -255,7 +256,7 @@ def test_whatever_a_token_service_answers_is_a_token_or_our_error(
     "realm", ["", "/token", "ftp://a/b", "https://", "https://[::1", "https://a:99999/", "file:///"]
 )
 def test_a_realm_that_is_no_url_is_refused(realm: str) -> None:
-    with pytest.raises(ProtocolError, match="no usable token service"):
+    with pytest.raises(ProtocolError, match="invalid realm"):
         _sign_in(_authenticator(), challenges=[Challenge("bearer", {"realm": realm})])
 
 
@@ -348,7 +349,7 @@ def test_a_token_service_that_refuses_anonymous_visits_is_asked_once(status: int
 def test_an_identity_token_is_exchanged_by_post() -> None:
     login = Login("", "identity&token", "the secret hub")
     [asked] = _sign_in(_authenticator(FakeCredentials(login)), _token(access_token="t"))
-    assert asked.url == REALM
+    assert asked.url == parse_url(REALM)
     assert asked.form is not None
     form = parse_qs(asked.form.decode())
     assert form["grant_type"] == ["refresh_token"]

@@ -25,6 +25,7 @@ from ecr_image_replicator.registry.error_responses import (
     retries_exhausted,
 )
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
+from ecr_image_replicator.registry.http.urls import parse_url
 
 URL = "https://quay.io/v2/a/manifests/1?signature=hunter2"
 
@@ -35,7 +36,7 @@ def _answer(status: int, content: bytes = b"", **headers: str) -> HttpResponse:
 
 def _answer_with(headers: dict[str, str], status: int = 429, content: bytes = b"") -> HttpResponse:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return HttpResponse(status, names, content, URL)
+    return HttpResponse(status, names, content, parse_url(URL))
 
 
 def _error(code: Any = "DENIED", message: Any = "no") -> bytes:
@@ -167,9 +168,9 @@ def test_trouble_that_did_not_pass_says_how_often_it_was_tried(
 def test_secrets_are_in_no_representation_of_messages() -> None:
     headers = {"Authorization": "Basic hunter2"}
     messages = [
-        HttpRequest("GET", URL, headers, b"hunter2"),
+        HttpRequest("GET", parse_url(URL), headers, b"hunter2"),
         _answer(307, b"hunter2", location=URL),
-        TokenRequest("https://auth.example/", headers, b"hunter2"),
+        TokenRequest(parse_url("https://auth.example/"), headers, b"hunter2"),
         TokenAnswer(200, b"hunter2"),
     ]
     assert "hunter2" not in f"{messages!r} {[str(each) for each in messages]}"

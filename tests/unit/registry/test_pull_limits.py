@@ -6,6 +6,7 @@ import pytest
 
 from ecr_image_replicator.errors import Side
 from ecr_image_replicator.registry.http.messages import HttpResponse
+from ecr_image_replicator.registry.http.urls import parse_url
 from ecr_image_replicator.registry.pull_limits import PullLimit, parse_pull_limit, pull_limit_error
 
 _HUB_BODY = json.dumps(
@@ -24,7 +25,7 @@ _MIRROR = "; official images are also at public.ecr.aws/docker/library"
 
 def _answer(status: int, content: bytes = b"", /, **headers: str) -> HttpResponse:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return HttpResponse(status, named, content, "https://registry-1.docker.io/v2/")
+    return HttpResponse(status, named, content, parse_url("https://registry-1.docker.io/v2/"))
 
 
 @pytest.mark.parametrize(

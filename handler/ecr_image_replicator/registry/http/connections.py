@@ -12,7 +12,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import certifi
 import requests.adapters
@@ -24,7 +23,6 @@ import urllib3.exceptions
 import urllib3.util
 
 from ecr_image_replicator.registry.http.connection_errors import Proxy
-from ecr_image_replicator.registry.http.hosts import origin
 from ecr_image_replicator.registry.http.response_heads import WholeHeadResponse
 from ecr_image_replicator.registry.http.tls import TlsSocket
 
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
         GuardedConnection,
         SocketHandle,
     )
+    from ecr_image_replicator.registry.http.urls import Origin, Url
 
 #: For each of the addresses of a host, and for a proxy's answer and TLS's handshake.
 _CONNECT_SECONDS: Final = 10.0
@@ -87,12 +86,12 @@ class Connections:
 
     def __init__(self, per_host: int) -> None:
         self._adapter = _Adapter(per_host)
-        self._ways: dict[tuple[str, str, int | None], _Way] = {}
+        self._ways: dict[Origin, _Way] = {}
 
     def open(
         self,
         method: str,
-        url: str,
+        url: Url,
         *,
         headers: Mapping[str, str],
         body: object,
@@ -115,13 +114,11 @@ class Connections:
             Why there is no response.
         http.client.HTTPException
             What came is none.
-        UnicodeError
-            No host can have such a name.
         """
         way = self._way_to(url)
         response: urllib3.BaseHTTPResponse = way.pool.urlopen(
             method,
-            _target(url, is_whole=way.forwards),
+            url.absolute_target if way.forwards else url.target,
             body=body,
             headers=dict(headers),
             retries=_NO_RETRIES,
@@ -133,16 +130,16 @@ class Connections:
         )
         return response
 
-    def proxy_of(self, url: str) -> Proxy | None:
+    def proxy_of(self, url: Url) -> Proxy | None:
         """Give the proxy that stands between here and an origin."""
-        way = self._ways.get(origin(url))
+        way = self._ways.get(url.origin)
         found: urllib3.util.Url | None = way.pool.proxy if way else None
         if found is None:
             return None
         shown = f"{found.host}:{found.port}" if found.port else str(found.host)
         return Proxy(shown, has_login=bool(found.auth))
 
-    def preconnect(self, url: str, count: int, new_wire: Callable[[], GuardedConnection]) -> None:
+    def preconnect(self, url: Url, count: int, new_wire: Callable[[], GuardedConnection]) -> None:
         """Open connections until `count` are not in use, each in a thread; not through proxies."""
         way = self._way_to(url)
         if not way.is_indirect:
@@ -152,23 +149,24 @@ class Connections:
         """Drop every kept connection."""
         self._adapter.close()
 
-    def _way_to(self, url: str) -> _Way:
-        way = self._ways.get(origin(url))
+    def _way_to(self, url: Url) -> _Way:
+        way = self._ways.get(url.origin)
         if way is None or way.pool.pool is None:  # closed, as there were many others
-            way = self._ways[origin(url)] = self._find_way(url)
+            way = self._ways[url.origin] = self._find_way(url)
         return way
 
-    def _find_way(self, url: str) -> _Way:
-        proxies = requests.utils.get_environ_proxies(url, no_proxy=None)
-        proxy = requests.utils.select_proxy(url, proxies)
+    def _find_way(self, url: Url) -> _Way:
+        text = url.absolute_target
+        proxies = requests.utils.get_environ_proxies(text, no_proxy=None)
+        proxy = requests.utils.select_proxy(text, proxies)
         manager, forwards = self._adapter.poolmanager, False
         if proxy is not None:
             # a proxy may be named without a scheme
             named = proxy if "://" in proxy else f"http://{proxy}"
             manager = self._adapter.proxy_manager_for(named)
-            forwards = url.startswith("http:") and not named.lower().startswith("socks")
-        parts = urllib3.util.parse_url(url)
-        pool = manager.connection_from_host(parts.host, parts.port, parts.scheme)
+            forwards = url.scheme == "http" and not named.lower().startswith("socks")
+        host = f"[{url.host}]" if ":" in url.host else url.host
+        pool = manager.connection_from_host(host, url.port, url.scheme)
         return _Way(pool, forwards, is_indirect=proxy is not None)
 
 
@@ -182,16 +180,6 @@ class _Way:
     pool: Any
     forwards: bool
     is_indirect: bool
-
-
-def _target(url: str, *, is_whole: bool) -> str:
-    """Give what a request line names: a path with its query, or all of a URL but user and password.
-
-    RFC 9112, section 3.2.
-    """
-    parts = urlsplit(url)
-    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{target}" if is_whole else target
 
 
 class _Adapter(requests.adapters.HTTPAdapter):

@@ -9,12 +9,11 @@ the next moment: what is looked at is the address that is connected to.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import re
 import socket
 import threading
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.registry.http.addresses import AddressScope, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,38 +21,6 @@ if TYPE_CHECKING:
     from ecr_image_replicator.deadline import Deadline
 
 _SocketOption = tuple[int, int, int | bytes]
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-#: Translates the whole of IPv4 (RFC 6052, section 2.1).
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-#: AWS's services that answer on every instance: metadata, credentials, time, names.
-_INSTANCE_SERVICES: Final = ipaddress.IPv6Network("fd00:ec2::/32")
-#: S3's own names, which interface endpoints resolve to private addresses of the function's VPC.
-_S3_HOST: Final = re.compile(
-    r"(?:[a-z0-9.-]+\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?", re.IGNORECASE
-)
-
-
-class AddressScope(IntEnum):
-    """How far inward an address is, seen from the internet."""
-
-    PUBLIC = 0
-    PRIVATE = 1
-    LOCAL = 2
-
-
-def scope_of(address: str) -> AddressScope:
-    """Tell how far inward an IP address is; loopback and link-local are the innermost."""
-    ip = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
-    if ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast:
-        return AddressScope.LOCAL
-    if ip.version == 6 and ip in _INSTANCE_SERVICES:
-        return AddressScope.LOCAL
-    return AddressScope.PUBLIC if ip.is_global else AddressScope.PRIVATE
-
-
-def is_s3(host: str) -> bool:
-    """Tell whether a host is S3, whose names nobody else can point somewhere."""
-    return _S3_HOST.fullmatch(host) is not None
 
 
 class PrivateAddressError(Exception):
@@ -208,11 +175,3 @@ class GuardedConnection:
 
 def _nothing() -> None:
     pass
-
-
-def _unwrapped(ip: _Address) -> _Address:
-    """Give the IPv4 address that an IPv6 address stands for, else itself."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return ip
-    translated = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
-    return ip.ipv4_mapped or ip.sixtofour or translated or ip

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ecr_image_replicator.model.references import DOCKER_HUB, is_loopback
 
@@ -14,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _DOCKER_HUB_API: Final = "registry-1.docker.io"
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def api_host(registry: str) -> str:
@@ -53,50 +49,3 @@ class Schemes:
         """Remember in which scheme a host has answered."""
         with self._lock:
             self._learned[host] = scheme
-
-
-def resolve_url(base: str, location: str) -> str | None:
-    """Resolve a URL that a server gave; None when it is not http or https, or malformed."""
-    try:
-        url = urljoin(base, location)
-        parts = urlsplit(url)
-        is_usable = parts.scheme in _DEFAULT_PORTS and parts.hostname and parts.port != 0
-    except ValueError:
-        return None
-    return url if is_usable else None
-
-
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Give scheme, host and port, which decide whether Authorization may go along (RFC 6454)."""
-    parts = urlsplit(url)
-    return _origin(parts.scheme, parts.netloc)
-
-
-def is_private(url: str) -> bool:
-    """Tell whether a URL's host is, by its name alone, one that the internet cannot reach."""
-    return _is_inner_name(origin(url)[1])
-
-
-@lru_cache(maxsize=256)
-def _origin(scheme: str, authority: str) -> tuple[str, str, int | None]:
-    """Take an authority apart; each request asks it several times, of a handful of hosts."""
-    parts = SplitResult(scheme, authority, "", "", "")
-    return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme)
-
-
-@lru_cache(maxsize=256)
-def _is_inner_name(host: str) -> bool:
-    if host == "localhost" or host.endswith((".localhost", ".internal", ".local")):
-        return True
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
-
-
-def shown_url(url: str) -> str:
-    """Give a URL without what may be secret in it: user, password, query and fragment."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"

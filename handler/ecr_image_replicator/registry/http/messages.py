@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ecr_image_replicator.model.digests import VerifiedStream
-    from ecr_image_replicator.registry.http.guarded_connection import AddressScope
+    from ecr_image_replicator.registry.http.addresses import AddressScope
+    from ecr_image_replicator.registry.http.urls import Url
 
 _KEPT_HEADERS: Final = (
     "content-type",
@@ -26,13 +27,13 @@ _KEPT_HEADERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request, with an absolute URL; headers and URL may hold secrets.
+    """One request; headers and URL may hold secrets.
 
     A body without a length is sent in chunks (RFC 9112, section 7.1).
     """
 
     method: str
-    url: str = field(repr=False)
+    url: Url = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | VerifiedStream | Iterable[bytes | memoryview] | None = field(
         default=None, repr=False
@@ -43,7 +44,7 @@ class HttpRequest:
         """False when the body can be sent only once."""
         return self.body is None or isinstance(self.body, bytes)
 
-    def to(self, url: str) -> HttpRequest:
+    def to(self, url: Url) -> HttpRequest:
         """Give the same request to another URL."""
         return HttpRequest(self.method, url, self.headers, self.body)
 
@@ -62,7 +63,7 @@ class StreamedResponse(Protocol):
     """
 
     status: int
-    url: str
+    url: Url
     scope: AddressScope | None
 
     def header(self, name: str) -> str:
@@ -105,7 +106,7 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
-    url: str = field(repr=False)
+    url: Url = field(repr=False)
 
     @classmethod
     def of(cls, response: StreamedResponse, content: bytes) -> HttpResponse:

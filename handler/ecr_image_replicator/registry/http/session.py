@@ -22,6 +22,7 @@ from ecr_image_replicator.errors import (
     TransientError,
     UnavailableError,
 )
+from ecr_image_replicator.registry.http.addresses import AddressScope, is_s3
 from ecr_image_replicator.registry.http.connection_errors import (
     describe_fault,
     find_proxy_refusal,
@@ -32,17 +33,15 @@ from ecr_image_replicator.registry.http.connection_errors import (
 )
 from ecr_image_replicator.registry.http.connections import Connections, going_over
 from ecr_image_replicator.registry.http.guarded_connection import (
-    AddressScope,
     GuardedConnection,
     PrivateAddressError,
-    is_s3,
 )
-from ecr_image_replicator.registry.http.hosts import origin
 
 if TYPE_CHECKING:
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.registry.http.connection_errors import Proxy
     from ecr_image_replicator.registry.http.messages import HttpRequest, StreamedResponse
+    from ecr_image_replicator.registry.http.urls import Url
 
 #: Of a request that is not cut off when something else fails: the answer may wait for it.
 _POST_TIMEOUT_SECONDS: Final = 10.0
@@ -136,11 +135,9 @@ class Session:
                     body=request.body or None,
                     stall_seconds=stall_seconds,
                 )
-        except urllib3.exceptions.LocationValueError as error:
-            raise ProtocolError(f"the {side} leads to a malformed URL", side=side) from error
         except PrivateAddressError as error:
             raise ProtocolError(
-                f"the {side} leads to {_host(request.url)}, whose address is inside a private "
+                f"the {side} leads to {request.url.authority}, whose address is inside a private "
                 "network and the registry's own is not; that is refused",
                 side=side,
             ) from error
@@ -151,23 +148,19 @@ class Session:
                 raise error_from_response.error(_failed(request.url, side), side) from error
             missed = proxy if _is_before_proxy(error) else None
             raise _fault(error, request.url, side, missed) from error
-        except UnicodeError as error:  # a label of it is empty, or longer than DNS has them
-            raise ProtocolError(
-                f"{_failed(request.url, side)}: no host can have that name", side=side
-            ) from error
         opened = _Response(response, request, side, wire)
         encoding = opened.header("content-encoding").lower()
         # elsewhere nothing is read from a body but the words of a refusal
         if request.method == "GET" and encoding not in {"", "identity"}:
             opened.close()
             raise ProtocolError(
-                f"the {side} {_host(request.url)} encoded a body although it was not asked to",
+                f"the {side} {request.url.authority} encoded a body although it was not asked to",
                 side=side,
                 status=opened.status,
             )
         return opened
 
-    def preconnect(self, url: str, count: int, deadline: Deadline) -> None:
+    def preconnect(self, url: Url, count: int, deadline: Deadline) -> None:
         """Open connections to a host, beside what goes on, until `count` of them are not in use.
 
         What cannot be opened is left to the requests, which tell why.
@@ -204,7 +197,7 @@ class _Response:
         wire: GuardedConnection,
     ) -> None:
         self.status: int = response.status
-        self.url: str = request.url
+        self.url: Url = request.url
         self.scope: AddressScope | None = wire.scope
         self._wire = wire
         self._side = side
@@ -232,7 +225,7 @@ class _Response:
         if not left:
             self.close()
             raise ProtocolError(
-                f"the {self._side} {_host(self.url)} answered {self.status} with more than "
+                f"the {self._side} {self.url.authority} answered {self.status} with more than "
                 f"{limit_bytes} bytes where so many make no sense",
                 side=self._side,
                 status=self.status,
@@ -240,7 +233,7 @@ class _Response:
         truncated = getattr(self._body, "length", None)
         self.close()
         if truncated:
-            raise TransientError(f"the {self._side} {_host(self.url)} broke off an answer")
+            raise TransientError(f"the {self._side} {self.url.authority} broke off an answer")
         return b"".join(parts)
 
     def readinto(self, buffer: memoryview, /) -> int:
@@ -258,9 +251,9 @@ class _Response:
             self._raw.close()
 
 
-def _allowed(url: str, max_scope: AddressScope) -> AddressScope:
+def _allowed(url: Url, max_scope: AddressScope) -> AddressScope:
     """Let S3 be reached through an interface endpoint of the function's own network."""
-    return max(max_scope, AddressScope.PRIVATE) if is_s3(origin(url)[1]) else max_scope
+    return max(max_scope, AddressScope.PRIVATE) if is_s3(url) else max_scope
 
 
 def _is_before_proxy(error: BaseException) -> bool:
@@ -271,19 +264,19 @@ def _is_before_proxy(error: BaseException) -> bool:
 
 
 def _fault(
-    error: BaseException, url: str, side: Side, missed: Proxy | None = None
+    error: BaseException, url: Url, side: Side, missed: Proxy | None = None
 ) -> ReplicationError:
     """Give the error to raise; `missed` is the proxy that was not reached."""
     way = f": the proxy {missed.shown} cannot be reached" if missed else ""
     sentence = f"{_failed(url, side)}{way}: {describe_fault(error)}"
     if is_outsize_head(error):
         return ProtocolError(
-            f"the {side} {_host(url)} answered with more headers than make sense", side=side
+            f"the {side} {url.authority} answered with more headers than make sense", side=side
         )
     if is_malformed_head(error):
         return ProtocolError(
-            f"the {side} {_host(url)} answered with headers that are malformed or contradict each "
-            "other",
+            f"the {side} {url.authority} answered with headers that are malformed or contradict "
+            "each other",
             side=side,
         )
     if is_certificate_fault(error):
@@ -291,15 +284,10 @@ def _fault(
             f"{sentence}; if it is signed by an authority of your own, name that in SSL_CERT_FILE",
             side=side,
         )
-    if url.startswith("https:") and not missed and is_not_tls(error):
+    if url.scheme == "https" and not missed and is_not_tls(error):
         return NotTlsError(sentence)
     return TransientError(sentence)
 
 
-def _failed(url: str, side: Side) -> str:
-    return f"the {side} {_host(url)} cannot be spoken to"
-
-
-def _host(url: str) -> str:
-    _, host, port = origin(url)
-    return host if port in {80, 443} else f"{host}:{port}"
+def _failed(url: Url, side: Side) -> str:
+    return f"the {side} {url.authority} cannot be spoken to"

@@ -6,88 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.registry.http.addresses import AddressScope
 from ecr_image_replicator.registry.http.guarded_connection import (
-    AddressScope,
     GuardedConnection,
     PrivateAddressError,
     SocketHandle,
-    is_s3,
-    scope_of,
 )
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "8.8.8.8",
-        "52.95.110.1",
-        "2600:1f18::1",
-        "64:ff9b::808:808",
-        "::ffff:8.8.8.8",
-        "2002:808:808::1",
-    ],
-)
-def test_what_everybody_can_reach_is_public(address: str) -> None:
-    assert scope_of(address) is AddressScope.PUBLIC
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "10.0.0.1",
-        "172.16.0.1",
-        "192.168.1.1",
-        "100.64.0.1",
-        "fc00::1",
-        "::ffff:10.0.0.1",
-        "64:ff9b::a00:1",
-        "2002:a00:1::1",
-    ],
-)
-def test_what_only_a_network_can_reach_is_private(address: str) -> None:
-    assert scope_of(address) is AddressScope.PRIVATE
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1",
-        "0.0.0.0",  # noqa: S104 - an address like the others
-        "169.254.169.254",
-        "169.254.170.2",
-        "224.0.0.1",
-        "::1",
-        "::",
-        "fe80::1",
-        "fe80::1%eth0",
-        "fd00:ec2::254",
-        "fd00:ec2::23",
-        "::ffff:169.254.169.254",
-        "64:ff9b::7f00:1",
-        "64:ff9b::a9fe:a9fe",
-    ],
-)
-def test_what_only_this_machine_can_reach_is_local(address: str) -> None:
-    assert scope_of(address) is AddressScope.LOCAL
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com", True),
-        ("bucket.s3.amazonaws.com", True),
-        ("s3.amazonaws.com", True),
-        ("s3-eu-west-1.amazonaws.com", True),
-        ("bucket.s3.dualstack.eu-west-1.amazonaws.com", True),
-        ("bucket.s3.cn-north-1.amazonaws.com.cn", True),
-        ("bucket.s3.amazonaws.com.evil.example", False),
-        ("s3.evil.example", False),
-        ("evils3.amazonaws.com", False),
-        ("ec2-10-0-0-1.eu-west-1.compute.amazonaws.com", False),
-    ],
-)
-def test_s3_is_known_by_its_whole_name(host: str, expected: bool) -> None:
-    assert is_s3(host) is expected
 
 
 @pytest.fixture

@@ -1,0 +1,97 @@
+"""Address scopes: public, private or local, of IP addresses and of host names."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from enum import IntEnum
+from functools import lru_cache
+from typing import Final
+
+from ecr_image_replicator.registry.http.urls import Url
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+#: Translates the whole of IPv4 (RFC 6052, section 2.1).
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+#: AWS's services that answer on every instance: metadata, credentials, time, names.
+_INSTANCE_SERVICES: Final = ipaddress.IPv6Network("fd00:ec2::/32")
+#: Of the AWS partitions (botocore's partitions.json).
+_S3_DOMAINS: Final = (
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "c2s.ic.gov",
+    "sc2s.sgov.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+)
+_REGION: Final = re.compile(r"[a-z]{2,8}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}")
+_VPC_ENDPOINT: Final = re.compile(r"vpce-[0-9a-f]{8,32}-[0-9a-z-]{4,48}")
+#: Names of the metadata service of other clouds, which resolve to a link-local address.
+_METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "metadata", "instance-data"})
+
+
+class AddressScope(IntEnum):
+    """Who can reach an address; a greater value is a smaller circle."""
+
+    PUBLIC = 0
+    PRIVATE = 1
+    LOCAL = 2
+
+
+def scope_of(address: str) -> AddressScope:
+    """Return the scope of an IP address; loopback and link-local addresses are local."""
+    ip = _embedded_ipv4(ipaddress.ip_address(address.partition("%")[0]))
+    if ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast:
+        return AddressScope.LOCAL
+    if ip.version == 6 and ip in _INSTANCE_SERVICES:
+        return AddressScope.LOCAL
+    return AddressScope.PUBLIC if ip.is_global else AddressScope.PRIVATE
+
+
+@lru_cache(maxsize=256)
+def scope_of_name(host: str) -> AddressScope:
+    """Return the scope of a URL's host as far as its name tells, without resolving it.
+
+    Behind a proxy this is all that can be known.
+    """
+    if host == "localhost" or host.endswith(".localhost") or host in _METADATA_HOSTS:
+        return AddressScope.LOCAL
+    if host.endswith((".internal", ".local")):
+        return AddressScope.PRIVATE
+    try:
+        return scope_of(host)
+    except ValueError:
+        return AddressScope.PUBLIC
+
+
+def is_s3(url: Url) -> bool:
+    """Return whether a URL is S3's own: https on port 443, an endpoint's name label by label.
+
+    Interface endpoints resolve these names to private addresses of the function's network; a
+    server there must still present AWS's certificate for the name.
+    """
+    return url.scheme == "https" and url.port == 443 and _is_s3_host(url.host)
+
+
+def _is_s3_host(host: str) -> bool:
+    domain = next((each for each in _S3_DOMAINS if host.endswith(f".{each}")), "")
+    labels = host.removesuffix(f".{domain}").split(".") if domain else []
+    match labels:
+        case [*_, "s3" | "s3-external-1"]:  # the global endpoint and that of us-east-1
+            return domain == "amazonaws.com"
+        case [*_, "s3" | "s3-fips", region] | [*_, "s3" | "s3-fips", "dualstack", region]:
+            return _REGION.fullmatch(region) is not None
+        case [*_, endpoint, "s3", region, "vpce"]:
+            return bool(_VPC_ENDPOINT.fullmatch(endpoint) and _REGION.fullmatch(region))
+        case [*_, legacy]:  # s3-eu-west-1
+            return legacy.startswith("s3-") and _REGION.fullmatch(legacy[3:]) is not None
+    return False
+
+
+def _embedded_ipv4(ip: _Address) -> _Address:
+    """Return the IPv4 address that an IPv6 address stands for, else the address itself."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    translated = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+    return ip.ipv4_mapped or ip.sixtofour or translated or ip
