@@ -145,7 +145,7 @@ class EndlessPages(SpecificationPolicy):
     [
         ("", "more than 50 pages"),
         ("http://127.0.0.2:1/v2/", "continues its list of referrers on another host"),
-        ("ftp://127.0.0.1/", "continues its list of referrers on another host"),
+        ("ftp://127.0.0.1/", "a Link with an invalid URL"),
     ],
 )
 def test_pages_that_lead_nowhere_are_an_error(

@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import (
-    InvalidReferenceError,
     ProtocolError,
     RegistryError,
     ReplicationError,
@@ -27,10 +26,10 @@ from ecr_image_replicator.registry.error_responses import (
     retries_exhausted,
 )
 from ecr_image_replicator.registry.http.addresses import AddressScope, scope_of_name
-from ecr_image_replicator.registry.http.hosts import api_host
+from ecr_image_replicator.registry.http.hosts import api_host, registry_url
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
 from ecr_image_replicator.registry.http.session import NotTlsError
-from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url, parse_url
+from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url
 from ecr_image_replicator.registry.pull_limits import pull_limit_error
 from ecr_image_replicator.retries import RETRYABLE_STATUSES, SharedPause, parse_retry_after
 
@@ -98,10 +97,7 @@ class RegistryClient:
         self.side: Final = side
         self._host = api_host(registry)
         #: With the scheme that is tried first.
-        try:
-            self._root = parse_url(f"{schemes.candidates(self._host)[0]}://{self._host}/")
-        except InvalidUrlError as error:
-            raise InvalidReferenceError(f"invalid registry host {registry!r}: {error}") from error
+        self._root = registry_url(self._host, schemes.candidates(self._host)[0])
         self._session = session
         self._authenticator = authenticator
         self._schemes = schemes
@@ -182,8 +178,7 @@ class RegistryClient:
         """Open connections for so many requests at once, beside what goes on; it never fails."""
         first, *others = self._schemes.candidates(self._host)
         if not others:  # which of them is spoken is known
-            url = parse_url(f"{first}://{self._host}/")
-            self._session.preconnect(url, count, self._deadline)
+            self._session.preconnect(registry_url(self._host, first), count, self._deadline)
 
     def finish(self, response: StreamedResponse) -> HttpResponse:
         """Read an open response that turned out to be a refusal."""
@@ -206,7 +201,7 @@ class RegistryClient:
     def is_registry_origin(self, url: Url) -> bool:
         """Tell whether a URL is the registry's own, where Authorization may go."""
         schemes = self._schemes.candidates(self._host)
-        return any(url.origin == parse_url(f"{scheme}://{self._host}").origin for scheme in schemes)
+        return any(url.origin == registry_url(self._host, each).origin for each in schemes)
 
     def cancel_upload(self, url: Url) -> None:
         """Send a DELETE as well as the moment allows: short, twice at most, never raising."""
@@ -277,7 +272,7 @@ class RegistryClient:
     def _url(self, target: str | Url, scheme: str | None = None) -> Url:
         if isinstance(target, Url):
             return target
-        return parse_url(f"{scheme or self._root.scheme}://{self._host}{target}")
+        return registry_url(self._host, scheme or self._root.scheme, target)
 
     def _absolute(self, request: HttpRequest, target: str | Url, scheme: str) -> HttpRequest:
         if isinstance(target, str):

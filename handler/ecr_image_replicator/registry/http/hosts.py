@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
+from ecr_image_replicator.errors import InvalidReferenceError
 from ecr_image_replicator.model.references import DOCKER_HUB, is_loopback
+from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +18,20 @@ _DOCKER_HUB_API: Final = "registry-1.docker.io"
 def api_host(registry: str) -> str:
     """Give the host that serves a registry's API; Docker Hub's is not the one in its names."""
     return _DOCKER_HUB_API if registry == DOCKER_HUB else registry
+
+
+def registry_url(host: str, scheme: str, target: str = "/") -> Url:
+    """Return the URL of a path and query on a registry's ``host[:port]``.
+
+    Raises
+    ------
+    InvalidReferenceError
+        No URL can have that host.
+    """
+    try:
+        return parse_url(f"{scheme}://{host}{target}")
+    except InvalidUrlError as error:
+        raise InvalidReferenceError(f"invalid registry host {host!r}: {error}") from error
 
 
 class Schemes:
