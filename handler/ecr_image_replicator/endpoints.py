@@ -241,7 +241,7 @@ class EndpointFactory:
         if text is not None:
             given = parse_credentials(text, _CREDENTIALS_PROPERTIES[caller.identity.side])
             if isinstance(given, SecretReference):
-                return self._aws.open_secret(given, caller)
+                return self._aws.open_secret(given, reference.repository, caller)
             return given
         ecr = parse_ecr_host(reference.registry)
         return self._aws.open_sign_in(ecr, caller) if ecr else NoCredentials()

@@ -91,7 +91,7 @@ def referrers_of_an_archive(scene: Scene) -> None:
     scene.replicate(scene.save(saved("app:1.0", 1)), CopyReferrers="true")
 
 
-@under("is neither a secret's ARN, nor a secret's name, nor user:password")
+@under("neither user:password nor the ARN or name of a secret")
 def unreadable_credentials(scene: Scene) -> None:
     scene.replicate(SrcCreds="team secrets")
 
@@ -191,7 +191,7 @@ def secret_that_is_denied(scene: Scene) -> None:
     scene.replicate(SrcCreds="docker-hub")
 
 
-@under("is of no known form")
+@under("invalid login in")
 def secret_of_no_known_form(scene: Scene) -> None:
     scene.world.keep_secret("docker-hub", json.dumps({"user": "ann"}), "eu-west-1")
     scene.replicate(SrcCreds="docker-hub")

@@ -46,9 +46,13 @@ def _actions(aws: LoopbackAws) -> list[str]:
         {"SecretBinary": b"ann:hunter2"},
         {"SecretString": json.dumps({"auths": {"https://index.docker.io/v1/": HUB}})},
         {"SecretString": json.dumps({"username": "ann", "accessToken": "hunter2"})},
+        {"SecretString": json.dumps({"ann": "hunter2"})},
+        {"SecretString": json.dumps({"https://index.docker.io/v1/": {"auth": "YW5uOmh1bnRlcjI="}})},
+        {"SecretString": json.dumps({"auths": {"docker.io": {}, "docker.io/team": HUB}})},
+        {"SecretBinary": json.dumps({"auths": {"docker.io/team/app": HUB}}).encode()},
     ],
 )
-def test_a_secret_of_every_form_opens_a_private_repository(
+def test_every_form_of_a_secret_gives_access_to_a_private_repository(
     aws: LoopbackAws, aws_function: Function, content: dict[str, Any]
 ) -> None:
     _private_hub(aws)
@@ -108,13 +112,17 @@ def test_a_secret_s_arn_is_asked_for_in_its_own_region(
                 "role was refused (AccessDeniedException: User: "
             ),
         ),
-        ("{}", None, "the secret hub is of no known form; it takes "),
-        ("hunter2", None, "the secret hub is of no known form; it takes "),
-        ('{"hunter2', None, "the secret hub begins like JSON and is not valid JSON; see the log"),
+        ("{}", None, "invalid login in the secret hub: its content has no known form. Store "),
+        ("hunter2", None, "invalid login in the secret hub: its content has no known form. Store "),
+        (
+            '{"hunter2',
+            None,
+            "invalid login in the secret hub: it begins with { and is not valid JSON. Store ",
+        ),
         (
             '{"auths": {"ghcr.io": {"auth": "YW5uOmh1bnRlcjI="}}}',
             None,
-            "the secret hub is a Docker configuration without an entry for docker.io; add one",
+            "cannot read the login for docker.io in the secret hub: not found, the Docker ",
         ),
         (
             "ann:hunter3",

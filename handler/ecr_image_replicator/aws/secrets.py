@@ -28,6 +28,7 @@ class SecretCredentials:
     """
 
     secret: SecretReference
+    repository: str
     identity: Identity
     caller: AwsCaller = field(compare=False, repr=False)
     store: LoginStore = field(compare=False, repr=False)
@@ -51,7 +52,7 @@ class SecretCredentials:
         return self.store.renew(self._key(registry), rejected, lambda: self._read(registry))
 
     def _key(self, registry: str) -> tuple[object, ...]:
-        return ("secret", self.secret, self.identity.role, registry)
+        return ("secret", self.secret, self.identity.role, registry, self.repository)
 
     def _read(self, registry: str) -> Login:
         parameters = {"SecretId": self.secret.identifier}
@@ -62,7 +63,7 @@ class SecretCredentials:
         except AwsError as error:
             raise self._unreadable(error) from error
         content = answer.get("SecretString") or answer.get("SecretBinary") or ""
-        return parse_secret_login(content, self.secret, registry)
+        return parse_secret_login(content, self.secret, registry, self.repository)
 
     def _unreadable(self, error: AwsError) -> SecretError:
         if error.code == "ResourceNotFoundException":

@@ -34,9 +34,11 @@ class AwsAccess:
             self._clients, Identity(role, side), deadline=deadline, retry_policy=retry_policy
         )
 
-    def open_secret(self, secret: SecretReference, caller: AwsCaller) -> Credentials:
-        """Take a side's login from a secret."""
-        return SecretCredentials(secret, caller.identity, caller, self._logins)
+    def open_secret(
+        self, secret: SecretReference, repository: str, caller: AwsCaller
+    ) -> Credentials:
+        """Return the credentials for a repository that a secret contains."""
+        return SecretCredentials(secret, repository, caller.identity, caller, self._logins)
 
     def open_sign_in(self, registry: EcrRegistry, caller: AwsCaller) -> Credentials:
         """Take a side's login from ECR itself."""

@@ -1,7 +1,6 @@
-"""What a secret's content may look like, and how a secret is named; pure.
+"""Names of secrets, and the forms in which a secret keeps a registry's login.
 
-The forms are those of ECS's private registry authentication, of Docker's configuration file, of
-ECR's pull-through cache, and ``user:password``. No error quotes any content.
+No error quotes any content.
 """
 
 from __future__ import annotations
@@ -13,16 +12,27 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ecr_image_replicator.errors import RequestError, SecretError
-from ecr_image_replicator.model.references import canonical_registry
+from ecr_image_replicator.errors import Part, RequestError, SecretError
+from ecr_image_replicator.request.docker_config import (
+    DockerConfig,
+    DockerLogin,
+    MalformedEntryError,
+    decode_pair,
+    parse_entry,
+)
 from ecr_image_replicator.request.logins import Login
 
 _ARN: Final = re.compile(r"arn:[a-z-]+:secretsmanager:(?P<region>[a-z0-9-]+):[0-9]{12}:secret:.+")
-#: AWS Secrets Manager, CreateSecret: what a name may hold.
+#: AWS Secrets Manager, CreateSecret: the characters of a name.
 _NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
-#: What Docker's configuration file puts behind a host.
-_KEY_PATHS: Final = frozenset({"", "v1", "v2"})
-_PASSWORD_KEYS: Final = ("password", "accessToken")
+#: Compared in lowercase without ``_`` and ``-``, as people type these keys into the console.
+_USERNAME_KEYS: Final = ("username", "user", "login")
+_PASSWORD_KEYS: Final = ("password", "accesstoken", "token", "pass")
+#: Keys of a Kubernetes Secret of type dockerconfigjson or dockercfg.
+_KUBERNETES_KEYS: Final = (".dockerconfigjson", ".dockercfg", "dockerconfigjson")
+#: Google Artifact Registry, "Set up authentication for Docker": the user name for a key file.
+_GOOGLE_KEY_USER: Final = "_json_key"
+_MAX_NESTING: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,7 @@ class SecretReference:
     identifier
         Its ARN or name.
     region
-        Of the ARN; "" for a name, which is looked up in the function's own region.
+        The ARN's; "" for a name, which is looked up in the function's own region.
     """
 
     identifier: str
@@ -44,52 +54,51 @@ class SecretReference:
         return f"the secret {self.identifier}"
 
 
-def parse_secret_reference(text: str, name: str) -> SecretReference:
+def parse_secret_reference(text: str, setting: Part) -> SecretReference:
     """Read a secret's ARN or name.
 
     Raises
     ------
     RequestError
-        The sentence names the property and keeps its value, which may be a password.
+        The message names the setting and does not quote the text, which may be a password.
     """
     if text.startswith("arn:"):
         found = _ARN.fullmatch(text)
         if found is None:
             raise RequestError(
-                f"{name} begins like an ARN and is not the ARN of a secret in AWS Secrets Manager"
+                "invalid ", setting, ": the ARN is not that of a secret in AWS Secrets Manager"
             )
         return SecretReference(text, found["region"])
     if not _NAME.fullmatch(text):
         raise RequestError(
-            f"{name} is neither a secret's ARN, nor a secret's name, nor user:password"
+            "invalid ",
+            setting,
+            ": the value is neither user:password nor the ARN or name of a secret",
         )
     return SecretReference(text)
 
 
-def parse_secret_login(content: str | bytes, secret: SecretReference, registry: str) -> Login:
-    """Read a secret's content as the login for one registry.
+def parse_secret_login(
+    content: str | bytes, secret: SecretReference, registry: str, repository: str = ""
+) -> Login:
+    """Read a secret's content as the login for one repository.
 
     Parameters
     ----------
     content
         SecretString, or the bytes of SecretBinary.
     secret
-        For the login's origin and for sentences.
-    registry
-        ``host[:port]`` as references name it, to choose from several.
+        For the login's origin and for messages.
+    registry, repository
+        As references name them, to choose from several logins.
 
     Raises
     ------
     SecretError
-        It is empty or of no known form, or has nothing for the registry.
+        The content is empty, has no known form, or has no login for the repository.
     """
-    text = _decode(content, secret).strip("\ufeff\r\n\t ")
-    if not text:
-        raise SecretError(f"{secret} is empty; put a user name and a password into it")
-    username, password = (
-        _read_document(text, secret, registry) if text.startswith("{") else _split(text, secret)
-    )
-    return Login(username, password, str(secret))
+    found = _Reader(secret, registry, repository).read(_decode(content, secret))
+    return Login(found.username, found.password, str(secret))
 
 
 def _decode(content: str | bytes, secret: SecretReference) -> str:
@@ -98,82 +107,149 @@ def _decode(content: str | bytes, secret: SecretReference) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise SecretError(f"{secret} holds bytes that are not UTF-8 text") from error
+        raise _invalid(secret, "its content is not UTF-8 text") from error
 
 
-def _read_document(text: str, secret: SecretReference, registry: str) -> tuple[str, str]:
-    try:
-        document: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        # the parser's error quotes the text
-        document = None
-    if not isinstance(document, dict):
-        raise SecretError(f"{secret} begins like JSON and is not valid JSON")
-    if "auths" in document:
-        return _read_docker_config(document["auths"], secret, registry)
-    return _read_pair(document) or _no_form(secret)
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """The secret that is read, and the repository that a login is needed for."""
+
+    secret: SecretReference
+    registry: str
+    repository: str
+
+    def read(self, content: str, depth: int = 0) -> DockerLogin:
+        text = content.strip("\ufeff\r\n\t ")
+        if not text:
+            raise _invalid(self.secret, "it is empty")
+        if text.startswith("{"):
+            return self._read_document(self._parse(text), text, depth)
+        if (pair := _split(text)) is not None:
+            return pair
+        decoded = _decode_base64(text) if depth < _MAX_NESTING else None
+        if decoded is None:
+            raise _unknown_form(self.secret)
+        return self.read(decoded, depth + 1)
+
+    def _parse(self, text: str) -> dict[str, Any]:
+        try:
+            document: Any = json.loads(text)
+        except (ValueError, RecursionError):
+            # the parser's error quotes the text
+            document = None
+        if not isinstance(document, dict):
+            raise _invalid(self.secret, "it begins with { and is not valid JSON")
+        return document
+
+    def _read_document(self, document: dict[str, Any], text: str, depth: int) -> DockerLogin:
+        if document.get("type") == "service_account" and document.get("private_key"):
+            return DockerLogin(_GOOGLE_KEY_USER, text)
+        if (nested := _nested_config(document)) is not None and depth < _MAX_NESTING:
+            return self.read(nested, depth + 1)
+        if isinstance(document.get("auths"), str):  # the console's key/value form of a whole file
+            document = {**document, "auths": self._parse(document["auths"])}
+        config = DockerConfig.parse(document)
+        if config is not None:
+            return self._read_config(config)
+        found = _read_pair(document) or _read_single_entry(document)
+        if found is None:
+            raise _unknown_form(self.secret)
+        return found
+
+    def _read_config(self, config: DockerConfig) -> DockerLogin:
+        try:
+            found = config.find(self.registry, self.repository)
+        except MalformedEntryError:
+            raise _invalid(
+                self.secret,
+                f"its entry for {self.registry} has no user name and password",
+                hint='Give the entry "username" and "password", or "auth" with the base64 of '
+                "user:password.",
+            ) from None
+        if found is not None:
+            return found
+        if config.uses_helper(self.registry):
+            raise SecretError(
+                f"{self._failed}: not found, the Docker configuration names a credential helper "
+                "and holds no password",
+                hint='Store {"username": "…", "password": "…"} in the secret.',
+            )
+        raise SecretError(
+            f"{self._failed}: not found, the Docker configuration has no entry for {self.registry}",
+            hint=f"Add an entry for {self.registry} under auths.",
+        )
+
+    @property
+    def _failed(self) -> str:
+        return f"cannot read the login for {self.registry} in {self.secret}"
 
 
-def _read_docker_config(auths: Any, secret: SecretReference, registry: str) -> tuple[str, str]:
-    """Find the entry of a Docker configuration file that is for the registry, by its whole host."""
-    if not isinstance(auths, dict):
-        raise _malformed_entry(secret, registry)
-    for key, entry in auths.items():
-        if _host_of(key) == registry:
-            if not isinstance(entry, dict):
-                raise _malformed_entry(secret, registry)
-            return _read_entry(entry, secret, registry)
-    raise SecretError(
-        f"{secret} is a Docker configuration without an entry for {registry}; add one under auths"
-    )
+def _nested_config(document: dict[str, Any]) -> str | None:
+    """Return the Docker configuration inside a Kubernetes Secret or its `data`."""
+    data = document.get("data") if document.get("kind") == "Secret" else document
+    if not isinstance(data, dict):
+        return None
+    nested = next((data[key] for key in _KUBERNETES_KEYS if key in data), None)
+    if isinstance(nested, dict):
+        return json.dumps(nested)
+    return nested if isinstance(nested, str) else None
 
 
-def _read_entry(entry: dict[str, Any], secret: SecretReference, registry: str) -> tuple[str, str]:
-    token = entry.get("identitytoken")
-    if isinstance(token, str) and token:
-        return "", token
-    if (pair := _read_pair(entry)) is not None:
-        return pair
-    try:
-        decoded = base64.b64decode(entry["auth"], validate=True).decode()
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        raise _malformed_entry(secret, registry) from None
-    username, colon, password = decoded.partition(":")
-    if not colon or not username or not password:
-        raise _malformed_entry(secret, registry)
-    # some writers pad the decoded text with NUL
-    return username, password.rstrip("\0")
-
-
-def _read_pair(document: dict[str, Any]) -> tuple[str, str] | None:
-    username = document.get("username")
-    password = next((document[key] for key in _PASSWORD_KEYS if document.get(key)), None)
-    if isinstance(username, str) and username and isinstance(password, str):
-        return username, password
+def _read_pair(document: dict[str, Any]) -> DockerLogin | None:
+    """Read a user name and password under whatever names people give them."""
+    plain = {re.sub("[_-]", "", key).lower(): value for key, value in document.items()}
+    username = next((plain[key] for key in _USERNAME_KEYS if plain.get(key)), None)
+    password = next((plain[key] for key in _PASSWORD_KEYS if plain.get(key)), None)
+    if isinstance(username, str) and isinstance(password, str):
+        return DockerLogin(username, password)
+    if username is None and password is None and len(document) == 1:
+        # the console's key/value form with the user as key and the password as value
+        ((key, value),) = document.items()
+        if key and key != "auth" and isinstance(value, str) and value:
+            return DockerLogin(key, value)
     return None
 
 
-def _split(text: str, secret: SecretReference) -> tuple[str, str]:
-    username, colon, password = text.partition(":")
-    if not colon or not username or not password or "\n" in text:
-        return _no_form(secret)
-    return username, password
+def _read_single_entry(document: dict[str, Any]) -> DockerLogin | None:
+    """Read one entry of a Docker configuration, without its registry."""
+    try:
+        return parse_entry(document)
+    except MalformedEntryError:
+        return None
 
 
-def _host_of(key: str) -> str:
-    host, _, path = re.sub(r"^https?://", "", key).partition("/")
-    return canonical_registry(host) if path.strip("/") in _KEY_PATHS else ""
+def _split(text: str) -> DockerLogin | None:
+    username, _, password = text.partition(":")
+    # only a Google key file, which is JSON, has several lines
+    is_one_line = "\n" not in text or username == _GOOGLE_KEY_USER
+    if not username or not password or not is_one_line:
+        return None
+    return DockerLogin(username, password)
 
 
-def _no_form(secret: SecretReference) -> tuple[str, str]:
-    raise SecretError(
-        f'{secret} is of no known form; it takes {{"username": …, "password": …}}, user:password, '
-        'a Docker configuration {"auths": …}, or {"username": …, "accessToken": …}'
-    )
+def _decode_base64(text: str) -> str | None:
+    """Return what base64 stands for if that is a JSON object or ``user:password``."""
+    try:
+        decoded = base64.b64decode("".join(text.split()), validate=True).decode()
+    except (ValueError, binascii.Error):
+        return None
+    if decoded.lstrip().startswith("{"):
+        return decoded
+    try:
+        decode_pair(text)
+    except MalformedEntryError:
+        return None
+    return decoded if decoded.isprintable() else None
 
 
-def _malformed_entry(secret: SecretReference, registry: str) -> SecretError:
+def _unknown_form(secret: SecretReference) -> SecretError:
+    return _invalid(secret, "its content has no known form")
+
+
+def _invalid(secret: SecretReference, reason: str, hint: str = "") -> SecretError:
     return SecretError(
-        f"{secret} is a Docker configuration whose entry for {registry} has neither username and "
-        "password, nor auth with the base64 of user:password"
+        f"invalid login in {secret}: {reason}",
+        hint=hint
+        or 'Store {"username": "…", "password": "…"}, user:password, or a Docker configuration '
+        'with "auths".',
     )

@@ -46,6 +46,64 @@ def _docker(**auths: Any) -> str:
         (_docker(**{"https://ghcr.io/v2/": {"auth": _auth("ann:s3cret")}}), "ann", "s3cret"),
         (_docker(**{"GHCR.io": {"username": "ann", "password": "s3cret"}}), "ann", "s3cret"),
         (_docker(**{"ghcr.io": {"identitytoken": "s3cret"}}), "", "s3cret"),
+        # Azure: docker login writes the token beside a user name without a password
+        (_docker(**{"ghcr.io": {"auth": _auth("0000:"), "identitytoken": "s3cret"}}), "", "s3cret"),
+        # .dockercfg, before Docker 1.7
+        ('{"ghcr.io": {"auth": "YW5uOnMzY3JldA==", "email": "a@b.c"}}', "ann", "s3cret"),
+        ('{"https://ghcr.io/v1/": {"username": "ann", "password": "s3cret"}}', "ann", "s3cret"),
+        # what a credential helper leaves behind
+        (
+            _docker(**{"https://ghcr.io": {}, "ghcr.io": {"auth": _auth("ann:s3cret")}}),
+            "ann",
+            "s3cret",
+        ),
+        (
+            '{"credsStore": "pass", "auths": {"ghcr.io": {"auth": "YW5uOnMzY3JldA=="}}}',
+            "ann",
+            "s3cret",
+        ),
+        # the console's key/value form
+        ('{"ann": "s3cret"}', "ann", "s3cret"),
+        ('{"User": "ann", "PASSWORD": "s3cret"}', "ann", "s3cret"),
+        ('{"user_name": "ann", "access-token": "s3cret"}', "ann", "s3cret"),
+        (
+            json.dumps({"auths": _docker(**{"ghcr.io": {"auth": _auth("ann:s3cret")}})[10:-1]}),
+            "ann",
+            "s3cret",
+        ),
+        # Kubernetes
+        (
+            json.dumps(
+                {".dockerconfigjson": _docker(**{"ghcr.io": {"auth": _auth("ann:s3cret")}})}
+            ),
+            "ann",
+            "s3cret",
+        ),
+        (
+            json.dumps(
+                {
+                    "kind": "Secret",
+                    "data": {
+                        ".dockerconfigjson": _auth(
+                            _docker(**{"ghcr.io": {"auth": _auth("ann:s3cret")}})
+                        )
+                    },
+                }
+            ),
+            "ann",
+            "s3cret",
+        ),
+        # one entry, base64 of user:password, and base64 of a whole file
+        (json.dumps({"auth": _auth("ann:s3cret")}), "ann", "s3cret"),
+        (_auth("ann:s3cret"), "ann", "s3cret"),
+        (_auth(_docker(**{"ghcr.io": {"auth": _auth("ann:s3cret")}})), "ann", "s3cret"),
+        # Google's key files
+        ('_json_key:{\n"private_key": "s3cret"\n}', "_json_key", '{\n"private_key": "s3cret"\n}'),
+        (
+            '{"type": "service_account", "private_key": "s3cret"}',
+            "_json_key",
+            '{"type": "service_account", "private_key": "s3cret"}',
+        ),
         (
             _docker(
                 **{
@@ -77,19 +135,60 @@ def test_every_name_of_docker_hub_stands_for_it_in_a_docker_configuration(key: s
     assert parse_secret_login(content, _SECRET, "docker.io").username == "ann"
 
 
-_EMPTY = "the secret hub is empty; put a user name and a password into it"
-_NO_FORM = (
-    'the secret hub is of no known form; it takes {"username": …, "password": …}, user:password, '
-    'a Docker configuration {"auths": …}, or {"username": …, "accessToken": …}'
+@pytest.mark.parametrize(
+    ("repository", "username"),
+    [
+        ("team/app/web", "deepest"),
+        ("team/app", "deepest"),
+        ("team/application", "team"),
+        ("team", "team"),
+        ("other/app", "host"),
+        ("", "host"),
+    ],
 )
-_BAD_JSON = "the secret hub begins like JSON and is not valid JSON"
+def test_the_longest_path_prefix_wins_and_then_the_host(repository: str, username: str) -> None:
+    content = _docker(
+        **{
+            "quay.io": {"auth": _auth("host:s3cret")},
+            "quay.io/team": {"auth": _auth("team:s3cret")},
+            "https://quay.io/team/app": {"auth": _auth("deepest:s3cret")},
+            "quay.io/team/app/web": {},
+            "ghcr.io/team/app/web": {"auth": _auth("other:s3cret")},
+        }
+    )
+
+    assert parse_secret_login(content, _SECRET, "quay.io", repository).username == username
+
+
+def test_a_login_for_a_path_is_not_used_for_other_paths() -> None:
+    content = _docker(**{"quay.io/team": {"auth": _auth("team:s3cret")}})
+
+    with pytest.raises(SecretError, match=r"no entry for quay\.io"):
+        parse_secret_login(content, _SECRET, "quay.io", "other/app")
+
+
+_HINT = (
+    'Store {"username": "…", "password": "…"}, user:password, or a Docker configuration with '
+    '"auths".'
+)
+_EMPTY = f"invalid login in the secret hub: it is empty. {_HINT}"
+_NO_FORM = f"invalid login in the secret hub: its content has no known form. {_HINT}"
+_BAD_JSON = f"invalid login in the secret hub: it begins with {{ and is not valid JSON. {_HINT}"
 _BAD_ENTRY = (
-    "the secret hub is a Docker configuration whose entry for ghcr.io has neither username and "
-    "password, nor auth with the base64 of user:password"
+    "invalid login in the secret hub: its entry for ghcr.io has no user name and password. Give "
+    'the entry "username" and "password", or "auth" with the base64 of user:password.'
 )
 _NO_ENTRY = (
-    "the secret hub is a Docker configuration without an entry for ghcr.io; add one under auths"
+    "cannot read the login for ghcr.io in the secret hub: not found, the Docker configuration has "
+    "no entry for ghcr.io. Add an entry for ghcr.io under auths."
 )
+_HELPER = (
+    "cannot read the login for ghcr.io in the secret hub: not found, the Docker configuration "
+    "names a credential helper and holds no password. Store "
+    '{"username": "…", "password": "…"} in the secret.'
+)
+_BAD_ARN = "invalid SrcCreds: the ARN is not that of a secret in AWS Secrets Manager"
+_NOT_TEXT = f"invalid login in the secret hub: its content is not UTF-8 text. {_HINT}"
 
 
 @pytest.mark.parametrize(
@@ -109,18 +208,23 @@ _NO_ENTRY = (
         ('{"username": "ann", "password": ["s3cret"]}', _NO_FORM),
         ('{"username": "s3cret', _BAD_JSON),
         ("{" * 100_000, _BAD_JSON),
-        (b"\xff\xfe:s3cret", "the secret hub holds bytes that are not UTF-8 text"),
-        ('{"auths": []}', _BAD_ENTRY),
+        (b"\xff\xfe:s3cret", _NOT_TEXT),
+        ('{"auths": []}', _NO_ENTRY),
         ('{"auths": {}}', _NO_ENTRY),
         (_docker(**{"quay.io": {"auth": _auth("ann:s3cret")}}), _NO_ENTRY),
         (_docker(**{"ghcr.io": "s3cret"}), _BAD_ENTRY),
-        (_docker(**{"ghcr.io": {}}), _BAD_ENTRY),
+        (_docker(**{"ghcr.io": {}}), _NO_ENTRY),
+        ('{"credsStore": "desktop"}', _HELPER),
+        ('{"auths": {"ghcr.io": {}}, "credsStore": "desktop"}', _HELPER),
+        ('{"auths": {"https://ghcr.io": {}}, "credHelpers": {"ghcr.io": "gcloud"}}', _HELPER),
+        ('{"auths": {}, "credHelpers": {"quay.io": "gcloud"}}', _NO_ENTRY),
+        ('{"quay.io": {"auth": "YW5uOnMzY3JldA=="}}', _NO_ENTRY),
         (_docker(**{"ghcr.io": {"auth": "s3cret!"}}), _BAD_ENTRY),
         (_docker(**{"ghcr.io": {"auth": 7}}), _BAD_ENTRY),
         (_docker(**{"ghcr.io": {"auth": _auth("s3cret")}}), _BAD_ENTRY),
     ],
 )
-def test_what_is_no_login_is_refused_without_a_word_of_it(
+def test_invalid_content_is_an_error_that_does_not_quote_it(
     content: str | bytes, sentence: str
 ) -> None:
     with pytest.raises(SecretError) as raised:
@@ -167,13 +271,16 @@ def test_a_property_says_which_kind_of_credentials_it_gives(
     [
         (
             "arn:aws:s3:::s3cret",
-            "SrcCreds begins like an ARN and is not the ARN of a secret in AWS Secrets Manager",
+            _BAD_ARN,
         ),
         (
             "arn:aws:secretsmanager:eu-west-1:123456789012:s3cret",
-            "SrcCreds begins like an ARN and is not the ARN of a secret in AWS Secrets Manager",
+            _BAD_ARN,
         ),
-        ("s3 cret", "SrcCreds is neither a secret's ARN, nor a secret's name, nor user:password"),
+        (
+            "s3 cret",
+            "invalid SrcCreds: the value is neither user:password nor the ARN or name of a secret",
+        ),
         ("s3cret:", "SrcCreds is not of the form user:password"),
         (":s3cret", "SrcCreds is not of the form user:password"),
     ],
