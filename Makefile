@@ -46,12 +46,15 @@ sbom-tool: dev
 
 # ---- running it -----------------------------------------------------------------------------
 
-.PHONY: demo cloud
-demo: dev ## copy an image on an embedded cloud, twice
-	@$(BIN)/python -m local.demo
+.PHONY: demo cloud invoke
+demo: dev ## copy an image on a local cloud, twice; LOGS=1 shows the function's log lines
+	@$(BIN)/python -m local.demo $(if $(LOGS),--logs)
 
 cloud: dev ## registries, AWS and a CloudFormation endpoint on loopback, until Ctrl-C
-	@$(BIN)/python -m local
+	@$(BIN)/python -m local $(ARGS)
+
+invoke: dev sam ## send EVENT=events/….json to the function, with make cloud running
+	@$(BIN)/python -m local.invoke $(if $(LOGS),--logs) $(ARGS) $(EVENT)
 
 # ---- tests ----------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local.__main__ import push_demo_images
+from local.aws import LoopbackAws
+from local.cloud import push_demo_images, put_demo_archive
 from local.registry import RegistryServer
 from tests.functional.conftest import Function
 
@@ -27,6 +28,7 @@ EXPECTED = {
     "create-dry-run": ("SUCCESS", '"Changed": "true"'),
     "create-missing-image": ("FAILED", "demo/absent:1.0"),
     "create-unknown-property": ("FAILED", "the nearest is CopyImageIndex"),
+    "create-from-archive": ("SUCCESS", "mirror/archived:1.0"),
     "update-further-tags": ("SUCCESS", "linux/amd64"),
     "delete": ("SUCCESS", ""),
 }
@@ -37,16 +39,20 @@ def test_every_event_has_an_expectation() -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_an_event_comes_to_what_it_is_for(
-    function: Function, registries: Callable[..., RegistryServer], name: str
+def test_an_event_has_the_expected_result(
+    aws: LoopbackAws,
+    aws_function: Function,
+    registries: Callable[..., RegistryServer],
+    name: str,
 ) -> None:
     source, destination = registries(), registries()
     push_demo_images(source.host)
+    put_demo_archive(aws)
     text = (EVENTS / f"{name}.json").read_text()
     text = text.replace("localhost:5001", source.host).replace("localhost:5002", destination.host)
     event: dict[str, Any] = json.loads(text)
 
-    answer = function.send(event)
+    answer = aws_function.send(event)
 
     status, found = EXPECTED[name]
     assert answer["Status"] == status, answer

@@ -30,12 +30,13 @@ class Cloud:
 
     process: subprocess.Popen[str]
     text: str
+    directory: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a shell has once it has read the lines that begin with export."""
-        lines = re.findall(r"^\s*export (\w+)=(.*)$", self.text, re.MULTILINE)
-        return {name: shlex.split(value)[0] for name, value in lines}
+        """The variables of the environment file."""
+        lines = (self.directory / "environment").read_text().splitlines()
+        return {name: shlex.split(value)[0] for name, _, value in (x.partition("=") for x in lines)}
 
     def host(self, registry: str) -> str:
         found = re.search(rf"^{registry} registry +http://(\S+)", self.text, re.MULTILINE)
@@ -43,8 +44,8 @@ class Cloud:
         return found[1]
 
     def event(self) -> dict[str, Any]:
-        """The event that it has printed."""
-        event, _ = json.JSONDecoder().raw_decode(self.text, self.text.index("{"))
+        """The example event of the description file."""
+        event = json.loads((self.directory / "cloud.json").read_text())["event"]
         assert isinstance(event, dict)
         return event
 
@@ -63,9 +64,10 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    directory = tmp_path_factory.mktemp("cloud")
     with subprocess.Popen(
-        [sys.executable, "-m", "local", *FREE_PORTS],
+        [sys.executable, "-m", "local", *FREE_PORTS, f"--directory={directory}"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -74,9 +76,9 @@ def cloud() -> Iterator[Cloud]:
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if "Ctrl-C" in line:
+            if line.startswith("Responses"):
                 break
-        yield Cloud(process, "".join(lines))
+        yield Cloud(process, "".join(lines), directory)
         process.terminate()
 
 
@@ -125,6 +127,40 @@ def test_docker_hub_and_ecr_are_found_by_what_is_printed(
     assert answer["Data"]["RepositoryUri"] == names[2]
 
 
+@pytest.mark.parametrize(
+    ("name", "status", "expected"),
+    [
+        ("create-whole-index", 0, "Status              SUCCESS"),
+        ("create-missing-image", 1, "Status              FAILED"),
+    ],
+)
+def test_make_invoke_prints_a_readable_response(
+    cloud: Cloud, name: str, status: int, expected: str
+) -> None:
+    done = invoke(EVENTS / f"{name}.json", cloud.directory / "cloud.json")
+
+    assert done.returncode == status, done.stderr
+    assert expected in done.stdout.splitlines()
+
+
+def test_make_invoke_without_the_cloud_says_how_to_start_it(tmp_path: Path) -> None:
+    done = invoke(EVENTS / "delete.json", tmp_path / "cloud.json")
+
+    assert done.returncode == 2
+    assert "Run `make cloud` in another terminal." in done.stderr
+
+
+def invoke(event: Path, cloud: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "local.invoke", event, f"--cloud={cloud}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 def test_every_event_is_told_of() -> None:
     page = (ROOT / "docs" / "local.md").read_text()
     assert set(re.findall(r"^\| \[`([a-z-]+)`\]", page, re.MULTILINE)) == EXPECTED.keys()
@@ -145,10 +181,8 @@ def test_the_events_name_the_ports_that_the_cloud_takes() -> None:
         for host in re.findall(r"localhost:\d+", file.read_text())
     }
     assert hosts == {*HERE.values()}
-    source = (ROOT / "local" / "__main__.py").read_text()
     for registry, host in HERE.items():
-        assert f'"--{registry}-port", type=int, default={host[10:]}' in source
-        assert f"--{registry}-port" in told.stdout
+        assert re.search(rf"--{registry}-port PORT\s+default {host[10:]};", told.stdout)
 
 
 def test_what_is_said_of_sam_local_invoke_names_a_function_of_the_template() -> None:

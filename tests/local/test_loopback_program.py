@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def cloud(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if "Ctrl-C" in line:
+            if line.startswith("Responses"):
                 break
         try:
             yield process, "".join(lines)
@@ -39,35 +40,36 @@ def cloud(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-def event_of(text: str) -> dict[str, Any]:
-    event, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
+def event_of(directory: Path) -> dict[str, Any]:
+    event = json.loads((directory / "cloud.json").read_text())["event"]
     assert isinstance(event, dict)
     return event
 
 
 def test_the_program_serves_demo_images_till_it_is_interrupted(
-    cloud: tuple[subprocess.Popen[str], str],
+    cloud: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
-    process, text = cloud
-    host, _, rest = event_of(text)["ResourceProperties"]["SrcImage"][9:].partition("/")
+    process, _ = cloud
+    host, _, rest = event_of(tmp_path)["ResourceProperties"]["SrcImage"][9:].partition("/")
     repository, _, tag = rest.partition(":")
     connection = http.client.HTTPConnection(host, timeout=5)
     connection.request("GET", f"/v2/{repository}/manifests/{tag}")
     document = json.loads(connection.getresponse().read())
     connection.close()
     assert len(document["manifests"]) == 3
-    assert "export SSL_CERT_FILE=" in text
+    assert "SSL_CERT_FILE=" in (tmp_path / "environment").read_text()
     process.send_signal(signal.SIGINT)
     assert process.wait(5) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
+    assert not (tmp_path / "environment").exists()
 
 
 def test_the_program_serves_docker_hub_and_ecr_under_their_names(
-    cloud: tuple[subprocess.Popen[str], str],
+    cloud: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
     _, text = cloud
-    exports = dict(re.findall(r"^  export (\w+)=(.*)$", text, re.MULTILINE))
+    exports = json.loads((tmp_path / "cloud.json").read_text())["environment"]
     context = ssl.create_default_context(cafile=exports["SSL_CERT_FILE"])
     proxy = exports["HTTPS_PROXY"].removeprefix("http://")
     for host in [*re.findall(r"^Amazon ECR +([^/]+)/", text, re.MULTILINE), "auth.docker.io"]:
@@ -81,8 +83,8 @@ def test_the_program_serves_docker_hub_and_ecr_under_their_names(
 def test_the_program_prints_answers(
     cloud: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
-    process, text = cloud
-    url = event_of(text)["ResponseURL"]
+    process, _ = cloud
+    url = event_of(tmp_path)["ResponseURL"]
     context = ssl.create_default_context(cafile=str(tmp_path / "loopback-ca.pem"))
     request = urllib.request.Request(  # noqa: S310 - the program's own URL
         url, b'{"Status": "FAILED"}', {"Content-Type": ""}, method="PUT"
@@ -92,3 +94,22 @@ def test_the_program_prints_answers(
     assert process.stdout is not None
     printed = [process.stdout.readline() for _ in range(5)]
     assert any("Reason is required" in line for line in printed)
+
+
+def test_a_port_in_use_is_named_with_the_option_that_changes_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "local", *ARGUMENTS[1:], f"--source-port={port}"),
+                f"--directory={tmp_path}",
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"cannot listen on port {port} for the source" in done.stderr
+    assert "--source-port" in done.stderr
