@@ -24,6 +24,7 @@ from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import OutOfTimeError, ReplicationError
 from ecr_image_replicator.request.parsing import parse_request, parse_untagging
+from ecr_image_replicator.request.properties import property_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -189,9 +190,9 @@ class ReplicationResource(CustomResource):
         try:
             self.PhysicalResourceId = func(self._event, self._context) or ""
         except OutOfTimeError as error:
-            self._fail(self._continue_or_explain(str(error)), _cause_of(error))
+            self._fail(self._continue_or_explain(error.render(property_name)), _cause_of(error))
         except ReplicationError as error:
-            self._fail(str(error), _cause_of(error))
+            self._fail(error.render(property_name), _cause_of(error))
         except Exception as error:  # noqa: BLE001 - the stack must hear of a defect too
             frames = traceback.extract_tb(error.__traceback__)
             # messages of foreign exceptions may quote URLs and credentials: places only

@@ -14,7 +14,7 @@ from ecr_image_replicator.copy.cache import CachingSource, ContentCache
 from ecr_image_replicator.copy.dry_run import DryRunDestination, DryRunReferrers
 from ecr_image_replicator.ecr.api import EcrRepository
 from ecr_image_replicator.ecr.destination import EcrDestination
-from ecr_image_replicator.errors import RequestError, Side
+from ecr_image_replicator.errors import RequestError, Setting, Side
 from ecr_image_replicator.model.archive_references import ArchiveReference
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.destination import RegistryQuirks
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 
 #: ECR takes ten PutImage a second and region; ECR Public the same of uploads' starts and ends.
 _ECR_RATE: Final = 9
-_CREDENTIALS_PROPERTIES: Final = {Side.SOURCE: "SrcCreds", Side.DESTINATION: "DestCreds"}
+_CREDENTIALS: Final = {
+    Side.SOURCE: Setting.SOURCE_CREDENTIALS,
+    Side.DESTINATION: Setting.DESTINATION_CREDENTIALS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +180,11 @@ class EndpointFactory:
         )
 
         if not text.startswith("arn:"):
-            return parse_pem_key(text, "the key in VerifySignatureKey")
+            return parse_pem_key(text)
         caller = self._aws.open_caller(
             None, Side.SOURCE, deadline=deadline, retry_policy=request.retry_policy
         )
-        return parse_der_key(fetch_public_key(text, caller), f"the key {text}")
+        return parse_der_key(fetch_public_key(text, caller), f"the KMS key {text}")
 
     def open_tags(self, request: UntagRequest, backoff: Backoff, deadline: Deadline) -> TagRemover:
         """Open a destination to remove tags from it; nothing is sent yet.
@@ -226,8 +229,10 @@ class EndpointFactory:
         )
         if new_repository is not None and (ecr is None or ecr.is_public):
             raise RequestError(
-                f"CreateRepository makes repositories of ECR only, and DestImage {reference} is "
-                "not in a private registry of ECR's"
+                "invalid ",
+                Setting.CREATE_REPOSITORY,
+                f": {reference} is not in a private ECR registry",
+                hint="Create the repository by other means.",
             )
         if ecr is None:
             return destination
@@ -239,7 +244,7 @@ class EndpointFactory:
     ) -> Credentials:
         """Choose what a side signs in with: its property, else ECR's own way, else nothing."""
         if text is not None:
-            given = parse_credentials(text, _CREDENTIALS_PROPERTIES[caller.identity.side])
+            given = parse_credentials(text, _CREDENTIALS[caller.identity.side])
             if isinstance(given, SecretReference):
                 return self._aws.open_secret(given, reference.repository, caller)
             return given

@@ -1,38 +1,38 @@
-"""What can go wrong, as one tree; every message is one sentence for the stack's owner.
+"""The errors that the engine raises on purpose, as one tree.
 
 ::
 
     ReplicationError
-    ├── RequestError                what the stack asked for cannot be meant
+    ├── RequestError                a property, option or setting is invalid
     │   ├── InvalidReferenceError   an image or archive reference is malformed
-    │   ├── NotAllowedError         the function does not serve such a source or destination
-    │   ├── PlatformNotFoundError   the image lacks a platform that was asked for
-    │   └── ImageNotFoundError      the archive lacks the image, or holds several
-    ├── ContentError                bytes are not what their name promises
+    │   ├── NotAllowedError         an allow list does not contain the source or destination
+    │   ├── PlatformNotFoundError   the image does not have a requested platform
+    │   └── ImageNotFoundError      the archive does not contain the image, or several match
+    ├── ContentError                bytes do not match their digest, length or media type
     │   ├── InvalidDigestError
     │   ├── InvalidManifestError
     │   ├── InvalidArchiveError     not a tar archive of an image, or damaged
     │   ├── DigestMismatchError
     │   └── SignatureError          no valid signature of the source's digest
-    ├── RegistryError               a registry refused; carries its status and code
+    ├── RegistryError               a registry rejected a request; has its status and code
     │   ├── NotFoundError           no such image, tag, blob or repository
-    │   ├── DeniedError             signed in or not, this is not allowed
-    │   ├── ThrottledError          too many requests, also after waiting
-    │   ├── UnavailableError        not reached or overloaded, as often as was tried
-    │   ├── MissingContentError     what a manifest refers to is not there, it says
-    │   └── ProtocolError           an answer that the specification does not allow
-    ├── ReferrersError              what belongs to an image is required and was not taken
-    ├── CredentialsError            what a side is to sign in with cannot be had
+    │   ├── DeniedError             authentication failed or access denied
+    │   ├── ThrottledError          rate limit, after all attempts
+    │   ├── UnavailableError        not reached or overloaded, after all attempts
+    │   ├── MissingContentError     the registry lacks content that a manifest refers to
+    │   └── ProtocolError           a response that the specification does not allow
+    ├── ReferrersError              a required referrer cannot be copied
+    ├── CredentialsError            no credentials for one of the endpoints
     │   ├── SecretError             a secret is missing, denied, empty or malformed
-    │   └── RoleError               a role may not be assumed
-    ├── AwsError                    a call of AWS's API failed; carries its action and code
-    ├── TransientError              broken off or overloaded; the same again may work
-    │   └── LostUploadError         the upload session is gone, or got other bytes than were sent
-    ├── OutOfTimeError              the deadline does not leave the time for it
-    └── StoppedError                given up because something else failed first
+    │   └── RoleError               a role cannot be assumed
+    ├── AwsError                    a call of an AWS API failed; has its action and code
+    ├── TransientError              a connection broke or a server is overloaded; may be retried
+    │   └── LostUploadError         the upload session is gone or has other bytes than were sent
+    ├── OutOfTimeError              the deadline has passed, or the next step would exceed it
+    └── StoppedError                cancelled because something else failed first
 
-A message says what was asked, what was found and what to do. It never holds a credential, a token
-or a URL with a query; exceptions of libraries, which may hold them, are chained and never printed.
+A message never contains a credential, a token or a URL with a query. Exceptions of libraries may
+contain them; they are chained and never printed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class Side(Enum):
-    """Which end of a replication something belongs to."""
+    """An endpoint of a replication."""
 
     SOURCE = "source"
     DESTINATION = "destination"
@@ -55,10 +55,10 @@ class Side(Enum):
 
 
 class Setting(Enum):
-    """Something that a user sets, for messages; each front end has its own name for it.
+    """A setting that a message names; each front end renders it with its own name.
 
-    The value is the name in Python. `request.properties` has the names of the properties,
-    `cli.arguments` those of the options.
+    The value is the neutral name. `request.properties.PROPERTY_NAMES` has the names of the
+    CloudFormation properties, `cli.arguments.OPTION_NAMES` those of the command line.
     """
 
     SOURCE = "source"
@@ -92,12 +92,12 @@ Part = str | Setting
 
 
 class ReplicationError(Exception):
-    """The root of everything that the engine raises on purpose.
+    """The base class of the errors that the engine raises on purpose.
 
     Parameters
     ----------
     message
-        What failed and what came back, without a final period: text and settings, joined.
+        ``<what failed>: <what came back>`` without a final period: text and settings, joined.
     hint
         What to do: one concrete action, a sentence with its period.
     """
@@ -111,7 +111,7 @@ class ReplicationError(Exception):
         return self.render(str)
 
     def render(self, name_of: Callable[[Setting], str]) -> str:
-        """Join message and hint, with each setting as a front end names it."""
+        """Return message and hint as text, each setting under its name in a front end."""
 
         def join(parts: tuple[Part, ...]) -> str:
             return "".join(name_of(each) if isinstance(each, Setting) else each for each in parts)
@@ -121,7 +121,7 @@ class ReplicationError(Exception):
 
 
 class RequestError(ReplicationError):
-    """What the stack asked for cannot be meant; nothing was read or written."""
+    """A property, option or setting is invalid; nothing was written."""
 
 
 class InvalidReferenceError(RequestError):
@@ -129,52 +129,52 @@ class InvalidReferenceError(RequestError):
 
 
 class NotAllowedError(RequestError):
-    """The function's owner does not let it serve this source or destination."""
+    """The allow lists of the function do not contain this source or destination."""
 
 
 class PlatformNotFoundError(RequestError):
-    """The image does not have a platform that was asked for; the message lists what it has."""
+    """The image does not have a requested platform; the message lists those that it has."""
 
 
 class ImageNotFoundError(RequestError):
-    """The archive does not hold the image, or holds several; the message lists what it holds."""
+    """The archive does not contain the image, or several match; the message lists its images."""
 
 
 class ContentError(ReplicationError):
-    """Bytes are not what their name, length or media type promises."""
+    """Bytes do not match their digest, length or media type."""
 
 
 class InvalidDigestError(ContentError):
-    """A text is not a digest of a supported algorithm."""
+    """A string is not a digest of a supported algorithm."""
 
 
 class InvalidManifestError(ContentError):
-    """A manifest or index cannot be understood, or is hostile."""
+    """A manifest or index is malformed, unsupported or too large."""
 
 
 class InvalidArchiveError(ContentError):
-    """An object is not a tar archive of an image, is damaged, or is cut off."""
+    """An object is not a tar archive of an image, is damaged, or is truncated."""
 
 
 class DigestMismatchError(ContentError):
-    """The bytes that arrived are not the ones that the digest names."""
+    """The received bytes have another digest or length than expected."""
 
 
 class SignatureError(ContentError):
-    """The image does not carry a valid signature by the key that was asked for."""
+    """The image has no valid signature by the given key."""
 
 
 class RegistryError(ReplicationError):
-    """A registry refused a request.
+    """A registry rejected a request.
 
     Parameters
     ----------
     message, hint
         As of `ReplicationError`.
     side
-        The end of the replication that refused.
+        The endpoint that the registry is.
     status
-        The HTTP status, 0 when there was none.
+        The HTTP status, 0 when there was no response.
     code
         The registry's error code (``MANIFEST_UNKNOWN``), "" when it sent none.
     """
@@ -194,28 +194,28 @@ class RegistryError(ReplicationError):
 
 
 class NotFoundError(RegistryError):
-    """The registry has no such image, tag, blob or repository."""
+    """The image, tag, blob or repository does not exist."""
 
 
 class DeniedError(RegistryError):
-    """The registry does not allow it, with the credentials given or without any."""
+    """Authentication failed, or access was denied."""
 
 
 class ThrottledError(RegistryError):
-    """The registry wants fewer requests than waiting could give it."""
+    """The registry limits the rate of requests, and all attempts were throttled."""
 
 
 class UnavailableError(RegistryError):
-    """The registry was not reached, or kept failing, as often as was tried."""
+    """The registry cannot be reached or is overloaded, after all attempts."""
 
 
 class MissingContentError(RegistryError):
-    """The registry does not take a manifest, as it does not have what the manifest refers to.
+    """The registry rejected a manifest because content that it refers to is missing.
 
     Parameters
     ----------
     digests
-        What it named as missing; empty when it did not say.
+        The digests that the registry named; empty when it named none.
     """
 
     def __init__(
@@ -232,11 +232,11 @@ class MissingContentError(RegistryError):
 
 
 class ProtocolError(RegistryError):
-    """The registry answered something that the specification does not allow."""
+    """The registry sent a response that the specification does not allow."""
 
 
 class CredentialsError(ReplicationError):
-    """What a side is to sign in with cannot be had."""
+    """The credentials of an endpoint cannot be obtained."""
 
 
 class SecretError(CredentialsError):
@@ -244,20 +244,20 @@ class SecretError(CredentialsError):
 
 
 class RoleError(CredentialsError):
-    """A role may not be assumed."""
+    """A role cannot be assumed."""
 
 
 class AwsError(ReplicationError):
-    """A call of AWS's API failed.
+    """A call of an AWS API failed.
 
     Parameters
     ----------
     message, hint
         As of `ReplicationError`.
     action
-        As IAM names it: ``ecr:DescribeRepositories``.
+        The IAM action: ``ecr:DescribeRepositories``.
     code
-        The service's error code, "" when there was no answer.
+        The error code of the service, "" when there was no response.
     """
 
     def __init__(
@@ -273,21 +273,21 @@ class AwsError(ReplicationError):
 
     @property
     def is_denied(self) -> bool:
-        """Tell whether the caller lacks the permission."""
+        """Return whether the caller lacks the permission."""
         return self.code.startswith(("AccessDenied", "NotAuthorized", "UnauthorizedOperation"))
 
 
 class TransientError(ReplicationError):
-    """A connection broke or a server was overloaded; the same request may work again.
+    """A connection broke or a server is overloaded; the request may be retried.
 
     Parameters
     ----------
     message, hint
         As of `ReplicationError`.
     retry_after_seconds
-        How long the server asked to be left alone, when it did.
+        The value of Retry-After, None without one.
     is_throttle
-        Whether the server wants fewer requests.
+        Whether the server limits the rate of requests.
     """
 
     def __init__(
@@ -303,7 +303,7 @@ class TransientError(ReplicationError):
 
 
 class LostUploadError(TransientError):
-    """An upload session is gone, or other bytes arrived than were sent; a new one may work."""
+    """An upload session is gone or has other bytes than were sent; a new session may work."""
 
 
 class ReferrersError(ReplicationError):
@@ -311,8 +311,8 @@ class ReferrersError(ReplicationError):
 
 
 class OutOfTimeError(ReplicationError):
-    """The time that is left does not allow the next step."""
+    """The deadline has passed, or the next step would exceed it."""
 
 
 class StoppedError(ReplicationError):
-    """Given up because something else failed first; that other error is the one to show."""
+    """Cancelled because something else failed first; the other error is the one to report."""

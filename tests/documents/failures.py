@@ -51,27 +51,27 @@ def _always(response: Response) -> Application:
     return lambda _: response
 
 
-@under("is not known, the nearest is")
+@under("unknown property")
 def unknown_property(scene: Scene) -> None:
     scene.replicate(CopyImageIndexes="true")
 
 
-@under("is missing")
+@under("is required")
 def missing_property(_: Scene) -> None:
     parse_request({"SrcImage": "nginx:1.27"})
 
 
-@under("is neither true nor false, is none of, is not a text, …")
+@under("is not a boolean, is not one of, is not a string")
 def wrong_type(scene: Scene) -> None:
     scene.replicate(CopyImageIndex="maybe")
 
 
-@under("is neither true nor false, is none of, is not a text, …")
+@under("is not a boolean, is not one of, is not a string")
 def wrong_choice(scene: Scene) -> None:
     scene.replicate(OnDelete="Remove")
 
 
-@under("give one of them")
+@under("it cannot be combined with")
 def two_choices(scene: Scene) -> None:
     scene.replicate(CopyImageIndex="true", ImageArch="arm64")
 
@@ -81,12 +81,12 @@ def tags_without_an_index(scene: Scene) -> None:
     scene.replicate(CopyImageIndex="true", ArchImageTags={"arm64": "1.0-arm64"})
 
 
-@under("CreateRepository makes repositories of ECR only")
+@under("is not in a private ECR registry")
 def repository_elsewhere(scene: Scene) -> None:
     scene.replicate(destination=f"{OTHER}/app:1.0", CreateRepository="true")
 
 
-@under("need a registry to look in")
+@under("is an archive, which has no referrers and signatures")
 def referrers_of_an_archive(scene: Scene) -> None:
     scene.replicate(scene.save(saved("app:1.0", 1)), CopyReferrers="true")
 
@@ -96,7 +96,7 @@ def unreadable_credentials(scene: Scene) -> None:
     scene.replicate(SrcCreds="team secrets")
 
 
-@under("is not an image reference")
+@under("invalid image reference")
 def url_for_a_reference(scene: Scene) -> None:
     scene.replicate("https://hub.docker.com/_/nginx")
 
@@ -106,13 +106,13 @@ def archive_without_a_key(scene: Scene) -> None:
     scene.replicate("s3://builds")
 
 
-@under("the function does not serve images from, does not put images into")
+@under("is not allowed")
 def source_that_is_not_served(scene: Scene) -> None:
     allowed = AllowLists.parse("*.dkr.ecr.eu-west-1.amazonaws.com", "")
     scene.replicate(settings=Settings(allowed=allowed))
 
 
-@under("the function does not serve images from, does not put images into")
+@under("is not allowed")
 def destination_that_is_not_served(scene: Scene) -> None:
     allowed = AllowLists.parse("", f"{ECR}/mirror/*")
     scene.replicate(settings=Settings(allowed=allowed))
@@ -328,7 +328,7 @@ def odd_sign_in(scene: Scene) -> None:
     scene.replicate(f"{OTHER}/app:1.0")
 
 
-@under("CopyReferrers is 'required'")
+@under("cannot copy referrer")
 def referrer_that_is_refused(scene: Scene) -> None:
     hub = scene.world.aws.docker_hub
     sbom = build_artifact("application/spdx+json", [("text/plain", b"-")], subject=scene.image)
@@ -337,13 +337,13 @@ def referrer_that_is_refused(scene: Scene) -> None:
     scene.replicate(destination=f"{OTHER}/app:1.0", CopyReferrers="required")
 
 
-@under("has no valid signature")
+@under("no valid signature")
 def unsigned_image(scene: Scene) -> None:
     key = pem(ec.generate_private_key(ec.SECP256R1()))
     scene.replicate(VerifySignatureKey=key)
 
 
-@under("is corrupt or was tampered with")
+@under("digest mismatch")
 def bytes_of_another_blob(scene: Scene) -> None:
     hub = scene.world.aws.docker_hub.store
     layer = max(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.cli.exit_codes import Exit
+from ecr_image_replicator.errors import Setting
 from ecr_image_replicator.request.parsing import parse_request
 
 if TYPE_CHECKING:
@@ -17,19 +17,18 @@ if TYPE_CHECKING:
 
 SOURCE_CREDENTIALS_VARIABLE: Final = "SRC_CREDS"
 DESTINATION_CREDENTIALS_VARIABLE: Final = "DEST_CREDS"
-#: What sentences call a property, and what it is called here.
-_NAMES: Final = {
-    "SrcImage": "SOURCE",
-    "DestImage": "DESTINATION",
-    "Platforms": "--platform",
-    "DestTags": "--tag",
-    "CopyReferrers": "--referrers",
-    "CreateRepository": "--create-repository",
-    "SrcCreds": SOURCE_CREDENTIALS_VARIABLE,
-    "DestCreds": DESTINATION_CREDENTIALS_VARIABLE,
-    "the function's role": "the AWS identity of this shell",
+#: The option or variable of each setting that has one.
+OPTION_NAMES: Final[Mapping[Setting, str]] = {
+    Setting.SOURCE: "SOURCE",
+    Setting.DESTINATION: "DESTINATION",
+    Setting.PLATFORMS: "--platform",
+    Setting.DESTINATION_TAGS: "--tag",
+    Setting.COPY_REFERRERS: "--referrers",
+    Setting.CREATE_REPOSITORY: "--create-repository",
+    Setting.DRY_RUN: "--dry-run",
+    Setting.SOURCE_CREDENTIALS: SOURCE_CREDENTIALS_VARIABLE,
+    Setting.DESTINATION_CREDENTIALS: DESTINATION_CREDENTIALS_VARIABLE,
 }
-_NAME: Final = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in _NAMES))
 _EPILOG: Final = f"""\
 environment:
   {SOURCE_CREDENTIALS_VARIABLE}, {DESTINATION_CREDENTIALS_VARIABLE}
@@ -63,7 +62,7 @@ class Command:
         Raises
         ------
         RequestError
-            See `parse_request`; `in_the_shells_words` names what the sentence is about.
+            See `parse_request`.
         """
         return parse_request(self.properties)
 
@@ -91,9 +90,9 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str]) ->
     return Command(properties, given.json)
 
 
-def in_the_shells_words(sentence: str) -> str:
-    """Name options and variables where a sentence names properties."""
-    return _NAME.sub(lambda name: _NAMES[name[0]], sentence)
+def option_name(setting: Setting) -> str:
+    """Return the option or variable of a setting, for `ReplicationError.render`."""
+    return OPTION_NAMES.get(setting, str(setting))
 
 
 def _parser() -> argparse.ArgumentParser:

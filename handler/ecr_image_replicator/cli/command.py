@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.cli.arguments import in_the_shells_words, parse_arguments
+from ecr_image_replicator.cli.arguments import option_name, parse_arguments
 from ecr_image_replicator.cli.display import NullDisplay, PlainLines, opened_display
 from ecr_image_replicator.cli.exit_codes import Exit, exit_of
 from ecr_image_replicator.cli.report import plan_lines, summary
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         request = command.request()
         replicator = Replicator(Settings.from_environment(environment))
     except RequestError as error:
-        _complain(in_the_shells_words(str(error)))
+        _complain(error.render(option_name))
         return Exit.USAGE
     interruption = Interruption()
     try:
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         if interruption.exit is not None:
             _complain("interrupted; the tags are as they were, and uploads were cancelled")
             return interruption.exit
-        _complain(in_the_shells_words(str(error)))
+        _complain(error.render(option_name))
         return exit_of(error)
     except Exception as error:  # noqa: BLE001 - messages of foreign exceptions may quote secrets
         _complain(_defect(error))
@@ -140,7 +140,7 @@ class _Warnings(logging.Handler):
         """Show a record in a line."""
         told = {name: getattr(record, name) for name in ("referrer", "why") if name in vars(record)}
         rest = "".join(f", {name} {value}" for name, value in told.items())
-        self._show(f"warning: {in_the_shells_words(record.getMessage())}{rest}")
+        self._show(f"warning: {record.getMessage()}{rest}")
 
 
 def _print(outcome: Outcome, *, prints_json: bool) -> None:

@@ -221,7 +221,8 @@ class EcrDestination:
             if self._is_created:
                 return  # by another stream, after this one's connection was dropped
         raise UnavailableError(
-            f"{error}; ECR drops connections when the repository is missing or when "
+            *error.message,
+            "; ECR drops connections when the repository is missing or when "
             "ecr:InitiateLayerUpload is not granted on it",
             side=Side.DESTINATION,
         ) from error

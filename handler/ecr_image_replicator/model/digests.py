@@ -1,4 +1,4 @@
-"""Content addresses: digests and streams that prove them.
+"""Digests, and streams that verify them.
 
 OCI image specification 1.1, "Descriptors", section "Digests".
 """
@@ -20,28 +20,28 @@ _HEX: Final = re.compile(r"[0-9a-f]+")
 
 
 class Hasher(Protocol):
-    """The part of a :mod:`hashlib` object that is used here."""
+    """A hash object of :mod:`hashlib`."""
 
     def update(self, data: bytes | memoryview, /) -> None:
-        """Take in more bytes."""
+        """Hash more bytes."""
 
     def hexdigest(self) -> str:
-        """Give the hash of all bytes so far, in lowercase hexadecimal."""
+        """Return the hash of all bytes so far, in lowercase hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Digest:
-    """A content address, ``algorithm:encoded``; sha256 and sha512 are known."""
+    """A digest, ``algorithm:encoded``; sha256 and sha512 are supported."""
 
     algorithm: str
     encoded: str
 
     def __hash__(self) -> int:
-        return hash(self.encoded)  # which a string works out once
+        return hash(self.encoded)  # a string computes its hash once
 
     @classmethod
     def parse(cls, text: object) -> Digest:
-        """Read ``sha256:<64 hex>`` or ``sha512:<128 hex>``.
+        """Parse ``sha256:<64 hex>`` or ``sha512:<128 hex>``.
 
         Raises
         ------
@@ -51,25 +51,25 @@ class Digest:
         algorithm, _, encoded = text.partition(":") if isinstance(text, str) else ("", "", "")
         length = _ENCODED_LENGTHS.get(algorithm)
         if length is None or len(encoded) != length or not _HEX.fullmatch(encoded):
-            # what is no text may be nested too deeply to be shown
+            # a value of another type may be nested too deeply for repr
             shown = repr(text) if isinstance(text, str) else f"a {type(text).__name__}"
             raise InvalidDigestError(
-                f"{shown if len(shown) <= 160 else shown[:157] + '...'} is not a digest; "
-                "one looks like sha256: and 64 lowercase hexadecimal digits"
+                f"invalid digest {shown if len(shown) <= 160 else shown[:157] + '...'}",
+                hint="Use sha256: and 64 lowercase hexadecimal digits.",
             )
         return cls(algorithm, encoded)
 
     @classmethod
     def of(cls, content: bytes | memoryview, algorithm: str = "sha256") -> Digest:
-        """Address the content as it is."""
+        """Return the digest of the content."""
         return cls(algorithm, hashlib.new(algorithm, content, usedforsecurity=True).hexdigest())
 
     def names(self, content: bytes | memoryview) -> bool:
-        """Tell whether this is the content's address."""
+        """Return whether this is the digest of the content."""
         return Digest.of(content, self.algorithm) == self
 
     def new_hasher(self) -> Hasher:
-        """Start a hash of this digest's algorithm."""
+        """Return a new hash object of this digest's algorithm."""
         return hashlib.new(self.algorithm)
 
     def __str__(self) -> str:
@@ -77,20 +77,20 @@ class Digest:
 
 
 class ByteReader(Protocol):
-    """Bytes as they arrive."""
+    """A readable stream of bytes."""
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer from its start as far as bytes come; 0 is the end."""
+        """Read into the start of the buffer; return the number of bytes, 0 at the end."""
 
 
 class BytesReader:
-    """Bytes that are at hand, as a reader."""
+    """A reader of bytes in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._left = memoryview(content)
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer from its start as far as there are bytes."""
+        """Read into the start of the buffer; return the number of bytes, 0 at the end."""
         count = min(len(buffer), len(self._left))
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
@@ -98,26 +98,26 @@ class BytesReader:
 
 
 class VerifiedStream:
-    """The bytes of one blob, that come to an end only if length and digest are right.
+    """The bytes of one blob, verified by length and digest.
 
-    Iterating gives views of the one buffer, each valid until the next is asked for. The last view
-    is withheld until everything was verified, so that whoever sends the views on never completes
-    a message with wrong bytes. It can be iterated once.
+    Iterating yields views of the one buffer; each is valid until the next one is requested. The
+    last view is withheld until everything is verified, so that a sender never completes a message
+    with wrong bytes. It can be iterated once.
 
     Parameters
     ----------
     reader
-        Where the bytes come from.
+        The source of the bytes.
     digest
-        What they must hash to.
+        The expected digest.
     size_bytes
-        How many they must be.
+        The expected length.
     buffer
-        At least one byte; all memory that the stream uses.
+        At least one byte; the only memory that the stream uses.
     on_bytes
-        Told the length of each view.
+        Called with the length of each view.
     on_end
-        Told that the last view was taken and is not needed any more.
+        Called when the last view was consumed.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class VerifiedStream:
 
     @property
     def digest(self) -> Digest:
-        """What the bytes hash to, if they come to an end."""
+        """The expected digest."""
         return self._digest
 
     def __len__(self) -> int:
@@ -151,7 +151,7 @@ class VerifiedStream:
         Raises
         ------
         DigestMismatchError
-            They end early, go on too long, or hash to something else.
+            The blob is too short, too long, or has another digest.
         """
         hasher = self._digest.new_hasher()
         left = self._size_bytes
@@ -159,7 +159,7 @@ class VerifiedStream:
         while left:
             count = self._reader.readinto(self._buffer[:left])
             if not count:
-                raise self._mismatch(f"ended {left} bytes early")
+                raise self._mismatch(f"it ended {left} bytes early")
             view = self._buffer[:count]
             hasher.update(view)
             left -= count
@@ -168,9 +168,9 @@ class VerifiedStream:
                 yield view
         surplus = bytearray(1)
         if self._reader.readinto(memoryview(surplus)):
-            raise self._mismatch("goes on after its end")
+            raise self._mismatch("it is longer")
         if hasher.hexdigest() != self._digest.encoded:
-            raise self._mismatch(f"hashes to {self._digest.algorithm}:{hasher.hexdigest()}")
+            raise self._mismatch(f"received {self._digest.algorithm}:{hasher.hexdigest()}")
         if self._size_bytes:
             self._on_bytes(len(view))
             yield view
@@ -178,18 +178,19 @@ class VerifiedStream:
 
     def _mismatch(self, found: str) -> DigestMismatchError:
         return DigestMismatchError(
-            f"the blob {self._digest} of {self._size_bytes} bytes from the source {found}; "
-            "the source is corrupt or was tampered with, nothing was tagged"
+            f"digest mismatch of blob {self._digest} ({self._size_bytes} bytes) from the source: "
+            f"{found}",
+            hint="Push the image to the source again: its copy there is corrupt.",
         )
 
 
 def read_verified(reader: ByteReader, digest: Digest, size_bytes: int) -> bytes:
-    """Read a small blob whole.
+    """Read and verify a whole small blob.
 
     Raises
     ------
     DigestMismatchError
-        The bytes are not the digest's.
+        The bytes have another digest or length.
     """
     buffer = memoryview(bytearray(max(1, size_bytes)))
     stream = VerifiedStream(reader, digest, size_bytes, buffer=buffer, on_bytes=lambda _: None)

@@ -1,8 +1,8 @@
-"""Platforms: what an image runs on, as people write it and as an index lists it.
+"""Platforms: operating system, architecture and variant of an image.
 
-OCI image index specification 1.1, "platform" of a descriptor; containerd's normalisation of the
-architecture names that kernels and distributions use, its way of writing versions and features of
-an operating system, and its order of preference among variants.
+OCI image index specification 1.1, "platform" of a descriptor. The normalisation of architecture
+names, the notation of an operating system's version and features, and the order of variants are
+containerd's.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Final
 from ecr_image_replicator.errors import RequestError
 
 _COMPONENT: Final = re.compile(r"[A-Za-z0-9_.-]+")
-#: ``windows(10.0.17763+win32k)``: a version and features of the operating system.
+#: ``windows(10.0.17763+win32k)``: the version and features of the operating system.
 _OPERATING_SYSTEM: Final = re.compile(
     r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)((?:\+[A-Za-z0-9_.-]+)*)\))?"
 )
 _NUMBERED_VARIANT: Final = re.compile(r"v([0-9]{1,2})(?:\.([0-9]{1,2}))?")
-#: (architecture, variant) by the names that other systems use; a variant given wins.
+#: (architecture, variant) by alias; an explicit variant takes precedence.
 _ARCHITECTURES: Final = {
     "aarch64": ("arm64", ""),
     "armel": ("arm", "v6"),
@@ -29,7 +29,7 @@ _ARCHITECTURES: Final = {
     "x86-64": ("amd64", ""),
 }
 _OPERATING_SYSTEMS: Final = {"macos": "darwin"}
-#: The variant that an architecture without one has, and that is never written.
+#: The variant that an architecture implies; it is never written.
 _IMPLIED_VARIANTS: Final = {"arm64": "v8", "amd64": "v1"}
 
 
@@ -57,7 +57,7 @@ class Platform:
         os_version: str = "",
         os_features: tuple[str, ...] = (),
     ) -> Platform:
-        """Make a platform of names as they come, in their normal form."""
+        """Return a platform with normalised names."""
         os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
         architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
         variant = variant or implied
@@ -73,15 +73,15 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Read ``os/arch``, ``os/arch/variant`` or, for Linux, ``arch`` alone.
+        """Parse ``os/arch``, ``os/arch/variant`` or, for Linux, ``arch`` alone.
 
-        The operating system may name a version and features: ``windows(10.0.17763)/amd64``,
+        The operating system may have a version and features: ``windows(10.0.17763)/amd64``,
         ``windows(10.0.17763+win32k)/amd64``.
 
         Raises
         ------
         RequestError
-            Another form.
+            The text is malformed.
         """
         parts = text.strip().split("/")
         if len(parts) == 1:
@@ -90,8 +90,8 @@ class Platform:
         rest = parts[1:]
         if system is None or len(rest) > 2 or not all(map(_COMPONENT.fullmatch, rest)):
             raise RequestError(
-                f"{text[:80]!r} is not a platform; one looks like linux/amd64, linux/arm/v7 or "
-                "windows(10.0.17763)/amd64"
+                f"invalid platform {text[:80]!r}",
+                hint="Use os/arch or os/arch/variant, such as linux/amd64 or linux/arm/v7.",
             )
         name, version, features = system.groups()
         return cls.of(
@@ -103,11 +103,11 @@ class Platform:
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """The variants whose images run on this one, in normal form, the best first.
+        """The variants whose images run on this platform, in normal form, the best first.
 
-        Newer variants run older ones' images: ``arm/v7`` runs v6 and v5, ``amd64/v3`` runs v2 and
-        v1, ``arm64/v9.x`` runs v9 down to v9.0 and v8 down from v8.(x+5). On other architectures
-        an image without a variant runs on all.
+        Newer variants run the images of older ones: ``arm/v7`` runs v6 and v5, ``amd64/v3`` runs v2
+        and v1, ``arm64/v9.x`` runs v9 down to v9.0 and v8 down from v8.(x+5). On other
+        architectures an image without a variant runs on all.
         """
         if not self.has_ordered_variants:
             return tuple(dict.fromkeys((self.variant, "")))
@@ -133,14 +133,14 @@ class Platform:
 
     @property
     def has_ordered_variants(self) -> bool:
-        """Whether there is an order among the variants of the architecture."""
+        """Whether the architecture's variants have an order."""
         return self.architecture in {"amd64", "arm", "arm64"}
 
     def admits(self, offered: Platform) -> bool:
-        """Tell whether an image for another platform fits, variants aside.
+        """Return whether an image for another platform matches, without regard to variants.
 
-        A version asked for is met by itself and by its revisions (``10.0.17763`` by
-        ``10.0.17763.2114``); features asked for must be among those offered.
+        A version matches itself and its revisions (``10.0.17763`` matches ``10.0.17763.2114``); all
+        features must be offered.
         """
         return (
             (self.os, self.architecture) == (offered.os, offered.architecture)
@@ -152,17 +152,17 @@ class Platform:
 
     @property
     def is_runnable(self) -> bool:
-        """False for what is only said of attestations, ``unknown/unknown``."""
+        """False for ``unknown/unknown``, the platform of attestations."""
         return self.os != "unknown"
 
     @property
     def label(self) -> str:
-        """The architecture with its variant in one word, as in ``arm64v8`` and ``armv7``."""
+        """The architecture and its variant as one word: ``amd64``, ``armv7``."""
         return self.architecture + self.variant
 
     @property
     def full_name(self) -> str:
-        """With version and features of the operating system, as `parse` reads them."""
+        """The name that `parse` reads, with the operating system's version and features."""
         details = "".join((self.os_version, *(f"+{feature}" for feature in self.os_features)))
         system = f"{self.os}({details})" if details else self.os
         return "/".join(filter(None, (system, self.architecture, self.variant)))
@@ -172,5 +172,5 @@ class Platform:
 
 
 def is_all(name: str) -> bool:
-    """Tell whether a name in a list of platforms stands for every one."""
+    """Return whether a name in a list of platforms means every platform."""
     return name.lower() == "all"

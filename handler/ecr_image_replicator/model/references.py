@@ -1,7 +1,7 @@
-"""Names of images, as everyone writes them.
+"""Image references: ``[scheme://][host[:port]/]repository[:tag][@digest]``.
 
-The grammar is that of the OCI distribution specification 1.1, "Pulling manifests" (repository and
-tag), with the registry's host in front as Docker and its successors write it.
+OCI distribution specification 1.1, "Pulling manifests" (repository and tag), with the host in
+front of the repository as in Docker's references.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ DOCKER_HUB: Final = "docker.io"
 _DOCKER_HUB_ALIASES: Final = frozenset(
     {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
 )
+_SCHEMES: Final = frozenset({"docker", "oci"})
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST_NAME: Final = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
@@ -35,13 +36,13 @@ class ImageReference:
     Attributes
     ----------
     registry
-        ``host`` or ``host:port``, lowercase; ``docker.io`` for all names of Docker Hub.
+        ``host`` or ``host:port``, lowercase; ``docker.io`` for all host names of Docker Hub.
     repository
         With ``library/`` where Docker Hub implies it.
     tag
-        "" only when there is a digest.
+        "" only with a digest.
     digest
-        What the reference is pinned to, if it is. With both, the digest decides.
+        None without one. A digest takes precedence over the tag.
     """
 
     registry: str
@@ -51,12 +52,12 @@ class ImageReference:
 
     @property
     def name(self) -> str:
-        """Registry and repository, without tag or digest."""
+        """Registry and repository, without tag and digest."""
         return f"{self.registry}/{self.repository}"
 
     @property
     def selector(self) -> str:
-        """What a registry is asked for: the digest, else the tag."""
+        """The digest, or the tag without a digest."""
         return str(self.digest) if self.digest else self.tag
 
     def __str__(self) -> str:
@@ -66,15 +67,14 @@ class ImageReference:
 
 
 def parse_image_reference(text: str) -> ImageReference:
-    """Read ``[docker://][host[:port]/]repository[:tag][@digest]``.
+    """Parse ``[docker://|oci://][host[:port]/]repository[:tag][@digest]``.
 
-    A name whose first component is no host is Docker Hub's; a name without tag and digest is
-    ``latest``.
+    A reference without a host is on Docker Hub; one without tag and digest has the tag ``latest``.
 
     Raises
     ------
     InvalidReferenceError
-        The sentence quotes the text and says which part is wrong.
+        The message quotes the text and names the malformed part.
     """
     rest = _without_scheme(text)
     rest, digest = _split_digest(text, rest)
@@ -83,7 +83,9 @@ def parse_image_reference(text: str) -> ImageReference:
     repository, colon, tag = path.partition(":")
     if colon and not _TAG.fullmatch(tag):
         raise _invalid(
-            text, f"the tag {_shown(tag)} is not 1 to 128 letters, digits, '_', '.' and '-'"
+            text,
+            f"{_shown(tag)} is not a tag",
+            hint="A tag has 1 to 128 letters, digits, '_', '.' and '-'.",
         )
     if registry == DOCKER_HUB and "/" not in repository:
         repository = f"library/{repository}"
@@ -94,18 +96,18 @@ def parse_image_reference(text: str) -> ImageReference:
 
 
 def is_tag(text: str) -> bool:
-    """Tell whether a registry would take this for a tag."""
+    """Return whether a text is a valid tag."""
     return _TAG.fullmatch(text) is not None
 
 
 def canonical_registry(host: str) -> str:
-    """Give a registry's ``host[:port]`` as references have it: lowercase, one for Docker Hub."""
+    """Return ``host[:port]`` in lowercase, and ``docker.io`` for every host of Docker Hub."""
     registry = host.lower()
     return DOCKER_HUB if registry in _DOCKER_HUB_ALIASES else registry
 
 
 def split_host(registry: str) -> tuple[str, int | None]:
-    """Take ``host``, ``host:port`` or ``[ipv6]:port`` apart; brackets are dropped."""
+    """Split ``host``, ``host:port`` or ``[ipv6]:port``; the host has no brackets."""
     if registry.startswith("["):
         host, _, port = registry[1:].partition("]")
         port = port.removeprefix(":")
@@ -115,7 +117,7 @@ def split_host(registry: str) -> tuple[str, int | None]:
 
 
 def is_loopback(registry: str) -> bool:
-    """Tell whether a registry's host can only be this machine, by its name alone."""
+    """Return whether a registry's host name or address is a loopback one."""
     host, _ = split_host(registry)
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -129,9 +131,11 @@ def _without_scheme(text: str) -> str:
     scheme = _SCHEME.match(text)
     if scheme is None:
         return text
-    if scheme[1].lower() != "docker":
+    if scheme[1].lower() not in _SCHEMES:
         raise _invalid(
-            text, f"the scheme {scheme[1]}:// is not known here; use docker:// or none, or s3://"
+            text,
+            f"unknown scheme {scheme[1]}://",
+            hint="Use docker://, oci:// or no scheme for a registry, s3:// for an archive.",
         )
     return text[scheme.end() :]
 
@@ -143,11 +147,11 @@ def _split_digest(text: str, rest: str) -> tuple[str, Digest | None]:
     try:
         return name, Digest.parse(digest)
     except InvalidDigestError as error:
-        raise _invalid(text, f"what follows '@' is wrong: {error}") from error
+        raise _invalid(text, "".join(map(str, error.message))) from error
 
 
 def _split_registry(rest: str) -> tuple[str, str]:
-    """Split off the host, by the rule that tells ``localhost/a`` and ``a.b/c`` from ``a/c``."""
+    """Split off the host: it is ``localhost`` or contains a dot, a colon or a bracket."""
     first, slash, path = rest.partition("/")
     is_host = any(mark in first for mark in ".:[") or first.lower() == "localhost"
     return (first, path) if slash and is_host else (DOCKER_HUB, rest)
@@ -165,24 +169,25 @@ def _parse_registry(text: str, registry: str) -> str:
     elif named and _HOST_NAME.fullmatch(named[1]) and len(named[1]) <= 253:
         port = named[2]
     else:
-        raise _invalid(text, f"{_shown(registry)} is not a host or host:port")
+        raise _invalid(text, f"{_shown(registry)} is not host or host:port")
     if port is not None and not 0 < int(port) < 65536:
-        raise _invalid(text, f"the port {port} is not between 1 and 65535")
+        raise _invalid(text, f"port {port} is not between 1 and 65535")
     return canonical_registry(registry)
 
 
 def _check_repository(text: str, repository: str) -> None:
     if not repository or repository == "library/":
-        raise _invalid(text, "it names no repository")
+        raise _invalid(text, "it has no repository")
     if len(repository) > _MAX_REPOSITORY_CHARACTERS:
-        raise _invalid(text, f"its repository is longer than {_MAX_REPOSITORY_CHARACTERS}")
+        raise _invalid(
+            text, f"the repository is longer than {_MAX_REPOSITORY_CHARACTERS} characters"
+        )
     for component in repository.split("/"):
         if not _COMPONENT.fullmatch(component):
-            hint = ", they are lowercase" if component != component.lower() else ""
             raise _invalid(
                 text,
-                f"{_shown(component)} is no component of a repository's name: lowercase letters "
-                f"and digits, with single '.', '_', '__' or '-' between them{hint}",
+                f"{_shown(component)} is not a component of a repository name",
+                hint="Use lowercase letters and digits, separated by '.', '_', '__' or '-'.",
             )
 
 
@@ -190,8 +195,8 @@ def _shown(part: str) -> str:
     return repr(part if len(part) <= 80 else part[:77] + "...")
 
 
-def _invalid(text: str, reason: str) -> InvalidReferenceError:
-    # what stands before an @ could be a user and a password typed into a URL by habit
+def _invalid(text: str, reason: str, *, hint: str = "") -> InvalidReferenceError:
+    # the part before an @ could be a user name and a password
     shown = re.sub(r"(^|//)[^/@]*:.*@(?!sha(?:256|512):)", r"\1***@", text, flags=re.DOTALL)
     shown = shown if len(shown) <= 300 else shown[:297] + "..."
-    return InvalidReferenceError(f"{shown!r} is not an image reference: {reason}")
+    return InvalidReferenceError(f"invalid image reference {shown!r}: {reason}", hint=hint or ())

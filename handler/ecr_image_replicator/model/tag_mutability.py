@@ -1,4 +1,4 @@
-"""Which tags of an ECR repository may be moved; pure.
+"""Tag mutability of an ECR repository.
 
 Amazon ECR user guide, "Preventing image tags from being overwritten".
 """
@@ -15,22 +15,22 @@ _WITH_EXCLUSION: Final = "_WITH_EXCLUSION"
 
 @dataclass(frozen=True, slots=True)
 class TagMutability:
-    """A repository's rule.
+    """The tag mutability setting of a repository.
 
     Attributes
     ----------
     kind
         MUTABLE, IMMUTABLE, MUTABLE_WITH_EXCLUSION or IMMUTABLE_WITH_EXCLUSION.
     exclusions
-        Wildcards of the tags that the rule is turned round for; ``*`` is any characters. They
-        hold no other special character: ECR takes letters, digits, ``.``, ``_``, ``*`` and ``-``.
+        Wildcards of the tags that have the opposite mutability; ``*`` matches any characters. There
+        is no other special character: ECR accepts letters, digits, ``.``, ``_``, ``*`` and ``-``.
     """
 
     kind: str = "MUTABLE"
     exclusions: tuple[str, ...] = ()
 
     def is_immutable(self, tag: str) -> bool:
-        """Tell whether a tag that is there must stay where it is."""
+        """Return whether an existing tag cannot be moved."""
         excluded = self.kind.endswith(_WITH_EXCLUSION) and any(
             fnmatch.fnmatchcase(tag, wildcard) for wildcard in self.exclusions
         )

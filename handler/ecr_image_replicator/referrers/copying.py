@@ -22,6 +22,7 @@ from ecr_image_replicator.errors import (
     InvalidManifestError,
     ReferrersError,
     RegistryError,
+    Setting,
     ThrottledError,
     UnavailableError,
 )
@@ -143,8 +144,9 @@ class ReferrerFinder:
                 known = known + pending
                 if len(levels) > _MAX_DEPTH or sum(map(len, levels)) > _MAX_REFERRERS:
                     raise InvalidManifestError(
-                        f"what refers to the image nests deeper than {_MAX_DEPTH} or is more than "
-                        f"{_MAX_REFERRERS} manifests; copy it without CopyReferrers"
+                        f"invalid referrers: they nest deeper than {_MAX_DEPTH} levels or are more "
+                        f"than {_MAX_REFERRERS}",
+                        hint=("Copy the image without ", Setting.COPY_REFERRERS, "."),
                     )
         return levels
 
@@ -282,8 +284,8 @@ class ReferrerCopier:
     def _refuse(self, report: ReferrersReport, found: FoundReferrer, reason: str) -> None:
         if self._is_required:
             raise ReferrersError(
-                f"the referrer {found} of {found.subject} cannot be copied, and CopyReferrers is "
-                f"'required': {reason}; the tags are as they were"
+                f"cannot copy referrer {found} of {found.subject}: {reason}",
+                hint=("Set ", Setting.COPY_REFERRERS, " to true to copy the image without it."),
             )
         _LOGGER.warning("a referrer was not copied", extra={"referrer": str(found), "why": reason})
         report.refused.append((found, reason))

@@ -16,6 +16,7 @@ from ecr_image_replicator.errors import InvalidManifestError
 from ecr_image_replicator.model.manifests import parse_json_object
 
 if TYPE_CHECKING:
+    from ecr_image_replicator.errors import Part
     from ecr_image_replicator.model.digests import Digest
 
 _SIMPLE_SIGNING_CLAIM: Final = "cosign container image signature"
@@ -28,8 +29,8 @@ class Key(Protocol):
     """A public key."""
 
     @property
-    def origin(self) -> str:
-        """Where it comes from, for sentences."""
+    def origin(self) -> Part:
+        """Where it comes from, for messages."""
 
     def verify(self, signature: bytes, message: bytes) -> bool:
         """Tell whether the signature of the message is by this key."""

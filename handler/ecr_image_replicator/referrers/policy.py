@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.errors import RequestError, Setting
 from ecr_image_replicator.referrers.copying import ReferrerCopier, ReferrerFinder, ReferrersReport
 from ecr_image_replicator.request.parsing import Referrers
 
@@ -74,9 +74,14 @@ class ReferrerPolicy:
         self._transfer = transfer
         self._streams = streams
         if self.asks_for_more and source_store is None:
+            setting = (
+                Setting.COPY_REFERRERS if self.copies_referrers else Setting.VERIFY_SIGNATURE_KEY
+            )
             raise RequestError(
-                f"CopyReferrers and VerifySignatureKey need a registry to look in, and "
-                f"{request.source} is an archive; leave them out"
+                "invalid ",
+                setting,
+                f": {request.source} is an archive, which has no referrers and signatures",
+                hint=("Remove ", setting, "."),
             )
 
     @property
@@ -103,7 +108,9 @@ class ReferrerPolicy:
 
         verifier = SignatureVerifier(self._key, self._source, self._store)
         verifier.verify(digest, str(self._request.source))
-        _LOGGER.info("signature verified", extra={"digest": str(digest), "key": self._key.origin})
+        _LOGGER.info(
+            "signature verified", extra={"digest": str(digest), "key": str(self._key.origin)}
+        )
 
     def find(self, subjects: Iterable[Digest]) -> list[list[FoundReferrer]]:
         """Find what refers to manifests of the source."""

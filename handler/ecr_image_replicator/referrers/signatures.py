@@ -10,7 +10,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import ContentError, SignatureError
+from ecr_image_replicator.errors import ContentError, Setting, SignatureError
 from ecr_image_replicator.model.manifests import ImageManifest
 from ecr_image_replicator.referrers.copying import COSIGN_SIGNATURE, cosign_tag
 from ecr_image_replicator.referrers.cosign import (
@@ -78,9 +78,10 @@ class SignatureVerifier:
                 found[verdict] += 1
         listed = ", ".join(f"{count} {verdict.value}" for verdict, count in found.items())
         raise SignatureError(
-            f"{name} has no valid signature of {digest} by {self._key.origin}: found "
-            f"{f'{found.total()} ({listed})' if found else 'none'}; nothing was copied, sign that "
-            "digest with cosign or correct VerifySignatureKey"
+            f"cannot verify {name}: no valid signature of {digest} by ",
+            self._key.origin,
+            f" (found {f'{found.total()}: {listed}' if found else 'no signature'})",
+            hint=("Sign that digest with cosign, or correct ", Setting.VERIFY_SIGNATURE_KEY, "."),
         )
 
     def _layers(self, digest: Digest) -> Iterator[Descriptor]:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from ecr_image_replicator.errors import DeniedError, ProtocolError, Side
+from ecr_image_replicator.registry.error_responses import CREDENTIALS
 from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
+    from ecr_image_replicator.errors import Part
     from ecr_image_replicator.request.logins import Credentials, Login
 
 _NAME: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
@@ -139,7 +141,7 @@ class Authenticator:
         return current.header
 
     @property
-    def login_origin(self) -> str:
+    def login_origin(self) -> Part:
         """Where the login in use comes from; "" for an anonymous visit."""
         return self._login.origin if self._login else ""
 
@@ -314,15 +316,16 @@ class Authenticator:
         return _Authorization(f"Bearer {token}", asked_at + lifetime - margin)
 
     def _denied(self, found: str, status: int) -> DeniedError:
-        given = (
-            f"the credentials from {self._login.origin} were used"
+        given: tuple[Part, ...] = (
+            ("the credentials from ", self._login.origin, " were used")
             if self._login
-            else "no credentials were given"
+            else ("no credentials were given",)
         )
-        name = "SrcCreds" if self._side is Side.SOURCE else "DestCreds"
         return DeniedError(
-            f"the {self._side} registry {self._registry} does not let us in: {found}; {given}, "
-            f"see {name}",
+            f"the {self._side} registry {self._registry} does not let us in: {found}; ",
+            *given,
+            ", see ",
+            CREDENTIALS[self._side],
             side=self._side,
             status=status,
             code="UNAUTHORIZED",

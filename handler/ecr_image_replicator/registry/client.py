@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.errors import Part
     from ecr_image_replicator.model.digests import VerifiedStream
     from ecr_image_replicator.registry.auth import Authenticator, Challenge, TokenRequest
     from ecr_image_replicator.registry.http.hosts import Schemes
@@ -107,7 +108,7 @@ class RegistryClient:
         self._scope: AddressScope | None = None
 
     @property
-    def login_origin(self) -> str:
+    def login_origin(self) -> Part:
         """Where the credentials in use come from, "" when there are none."""
         return self._authenticator.login_origin
 

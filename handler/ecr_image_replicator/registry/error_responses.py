@@ -13,6 +13,7 @@ from ecr_image_replicator.errors import (
     DeniedError,
     NotFoundError,
     RegistryError,
+    Setting,
     Side,
     ThrottledError,
     TransientError,
@@ -21,6 +22,7 @@ from ecr_image_replicator.errors import (
 from ecr_image_replicator.sanitize import sanitize
 
 if TYPE_CHECKING:
+    from ecr_image_replicator.errors import Part
     from ecr_image_replicator.registry.http.messages import HttpResponse
 
 _MAX_MESSAGE_CHARACTERS: Final = 200
@@ -35,7 +37,10 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 LOST_UPLOAD_CODES: Final = frozenset(
     {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"}
 )
-_CREDENTIALS_PROPERTIES: Final = {Side.SOURCE: "SrcCreds", Side.DESTINATION: "DestCreds"}
+CREDENTIALS: Final = {
+    Side.SOURCE: Setting.SOURCE_CREDENTIALS,
+    Side.DESTINATION: Setting.DESTINATION_CREDENTIALS,
+}
 
 
 class OverloadedError(TransientError):
@@ -54,7 +59,7 @@ class OverloadedError(TransientError):
 
 
 def error_from_response(
-    answer: HttpResponse, *, side: Side, registry: str, asked: str, subject: str, login_origin: str
+    answer: HttpResponse, *, side: Side, registry: str, asked: str, subject: str, login_origin: Part
 ) -> RegistryError:
     """Turn a refusal into an error.
 
@@ -71,8 +76,8 @@ def error_from_response(
     code = error_code(answer)
     if answer.status in {401, 403}:
         return DeniedError(
-            f"the {side} registry {registry} refused to {asked} {subject} ({found}); "
-            f"{credentials_hint(side, login_origin)}",
+            f"the {side} registry {registry} refused to {asked} {subject} ({found}); ",
+            *credentials_hint(side, login_origin),
             side=side,
             status=answer.status,
             code=code,
@@ -97,11 +102,11 @@ def error_from_response(
 def retries_exhausted(error: TransientError, side: Side, attempts: int) -> RegistryError:
     """Say that a passing trouble did not pass in as many attempts as there was time for."""
     times = "once" if attempts == 1 else f"{attempts} times"
-    sentence = f"{error}; it was tried {times}, see RetryConfigs"
+    sentence: tuple[Part, ...] = (f"{error}; it was tried {times}, see ", Setting.RETRIES)
     if isinstance(error, OverloadedError):
         kind = ThrottledError if error.status == 429 else UnavailableError
-        return kind(sentence, side=side, status=error.status, code=error.code)
-    return UnavailableError(sentence, side=side)
+        return kind(*sentence, side=side, status=error.status, code=error.code)
+    return UnavailableError(*sentence, side=side)
 
 
 def missing_content(answer: HttpResponse) -> frozenset[str] | None:
@@ -145,9 +150,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def credentials_hint(side: Side, login_origin: str) -> str:
-    """Say whether credentials were used and from where, as the end of a sentence."""
-    name = _CREDENTIALS_PROPERTIES[side]
+def credentials_hint(side: Side, login_origin: Part) -> tuple[Part, ...]:
+    """Return whether credentials were used and from where, as the end of a message."""
     if login_origin:
-        return f"the credentials from {login_origin} were used"
-    return f"no credentials were given, {name} takes them"
+        return "the credentials from ", login_origin, " were used"
+    return "no credentials were given, ", CREDENTIALS[side], " takes them"

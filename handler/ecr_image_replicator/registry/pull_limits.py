@@ -20,6 +20,7 @@ from ecr_image_replicator.sanitize import sanitize
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ecr_image_replicator.errors import Part
     from ecr_image_replicator.registry.http.messages import HttpResponse
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def pull_limit_error(
     answer: HttpResponse,
     side: Side,
     registry: str,
-    login_origin: str,
+    login_origin: Part,
     *,
     now: Callable[[], float] = time.time,
 ) -> ThrottledError | None:
@@ -91,10 +92,11 @@ def pull_limit_error(
     after_seconds = parse_retry_after(answer.headers, now=now)
     hint = credentials_hint(side, login_origin)
     if registry == DOCKER_HUB:
-        hint += "; official images are also at public.ecr.aws/docker/library"
+        hint = *hint, "; official images are also at public.ecr.aws/docker/library"
     return ThrottledError(
         f"the {side} registry {registry} allows {_describe(found)}; "
-        f"{_opening(found, after_seconds)}; {hint}",
+        f"{_opening(found, after_seconds)}; ",
+        *hint,
         side=side,
         status=429,
         code=error_code(answer),

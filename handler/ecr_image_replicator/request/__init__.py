@@ -1,1 +1,1 @@
-"""Requests: a resource's properties and the function's settings, parsed into frozen values."""
+"""Requests: the properties of a resource and the settings of the function, parsed."""

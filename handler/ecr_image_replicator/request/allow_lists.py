@@ -1,7 +1,7 @@
-"""What the function's owner lets it serve: source hosts and destination repositories.
+"""Allow lists of a function that many stacks share: source hosts and destination repositories.
 
-A function that many stacks share can reach more than each of them may: its network, its role. The
-lists are looked at before anything is sent.
+They are checked before the first request. The network and the role of the function may reach more
+than each of its stacks should.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _BUCKET: Final = re.compile(r"s3://[A-Za-z0-9._*-]+")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A host, and a repository on it if it is not any; ``*`` stands for any characters.
+    """A host, and optionally a repository on it; ``*`` matches any characters.
 
     Attributes
     ----------
     host
         ``host`` or ``host:port``, lowercase; ``s3://bucket`` for archives.
     path
-        "" for every repository.
+        The repository; "" matches every repository.
     """
 
     host: str
@@ -44,12 +44,12 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str, variable: str, *, takes_path: bool) -> Pattern:
-        """Read ``host[:port]``, and ``s3://bucket`` of sources, ``…/repository`` of destinations.
+        """Parse ``host[:port]``; for sources also ``s3://bucket``, for destinations a repository.
 
         Raises
         ------
         RequestError
-            It is neither: nothing is served until that is mended.
+            The pattern is malformed.
         """
         if not takes_path and _BUCKET.fullmatch(text):
             return cls(text)
@@ -58,13 +58,13 @@ class Pattern:
         if not is_sound:
             forms = "host, host:port or " + ("host/repository" if takes_path else "s3://bucket")
             raise RequestError(
-                f"the function's {variable} has {text[:80]!r}, which is not of the form {forms}, "
-                "with * for any characters"
+                f"invalid {variable}: {text[:80]!r} is not a pattern",
+                hint=f"Use {forms}; * matches any characters.",
             )
         return cls(canonical_registry(host), path)
 
     def allows(self, host: str, path: str) -> bool:
-        """Tell whether a host and a repository are among those meant."""
+        """Return whether a host and a repository match."""
         return _matches(self.host, host) and (not self.path or _matches(self.path, path))
 
     def __str__(self) -> str:
@@ -73,12 +73,12 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class AllowLists:
-    """Both lists; an empty one allows everything.
+    """The allow lists; an empty list allows everything.
 
     Attributes
     ----------
     sources, destinations
-        Patterns, one of which has to match.
+        Patterns, at least one of which must match.
     """
 
     sources: tuple[Pattern, ...] = ()
@@ -86,7 +86,7 @@ class AllowLists:
 
     @classmethod
     def parse(cls, sources: str, destinations: str) -> AllowLists:
-        """Read two comma lists.
+        """Parse two comma lists.
 
         Raises
         ------
@@ -102,12 +102,12 @@ class AllowLists:
         )
 
     def check(self, request: ReplicationRequest) -> None:
-        """Let a replication pass.
+        """Check the source and the destination of a replication.
 
         Raises
         ------
         NotAllowedError
-            Its source's host or its destination is not listed.
+            No pattern matches one of them.
         """
         source = request.source
         origin = (
@@ -115,24 +115,25 @@ class AllowLists:
         )
         if self.sources and not any(p.allows(origin, "") for p in self.sources):
             raise NotAllowedError(
-                f"the function does not serve images from {origin}; its "
-                f"{SOURCES_VARIABLE} has {_listed(self.sources)}"
+                f"source {origin} is not allowed: {SOURCES_VARIABLE} is {_listed(self.sources)}",
+                hint="Ask the owner of the function to add it.",
             )
         self.check_destination(request.destination)
 
     def check_destination(self, destination: ImageReference) -> None:
-        """Let a change of a repository pass.
+        """Check a destination.
 
         Raises
         ------
         NotAllowedError
-            It is not listed.
+            No pattern matches it.
         """
         host, path = destination.registry, destination.repository
         if self.destinations and not any(p.allows(host, path) for p in self.destinations):
             raise NotAllowedError(
-                f"the function does not put images into {destination.name}; its "
-                f"{DESTINATIONS_VARIABLE} has {_listed(self.destinations)}"
+                f"destination {destination.name} is not allowed: {DESTINATIONS_VARIABLE} is "
+                f"{_listed(self.destinations)}",
+                hint="Ask the owner of the function to add it.",
             )
 
 

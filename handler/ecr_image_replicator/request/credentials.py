@@ -1,85 +1,89 @@
-"""Credentials as a resource's properties give them: in themselves, or by naming a secret."""
+"""The credentials of an endpoint as its property gives them: a login, or the name of a secret."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.errors import RequestError, Setting
 from ecr_image_replicator.request.logins import Login
 from ecr_image_replicator.request.secret_formats import SecretReference, parse_secret_reference
+
+if TYPE_CHECKING:
+    from ecr_image_replicator.errors import Part
 
 
 @dataclass(frozen=True, slots=True)
 class NoCredentials:
-    """Anonymous visits."""
+    """Anonymous access."""
 
-    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - the port asks for it
-        """Give none."""
+    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - the port's
+        """Return None."""
         return None
 
-    def find(self, registry: str) -> Login | None:  # noqa: ARG002 - the port asks for it
-        """Give none."""
+    def find(self, registry: str) -> Login | None:  # noqa: ARG002 - the port's
+        """Return None."""
         return None
 
-    def renew(self, registry: str, rejected: Login) -> Login | None:  # noqa: ARG002 - as above
-        """Give none."""
+    def renew(self, registry: str, rejected: Login) -> Login | None:  # noqa: ARG002 - the port's
+        """Return None."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class InlineCredentials:
-    """One login, for whichever registry the side has.
+    """One login, for any registry.
 
     Attributes
     ----------
     username, password
-        As given.
+        The login.
     origin
-        The property's name.
+        Where it comes from, for messages: a setting, or a text.
     """
 
     username: str
     password: str = field(repr=False)
-    origin: str
+    origin: Part
 
-    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - as above
-        """Give none: how to sign in is the registry's to say."""
+    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - the port's
+        """Return None: the registry's challenge says how to authenticate."""
         return None
 
-    def find(self, registry: str) -> Login | None:  # noqa: ARG002 - the port asks for it
-        """Give the login."""
+    def find(self, registry: str) -> Login | None:  # noqa: ARG002 - the port's
+        """Return the login."""
         return Login(self.username, self.password, self.origin)
 
-    def renew(self, registry: str, rejected: Login) -> Login | None:  # noqa: ARG002 - as above
-        """Give none: a property does not change while it is used."""
+    def renew(self, registry: str, rejected: Login) -> Login | None:  # noqa: ARG002 - the port's
+        """Return None: a property does not change while it is used."""
         return None
 
 
-def parse_credentials(text: str, name: str) -> InlineCredentials | SecretReference:
-    """Read what a property says of credentials: ``user:password``, a secret's ARN or its name.
+def parse_credentials(text: str, setting: Setting) -> InlineCredentials | SecretReference:
+    """Parse credentials: ``user:password``, or the ARN or name of a secret.
 
-    An ARN begins with ``arn:``; of the rest, what holds a colon is a user and a password, as a
-    secret's name cannot.
+    An ARN starts with ``arn:``. Any other text with a colon is a user name and a password, because
+    the name of a secret cannot contain one.
 
     Raises
     ------
     RequestError
-        The sentence names the property and keeps its value.
+        The message names the setting and does not quote the text.
     """
     if ":" in text and not text.startswith("arn:"):
-        return parse_inline_credentials(text, name)
-    return parse_secret_reference(text, name)
+        return parse_inline_credentials(text, setting)
+    return parse_secret_reference(text, setting)
 
 
-def parse_inline_credentials(text: str, name: str) -> InlineCredentials:
-    """Read ``user:password``; the password may hold colons.
+def parse_inline_credentials(text: str, setting: Setting) -> InlineCredentials:
+    """Parse ``user:password``; the password may contain colons.
 
     Raises
     ------
     RequestError
-        The sentence names the property and keeps its value.
+        The message names the setting and does not quote the text.
     """
     username, colon, password = text.partition(":")
     if not colon or not username or not password:
-        raise RequestError(f"{name} is not of the form user:password")
-    return InlineCredentials(username, password, name)
+        raise RequestError("invalid ", setting, ": the value is not user:password")
+    return InlineCredentials(username, password, setting)

@@ -1,9 +1,12 @@
-"""Logins for registries, and the protocol of whatever keeps them."""
+"""Logins for registries, and the protocol of everything that stores them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ecr_image_replicator.errors import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,29 +15,31 @@ class Login:
 
     Attributes
     ----------
+    username, password
+        The login.
     origin
-        Where they come from, for sentences: ``SrcCreds``, ``the secret hub``, ``ECR's sign-in``.
+        Where it comes from, for messages: a setting, or a text such as ``the secret hub``.
     expires_at
-        Monotonic seconds from which on they are no longer to be used.
+        Monotonic seconds after which it is no longer used.
     is_optional
-        Whether a visit without them may do as well, should they be refused.
+        Whether anonymous access is tried when the login is rejected.
     """
 
     username: str
     password: str = field(repr=False)
-    origin: str
+    origin: Part
     expires_at: float = float("inf")
     is_optional: bool = False
 
 
 class Credentials(Protocol):
-    """Logins by registry, from wherever they are kept; equal ones give the same logins."""
+    """Logins by registry. Equal credentials return the same logins."""
 
     def find_preemptive(self, registry: str) -> Login | None:
-        """Give the login to send as Basic before the registry asks, None to wait until it does."""
+        """Return the login for preemptive Basic authentication, None to wait for a challenge."""
 
     def find(self, registry: str) -> Login | None:
-        """Give the login for ``host[:port]``, None for an anonymous visit."""
+        """Return the login for ``host[:port]``, None for anonymous access."""
 
     def renew(self, registry: str, rejected: Login) -> Login | None:
-        """Give another login than the one that the registry refused, None when there is none."""
+        """Return another login than the one that the registry rejected, None without another."""

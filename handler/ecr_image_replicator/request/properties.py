@@ -1,93 +1,148 @@
-"""Reading one property at a time, as CloudFormation delivers them: strings and all.
+"""Readers for single properties, in every type in which CloudFormation delivers them.
 
-Each reader raises RequestError with a sentence that names the property and quotes its value.
+Each reader raises RequestError. The message names the property and quotes its value.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.errors import Part, RequestError, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
 _Value = TypeVar("_Value")
+_MAX_QUOTED_CHARACTERS: Final = 120
+
+#: The CloudFormation property of each setting.
+PROPERTY_NAMES: Final[Mapping[Setting, str]] = {
+    Setting.SOURCE: "SrcImage",
+    Setting.DESTINATION: "DestImage",
+    Setting.DESTINATION_TAGS: "DestTags",
+    Setting.SOURCE_CREDENTIALS: "SrcCreds",
+    Setting.DESTINATION_CREDENTIALS: "DestCreds",
+    Setting.SOURCE_ROLE: "SrcRoleArn",
+    Setting.DESTINATION_ROLE: "DestRoleArn",
+    Setting.SOURCE_EXTERNAL_ID: "SrcExternalId",
+    Setting.DESTINATION_EXTERNAL_ID: "DestExternalId",
+    Setting.ARCHITECTURE: "ImageArch",
+    Setting.PLATFORMS: "Platforms",
+    Setting.COPY_INDEX: "CopyImageIndex",
+    Setting.ARCHITECTURE_TAGS: "ArchImageTags",
+    Setting.COPY_REFERRERS: "CopyReferrers",
+    Setting.FORMAT: "Format",
+    Setting.COMPRESSION: "Compression",
+    Setting.CREATE_REPOSITORY: "CreateRepository",
+    Setting.ON_DELETE: "OnDelete",
+    Setting.RETRIES: "RetryConfigs",
+    Setting.VERIFY_SIGNATURE_KEY: "VerifySignatureKey",
+    Setting.DRY_RUN: "DryRun",
+}
 
 
-def read_text(properties: Mapping[str, Any], name: str, *, secret: bool = False) -> str | None:
-    """Read a text; None when it is missing or empty. A secret's value is not quoted."""
-    value = properties.get(name)
+def property_name(setting: Setting) -> str:
+    """Return the CloudFormation property of a setting, for `ReplicationError.render`."""
+    return PROPERTY_NAMES[setting]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a setting whose value is a map: ``CreateRepository.KmsKey``."""
+
+    setting: Setting
+    name: str
+
+
+Place = Setting | Key
+
+
+def find_value(properties: Mapping[str, Any], place: Place) -> Any:
+    """Return a property's value as delivered, None without one."""
+    return properties.get(PROPERTY_NAMES[place] if isinstance(place, Setting) else place.name)
+
+
+def invalid(place: Place, reason: str, *, hint: str | tuple[Part, ...] = ()) -> RequestError:
+    """Return the error for an invalid value: ``invalid NAME: reason``."""
+    return RequestError("invalid ", *_parts(place), f": {reason}", hint=hint)
+
+
+def read_text(properties: Mapping[str, Any], place: Place, *, secret: bool = False) -> str | None:
+    """Return a string; None when it is missing or empty. A secret's value is not quoted."""
+    value = find_value(properties, place)
     if value is None:
         return None
     if not isinstance(value, str):
-        raise RequestError(f"{name}{'' if secret else f' {shown(value)}'} is not a text")
+        raise invalid(place, "it is not a string" if secret else f"{quote(value)} is not a string")
     return value.strip() or None
 
 
-def read_required(properties: Mapping[str, Any], name: str) -> str:
-    """Read a text that must be there."""
-    value = read_text(properties, name)
+def read_required(properties: Mapping[str, Any], place: Place) -> str:
+    """Return a string that must be present."""
+    value = read_text(properties, place)
     if value is None:
-        raise RequestError(f"the property {name} is missing")
+        raise RequestError(*_parts(place), " is required")
     return value
 
 
-def read_texts(properties: Mapping[str, Any], name: str) -> list[str]:
-    """Read a list, or a comma list, of texts; empty ones are dropped."""
-    value = properties.get(name)
+def read_texts(properties: Mapping[str, Any], place: Place) -> list[str]:
+    """Return the strings of a list or comma list, without empty ones."""
+    value = find_value(properties, place)
     if value is None:
         return []
     values = value.split(",") if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
-        raise RequestError(f"{name} {shown(value)} is not a list of texts")
+        raise invalid(place, f"{quote(value)} is not a list of strings")
     return [each.strip() for each in values if each.strip()]
 
 
-def read_boolean(properties: Mapping[str, Any], name: str) -> bool:
-    """Read true or false, as itself or as a text; false when it is missing."""
-    value = properties.get(name)
+def read_boolean(properties: Mapping[str, Any], place: Place) -> bool:
+    """Return a boolean, delivered as itself or as a string; false when it is missing."""
+    value = find_value(properties, place)
     if isinstance(value, bool):
         return value
     if value is None or value == "":
         return False
     if isinstance(value, str) and value.strip().lower() in {"true", "false"}:
         return value.strip().lower() == "true"
-    raise RequestError(f"{name} {shown(value)} is neither true nor false")
+    raise invalid(place, f"{quote(value)} is not a boolean", hint="Use true or false.")
 
 
 def read_choice(
-    properties: Mapping[str, Any], name: str, choices: Collection[str], default: str
+    properties: Mapping[str, Any], place: Place, choices: Collection[str], default: str
 ) -> str:
-    """Read one of several words, in any case; given back as it stands in the choices."""
-    value = read_text(properties, name)
+    """Return one of several values, matched without regard to case."""
+    value = read_text(properties, place)
     if value is None:
         return default
     for choice in choices:
         if value.lower() == choice.lower():
             return choice
-    raise RequestError(f"{name} {shown(value)} is none of {', '.join(choices)}")
+    raise invalid(place, f"{quote(value)} is not one of {', '.join(choices)}")
 
 
-def read_object(properties: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Read a map, or a map as JSON text; empty when it is missing."""
-    value = properties.get(name)
+def read_object(properties: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Return a map, delivered as itself or as JSON; empty when it is missing."""
+    value = find_value(properties, place)
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise RequestError(f"{name} {shown(value)} is neither a map nor JSON") from error
+            raise invalid(place, f"{quote(value)} is neither a map nor JSON") from error
     if value is None or value == "":
         return {}
     if not isinstance(value, dict):
-        raise RequestError(f"{name} {shown(value)} is not a map")
+        raise invalid(place, f"{quote(value)} is not a map")
     return value
 
 
-def read_number(values: Mapping[str, Any], key: str, name: str, default: float) -> float:
-    """Read a finite number of a map; `name` is the map's."""
-    value = values.get(key, default)
+def read_number(values: Mapping[str, Any], place: Place, default: float) -> float:
+    """Return a finite number, delivered as itself or as a string."""
+    value = find_value(values, place)
+    if value is None:
+        value = default
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -95,25 +150,33 @@ def read_number(values: Mapping[str, Any], key: str, name: str, default: float) 
             number = float("nan")
         if abs(number) < float("inf"):
             return number
-    raise RequestError(f"{name}.{key} {shown(value)} is not a number")
+    raise invalid(place, f"{quote(value)} is not a number")
 
 
-def refuse_unknown_keys(values: Mapping[str, Any], name: str, known: Collection[str]) -> None:
-    """Refuse a map's key that has no meaning."""
+def reject_unknown_keys(
+    values: Mapping[str, Any], setting: Setting, known: Collection[str]
+) -> None:
+    """Raise for the first key of a map that is not known."""
     for key in values:
         if key not in known:
-            raise RequestError(f"{name} has {shown(key)}; it takes {', '.join(known)}")
+            raise invalid(setting, f"unknown key {quote(key)}", hint=f"Use {', '.join(known)}.")
 
 
-def parse_as(name: str, parse: Callable[[str], _Value], text: str) -> _Value:
-    """Parse a property's text; the parser's sentence is put after the property's name."""
+def parse_as(setting: Setting, parse: Callable[[str], _Value], text: str) -> _Value:
+    """Parse a property's text; a RequestError of the parser gets the property's name in front."""
     try:
         return parse(text)
     except RequestError as error:
-        raise RequestError(f"{name}: {error}") from error
+        raise RequestError(setting, ": ", *error.message, hint=error.hint) from error
 
 
-def shown(value: object) -> str:
-    """Quote a value, cut to a sensible length."""
+def quote(value: object) -> str:
+    """Return a value's representation, shortened for a message."""
     text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
+    if len(text) <= _MAX_QUOTED_CHARACTERS:
+        return text
+    return text[: _MAX_QUOTED_CHARACTERS - 3] + "..."
+
+
+def _parts(place: Place) -> tuple[Part, ...]:
+    return (place,) if isinstance(place, Setting) else (place.setting, f".{place.name}")

@@ -1,4 +1,4 @@
-"""How a missing ECR repository is to be made."""
+"""The settings of an ECR repository that is created because it is missing."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.errors import Setting
 from ecr_image_replicator.request.properties import (
+    Key,
+    find_value,
+    invalid,
+    quote,
     read_boolean,
     read_choice,
     read_object,
     read_text,
     read_texts,
-    refuse_unknown_keys,
-    shown,
+    reject_unknown_keys,
 )
 
+_SETTING: Final = Setting.CREATE_REPOSITORY
 _MUTABILITIES: Final = (
     "MUTABLE",
     "IMMUTABLE",
@@ -41,7 +45,7 @@ _WILDCARD: Final = re.compile(r"[0-9a-zA-Z._*-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettings:
-    """What CreateRepository asks for; the names of values are ECR's.
+    """The parsed value of CreateRepository; the values have ECR's names.
 
     Attributes
     ----------
@@ -68,33 +72,37 @@ class RepositorySettings:
 
 
 def parse_repository_settings(properties: Mapping[str, Any]) -> RepositorySettings | None:
-    """Read CreateRepository, a boolean or a map; None when nothing is to be made.
+    """Parse CreateRepository, a boolean or a map; return None when no repository is created.
 
     Raises
     ------
     RequestError
-        The sentence names the key and quotes its value.
+        The message names the key and quotes its value.
     """
-    name = "CreateRepository"
-    value = properties.get(name)
+    value = find_value(properties, _SETTING)
     if (
         value is None
         or isinstance(value, bool)
         or str(value).strip().lower() in {"true", "false", ""}
     ):
-        return RepositorySettings() if read_boolean(properties, name) else None
-    values = read_object(properties, name)
-    refuse_unknown_keys(values, name, _REPOSITORY_KEYS)
-    kms_key = read_text(values, "KmsKey") or ""
+        return RepositorySettings() if read_boolean(properties, _SETTING) else None
+    values = read_object(properties, _SETTING)
+    reject_unknown_keys(values, _SETTING, _REPOSITORY_KEYS)
+    kms_key = read_text(values, _key("KmsKey")) or ""
     encryption_type = read_choice(
-        values, "EncryptionType", ("AES256", "KMS", "KMS_DSSE"), "KMS" if kms_key else "AES256"
+        values,
+        _key("EncryptionType"),
+        ("AES256", "KMS", "KMS_DSSE"),
+        "KMS" if kms_key else "AES256",
     )
     if kms_key and encryption_type == "AES256":
-        raise RequestError(f"{name} has a KmsKey, which EncryptionType AES256 does not use")
-    mutability = read_choice(values, "ImageTagMutability", _MUTABILITIES, "MUTABLE")
+        raise invalid(
+            _key("KmsKey"), "it cannot be combined with EncryptionType AES256", hint="Use KMS."
+        )
+    mutability = read_choice(values, _key("ImageTagMutability"), _MUTABILITIES, "MUTABLE")
     return RepositorySettings(
         mutability,
-        read_boolean(values, "ScanOnPush"),
+        read_boolean(values, _key("ScanOnPush")),
         encryption_type,
         kms_key,
         _json_text(values, "LifecyclePolicy"),
@@ -104,37 +112,41 @@ def parse_repository_settings(properties: Mapping[str, Any]) -> RepositorySettin
     )
 
 
+def _key(name: str) -> Key:
+    return Key(_SETTING, name)
+
+
 def _parse_exclusions(values: Mapping[str, Any], mutability: str) -> tuple[str, ...]:
-    """Read the wildcards of tags that the mutability is turned round for."""
-    key = "ImageTagMutabilityExclusionFilters"
+    """Return the wildcards of the tags that are excluded from the mutability."""
+    key = _key("ImageTagMutabilityExclusionFilters")
     wildcards = tuple(read_texts(values, key))
     if bool(wildcards) is not mutability.endswith("_WITH_EXCLUSION"):
-        raise RequestError(
-            f"CreateRepository has the ImageTagMutability {mutability} and {len(wildcards)} "
-            f"{key}; they go together with IMMUTABLE_WITH_EXCLUSION or MUTABLE_WITH_EXCLUSION"
+        raise invalid(
+            key,
+            f"{len(wildcards)} filters with ImageTagMutability {mutability}",
+            hint="Use filters together with IMMUTABLE_WITH_EXCLUSION or MUTABLE_WITH_EXCLUSION.",
         )
     for wildcard in wildcards:
         if not _WILDCARD.fullmatch(wildcard):
-            raise RequestError(
-                f"CreateRepository.{key} has {shown(wildcard)}; a wildcard is 1 to 128 letters, "
-                "digits, '.', '_', '-' and '*'"
+            raise invalid(
+                key,
+                f"{quote(wildcard)} is not a wildcard",
+                hint="A wildcard has 1 to 128 letters, digits, '.', '_', '-' and '*'.",
             )
     return wildcards
 
 
-def _json_text(values: Mapping[str, Any], key: str) -> str:
-    """Read a policy, a map or JSON text, as JSON text."""
-    policy = read_object(values, key)
+def _json_text(values: Mapping[str, Any], name: str) -> str:
+    """Return a policy, delivered as a map or as JSON, as JSON."""
+    policy = read_object(values, _key(name))
     return json.dumps(policy) if policy else ""
 
 
 def _parse_resource_tags(values: Mapping[str, Any]) -> dict[str, str]:
-    """Read tags as a map, or as CloudFormation's list of Key and Value."""
+    """Return tags, delivered as a map or as CloudFormation's list of Key and Value."""
     tags = values.get("Tags")
     if isinstance(tags, list):
         if not all(isinstance(each, dict) and {*each} == {"Key", "Value"} for each in tags):
-            raise RequestError(
-                f"CreateRepository.Tags {shown(tags)} is not a list of Key and Value"
-            )
+            raise invalid(_key("Tags"), f"{quote(tags)} is not a list of Key and Value")
         return {str(each["Key"]): str(each["Value"]) for each in tags}
-    return {key: str(value) for key, value in read_object(values, "Tags").items()}
+    return {key: str(value) for key, value in read_object(values, _key("Tags")).items()}

@@ -1,4 +1,4 @@
-"""The role that one side of a replication is read or written as."""
+"""The IAM role of one endpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class AssumedRole:
-    """A role of one side; the external id is "" for none."""
+    """A role to assume for one endpoint; the external ID is "" for none."""
 
     arn: str
     external_id: str = field(default="", repr=False)

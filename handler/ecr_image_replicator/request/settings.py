@@ -1,4 +1,4 @@
-"""What the function's owner sets, by environment variables; docs/resource-reference.md has them."""
+"""The settings of the function, from environment variables; see docs/resource-reference.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ecr_image_replicator.request.allow_lists import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Blobs in flight at once, at most, when PARALLEL_STREAMS is not set.
+#: The largest number of parallel blobs when PARALLEL_STREAMS is not set.
 DEFAULT_STREAMS: Final = 12
 _DEFAULT_PLATFORMS: Final = "linux/amd64"
 _MAX_STREAMS: Final = 64
@@ -29,17 +29,17 @@ class Settings:
     Attributes
     ----------
     default_platforms
-        Taken from an index when the resource chooses none; empty for the whole index.
+        Copied from an index when the resource chooses none; empty for the whole index.
     streams
-        Blobs in flight at once, at most; memory is streams times the buffer, and the base.
+        The largest number of parallel blobs; memory is streams times the buffer, plus a base.
     plain_http
-        Registries that are spoken to in plain HTTP, ``host`` or ``host:port``.
+        Registries that are accessed over plain HTTP, ``host`` or ``host:port``.
     stall_timeout_seconds
-        A connection without a byte for so long counts as broken.
+        A connection that moves no byte for so long is broken.
     progress_interval_seconds
-        Between two log lines of a long copy at least.
+        The shortest time between two progress lines of the log.
     allowed
-        The sources and destinations that are served.
+        The allow lists of sources and destinations.
     """
 
     default_platforms: tuple[Platform, ...] = (Platform.parse(_DEFAULT_PLATFORMS),)
@@ -51,7 +51,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the configuration from the variables that are set.
+        """Parse the configuration.
 
         DEFAULT_PLATFORMS, PARALLEL_STREAMS, PLAIN_HTTP_REGISTRIES, STALL_TIMEOUT_SECONDS,
         PROGRESS_INTERVAL_SECONDS, ALLOWED_SOURCE_HOSTS, ALLOWED_DESTINATIONS.
@@ -59,7 +59,7 @@ class Settings:
         Raises
         ------
         RequestError
-            The sentence names the variable and its value.
+            The message names the variable and quotes its value.
         """
         plain_http = environment.get("PLAIN_HTTP_REGISTRIES", "").split(",")
         return cls(
@@ -77,19 +77,19 @@ class Settings:
 
 
 def _platforms(text: str) -> tuple[Platform, ...]:
-    """Read a comma list; ``all`` is none in particular."""
+    """Parse a comma list; ``all`` returns an empty tuple."""
     names = [name.strip() for name in text.split(",") if name.strip()] or [_DEFAULT_PLATFORMS]
     if len(names) == 1 and is_all(names[0]):
         return ()
     if any(map(is_all, names)):
         raise RequestError(
-            f"the function's DEFAULT_PLATFORMS is {text!r}; it is a list of platforms, or 'all' "
-            "alone"
+            f"invalid DEFAULT_PLATFORMS: {text!r} has 'all' beside other platforms",
+            hint="Use 'all' alone.",
         )
     try:
         return tuple(dict.fromkeys(map(Platform.parse, names)))
     except RequestError as error:
-        raise RequestError(f"the function's DEFAULT_PLATFORMS: {error}") from error
+        raise RequestError("DEFAULT_PLATFORMS: ", *error.message, hint=error.hint) from error
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, most: float) -> float:
@@ -99,7 +99,5 @@ def _number(environment: Mapping[str, str], name: str, default: float, most: flo
     except ValueError:
         number = 0.0
     if not 0 < number <= most:
-        raise RequestError(
-            f"the function's {name} is {text!r}; it is a number above 0, at most {most:g}"
-        )
+        raise RequestError(f"invalid {name}: {text!r} is not a number above 0 and at most {most:g}")
     return number

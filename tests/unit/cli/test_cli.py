@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from ecr_image_replicator import errors
-from ecr_image_replicator.cli.arguments import in_the_shells_words, parse_arguments
+from ecr_image_replicator.cli.arguments import parse_arguments
 from ecr_image_replicator.cli.command import run
 from ecr_image_replicator.cli.display import PlainLines, opened_display
 from ecr_image_replicator.cli.exit_codes import Exit, exit_of
@@ -54,9 +54,9 @@ def test_a_command_line_is_the_request_that_a_stack_would_make() -> None:
     [
         (["nginx:1.27", "example.com/App:1"], "DESTINATION: "),
         (["UPPER", "example.com/app:1"], "SOURCE: "),
-        ([*NAMED, "--tag", "a b"], "--tag has 'a b', which is not a tag"),
+        ([*NAMED, "--tag", "a b"], "invalid --tag: 'a b' is not a tag"),
         ([*NAMED, "--platform", "plan 9"], "--platform: "),
-        (["nginx", "example.com/app@sha256:" + "0" * 64], "DESTINATION 'example.com/app@"),
+        (["nginx", "example.com/app@sha256:" + "0" * 64], "invalid DESTINATION: 'example.com/app@"),
     ],
 )
 def test_a_sentence_names_the_option_and_not_the_property(
@@ -71,7 +71,7 @@ def test_credentials_that_cannot_be_meant_are_named_and_not_quoted(
 ) -> None:
     assert run(NAMED, {"DEST_CREDS": "hunter2:"}) == Exit.USAGE
     shown = capsys.readouterr().err
-    assert shown.startswith("error: DEST_CREDS is not of the form user:password")
+    assert shown.startswith("error: invalid DEST_CREDS: the value is not user:password")
     assert "hunter2" not in shown
 
 
@@ -129,13 +129,6 @@ def test_a_call_of_aws_s_that_is_denied_is_a_denial() -> None:
     assert exit_of(denied) is Exit.DENIED
     assert exit_of(AwsError("no", action="s3:GetObject", code="SlowDown")) is Exit.FAILED
     assert exit_of(ReplicationError("no")) is Exit.FAILED
-
-
-def test_only_whole_names_become_options() -> None:
-    sentence = "Platforms has 'all' beside MyPlatforms; grant the function's role s3:GetObject"
-    assert in_the_shells_words(sentence) == (
-        "--platform has 'all' beside MyPlatforms; grant the AWS identity of this shell s3:GetObject"
-    )
 
 
 @pytest.mark.parametrize(

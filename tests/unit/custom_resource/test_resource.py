@@ -171,7 +171,7 @@ def test_properties_that_make_no_sense_are_a_failure() -> None:
         body = _resource().answer(_event(ResourceProperties=properties), FakeContext())
         assert body["Status"] == "FAILED"
     assert (
-        "the nearest is SrcImage"
+        "Did you mean 'SrcImage'?"
         in _resource().answer(_event(ResourceProperties={"SrcImg": "a"}), FakeContext())["Reason"]
     )
 

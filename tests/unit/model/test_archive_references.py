@@ -95,7 +95,7 @@ def test_a_source_is_an_archive_by_its_scheme_alone() -> None:
     assert isinstance(archive, ArchiveReference)
     image = parse_request({"SrcImage": "s3.example.com/bucket/key", **named}).source
     assert isinstance(image, ImageReference)
-    with pytest.raises(RequestError, match="SrcImage: 's3://' is not a reference"):
+    with pytest.raises(RequestError, match="source: 's3://' is not a reference"):
         parse_request({"SrcImage": "s3://", **named})
 
 

@@ -57,6 +57,11 @@ def test_a_tag_and_a_digest_keep_both() -> None:
     assert str(reference) == f"quay.io/a:1@{DIGEST}"
 
 
+@pytest.mark.parametrize("scheme", ["docker://", "oci://", "OCI://", ""])
+def test_a_scheme_changes_nothing(scheme: str) -> None:
+    assert str(parse_image_reference(f"{scheme}quay.io/charts/app:1.0")) == "quay.io/charts/app:1.0"
+
+
 @pytest.mark.parametrize(
     ("text", "selector"),
     [("quay.io/a:1", "1"), (f"quay.io/a@{DIGEST}", str(DIGEST)), (f"a:1@{DIGEST}", str(DIGEST))],
@@ -71,35 +76,35 @@ def test_the_digest_decides_what_a_registry_is_asked_for(text: str, selector: st
         ("", "no repository"),
         ("quay.io/", "no repository"),
         ("quay.io/:1", "no repository"),
-        ("quay.io/a:", "the tag ''"),
-        ("quay.io/a:-x", "the tag '-x'"),
-        ("quay.io/a:" + "t" * 129, "the tag 'ttt"),
-        ("quay.io/a:1:2", "the tag '1:2'"),
-        ("quay.io/a:1\n", "the tag"),
+        ("quay.io/a:", "'' is not a tag"),
+        ("quay.io/a:-x", "'-x' is not a tag"),
+        ("quay.io/a:" + "t" * 129, "'ttt"),
+        ("quay.io/a:1:2", "'1:2' is not a tag"),
+        ("quay.io/a:1\n", "is not a tag"),
         ("quay.io/a//b", "''"),
         ("quay.io/a_-b", "'a_-b'"),
         ("quay.io/a___b", "'a___b'"),
-        ("quay.io/App", "they are lowercase"),
-        ("App/web", "they are lowercase"),
+        ("quay.io/App", "Use lowercase letters"),
+        ("App/web", "Use lowercase letters"),
         ("quay.io/" + "a" * 256, "longer than 255"),
-        ("host:0/a", "the port 0"),
-        ("host:65536/a", "the port 65536"),
+        ("host:0/a", "port 0"),
+        ("host:65536/a", "port 65536"),
         ("host:port/a", "'host:port'"),
         ("[::g]/a", "'[::g]'"),
         ("[1:2]/a", "not an IPv6 address"),
         ("-x.io/a", "'-x.io'"),
-        ("a" * 250 + ".com/a", "not a host"),
-        ("quay.io/a@sha256:12", "what follows '@'"),
-        (f"quay.io/a@sha256:{HEX.upper()}", "what follows '@'"),
-        (f"quay.io/a@md5:{HEX}", "what follows '@'"),
-        ("https://quay.io/a", "https://"),
+        ("a" * 250 + ".com/a", "is not host or host:port"),
+        ("quay.io/a@sha256:12", "invalid digest"),
+        (f"quay.io/a@sha256:{HEX.upper()}", "invalid digest"),
+        (f"quay.io/a@md5:{HEX}", "invalid digest"),
+        ("https://quay.io/a", "unknown scheme https://"),
     ],
 )
-def test_a_malformed_reference_is_refused_by_the_part_that_is_wrong(text: str, named: str) -> None:
+def test_a_malformed_reference_is_rejected_with_the_invalid_part(text: str, named: str) -> None:
     with pytest.raises(InvalidReferenceError) as caught:
         parse_image_reference(text)
     assert named in str(caught.value)
-    assert "is not an image reference" in str(caught.value)
+    assert str(caught.value).startswith("invalid image reference ")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +139,7 @@ _TEXTS = st.one_of(
             st.sampled_from(
                 [
                     "docker://",
+                    "oci://",
                     "s3://",
                     "A",
                     "a",

@@ -281,7 +281,7 @@ def test_basic_sends_the_login_itself_for_good() -> None:
 
 
 def test_basic_without_a_login_is_denied() -> None:
-    with pytest.raises(DeniedError, match="no credentials were given, see SrcCreds"):
+    with pytest.raises(DeniedError, match="no credentials were given, see source_credentials"):
         _sign_in(_authenticator(), challenges=[BASIC])
 
 

@@ -81,8 +81,8 @@ def test_a_refusal_says_who_was_asked_for_what_and_what_came(
 @pytest.mark.parametrize(
     ("side", "login_origin", "hint"),
     [
-        (Side.SOURCE, "", "no credentials were given, SrcCreds takes them"),
-        (Side.DESTINATION, "", "no credentials were given, DestCreds takes them"),
+        (Side.SOURCE, "", "no credentials were given, source_credentials takes them"),
+        (Side.DESTINATION, "", "no credentials were given, destination_credentials takes them"),
         (Side.SOURCE, "the secret hub", "the credentials from the secret hub were used"),
     ],
 )
@@ -156,13 +156,11 @@ def test_any_error_body_can_be_shown(content: bytes) -> None:
 def test_trouble_that_did_not_pass_says_how_often_it_was_tried(
     error: TransientError, kind: type[RegistryError], status: int
 ) -> None:
-    assert str(retries_exhausted(error, Side.SOURCE, 1)).endswith(
-        "it was tried once, see RetryConfigs"
-    )
+    assert str(retries_exhausted(error, Side.SOURCE, 1)).endswith("it was tried once, see retries")
     given_up = retries_exhausted(error, Side.SOURCE, 5)
     assert type(given_up) is kind
     assert given_up.status == status
-    assert str(given_up) == f"{error}; it was tried 5 times, see RetryConfigs"
+    assert str(given_up) == f"{error}; it was tried 5 times, see retries"
 
 
 def test_secrets_are_in_no_representation_of_messages() -> None:

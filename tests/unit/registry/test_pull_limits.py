@@ -19,7 +19,7 @@ _HUB_BODY = json.dumps(
         ]
     }
 ).encode()
-_HINT = "no credentials were given, SrcCreds takes them"
+_HINT = "no credentials were given, source_credentials takes them"
 _MIRROR = "; official images are also at public.ecr.aws/docker/library"
 
 

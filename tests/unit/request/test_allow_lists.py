@@ -56,9 +56,7 @@ def test_a_source_that_is_listed_passes(sources: str, source: str) -> None:
     ],
 )
 def test_a_source_that_is_not_listed_is_refused_by_name(sources: str, source: str) -> None:
-    with pytest.raises(
-        NotAllowedError, match=r"does not serve images from .* ALLOWED_SOURCE_HOSTS"
-    ):
+    with pytest.raises(NotAllowedError, match=r"source .* is not allowed: ALLOWED_SOURCE_HOSTS"):
         check(source, "quay.io/a:1", sources=sources)
 
 
@@ -70,7 +68,7 @@ def test_a_source_that_is_not_listed_is_refused_by_name(sources: str, source: st
         (f"{ECR}/team-*", f"{ECR}/team-a:1"),
         (f"{ECR}/team-*", f"{ECR}/team-a/app:1"),
         (f"{ECR}/team/app", f"{ECR}/team/app:1"),
-        ("docker.io/library/*", "nginx:1"),
+        ("docker.io/library/*", "docker.io/nginx:1"),
         ("*.dkr.ecr.eu-west-1.amazonaws.com/team/*", f"{ECR}/team/app:1"),
     ],
 )
@@ -92,19 +90,21 @@ def test_a_destination_that_is_listed_passes(destinations: str, destination: str
 def test_a_destination_that_is_not_listed_is_refused_by_name(
     destinations: str, destination: str
 ) -> None:
-    with pytest.raises(NotAllowedError, match=r"does not put images into .* ALLOWED_DESTINATIONS"):
+    with pytest.raises(
+        NotAllowedError, match=r"destination .* is not allowed: ALLOWED_DESTINATIONS"
+    ):
         check("nginx:1", destination, destinations=destinations)
 
 
 @pytest.mark.parametrize("sources", ["https://quay.io", "quay.io/a", "a b", "quay.io:http", "?"])
 def test_a_source_pattern_that_cannot_be_meant_is_refused(sources: str) -> None:
-    with pytest.raises(RequestError, match=r"ALLOWED_SOURCE_HOSTS has .* not of the form"):
+    with pytest.raises(RequestError, match=r"invalid ALLOWED_SOURCE_HOSTS: "):
         AllowLists.parse(sources, "")
 
 
 @pytest.mark.parametrize("destinations", ["https://quay.io/a", "quay.io/", "quay.io/A", "/a"])
 def test_a_destination_pattern_that_cannot_be_meant_is_refused(destinations: str) -> None:
-    with pytest.raises(RequestError, match=r"ALLOWED_DESTINATIONS has .* not of the form"):
+    with pytest.raises(RequestError, match=r"invalid ALLOWED_DESTINATIONS: "):
         AllowLists.parse("", destinations)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.builders import encoded
 
-from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.errors import RequestError, Setting
 from ecr_image_replicator.model.platforms import Platform
 from ecr_image_replicator.request.credentials import (
     InlineCredentials,
@@ -15,7 +15,8 @@ from ecr_image_replicator.request.credentials import (
     parse_inline_credentials,
 )
 from ecr_image_replicator.request.logins import Login
-from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES, OnDelete, parse_request
+from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES, parse_request
+from ecr_image_replicator.request.properties import PROPERTY_NAMES, property_name
 from ecr_image_replicator.retries import RetryPolicy
 
 NEEDED = {"SrcImage": "nginx:1.27", "DestImage": "quay.io/team/app:v1"}
@@ -33,61 +34,72 @@ def test_source_and_destination_are_enough() -> None:
     assert request.all_tags == ("v1",)
     assert request.platforms == ()
     assert not request.copies_index
-    assert request.on_delete is OnDelete.RETAIN
     assert request.retry_policy == RetryPolicy(5, 1.0, 30.0)
     assert request.source_credentials is request.destination_credentials is None
 
 
 @pytest.mark.parametrize("name", ["ServiceToken", "ServiceTimeout", "Trigger"])
-def test_what_is_cloudformations_own_changes_nothing(name: str) -> None:
+def test_properties_of_cloudformation_are_ignored(name: str) -> None:
     assert parse_request(_properties(**{name: {"any": ["thing"]}})) == parse_request(NEEDED)
 
 
 @pytest.mark.parametrize(
     ("properties", "named"),
     [
-        ({}, "DestImage is missing"),
-        ({"DestImage": "a:1"}, "SrcImage is missing"),
-        ({"SrcImage": "a:1"}, "DestImage is missing"),
-        (_properties(SrcImage="  "), "SrcImage is missing"),
-        (_properties(SrcImage=["a"]), "SrcImage ['a'] is not a text"),
-        (_properties(SrcImage="A B"), "SrcImage: 'A B' is not an image reference"),
-        (_properties(DestImage=f"a@sha256:{'0' * 64}"), "names a digest"),
-        (_properties(SrcImg="a"), "'SrcImg' is not known, the nearest is SrcImage"),
-        (_properties(destimage="a"), "the nearest is DestImage"),
-        (_properties(**{"!": 1}), "known are SrcImage, DestImage"),
-        (_properties(DestTags="a,b c"), "DestTags has 'b c', which is not a tag"),
-        (_properties(DestTags=[1]), "DestTags [1] is not a list of texts"),
-        (_properties(DestTags={"a": "b"}), "is not a list of texts"),
-        (_properties(DestTags=[f"t{n}" for n in range(101)]), "has 101 tags; at most 100"),
-        (_properties(SrcCreds=["user:hunter2"]), "SrcCreds is not a text"),
-        (_properties(ImageArch=["amd64", "arm64"]), "ImageArch takes one architecture, not 2"),
-        (_properties(ImageArch="a/b/c/d"), "ImageArch: 'a/b/c/d' is not a platform"),
-        (_properties(ImageArch="amd64", Platforms="linux/arm64"), "give one of them"),
-        (_properties(ImageArch="amd64", CopyImageIndex="true"), "ImageArch chooses some"),
-        (_properties(Platforms="linux/amd64", CopyImageIndex=True), "Platforms chooses some"),
-        (_properties(Platforms="all,linux/amd64"), "give 'all' alone"),
-        (_properties(ArchImageTags={"amd64": "v1"}), "the tag v1, which is asked for twice"),
+        ({}, "DestImage is required"),
+        ({"DestImage": "a/b:1"}, "SrcImage is required"),
+        ({"SrcImage": "a:1"}, "DestImage is required"),
+        (_properties(SrcImage="  "), "SrcImage is required"),
+        (_properties(SrcImage=["a"]), "invalid SrcImage: ['a'] is not a string"),
+        (_properties(SrcImage="A B"), "SrcImage: invalid image reference 'A B'"),
+        (_properties(DestImage=f"a/b@sha256:{'0' * 64}"), "has a digest"),
+        (_properties(DestImage="app:1.0"), "invalid DestImage: 'app:1.0' has no registry"),
+        (_properties(DestImage="docker://app:1.0"), "has no registry"),
+        (_properties(DestImage="localhost:5002"), "has no registry"),
+        (_properties(SrcImg="a"), "unknown property 'SrcImg'. Did you mean 'SrcImage'?"),
+        (_properties(destimage="a"), "Did you mean 'DestImage'?"),
+        (_properties(**{"!": 1}), "unknown property '!'. Use one of SrcImage, DestImage"),
+        (_properties(DestTags="a,b c"), "invalid DestTags: 'b c' is not a tag"),
+        (_properties(DestTags=[1]), "invalid DestTags: [1] is not a list of strings"),
+        (_properties(DestTags={"a": "b"}), "is not a list of strings"),
+        (_properties(DestTags=[f"t{n}" for n in range(101)]), "101 tags, at most 100"),
+        (_properties(SrcCreds=["user:hunter2"]), "invalid SrcCreds: it is not a string"),
+        (_properties(ImageArch=["amd64", "arm64"]), "invalid ImageArch: 2 architectures"),
+        (_properties(ImageArch="a/b/c/d"), "ImageArch: invalid platform 'a/b/c/d'"),
         (
-            _properties(ArchImageTags={"amd64": "a"}, DestTags="a"),
-            "the tag a, which is asked for twice",
+            _properties(ImageArch="amd64", Platforms="linux/arm64"),
+            "invalid ImageArch: it cannot be combined with Platforms",
         ),
         (
-            _properties(ArchImageTags={"amd64": "a", "arm64": "a"}),
-            "the tag a, which is asked for twice",
+            _properties(ImageArch="amd64", CopyImageIndex="true"),
+            "invalid ImageArch: it cannot be combined with CopyImageIndex",
         ),
-        (_properties(VerifySignatureKey="arn:aws:s3:::b/k"), "VerifySignatureKey is 'arn:aws:s3"),
-        (_properties(VerifySignatureKey="cosign.pub"), "it is a public key in PEM"),
-        (_properties(CopyImageIndex="yes"), "CopyImageIndex 'yes' is neither true nor false"),
-        (_properties(CopyImageIndex=1), "CopyImageIndex 1 is neither true nor false"),
-        (_properties(OnDelete="Destroy"), "OnDelete 'Destroy' is none of Retain, Untag"),
-        (_properties(RetryConfigs="{"), "RetryConfigs '{' is neither a map nor JSON"),
-        (_properties(RetryConfigs=[]), "RetryConfigs [] is not a map"),
-        (_properties(RetryConfigs={"attempts": 1}), "it takes numAttempts, baseDelay, maxDelay"),
-        (_properties(RetryConfigs={"numAttempts": 0}), "a whole number of 1 to 20"),
-        (_properties(RetryConfigs={"numAttempts": 21}), "a whole number of 1 to 20"),
-        (_properties(RetryConfigs={"numAttempts": 1.5}), "a whole number of 1 to 20"),
-        (_properties(RetryConfigs={"numAttempts": True}), "numAttempts True is not a number"),
+        (
+            _properties(Platforms="linux/amd64", CopyImageIndex=True),
+            "invalid Platforms: it cannot be combined with CopyImageIndex",
+        ),
+        (_properties(Platforms="all,linux/amd64"), "Use 'all' alone."),
+        (_properties(ArchImageTags={"amd64": "v1"}), "the tag v1 is used twice"),
+        (_properties(ArchImageTags={"amd64": "a"}, DestTags="a"), "the tag a is used twice"),
+        (_properties(ArchImageTags={"amd64": "a", "arm64": "a"}), "the tag a is used twice"),
+        (
+            _properties(VerifySignatureKey="arn:aws:s3:::b/k"),
+            "invalid VerifySignatureKey: 'arn:aws:s3:::b/k' is neither",
+        ),
+        (_properties(VerifySignatureKey="cosign.pub"), "Use a PEM public key"),
+        (_properties(CopyImageIndex="yes"), "invalid CopyImageIndex: 'yes' is not a boolean"),
+        (_properties(CopyImageIndex=1), "invalid CopyImageIndex: 1 is not a boolean"),
+        (_properties(OnDelete="Destroy"), "invalid OnDelete: 'Destroy' is not one of Retain"),
+        (_properties(RetryConfigs="{"), "invalid RetryConfigs: '{' is neither a map nor JSON"),
+        (_properties(RetryConfigs=[]), "invalid RetryConfigs: [] is not a map"),
+        (_properties(RetryConfigs={"attempts": 1}), "Use numAttempts, baseDelay, maxDelay."),
+        (_properties(RetryConfigs={"numAttempts": 0}), "a whole number from 1 to 20"),
+        (_properties(RetryConfigs={"numAttempts": 21}), "a whole number from 1 to 20"),
+        (_properties(RetryConfigs={"numAttempts": 1.5}), "a whole number from 1 to 20"),
+        (
+            _properties(RetryConfigs={"numAttempts": True}),
+            "invalid RetryConfigs.numAttempts: True is not a number",
+        ),
         (_properties(RetryConfigs={"numAttempts": "NaN"}), "'NaN' is not a number"),
         (_properties(RetryConfigs={"numAttempts": 10**400}), "is not a number"),
         (_properties(RetryConfigs={"numAttempts": "few"}), "'few' is not a number"),
@@ -96,10 +108,14 @@ def test_what_is_cloudformations_own_changes_nothing(name: str) -> None:
         (_properties(RetryConfigs={"baseDelay": 9, "maxDelay": 1}), "0 to 900"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_by_name(properties: dict[str, Any], named: str) -> None:
+def test_an_invalid_property_is_rejected_by_name(properties: dict[str, Any], named: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_request(properties)
-    assert named in str(caught.value)
+    assert named in caught.value.render(property_name)
+
+
+def test_every_setting_has_a_property() -> None:
+    assert {*PROPERTY_NAMES} == {*Setting}
 
 
 @pytest.mark.parametrize(
@@ -233,7 +249,7 @@ def test_any_value_beside_the_needed_ones_is_taken_or_refused(properties: dict[s
     try:
         request = parse_request(NEEDED | properties)
     except RequestError as error:
-        assert any(name in str(error) for name in properties)  # noqa: PT017 - success is as good
+        assert any(name in error.render(property_name) for name in properties)  # noqa: PT017 - success is as good
         return
     assert 1 <= request.retry_policy.attempts <= 20
     assert len(set(request.platforms)) == len(request.platforms)
@@ -246,21 +262,22 @@ def test_secrets_are_in_no_representation() -> None:
         "user:hunter3",
     )
     login = Login("user", "hunter2", "SrcCreds")
-    inline = parse_inline_credentials("user:hunter2", "SrcCreds")
+    inline = parse_inline_credentials("user:hunter2", Setting.SOURCE_CREDENTIALS)
     assert "hunter" not in f"{request!r} {request} {login!r} {inline!r}"
 
 
 def test_a_password_may_hold_colons() -> None:
-    inline = parse_inline_credentials("user:a:b", "SrcCreds")
-    assert inline == InlineCredentials("user", "a:b", "SrcCreds")
-    assert inline.find("quay.io") == Login("user", "a:b", "SrcCreds")
-    assert inline.renew("quay.io", Login("user", "a:b", "SrcCreds")) is None
+    setting = Setting.SOURCE_CREDENTIALS
+    inline = parse_inline_credentials("user:a:b", setting)
+    assert inline == InlineCredentials("user", "a:b", setting)
+    assert inline.find("quay.io") == Login("user", "a:b", setting)
+    assert inline.renew("quay.io", Login("user", "a:b", setting)) is None
 
 
 @pytest.mark.parametrize("text", ["hunter2", ":hunter2", "hunter2:"])
 def test_credentials_of_another_form_are_refused_without_quoting_them(text: str) -> None:
-    with pytest.raises(RequestError, match="SrcCreds is not of the form") as caught:
-        parse_inline_credentials(text, "SrcCreds")
+    with pytest.raises(RequestError, match="invalid source_credentials") as caught:
+        parse_inline_credentials(text, Setting.SOURCE_CREDENTIALS)
     assert "hunter2" not in str(caught.value)
 
 

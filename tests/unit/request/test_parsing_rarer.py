@@ -13,6 +13,7 @@ from tests.unit.request.test_parsing import NEEDED
 from ecr_image_replicator.errors import RequestError
 from ecr_image_replicator.model.platforms import Platform
 from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES, Referrers, parse_request
+from ecr_image_replicator.request.properties import property_name
 from ecr_image_replicator.request.repository_settings import RepositorySettings
 from ecr_image_replicator.request.roles import AssumedRole
 
@@ -68,7 +69,7 @@ def test_referrers_are_copied_when_asked_for(value: object, expected: Referrers)
         ({"LifecyclePolicy": {"rules": []}}, RepositorySettings(lifecycle_policy='{"rules": []}')),
     ],
 )
-def test_a_missing_repository_is_made_as_asked(
+def test_a_missing_repository_is_created_with_its_settings(
     value: object, expected: RepositorySettings | None
 ) -> None:
     assert parse_request(NEEDED | {"CreateRepository": value}).new_repository == expected
@@ -77,27 +78,30 @@ def test_a_missing_repository_is_made_as_asked(
 @pytest.mark.parametrize(
     ("properties", "named"),
     [
-        ({"SrcRoleArn": ROLE, "SrcExternalId": "x"}, "SrcExternalId is not of the form that STS"),
-        ({"SrcRoleArn": "reader"}, "SrcRoleArn 'reader' is not the ARN of a role"),
-        ({"SrcExternalId": "abc"}, "SrcExternalId is of use only together with SrcRoleArn"),
-        ({"ArchImageTags": {"amd64": "a b"}}, "ArchImageTags has 'a b'"),
-        ({"ArchImageTags": {"amd64": 1}}, "ArchImageTags has 1"),
-        ({"CopyReferrers": "some"}, "CopyReferrers 'some' is none of"),
-        ({"Compression": "lzma"}, "Compression 'lzma' is none of gzip, zstd, none"),
-        ({"DryRun": "perhaps"}, "DryRun 'perhaps' is neither"),
-        ({"CreateRepository": "maybe"}, "CreateRepository 'maybe' is neither a map nor JSON"),
-        ({"CreateRepository": {"Scan": True}}, "CreateRepository has 'Scan'"),
+        ({"SrcRoleArn": ROLE, "SrcExternalId": "x"}, "invalid SrcExternalId: STS accepts"),
+        ({"SrcRoleArn": "reader"}, "invalid SrcRoleArn: 'reader' is not the ARN of a role"),
+        ({"SrcExternalId": "abc"}, "SrcRoleArn is required with SrcExternalId"),
+        ({"ArchImageTags": {"amd64": "a b"}}, "invalid ArchImageTags: 'a b' is not a tag"),
+        ({"ArchImageTags": {"amd64": 1}}, "invalid ArchImageTags: 1 is not a tag"),
+        ({"CopyReferrers": "some"}, "invalid CopyReferrers: 'some' is not one of"),
+        ({"Compression": "lzma"}, "invalid Compression: 'lzma' is not one of gzip, zstd, none"),
+        ({"DryRun": "perhaps"}, "invalid DryRun: 'perhaps' is not a boolean"),
+        (
+            {"CreateRepository": "maybe"},
+            "invalid CreateRepository: 'maybe' is neither a map nor JSON",
+        ),
+        ({"CreateRepository": {"Scan": True}}, "invalid CreateRepository: unknown key 'Scan'"),
         (
             {"CreateRepository": {"KmsKey": "k", "EncryptionType": "AES256"}},
-            "which EncryptionType AES256 does not use",
+            "invalid CreateRepository.KmsKey: it cannot be combined with EncryptionType AES256",
         ),
         ({"CreateRepository": {"Tags": [{"Key": "a"}]}}, "is not a list of Key and Value"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_by_name(properties: dict[str, Any], named: str) -> None:
+def test_an_invalid_property_is_rejected_by_name(properties: dict[str, Any], named: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_request(NEEDED | properties)
-    assert named in str(caught.value)
+    assert named in caught.value.render(property_name)
 
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)

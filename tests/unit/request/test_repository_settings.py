@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.request.properties import property_name
 from ecr_image_replicator.request.repository_settings import (
     RepositorySettings,
     parse_repository_settings,
@@ -60,36 +61,36 @@ def test_create_repository_is_a_boolean_or_a_map(
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ("perhaps", "CreateRepository 'perhaps' is neither a map nor JSON"),
-        ({"Scan": True}, "CreateRepository has 'Scan'; it takes ImageTagMutability"),
-        ({"ImageTagMutability": "SOLID"}, "ImageTagMutability 'SOLID' is none of MUTABLE"),
+        ("perhaps", "invalid CreateRepository: 'perhaps' is neither a map nor JSON"),
+        ({"Scan": True}, "invalid CreateRepository: unknown key 'Scan'. Use ImageTagMutability"),
+        (
+            {"ImageTagMutability": "SOLID"},
+            "invalid CreateRepository.ImageTagMutability: 'SOLID' is not one of MUTABLE",
+        ),
         (
             {"ImageTagMutability": "IMMUTABLE_WITH_EXCLUSION"},
-            (
-                "CreateRepository has the ImageTagMutability IMMUTABLE_WITH_EXCLUSION and 0 "
-                "ImageTagMutabilityExclusionFilters"
-            ),
+            "invalid CreateRepository.ImageTagMutabilityExclusionFilters: 0 filters with",
         ),
         (
             {"ImageTagMutabilityExclusionFilters": "dev-*"},
-            "CreateRepository has the ImageTagMutability MUTABLE and 1 ",
+            "invalid CreateRepository.ImageTagMutabilityExclusionFilters: 1 filters with",
         ),
         (
             {
                 "ImageTagMutability": "MUTABLE_WITH_EXCLUSION",
                 "ImageTagMutabilityExclusionFilters": ["dev-?"],
             },
-            "CreateRepository.ImageTagMutabilityExclusionFilters has 'dev-?'; a wildcard is",
+            "invalid CreateRepository.ImageTagMutabilityExclusionFilters: 'dev-?' is not",
         ),
         (
             {"EncryptionType": "AES256", "KmsKey": "k"},
-            "CreateRepository has a KmsKey, which EncryptionType AES256 does not use",
+            "invalid CreateRepository.KmsKey: it cannot be combined with EncryptionType AES256",
         ),
-        ({"Tags": [{"Name": "team"}]}, "CreateRepository.Tags"),
+        ({"Tags": [{"Name": "team"}]}, "invalid CreateRepository.Tags: "),
     ],
 )
-def test_what_makes_no_repository_is_refused_by_name(value: Any, sentence: str) -> None:
+def test_an_invalid_key_is_rejected_by_name(value: Any, sentence: str) -> None:
     with pytest.raises(RequestError) as raised:
         parse_repository_settings({"CreateRepository": value})
 
-    assert str(raised.value).startswith(sentence)
+    assert raised.value.render(property_name).startswith(sentence)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecr_image_replicator.errors import RequestError, SecretError
+from ecr_image_replicator.errors import RequestError, SecretError, Setting
 from ecr_image_replicator.request.credentials import InlineCredentials, parse_credentials
+from ecr_image_replicator.request.properties import property_name
 from ecr_image_replicator.request.secret_formats import (
     SecretReference,
     parse_secret_login,
@@ -230,7 +231,7 @@ def test_invalid_content_is_an_error_that_does_not_quote_it(
     with pytest.raises(SecretError) as raised:
         parse_secret_login(content, _SECRET, "ghcr.io")
 
-    assert str(raised.value) == sentence
+    assert raised.value.render(property_name) == sentence
     assert "s3cret" not in str(raised.value)
 
 
@@ -256,14 +257,14 @@ def test_any_content_is_a_login_or_a_sentence(content: str | bytes) -> None:
         ),
         ("hub/pull", SecretReference("hub/pull")),
         ("ecr-pullthroughcache/docker-hub", SecretReference("ecr-pullthroughcache/docker-hub")),
-        ("ann:s3cret", InlineCredentials("ann", "s3cret", "SrcCreds")),
-        ("ann:s3:cret", InlineCredentials("ann", "s3:cret", "SrcCreds")),
+        ("ann:s3cret", InlineCredentials("ann", "s3cret", Setting.SOURCE_CREDENTIALS)),
+        ("ann:s3:cret", InlineCredentials("ann", "s3:cret", Setting.SOURCE_CREDENTIALS)),
     ],
 )
 def test_a_property_says_which_kind_of_credentials_it_gives(
     text: str, expected: InlineCredentials | SecretReference
 ) -> None:
-    assert parse_credentials(text, "SrcCreds") == expected
+    assert parse_credentials(text, Setting.SOURCE_CREDENTIALS) == expected
 
 
 @pytest.mark.parametrize(
@@ -281,16 +282,16 @@ def test_a_property_says_which_kind_of_credentials_it_gives(
             "s3 cret",
             "invalid SrcCreds: the value is neither user:password nor the ARN or name of a secret",
         ),
-        ("s3cret:", "SrcCreds is not of the form user:password"),
-        (":s3cret", "SrcCreds is not of the form user:password"),
+        ("s3cret:", "invalid SrcCreds: the value is not user:password"),
+        (":s3cret", "invalid SrcCreds: the value is not user:password"),
     ],
 )
 def test_malformed_credentials_are_refused_and_not_quoted(text: str, sentence: str) -> None:
     with pytest.raises(RequestError) as raised:
-        parse_credentials(text, "SrcCreds")
+        parse_credentials(text, Setting.SOURCE_CREDENTIALS)
 
-    assert str(raised.value) == sentence
+    assert raised.value.render(property_name) == sentence
 
 
 def test_an_arn_is_asked_for_in_its_own_region() -> None:
-    assert parse_secret_reference(_ARN, "DestCreds").region == "eu-west-1"
+    assert parse_secret_reference(_ARN, Setting.DESTINATION_CREDENTIALS).region == "eu-west-1"

@@ -40,7 +40,7 @@ def test_all_platforms_can_be_the_default() -> None:
 
 @pytest.mark.parametrize("value", ["all,arm64", "linux/a b", "linux/amd64,a/b/c/d"])
 def test_platforms_that_cannot_be_meant_are_refused_by_their_variable(value: str) -> None:
-    with pytest.raises(RequestError, match="the function's DEFAULT_PLATFORMS"):
+    with pytest.raises(RequestError, match="DEFAULT_PLATFORMS"):
         Settings.from_environment({"DEFAULT_PLATFORMS": value})
 
 
@@ -56,7 +56,7 @@ def test_platforms_that_cannot_be_meant_are_refused_by_their_variable(value: str
     ],
 )
 def test_a_number_out_of_bounds_is_refused_by_its_variable(name: str, value: str) -> None:
-    with pytest.raises(RequestError, match=f"the function's {name} is '{value}'"):
+    with pytest.raises(RequestError, match=f"invalid {name}: '{value}'"):
         Settings.from_environment({name: value})
 
 

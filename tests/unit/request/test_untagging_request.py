@@ -6,6 +6,7 @@ import pytest
 
 from ecr_image_replicator.errors import RequestError
 from ecr_image_replicator.request.parsing import UntagRequest, parse_untagging
+from ecr_image_replicator.request.properties import property_name
 from ecr_image_replicator.request.roles import AssumedRole
 
 _DIGEST = "sha256:" + "a" * 64
@@ -74,13 +75,15 @@ def test_an_id_that_this_program_did_not_make_is_left_alone(physical_id: str) ->
 @pytest.mark.parametrize(
     ("properties", "sentence"),
     [
-        ({"DestTags": ["no tag"]}, "DestTags has 'no tag'"),
-        ({"DestRoleArn": "no-arn"}, "DestRoleArn 'no-arn' is not the ARN of a role"),
-        ({"DestExternalId": "abc"}, "DestExternalId is of use only together with DestRoleArn"),
+        ({"DestTags": ["no tag"]}, "invalid DestTags: 'no tag'"),
+        ({"DestRoleArn": "no-arn"}, "invalid DestRoleArn: 'no-arn' is not the ARN of a role"),
+        ({"DestExternalId": "abc"}, "DestRoleArn is required with DestExternalId"),
     ],
 )
-def test_what_untagging_needs_must_make_sense(properties: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_property_that_untagging_needs_is_rejected(
+    properties: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(RequestError) as raised:
         _parse(_ID, **properties)
 
-    assert str(raised.value).startswith(sentence)
+    assert raised.value.render(property_name).startswith(sentence)
