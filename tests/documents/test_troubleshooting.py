@@ -20,6 +20,7 @@ import responder
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.errors import ReplicationError, StoppedError
 from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.properties import property_name
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
 #: Not of the tree: nothing else could answer.
@@ -79,7 +80,7 @@ def test_a_mishap_is_told_as_the_page_has_it(scene: Scene, heading: str, mishap:
 
     section = SECTIONS[heading]
     assert type(caught.value).__name__ in kinds(section)
-    said = str(caught.value)
+    said = caught.value.render(property_name)
     assert any(says(written, said) for written in sentences(section)), said
     words = [part for part in re.split(r"…|, ", heading) if part.strip(" ,")]
     assert any(part.strip() in said for part in words), "its words do not lead to its section"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ecr_image_replicator.errors import RequestError, Setting
+from ecr_image_replicator.errors import RequestError
 from ecr_image_replicator.request.logins import Login
 from ecr_image_replicator.request.secret_formats import SecretReference, parse_secret_reference
 
@@ -59,7 +59,7 @@ class InlineCredentials:
         return None
 
 
-def parse_credentials(text: str, setting: Setting) -> InlineCredentials | SecretReference:
+def parse_credentials(text: str, setting: Part) -> InlineCredentials | SecretReference:
     """Parse credentials: ``user:password``, or the ARN or name of a secret.
 
     An ARN starts with ``arn:``. Any other text with a colon is a user name and a password, because
@@ -75,7 +75,7 @@ def parse_credentials(text: str, setting: Setting) -> InlineCredentials | Secret
     return parse_secret_reference(text, setting)
 
 
-def parse_inline_credentials(text: str, setting: Setting) -> InlineCredentials:
+def parse_inline_credentials(text: str, setting: Part) -> InlineCredentials:
     """Parse ``user:password``; the password may contain colons.
 
     Raises

@@ -15,11 +15,12 @@ from ecr_image_replicator.request.credentials import parse_credentials
 from ecr_image_replicator.request.mirror import RELEASES_ONLY, MirrorEntry, Selection
 from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES, parse_request
 from ecr_image_replicator.request.properties import (
+    property_name,
+    quote,
     read_boolean,
     read_required,
     read_text,
     read_texts,
-    shown,
 )
 from ecr_image_replicator.request.secret_formats import SecretReference
 
@@ -68,7 +69,7 @@ class Problems:
         try:
             return parse(*arguments)
         except RequestError as error:
-            self.add(f"{place}{error}")
+            self.add(f"{place}{error.render(property_name)}")
             return None
 
     def check_names(self, place: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -78,7 +79,7 @@ class Problems:
                 continue
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            self.add(f"{place}unknown property {shown(name)}{hint}")
+            self.add(f"{place}unknown property {quote(name)}{hint}")
 
     def check_image_options(self, place: str, values: Mapping[str, Any]) -> bool:
         """Parse each of an entry's image properties alone, so that every wrong one is found."""
@@ -124,7 +125,7 @@ def _read_entries(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     value = properties.get(name) or []
     if not isinstance(value, list):
-        problems.add(f"{name} {shown(value)} is invalid: it is a list of maps")
+        problems.add(f"{name} {quote(value)} is invalid: it is a list of maps")
         return
     if len(value) > MAX_ENTRIES:
         problems.add(f"{name} is invalid: it has {len(value)} entries, at most {MAX_ENTRIES}")
@@ -134,7 +135,7 @@ def _read_entries(
         if isinstance(entry, dict):
             yield place, entry
         else:
-            problems.add(f"{place} {shown(entry)} is invalid: it is a map")
+            problems.add(f"{place} {quote(entry)} is invalid: it is a map")
 
 
 def parse_repositories(
@@ -177,7 +178,9 @@ def _parse_repository(entry: Mapping[str, Any], name: str) -> str:
         if ":" in text.rpartition("/")[2] or reference.digest is not None:
             raise RequestError("a repository has neither tag nor digest")
     except RequestError as error:
-        raise RequestError(f"{name} {shown(text)} is invalid: {error}") from error
+        raise RequestError(
+            f"{name} {quote(text)} is invalid: {error.render(property_name)}"
+        ) from error
     return reference.name
 
 
@@ -270,7 +273,7 @@ def read_count(values: Mapping[str, Any], name: str, default: int, *, least: int
         value = int(value.strip()[:9])
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise RequestError(
-            f"{name} {shown(value)} is invalid: it is a whole number, at least {least}"
+            f"{name} {quote(value)} is invalid: it is a whole number, at least {least}"
         )
     return value
 

@@ -20,11 +20,11 @@ from ecr_image_replicator.request.mirror_entries import (
     read_count,
 )
 from ecr_image_replicator.request.properties import (
+    quote,
     read_boolean,
     read_choice,
     read_object,
     read_text,
-    shown,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _parse_schedule(properties: Mapping[str, Any]) -> str:
         return ""
     if not text.startswith(("cron(", "rate(", "at(")) or not text.endswith(")"):
         raise RequestError(
-            f"Schedule {shown(text)} is invalid: it is cron(…), rate(…) or at(…), as EventBridge "
+            f"Schedule {quote(text)} is invalid: it is cron(…), rate(…) or at(…), as EventBridge "
             "Scheduler takes them"
         )
     return text

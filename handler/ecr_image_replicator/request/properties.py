@@ -56,12 +56,15 @@ class Key:
     name: str
 
 
-Place = Setting | Key
+#: Where a value is: a setting, a key of one, or a property that is not a setting.
+Place = Setting | Key | str
 
 
 def find_value(properties: Mapping[str, Any], place: Place) -> Any:
     """Return a property's value as delivered, None without one."""
-    return properties.get(PROPERTY_NAMES[place] if isinstance(place, Setting) else place.name)
+    if isinstance(place, Setting):
+        return properties.get(PROPERTY_NAMES[place])
+    return properties.get(place.name if isinstance(place, Key) else place)
 
 
 def invalid(place: Place, reason: str, *, hint: str | tuple[Part, ...] = ()) -> RequestError:
@@ -179,4 +182,4 @@ def quote(value: object) -> str:
 
 
 def _parts(place: Place) -> tuple[Part, ...]:
-    return (place,) if isinstance(place, Setting) else (place.setting, f".{place.name}")
+    return (place.setting, f".{place.name}") if isinstance(place, Key) else (place,)
