@@ -11,6 +11,7 @@ import gc
 gc.disable()
 
 import functools
+import json
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,9 @@ from ecr_image_replicator.request.settings import Settings
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger(service="ecr-image-replicator")
+# ensure_ascii: a lone surrogate in an event could not be written, and its log lines would be lost
+serialize = functools.partial(json.dumps, default=str, separators=(",", ":"), ensure_ascii=True)
+logger = Logger(service="ecr-image-replicator", json_serializer=serialize)
 copy_config_to_registered_loggers(logger, include={"ecr_image_replicator", "custom_resource"})
 for library in ("boto3", "botocore", "crhelper", "requests", "s3transfer", "urllib3"):
     # at DEBUG these write out presigned URLs, tokens and the whole event

@@ -1,24 +1,29 @@
-"""Making somebody else's words fit for our sentences and log lines."""
+"""Text from servers and users, made safe for messages and log lines."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-_QUERY: Final = re.compile(r"(https?://[^\s?]*)\?\S*")
-#: An Authorization header that whoever was sent it repeats; "Basic authentication" is none.
+#: What is looked at beyond the limit, so that a secret that crosses the limit is removed whole.
+_LOOKAHEAD_CHARACTERS: Final = 8192
+_URL: Final = re.compile(r"(https?://[^\s?]*+)(?:\?\S*+)?+", re.IGNORECASE)
+#: An Authorization header that a server repeats; "Basic authentication" is none.
 _AUTHORIZATION: Final = re.compile(
-    r"\b((?i:basic|bearer))[\s:=]+(?![a-z]+[.,;:]?(?:\s|$))[^\s\"',;]{6,}"
+    r"\b((?i:basic|bearer))[\s:=]++(?![a-z]++[.,;:]?+(?:\s|$))[^\s\"',;]{6,}+"
 )
 
 
-def sanitize(text: object, most_characters: int) -> str:
-    """Give a text as one bounded line, "" for what is no text.
+def sanitize(text: object, max_characters: int) -> str:
+    """Return a text as one line of limited length, "" for anything that is not a text.
 
-    Without any URL's query, which may be a signature, and without authorization that it repeats.
+    The query of each URL, which may be a signature, and each Authorization header are removed.
+    Takes linear time, and looks at the first characters of a long text only.
     """
     if not isinstance(text, str):
         return ""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    line = _AUTHORIZATION.sub(r"\1 …", _QUERY.sub(r"\1", line))
-    return line if len(line) <= most_characters else line[: most_characters - 3] + "..."
+    cut = max_characters + _LOOKAHEAD_CHARACTERS
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:cut]).split())
+    line = _AUTHORIZATION.sub(r"\1 …", _URL.sub(r"\1", line))
+    is_whole = len(text) <= cut and len(line) <= max_characters
+    return line if is_whole else line[: max_characters - 3] + "..."

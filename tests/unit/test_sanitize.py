@@ -6,7 +6,7 @@ from ecr_image_replicator.sanitize import sanitize
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("text", "shown"),
     [
         ("slow\n down\x1b[2J", "slow down [2J"),
         ("see https://s3.example/a?X-Amz-Signature=abc now", "see https://s3.example/a now"),
@@ -17,16 +17,22 @@ from ecr_image_replicator.sanitize import sanitize
         ),
         ("Basic authentication is not offered", "Basic authentication is not offered"),
         ("a bearer token is wanted", "a bearer token is wanted"),
+        ("see HTTPS://s3.example/?sig=abc?https://x/?y", "see HTTPS://s3.example/"),
+        ("a lone \ud800 surrogate", "a lone surrogate"),
         (None, ""),
     ],
 )
-def test_words_of_others_are_fit_to_be_shown(said: object, shown: str) -> None:
-    assert sanitize(said, 200) == shown
+def test_a_text_is_made_safe_to_show(text: object, shown: str) -> None:
+    assert sanitize(text, 200) == shown
 
 
-def test_what_is_too_long_is_cut() -> None:
+def test_a_long_text_is_cut() -> None:
     assert sanitize("x" * 300, 200) == "x" * 197 + "..."
 
 
-def test_authorization_is_taken_out_before_it_could_be_cut_in_two() -> None:
+def test_authorization_that_crosses_the_limit_is_removed_whole() -> None:
     assert "YW5" not in sanitize("x" * 180 + " Basic YW5uOmh1bnRlcjI=" + "y" * 300, 200)
+
+
+def test_a_text_that_was_cut_ends_in_dots_although_its_beginning_is_short() -> None:
+    assert sanitize("x?" + " " * 100_000 + "y", 200) == "x?..."

@@ -196,7 +196,16 @@ def _shown(part: str) -> str:
 
 
 def _invalid(text: str, reason: str, *, hint: str = "") -> InvalidReferenceError:
-    # the part before an @ could be a user name and a password
-    shown = re.sub(r"(^|//)[^/@]*:.*@(?!sha(?:256|512):)", r"\1***@", text, flags=re.DOTALL)
+    shown = _without_login(text)
     shown = shown if len(shown) <= 300 else shown[:297] + "..."
     return InvalidReferenceError(f"invalid image reference {shown!r}: {reason}", hint=hint or ())
+
+
+def _without_login(text: str) -> str:
+    """Mask what precedes the last @ that no digest follows: perhaps a user name and password."""
+    at = len(text)
+    while (at := text.rfind("@", 0, at)) >= 0 and text.startswith(("sha256:", "sha512:"), at + 1):
+        pass
+    start = text.find("//", 0, max(at, 0)) + 2
+    start = start if start >= 2 else 0
+    return f"{text[:start]}***{text[at:]}" if ":" in text[start : max(at, 0)] else text

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -22,6 +21,7 @@ from ecr_image_replicator.model.manifests import (
     parse_manifest,
 )
 from ecr_image_replicator.registry.error_responses import error_code
+from ecr_image_replicator.registry.http.link_header import find_next_link
 from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url
 from ecr_image_replicator.registry.manifest_responses import find_manifest
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 #: How registries answer that do not have the API; the specification's is 404.
 _WITHOUT_API: Final = frozenset({400, 404, 405, 406, 501})
-_NEXT_PAGE: Final = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?next\"?", re.IGNORECASE)
 _MAX_PAGES: Final = 50
 _MAX_REFERRERS: Final = 1000
 #: Rounds of reading and writing a fallback tag that others write to as well.
@@ -126,10 +125,10 @@ class RegistryReferrers:
             descriptors += index.manifests
             if len(descriptors) > _MAX_REFERRERS:
                 break
-            link = _NEXT_PAGE.search(answer.header("link"))
+            link = find_next_link(answer.header("link"))
             if link is None:
                 return descriptors
-            target = self._next_page(answer, link[1])
+            target = self._next_page(answer, link)
         raise ProtocolError(
             f"{self._reference.registry} lists more than {_MAX_REFERRERS} referrers of {subject} "
             f"or more than {_MAX_PAGES} pages of them",
