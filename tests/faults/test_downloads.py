@@ -109,7 +109,7 @@ def test_a_part_that_was_not_asked_for_is_refused(stage: Stage, content_range: s
 
 def test_a_download_that_does_not_come_on_is_given_up(stage: Stage) -> None:
     stage.on_layer(*[cut_body(0.1)] * 100)
-    with pytest.raises(UnavailableError, match="it was tried 3 times, see RetryConfigs"):
+    with pytest.raises(UnavailableError, match="it was tried 3 times, see retries"):
         stage.replicate()
     # and the upload does not begin it all again
     assert stage.requests_for_layer() == 3

@@ -110,7 +110,7 @@ def test_a_status_that_passes_is_tried_again_once(stage: Stage, what: str, statu
 @pytest.mark.parametrize("what", [each for each in REQUESTS if each != "an upload"])
 def test_what_does_not_pass_is_tried_as_often_as_asked_for(stage: Stage, what: str) -> None:
     struck = stage.strike(what, *[answer_status(503)] * 99)
-    with pytest.raises(UnavailableError, match="it was tried 3 times, see RetryConfigs"):
+    with pytest.raises(UnavailableError, match="it was tried 3 times, see retries"):
         stage.replicate()
     assert struck() == 3
     assert stage.registry.store.tags("copy") == {}

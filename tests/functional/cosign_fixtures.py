@@ -287,6 +287,6 @@ class Scene:
 
     def assert_refused(self, answer: dict[str, Any], found: str) -> None:
         assert answer["Status"] == "FAILED", answer
-        assert f"found {found}; nothing was copied" in answer["Reason"]
+        assert f"(found {found})" in answer["Reason"]
         assert self.destination.store.repositories == ()
         assert {entry.method for entry in self.destination.requests} <= {"GET", "HEAD"}

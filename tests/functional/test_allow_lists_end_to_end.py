@@ -35,8 +35,11 @@ def new_owner() -> Iterator[Callable[..., Function]]:
 @pytest.mark.parametrize(
     ("lists", "sentence"),
     [
-        ({"ALLOWED_SOURCE_HOSTS": "docker.io,quay.io"}, "does not serve images from"),
-        ({"ALLOWED_DESTINATIONS": "quay.io/team/*"}, "does not put images into"),
+        (
+            {"ALLOWED_SOURCE_HOSTS": "docker.io,quay.io"},
+            "ALLOWED_SOURCE_HOSTS is docker.io, quay.io",
+        ),
+        ({"ALLOWED_DESTINATIONS": "quay.io/team/*"}, "ALLOWED_DESTINATIONS is"),
     ],
 )
 def test_nobody_is_asked_anything_for_what_is_not_listed(
@@ -79,7 +82,7 @@ def test_what_is_listed_is_served(new_owner: Callable[..., Function], registries
     other = function.create(f"{source.host}/team/app:1", f"{destination.host}/private/app:1")
 
     assert served["Status"] == "SUCCESS", served
-    assert "does not put images into" in other["Reason"]
+    assert "ALLOWED_DESTINATIONS is" in other["Reason"]
     assert destination.store.repositories == ("mirror/app",)
 
 

@@ -161,7 +161,7 @@ def test_referrers_that_nest_too_deeply_are_an_error_and_no_tag_is_put(
     answer = copy(function, source, destination)
 
     assert answer["Status"] == "FAILED"
-    assert "nests deeper than 4" in answer["Reason"]
+    assert "nest deeper than 4" in answer["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 

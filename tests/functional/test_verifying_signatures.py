@@ -114,7 +114,7 @@ def test_a_source_that_is_pinned_by_its_sha512_is_signed_by_its_sha256(
 
     assert create(pinned, destination, VerifySignatureKey=pem(KEY))["Status"] == "SUCCESS"
     refused = create(pinned, destination, VerifySignatureKey=pem(OTHER_KEY))
-    assert "found 1 (1 by another key)" in refused["Reason"], refused
+    assert "found 1 by another key" in refused["Reason"], refused
 
 
 def test_one_valid_signature_among_others_is_enough(scene: Scene, image: Image) -> None:
@@ -152,7 +152,7 @@ def test_bundles_of_no_worth_are_counted_by_what_is_wrong_with_them(
     ):
         push(each, scene.source.host, "team/app")
     scene.assert_refused(
-        scene.copy(pem(KEY)), "4 (1 by another key, 1 by this key for another digest, 2 malformed)"
+        scene.copy(pem(KEY)), "1 by another key, 1 by this key for another digest, 2 malformed"
     )
 
 
@@ -166,14 +166,14 @@ def test_an_attestation_is_no_signature_even_when_its_list_says_so(
     manifest = json.dumps(document).encode()
     unmarked = dataclasses.replace(honest, manifest=manifest, digest=digest_of(manifest))
     push(unmarked, scene.source.host, "team/app")
-    scene.assert_refused(scene.copy(pem(KEY)), "none")
+    scene.assert_refused(scene.copy(pem(KEY)), "no signature")
 
 
 def test_an_image_without_signatures_is_not_copied(scene: Scene, image: Image) -> None:
     answer = scene.copy(pem(KEY))
 
-    scene.assert_refused(answer, "none")
-    assert f"team/app:1 has no valid signature of {image.digest}" in answer["Reason"]
+    scene.assert_refused(answer, "no signature")
+    assert f"team/app:1: no valid signature of {image.digest} by" in answer["Reason"]
 
 
 @pytest.mark.parametrize("layout", ["tag", "referrer"])
@@ -192,7 +192,7 @@ def test_signatures_of_no_worth_are_counted_by_what_is_wrong_with_them(
     )
 
     scene.assert_refused(
-        scene.copy(pem(KEY)), "5 (2 by another key, 1 by this key for another digest, 2 malformed)"
+        scene.copy(pem(KEY)), "2 by another key, 1 by this key for another digest, 2 malformed"
     )
 
 
@@ -211,7 +211,7 @@ def test_a_payload_that_claims_nothing_is_malformed(
     scene: Scene, image: Image, content: bytes
 ) -> None:
     scene.tag_signatures(image, signed(KEY, content))
-    scene.assert_refused(scene.copy(pem(KEY)), "1 (1 malformed)")
+    scene.assert_refused(scene.copy(pem(KEY)), "1 malformed")
 
 
 def test_a_claim_that_stands_twice_is_malformed(scene: Scene, image: Image) -> None:
@@ -219,7 +219,7 @@ def test_a_claim_that_stands_twice_is_malformed(scene: Scene, image: Image) -> N
     digest = f'"image": {{"docker-manifest-digest": "{image.digest}"}}'
     content = payload(ELSEWHERE).replace(b'"type"', digest.encode() + b', "type"')
     scene.tag_signatures(image, signed(KEY, content))
-    scene.assert_refused(scene.copy(pem(KEY)), "1 (1 malformed)")
+    scene.assert_refused(scene.copy(pem(KEY)), "1 malformed")
 
 
 def test_a_signature_of_an_image_in_the_index_is_none_of_the_index(
@@ -229,7 +229,7 @@ def test_a_signature_of_an_image_in_the_index_is_none_of_the_index(
     push(index, scene.source.host, "team/app", "1")
     scene.tag_signatures(image, signature(KEY, image.digest))
     answer = scene.copy(pem(KEY))
-    scene.assert_refused(answer, "none")
+    scene.assert_refused(answer, "no signature")
     assert index.digest in answer["Reason"]
 
     scene.tag_signatures(index, signature(KEY, index.digest))
@@ -240,7 +240,7 @@ def test_an_image_that_is_there_already_is_checked_too(scene: Scene, image: Imag
     push(image, scene.destination.host, "mirror/app", "1")
     answer = scene.copy(pem(KEY))
     assert answer["Status"] == "FAILED"
-    assert "found none" in answer["Reason"]
+    assert "found no signature" in answer["Reason"]
 
 
 def test_signatures_can_be_checked_and_brought_along(scene: Scene, image: Image) -> None:
@@ -260,11 +260,11 @@ def test_signatures_can_be_checked_and_brought_along(scene: Scene, image: Image)
         (pem(KEY).replace("\n", " "), ""),
         (pem(KEY).replace("\n", "\\n"), ""),
         (pem(KEY).replace("\n", "\r\n"), ""),
-        (pem(KEY)[:80] + "\n-----END PUBLIC KEY-----", "VerifySignatureKey is"),
-        ("-----BEGIN PUBLIC KEY-----", "is not one public key in PEM"),
-        (pem(KEY) * 2, "is not one public key in PEM"),
-        (pem(SHORT_KEY), "of a kind that is not supported"),
-        (pem(ec.generate_private_key(ec.SECP256K1())), "of a kind that is not supported"),
+        (pem(KEY)[:80] + "\n-----END PUBLIC KEY-----", "invalid VerifySignatureKey: the base64"),
+        ("-----BEGIN PUBLIC KEY-----", "is not a single PEM public key"),
+        (pem(KEY) * 2, "is not a single PEM public key"),
+        (pem(SHORT_KEY), "type of the public key is not supported"),
+        (pem(ec.generate_private_key(ec.SECP256K1())), "type of the public key is not supported"),
     ],
     ids=["spaces", "escapes", "crlf", "cut", "head", "two", "short-rsa", "another-curve"],
 )
@@ -292,7 +292,7 @@ def test_a_payload_that_is_too_large_or_not_what_was_signed_is_malformed(
     path = scene.source.store.find_blob("team/app", layer)
     assert path is not None
     path.path.write_bytes(content[::-1])
-    scene.assert_refused(scene.copy(pem(KEY)), "2 (2 malformed)")
+    scene.assert_refused(scene.copy(pem(KEY)), "2 malformed")
 
 
 def test_a_copy_that_wants_no_signature_does_not_load_cryptography() -> None:

@@ -80,7 +80,7 @@ class SignatureVerifier:
         raise SignatureError(
             f"cannot verify {name}: no valid signature of {digest} by ",
             self._key.origin,
-            f" (found {f'{found.total()}: {listed}' if found else 'no signature'})",
+            f" (found {listed or 'no signature'})",
             hint=("Sign that digest with cosign, or correct ", Setting.VERIFY_SIGNATURE_KEY, "."),
         )
 
