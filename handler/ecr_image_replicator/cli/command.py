@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -35,6 +36,11 @@ _LOOK_SECONDS: Final = 0.2
 _EXITS: Final = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 #: At DEBUG these write out presigned URLs and tokens.
 _QUIET: Final = ("boto3", "botocore", "requests", "s3transfer", "urllib3")
+
+
+def main() -> int:
+    """Run the command line of this process: the entry point of ``ecr-image-replicator``."""
+    return run(sys.argv[1:], os.environ)
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
