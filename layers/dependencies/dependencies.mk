@@ -4,9 +4,8 @@
 # Architecture parameter, so that SAM runs arm64/Makefile or x86_64/Makefile, which set MACHINE and
 # include this file. The working directory is a copy of the directory that this file is in.
 #
-# Two builds of one lock are the same, byte for byte, whatever Python runs pip: what pip notes about
-# itself (RECORD, INSTALLER, REQUESTED, direct_url.json), its scripts, and bytecode are left out, and
-# modes are set, which SAM zips with the files.
+# Two builds of one lock are the same, byte for byte, whatever Python runs pip, if the same Python
+# 3.13 compiles the bytecode. SAM zips the files with their modes, so those are set, too.
 PYTHON ?= python3
 PACKAGES := $(ARTIFACTS_DIR)/python
 
@@ -19,10 +18,22 @@ build-DependenciesLayer:
 	  --platform manylinux_2_28_$(MACHINE) --platform manylinux_2_17_$(MACHINE) \
 	  --platform manylinux2014_$(MACHINE) \
 	  --target "$(PACKAGES)" -r requirements.txt
-	rm -rf "$(PACKAGES)/bin"
-	find "$(PACKAGES)" -type d \( -name __pycache__ -o -name tests \) -prune -exec rm -rf {} +
-	find "$(PACKAGES)" -type f \( -name '*.pyi' -o -name py.typed \) -delete
-	find "$(PACKAGES)" -path '*.dist-info/*' -type f \( -name RECORD -o -name INSTALLER \
-	  -o -name REQUESTED -o -name direct_url.json \) -delete
+	$(PYTHON) trim.py "$(PACKAGES)"
+	$(COMPILE)
 	find "$(PACKAGES)" -type d -exec chmod 755 {} +
 	find "$(PACKAGES)" -type f -exec chmod 644 {} +
+
+# Bytecode for Lambda's Python, which loads it without a look at the sources (PEP 552). Lambda's file
+# system is read-only: a module without bytecode is compiled again in every cold start.
+# RUNTIME_PYTHON names the interpreter to compile with.
+define COMPILE
+@for python in "$(RUNTIME_PYTHON)" python3.13 "$(HOME)"/.pyenv/versions/3.13*/bin/python3.13 \
+  "$(HOME)"/.local/share/uv/python/cpython-3.13*/bin/python3.13 python3; do \
+    "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null || continue; \
+    PYTHONHASHSEED=0 exec "$$python" -I -m compileall -q --invalidation-mode unchecked-hash \
+      -s "$(ARTIFACTS_DIR)" -p /opt "$(PACKAGES)"; \
+done; \
+echo "Python 3.13 was not found, so the layer has no bytecode: it works, but each cold start takes" \
+  "about 0.4 s of CPU longer. Install Python 3.13, name it with RUNTIME_PYTHON=, or run" \
+  "'sam build --use-container'." >&2
+endef

@@ -19,7 +19,7 @@ from ecr_image_replicator.request.settings import Settings
 _ROOT = Path(__file__).parents[2]
 _TEMPLATE = _ROOT / "template.yaml"
 _ORGANIZATION = _ROOT / "organization.yaml"
-_LAYER_LIMIT_BYTES = 80 * 1024 * 1024
+_LAYER_LIMIT_BYTES = 35 * 1024 * 1024
 _STATEMENT_PARTS = {"Action", "Resource", "Principal"}
 _UNBOUND_ACTIONS = {
     "ecr:GetAuthorizationToken",
@@ -101,6 +101,11 @@ def build(sam: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
 @pytest.fixture(scope="module", params=["arm64", "x86_64"])
 def built(request: pytest.FixtureRequest, build: Callable[..., Path]) -> tuple[str, Path]:
     return request.param, build("--parameter-overrides", f"Architecture={request.param}")
+
+
+def _modules(directory: Path) -> set[str]:
+    """Every file but the bytecode that was compiled of it."""
+    return {each for each in _fingerprints(directory) if "__pycache__" not in each}
 
 
 def _fingerprints(directory: Path) -> dict[str, str]:
@@ -186,7 +191,7 @@ def test_the_layer_is_built_for_the_architecture_that_is_asked_for(
 
 def test_a_build_has_nothing_that_differs_between_machines(built: tuple[str, Path]) -> None:
     names = {path.name for path in built[1].rglob("*")}
-    assert not names & {"__pycache__", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
+    assert not names & {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
     assert not (built[1] / "DependenciesLayer" / "python" / "bin").exists()
 
 
@@ -194,7 +199,7 @@ def test_the_function_is_its_modules_and_nothing_else(built: tuple[str, Path]) -
     function = built[1] / "ReplicatorFunction"
     handler = _ROOT / "handler"
     modules = {str(path.relative_to(handler)) for path in handler.rglob("*.py")}
-    assert set(_fingerprints(function)) == modules
+    assert _modules(function) == modules
 
 
 def test_the_function_imports_what_the_layer_has_and_no_more(built: tuple[str, Path]) -> None:
@@ -209,7 +214,7 @@ def test_the_function_imports_what_the_layer_has_and_no_more(built: tuple[str, P
 
 def test_the_responder_is_three_modules_and_needs_no_layer(built: tuple[str, Path]) -> None:
     function = built[1] / "ResponderFunction"
-    assert set(_fingerprints(function)) == {
+    assert _modules(function) == {
         "custom_resource/__init__.py",
         "custom_resource/response.py",
         "custom_resource/sns.py",
