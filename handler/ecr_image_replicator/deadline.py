@@ -129,12 +129,17 @@ class Deadline:
             timer.cancel()
             timer.join()
 
-    def branch(self) -> Deadline:
+    def branch(self, most_seconds: float = float("inf")) -> Deadline:
         """Give a deadline of the same moment that ends with this one and can be stopped alone.
 
         For work whose failure is not the failure of everything.
+
+        Parameters
+        ----------
+        most_seconds
+            The branch ends earlier, after so many seconds.
         """
-        branch = Deadline(self.remaining_seconds, clock=self._clock)
+        branch = Deadline(min(self.remaining_seconds, most_seconds), clock=self._clock)
         self._branches.append(branch)
         if self._stopped.is_set():
             branch.stop()

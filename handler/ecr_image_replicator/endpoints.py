@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ReferrerStore,
         TagRemover,
     )
+    from ecr_image_replicator.copy.tag_ports import TagDigestLister, TagReader
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.model.ecr_hosts import EcrRegistry
     from ecr_image_replicator.model.references import ImageReference
@@ -195,6 +196,46 @@ class EndpointFactory:
             Credentials are malformed.
         """
         return self._open_destination(request, backoff, deadline, None, deletes=True)
+
+    def open_tag_reader(
+        self, request: ReplicationRequest, side: Side, backoff: Backoff, deadline: Deadline
+    ) -> TagReader:
+        """Open a registry's repository to list and look up its tags; nothing is sent yet.
+
+        Raises
+        ------
+        RequestError
+            Credentials are malformed, or the source is an archive.
+        """
+        reference: ImageReference | ArchiveReference = request.destination
+        role, credentials = request.destination_role, request.destination_credentials
+        if side is Side.SOURCE:
+            reference = request.source
+            role, credentials = request.source_role, request.source_credentials
+        if isinstance(reference, ArchiveReference):
+            raise RequestError(f"{reference.location} is invalid here: an archive has no tags")
+        caller = self._aws.open_caller(
+            role, side, deadline=deadline, retry_policy=request.retry_policy
+        )
+        logins = self._credentials(credentials, reference, caller)
+        return self._registries.open_tags(
+            reference, logins, side, backoff=backoff, deadline=deadline
+        )
+
+    def open_tag_digest_lister(
+        self, request: ReplicationRequest, deadline: Deadline
+    ) -> TagDigestLister | None:
+        """Open a destination that lists tags with their digests; None where only ECR does."""
+        ecr = parse_ecr_host(request.destination.registry)
+        if ecr is None:
+            return None
+        caller = self._aws.open_caller(
+            request.destination_role,
+            Side.DESTINATION,
+            deadline=deadline,
+            retry_policy=request.retry_policy,
+        )
+        return EcrRepository(request.destination, ecr, caller)
 
     def close(self) -> None:
         """Drop every kept connection."""

@@ -141,6 +141,11 @@ class Replicator:
         with deadline.enforced():
             tags.remove_tags(request.all_tags, request.digest)
 
+    @property
+    def endpoints(self) -> EndpointFactory:
+        """What opens endpoints, with what is kept of earlier ones."""
+        return self._opener
+
     def close(self) -> None:
         """Drop every kept connection."""
         self._opener.close()

@@ -12,6 +12,7 @@ from ecr_image_replicator.registry.destination import RegistryDestination, Regis
 from ecr_image_replicator.registry.http.hosts import Schemes
 from ecr_image_replicator.registry.http.session import Session
 from ecr_image_replicator.registry.source import RegistrySource
+from ecr_image_replicator.registry.tags import RegistryTags
 from ecr_image_replicator.retries import SharedPause
 
 if TYPE_CHECKING:
@@ -96,6 +97,21 @@ class Registries:
             reference.registry, Side.DESTINATION, tuple(scopes), credentials, backoff, deadline
         )
         return RegistryDestination(reference, client, backoff, quirks)
+
+    def open_tags(
+        self,
+        reference: ImageReference,
+        credentials: Credentials,
+        side: Side,
+        *,
+        backoff: Backoff,
+        deadline: Deadline,
+    ) -> RegistryTags:
+        """Open a repository to list and look up its tags; nothing is sent yet."""
+        actions = "pull" if side is Side.SOURCE else "pull,push"  # as copying signs in
+        scopes = (f"repository:{reference.repository}:{actions}",)
+        client = self._client(reference.registry, side, scopes, credentials, backoff, deadline)
+        return RegistryTags(reference, client)
 
     def close(self) -> None:
         """Drop every kept connection."""

@@ -1,0 +1,103 @@
+"""Digests that an earlier run saw: known.json.
+
+A subset of an index has another digest than the index, so the digests of source and destination
+alone do not tell that nothing changed. What is known is a hint: it counts only while both digests
+are the ones that were seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ecr_image_replicator.errors import ContentError
+from ecr_image_replicator.model.digests import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ecr_image_replicator.model.platforms import Platform
+    from ecr_image_replicator.request.parsing import ReplicationRequest
+
+_LOGGER: Final = logging.getLogger(__name__)
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDigests:
+    """What a destination tag was copied from.
+
+    Attributes
+    ----------
+    source, destination
+        The digests of both sides at that time.
+    options
+        A fingerprint of the options that decide which content is copied.
+    """
+
+    source: Digest
+    destination: Digest
+    options: str
+
+
+class KnownImages:
+    """What earlier runs saw, by destination tag (``host/repository:tag``)."""
+
+    def __init__(self) -> None:
+        self._images: dict[str, KnownDigests] = {}
+
+    @classmethod
+    def parse(cls, content: bytes | None) -> KnownImages:
+        """Read known.json; one that is missing or malformed is empty."""
+        known = cls()
+        if content is None:
+            return known
+        try:
+            document: Any = json.loads(content)
+            for name, (source, destination, options) in document["Images"].items():
+                digests = KnownDigests(Digest.parse(source), Digest.parse(destination), options)
+                known.remember(name, digests)
+        except (ValueError, TypeError, KeyError, AttributeError, ContentError, RecursionError):
+            _LOGGER.warning("known digests of earlier runs are unreadable and are ignored")
+            return cls()
+        return known
+
+    def render(self) -> bytes:
+        """Write known.json."""
+        images = {
+            name: [str(each.source), str(each.destination), each.options]
+            for name, each in sorted(self._images.items())
+        }
+        return json.dumps({"Version": _VERSION, "Images": images}, indent=0).encode()
+
+    def find(self, name: str) -> KnownDigests | None:
+        """Return what is known of a destination tag."""
+        return self._images.get(name)
+
+    def remember(self, name: str, digests: KnownDigests) -> None:
+        """Add or replace what is known of a destination tag."""
+        self._images[name] = digests
+
+    def tags_of(self, repository: str) -> Iterator[str]:
+        """Yield the known tags of a destination repository (``host/repository``)."""
+        prefix = f"{repository}:"
+        for name in self._images:
+            if name.startswith(prefix):
+                yield name.removeprefix(prefix)
+
+
+def options_fingerprint(request: ReplicationRequest, default_platforms: Sequence[Platform]) -> str:
+    """Return a short hash of the options that decide which content a tag points at."""
+    platforms = request.platforms or () if request.copies_index else default_platforms
+    options = {
+        "platforms": sorted(map(str, request.platforms or platforms)),
+        "index": request.copies_index,
+        "tags": {str(platform): tag for platform, tag in request.arch_tags.items()},
+        "referrers": request.referrers.value,
+        "format": str(getattr(request, "format", None)),
+        "key": request.signature_key,
+    }
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]

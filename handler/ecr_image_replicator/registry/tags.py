@@ -1,0 +1,155 @@
+"""The tags of one repository: the list, page by page, and the digest of each.
+
+OCI distribution specification 1.1, "Listing Tags" (end-8) and "Checking if content exists".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from ecr_image_replicator.copy.tag_ports import TagHead
+from ecr_image_replicator.errors import ProtocolError
+from ecr_image_replicator.registry.http.urls import InvalidUrlError
+from ecr_image_replicator.registry.manifest_responses import ACCEPT_MANIFESTS, announced_digest
+
+if TYPE_CHECKING:
+    from ecr_image_replicator.model.references import ImageReference
+    from ecr_image_replicator.registry.client import RegistryClient
+    from ecr_image_replicator.registry.http.messages import HttpResponse
+
+MAX_TAGS: Final = 100_000
+#: The largest page that every registry takes; ECR rejects more.
+_PAGE: Final = 1000
+#: A registry that ignores the page size sends everything at once.
+_MAX_PAGE_BYTES: Final = 16 * 1024 * 1024
+_MAX_PAGES: Final = 2000
+#: Pages in a row that bring no tag; some registries filter after they have cut the page.
+_MAX_EMPTY_PAGES: Final = 5
+_NEXT_PAGE: Final = re.compile(r"<([^<>]*)>\s*;[^,]*\brel=\"?next\"?", re.IGNORECASE)
+#: Responses to a HEAD of registries that support only GET.
+_WITHOUT_HEAD: Final = frozenset({400, 405, 406, 501})
+
+
+class RegistryTags:
+    """The tags of a source repository.
+
+    Parameters
+    ----------
+    reference
+        Names the repository; its tag is not used.
+    client
+        Of the reference's registry.
+    """
+
+    def __init__(self, reference: ImageReference, client: RegistryClient) -> None:
+        self._reference = reference
+        self._client = client
+        self._path = f"/v2/{reference.repository}"
+
+    def list_tags(self) -> tuple[str, ...]:
+        """Return every tag, each once, in the registry's order.
+
+        Raises
+        ------
+        NotFoundError, DeniedError, RegistryError
+            The registry rejects the request.
+        ProtocolError
+            The list is malformed, repeats itself, or has more than 100,000 tags.
+        """
+        tags: dict[str, None] = {}
+        target: str | None = f"{self._path}/tags/list?n={_PAGE}"
+        seen: set[str] = set()
+        empty_pages = 0
+        while target is not None:
+            if target in seen or len(seen) >= _MAX_PAGES:
+                raise self._invalid("its pages repeat or do not end")
+            seen.add(target)
+            response = self._client.request(
+                "GET",
+                target,
+                headers={"Accept": "application/json"},
+                limit_bytes=_MAX_PAGE_BYTES,
+            )
+            if response.status != 200:
+                subject = f"the tags of {self._reference.name}"
+                raise self._client.error_from_response(response, "list", subject)
+            before = len(tags)
+            tags.update(dict.fromkeys(self._parse(response)))
+            if len(tags) > MAX_TAGS:
+                raise self._invalid(f"it has more than {MAX_TAGS} tags")
+            empty_pages = empty_pages + 1 if len(tags) == before else 0
+            if empty_pages > _MAX_EMPTY_PAGES:
+                raise self._invalid("its pages repeat or do not end")
+            target = self._next_page(response)
+        return tuple(tags)
+
+    def find(self, selector: str) -> TagHead | None:
+        """Read a tag's digest with a HEAD, which counts against no pull limit.
+
+        Parameters
+        ----------
+        selector
+            A tag, or a digest.
+
+        Returns
+        -------
+        TagHead or None
+            None when it does not exist; without a digest when the registry does not tell it.
+
+        Raises
+        ------
+        DeniedError, RegistryError
+            The registry rejects the request.
+        """
+        response = self._client.request(
+            "HEAD", f"{self._path}/manifests/{selector}", headers={"Accept": ACCEPT_MANIFESTS}
+        )
+        if response.status == 200:
+            media_type = response.header("content-type").partition(";")[0].strip()
+            return TagHead(announced_digest(response), media_type)
+        if response.status == 404:
+            return None
+        if response.status in _WITHOUT_HEAD:
+            return TagHead(None, "")
+        subject = f"{self._reference.name}:{selector}"
+        raise self._client.error_from_response(response, "show", subject)
+
+    def _parse(self, response: HttpResponse) -> list[str]:
+        try:
+            document: Any = json.loads(response.content)
+        except (ValueError, RecursionError):
+            document = None
+        tags = document.get("tags") if isinstance(document, dict) else ()
+        if tags is None:
+            return []  # Nexus and others, for a repository without tags
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise self._invalid("it is not a JSON list of tags")
+        return tags
+
+    def _next_page(self, response: HttpResponse) -> str | None:
+        """Follow Link within the registry only: the next page needs the same sign-in."""
+        link = _NEXT_PAGE.search(response.header("link")[:4096])
+        if link is None:
+            return None
+        try:
+            url = response.url.resolve(link[1])
+        except InvalidUrlError as error:
+            raise self._invalid(f"a Link with an invalid URL: {error}") from error
+        # behind a proxy that ends TLS some registries write http:// and their own host
+        is_own = url.origin == response.url.origin or (
+            (response.url.scheme, url.scheme) == ("https", "http")
+            and url.host == response.url.host
+            and url.port in {80, response.url.port}
+        )
+        if not is_own:
+            raise self._invalid("it continues on another host")
+        return f"{url.path}?{url.query}" if url.query else url.path
+
+    def _invalid(self, reason: str) -> ProtocolError:
+        return ProtocolError(
+            f"cannot list the tags of {self._reference.name}: invalid response: {reason}",
+            side=self._client.side,
+            status=200,
+        )
