@@ -202,7 +202,27 @@ class DeniedError(RegistryError):
 
 
 class ThrottledError(RegistryError):
-    """The registry limits the rate of requests, and all attempts were throttled."""
+    """The registry limits the rate of requests, and all attempts were throttled.
+
+    Parameters
+    ----------
+    message, hint, side, status, code
+        See `RegistryError`.
+    retry_after_seconds
+        When another attempt makes sense; None if unknown.
+    """
+
+    def __init__(
+        self,
+        *message: Part,
+        side: Side,
+        status: int = 0,
+        code: str = "",
+        retry_after_seconds: float | None = None,
+        hint: Part | tuple[Part, ...] = (),
+    ) -> None:
+        super().__init__(*message, side=side, status=status, code=code, hint=hint)
+        self.retry_after_seconds: Final = retry_after_seconds
 
 
 class UnavailableError(RegistryError):

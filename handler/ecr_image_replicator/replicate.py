@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.archive.image_builder import ImageBuilder, LayerCache, UnbuiltImage
@@ -20,7 +21,7 @@ from ecr_image_replicator.referrers.policy import ReferrerPolicy
 from ecr_image_replicator.retries import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, MutableMapping, Sequence
 
     from ecr_image_replicator.copy.plan import ReplicationPlan
     from ecr_image_replicator.copy.ports import Progress
@@ -59,6 +60,7 @@ class Replicator:
         deadline: Deadline,
         progress: Progress,
         previous: str = "",
+        known_blobs: MutableMapping[Digest, Descriptor] | None = None,
     ) -> Outcome:
         """Make the destination's tags point at the source's image.
 
@@ -67,6 +69,9 @@ class Replicator:
         previous
             The physical resource id that the resource has had, ``host/repository:tag@sha256:…``;
             an archive's layers may be in its image already.
+        known_blobs
+            Blobs that the destination repository is known to have, by digest. Those that it has
+            after the copy are added.
 
         Raises
         ------
@@ -119,8 +124,7 @@ class Replicator:
                 provenance,
                 new_transfer(deadline),
                 progress,
-                self._made_layers,
-                previous,
+                _Memory(self._made_layers, previous, {} if known_blobs is None else known_blobs),
             )
             with deadline.enforced():
                 return replication.run()
@@ -151,6 +155,15 @@ class Replicator:
         self._opener.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What earlier copies have shown: layers made, the previous image, blobs that are there."""
+
+    made: LayerCache
+    previous: str
+    known_blobs: MutableMapping[Digest, Descriptor]
+
+
 class _Replication:
     """One request on its way."""
 
@@ -162,8 +175,7 @@ class _Replication:
         provenance: ReferrerPolicy,
         transfer: Transfer,
         progress: Progress,
-        made: LayerCache,
-        previous: str,
+        memory: _Memory,
     ) -> None:
         self._request = request
         self._endpoints = endpoints
@@ -171,8 +183,9 @@ class _Replication:
         self._provenance = provenance
         self._transfer = transfer
         self._progress = progress
-        self._made = made
-        self._previous = previous
+        self._made = memory.made
+        self._previous = memory.previous
+        self._known_blobs = memory.known_blobs
         self._started_at = time.monotonic()
 
     def run(self) -> Outcome:
@@ -221,7 +234,10 @@ class _Replication:
         archive = self._endpoints.archive
         is_sequential = archive is not None and archive.is_sequential and not self._request.dry_run
         in_turn = archive.in_turn(plan.blobs) if archive and is_sequential else None
-        return self._transfer.run(plan, in_turn=in_turn)
+        report = self._transfer.run(plan, in_turn=in_turn)
+        if not self._request.dry_run:
+            self._known_blobs.update((blob.digest, blob) for blob in (*plan.blobs, *plan.present))
+        return report
 
     def _copy_with_referrers(
         self, content: Content, plan: ReplicationPlan | None
@@ -321,7 +337,7 @@ class _Replication:
             {} if within_repository else self._reader.read_children(root),
             tags,
             child_tags=child_tags,
-            known=present,
+            known=(*present, *self._known_blobs.values()),
             mount_from=mount_from,
         )
 

@@ -104,8 +104,15 @@ def retries_exhausted(error: TransientError, side: Side, attempts: int) -> Regis
     times = "once" if attempts == 1 else f"{attempts} times"
     sentence: tuple[Part, ...] = (f"{error}; it was tried {times}, see ", Setting.RETRIES)
     if isinstance(error, OverloadedError):
-        kind = ThrottledError if error.status == 429 else UnavailableError
-        return kind(*sentence, side=side, status=error.status, code=error.code)
+        if error.status == 429:
+            return ThrottledError(
+                *sentence,
+                side=side,
+                status=error.status,
+                code=error.code,
+                retry_after_seconds=error.retry_after_seconds,
+            )
+        return UnavailableError(*sentence, side=side, status=error.status, code=error.code)
     return UnavailableError(*sentence, side=side)
 
 

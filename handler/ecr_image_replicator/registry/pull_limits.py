@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 #: Docker Hub's code at the limit; its limit against abuse is a 429 without a code.
 _LIMIT_CODE: Final = "TOOMANYREQUESTS"
+#: How often a used-up limit is tried again in its window.
+_ATTEMPTS_IN_WINDOW: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,15 @@ def pull_limit_error(
         side=side,
         status=429,
         code=error_code(answer),
+        retry_after_seconds=_next_attempt_seconds(found, after_seconds),
     )
+
+
+def _next_attempt_seconds(found: PullLimit | None, after_seconds: float | None) -> float | None:
+    """Return when another pull may be allowed: pulls come back one by one within the window."""
+    if after_seconds is None and found is not None and found.window_seconds:
+        return found.window_seconds / _ATTEMPTS_IN_WINDOW
+    return after_seconds
 
 
 def _describe(found: PullLimit | None) -> str:
