@@ -55,6 +55,7 @@ class FakeReplicator(Replicator):
         deadline: Deadline,
         progress: Progress,
         previous: str = "",
+        **_: object,
     ) -> Outcome:
         assert progress is not None
         self.requests.append(request)

@@ -46,6 +46,7 @@ class FakeReplicator(Replicator):
         deadline: Deadline,
         progress: Progress,
         previous: str = "",
+        **_: object,
     ) -> Outcome:
         assert deadline.remaining_seconds > 0
         assert previous == ""
