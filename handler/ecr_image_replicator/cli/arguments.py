@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ecr_image_replicator.cli.exit_codes import Exit
 from ecr_image_replicator.errors import Setting
 from ecr_image_replicator.request.parsing import parse_request
+from ecr_image_replicator.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG.format(exits=exits),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"ecr-image-replicator {__version__}"
     )
     parser.add_argument("source", metavar="SOURCE", help="[docker://]host/repo:tag, or s3://…")
     parser.add_argument("destination", metavar="DESTINATION", help="[docker://]host/repo:tag")
