@@ -12,8 +12,9 @@ from ecr_image_replicator.copy.dry_run import PlannedChanges, TagMove
 from ecr_image_replicator.copy.plan import make_plan, tag_plan
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.copy.resolve import Content, ContentReader
+from ecr_image_replicator.copy.results import TransferReport, count_results, merge_results
 from ecr_image_replicator.copy.state import read_state
-from ecr_image_replicator.copy.transfer import Transfer, TransferReport
+from ecr_image_replicator.copy.transfer import Transfer
 from ecr_image_replicator.endpoints import EndpointFactory
 from ecr_image_replicator.model.manifests import OCI_MANIFEST, ImageManifest, parse_config_platform
 from ecr_image_replicator.outcome import Outcome, find_digest_of_id
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.copy.plan import ReplicationPlan
     from ecr_image_replicator.copy.ports import Progress
     from ecr_image_replicator.copy.resolve import PlatformDigests
+    from ecr_image_replicator.copy.results import BlobResults
     from ecr_image_replicator.copy.state import CopyState
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.endpoints import Endpoints
@@ -225,35 +227,36 @@ class _Replication:
         referrers = None
         with self._progress.stage("copy"):
             if self._provenance.copies_referrers:
-                report, referrers = self._copy_with_referrers(content, plan)
+                results, referrers = self._copy_with_referrers(content, plan)
             else:
-                report = self._copy(plan) if plan else None
+                results = self._copy(plan) if plan else None
+        report = count_results(results) if results is not None else None
         return self._outcome(content.root, self._reader.platforms_of(content), report, referrers)
 
-    def _copy(self, plan: ReplicationPlan) -> TransferReport:
+    def _copy(self, plan: ReplicationPlan) -> BlobResults:
         archive = self._endpoints.archive
         is_sequential = archive is not None and archive.is_sequential and not self._request.dry_run
         in_turn = archive.in_turn(plan.blobs) if archive and is_sequential else None
-        report = self._transfer.run(plan, in_turn=in_turn)
+        results = self._transfer.run(plan, in_turn=in_turn)
         if not self._request.dry_run:
             self._known_blobs.update((blob.digest, blob) for blob in (*plan.blobs, *plan.present))
-        return report
+        return results
 
     def _copy_with_referrers(
         self, content: Content, plan: ReplicationPlan | None
-    ) -> tuple[TransferReport | None, ReferrersReport]:
+    ) -> tuple[BlobResults | None, ReferrersReport]:
         """Copy an image, then what refers to it, and only then put the tags."""
         children = self._reader.read_children(content.root)
         own = () if content.is_made else (content.root.digest,)
         found = self._provenance.find((*own, *children))
-        report = self._copy(plan.without_tags()) if plan and not plan.is_there else None
+        results = self._copy(plan.without_tags()) if plan and not plan.is_there else None
         referrers = self._provenance.copy(found)
         if plan:
             tagging = tag_plan(plan.root, plan.tags, plan.child_tags)
-            report = (report or TransferReport()) + self._copy(tagging)
+            results = merge_results(results or {}, self._copy(tagging))
         if referrers.copied:
-            report = (report or TransferReport()) + referrers.transfer
-        return report, referrers
+            results = merge_results(results or {}, referrers.results)
+        return results, referrers
 
     def _read(self, state: CopyState) -> tuple[Content, Sequence[Descriptor]] | UnbuiltImage:
         """Read what is meant, and name blobs that are known to be at the destination.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.copy.results import TransferReport
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.platforms import Platform
 from ecr_image_replicator.model.references import parse_image_reference

@@ -4,7 +4,7 @@ import dataclasses
 
 from tests.unit.builders import blob, digest_of
 
-from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.copy.results import TransferReport
 from ecr_image_replicator.model.platforms import Platform
 from ecr_image_replicator.model.references import ImageReference
 from ecr_image_replicator.outcome import Outcome

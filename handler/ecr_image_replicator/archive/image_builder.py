@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.archive.compression import Compression
 from ecr_image_replicator.archive.layers import layer_media_type
-from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.copy.results import TransferReport
 from ecr_image_replicator.errors import ContentError, NotFoundError
 from ecr_image_replicator.model.digests import read_verified
 from ecr_image_replicator.model.manifests import (

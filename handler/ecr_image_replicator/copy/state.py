@@ -1,13 +1,10 @@
-"""What both sides have before anything is done, asked all at once."""
+"""The state of source and destination before a copy, read with parallel requests."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
-
-from ecr_image_replicator.copy.parallel import do_each
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,21 +13,21 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.digests import Digest
     from ecr_image_replicator.model.manifests import Manifest
 
-_MOST_THREADS: Final = 8
+_MAX_THREADS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class CopyState:
-    """What is where.
+    """The digests of source and destination.
 
     Attributes
     ----------
     pinned
-        The source's digest; None when the source does not say it for a HEAD.
+        The source's digest; None when only reading the manifest tells it.
     current
-        What the destination's first tag points at.
+        The manifest of the destination's first tag; None without that tag.
     found
-        What each of its tags points at.
+        The digest of each of its tags; None for a tag that does not exist.
     """
 
     pinned: Digest | None
@@ -45,29 +42,38 @@ def read_state(
     *,
     stop: Callable[[], None],
 ) -> CopyState:
-    """Ask for the source's digest and for each tag of the destination.
+    """Read the source's digest and each tag of the destination.
 
     Parameters
     ----------
     tags
-        At least one; of the first the manifest is read, of the others the digest.
+        At least one. The manifest of the first is read, of the others the digest.
     stop
-        Called at the first failure, so that nobody waits for the other side's attempts.
+        Called when a read fails and its error is reported, to end the retries of the others.
 
     Raises
     ------
     ReplicationError
-        The first thing that failed.
+        The source's error if both endpoints fail.
     """
     first, *others = tags
-    questions: list[Callable[[], Any]] = [
-        source.find_digest,
-        partial(destination.find_manifest, first),
-        *(partial(destination.find_digest, tag) for tag in others),
-    ]
-    with ThreadPoolExecutor(min(_MOST_THREADS, len(questions)), "state") as pool:
-        answers = do_each(pool, lambda ask: ask(), questions, stop=stop)
-    pinned, current, *digests = answers
-    manifest = cast("Manifest | None", current)
-    own = manifest.digest if manifest else None
-    return CopyState(pinned, manifest, dict(zip(tags, (own, *digests), strict=True)))
+    with ThreadPoolExecutor(min(_MAX_THREADS, 1 + len(tags)), "state") as pool:
+        pinned = pool.submit(source.find_digest)
+        current = pool.submit(destination.find_manifest, first)
+        digests = [pool.submit(destination.find_digest, tag) for tag in others]
+        wait([pinned])  # if both endpoints fail, the source's error is reported
+        try:
+            return _state(tags, pinned.result(), current.result(), [d.result() for d in digests])
+        except BaseException:
+            stop()
+            raise
+
+
+def _state(
+    tags: Sequence[str],
+    pinned: Digest | None,
+    current: Manifest | None,
+    others: Sequence[Digest | None],
+) -> CopyState:
+    first = current.digest if current else None
+    return CopyState(pinned, current, dict(zip(tags, (first, *others), strict=True)))

@@ -12,12 +12,12 @@ import itertools
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ecr_image_replicator.copy.concurrency import ConcurrencyLimiter
 from ecr_image_replicator.copy.parallel import do_each
 from ecr_image_replicator.copy.ports import BlobOutcome
+from ecr_image_replicator.copy.results import BlobResult, merge_results, results_of
 from ecr_image_replicator.errors import LostUploadError, MissingContentError, TransientError
 from ecr_image_replicator.model.digests import VerifiedStream
 from ecr_image_replicator.model.manifests import ImageManifest
@@ -47,27 +47,6 @@ _Layer = TypeVar("_Layer", bound="StreamedLayer")
 _THREADS_A_STREAM: Final = 2
 #: What is done once a buffer weighs: docs/decisions/0023-the-hot-path.md.
 DEFAULT_BUFFER_BYTES: Final = 512 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class TransferReport:
-    """What a transfer did."""
-
-    blobs_copied: int = 0
-    blobs_mounted: int = 0
-    blobs_skipped: int = 0
-    bytes_copied: int = 0
-    bytes_skipped: int = 0
-
-    def __add__(self, other: TransferReport) -> TransferReport:
-        """Count both."""
-        return TransferReport(
-            self.blobs_copied + other.blobs_copied,
-            self.blobs_mounted + other.blobs_mounted,
-            self.blobs_skipped + other.blobs_skipped,
-            self.bytes_copied + other.bytes_copied,
-            self.bytes_skipped + other.bytes_skipped,
-        )
 
 
 class Transfer:
@@ -107,7 +86,8 @@ class Transfer:
         self._progress = progress
         self._threads = _THREADS_A_STREAM * streams
         self._lanes = ConcurrencyLimiter(streams, buffer_bytes, throttles=lambda: backoff.throttles)
-        self._outcomes: dict[Descriptor, BlobOutcome] = {}
+        #: Blobs that `push_streamed` sent and `run` has not reported yet.
+        self._streamed: list[Descriptor] = []
         self._find_layer: Callable[[Digest], StreamedLayer | None] = lambda _: None
 
     def stop(self) -> None:
@@ -153,7 +133,7 @@ class Transfer:
         def send(layer: _Layer) -> None:
             self._progress.plan((layer.stored,))
             blob, _ = self._restarted(layer.stored, lambda: self._push_streamed_once(layer))
-            self._outcomes[blob] = BlobOutcome.COPIED
+            self._streamed.append(blob)
             self._progress.make(layer.stored, blob)
             self._progress.finish(layer.stored, BlobOutcome.COPIED)
             on_grown(layer, blob)
@@ -174,8 +154,8 @@ class Transfer:
 
     def run(
         self, plan: ReplicationPlan, *, in_turn: Iterable[Descriptor] | None = None
-    ) -> TransferReport:
-        """Do every step of the plan, the tags last.
+    ) -> dict[Digest, BlobResult]:
+        """Carry out the plan, the tags last, and return what became of each blob.
 
         Parameters
         ----------
@@ -193,8 +173,12 @@ class Transfer:
         for blob in plan.present:
             self._progress.finish(blob, BlobOutcome.SKIPPED)
         there = self._destination.find_blobs(plan.blobs) if plan.blobs else frozenset()
-        # a layer that was made on the way here is there by now, and was copied all the same
-        self._outcomes = dict.fromkeys(plan.present, BlobOutcome.SKIPPED) | self._outcomes
+        # a layer that was streamed before is present now, and was copied all the same
+        streamed, self._streamed = self._streamed, []
+        results = merge_results(
+            results_of(plan.present, BlobOutcome.SKIPPED),
+            results_of(streamed, BlobOutcome.COPIED),
+        )
         stop = self._deadline.stop
         if in_turn is None:
             missing = sum(blob.digest not in there for blob in plan.blobs)
@@ -202,13 +186,18 @@ class Transfer:
 
         def move(blob: Descriptor) -> None:
             found = BlobOutcome.SKIPPED if blob.digest in there else None
-            self._outcomes[blob] = found or self._move(
+            outcome = found or self._move(
                 blob, lambda: self._destination.start_upload(blob, mount_from=plan.mount_from)
             )
-            self._progress.finish(blob, self._outcomes[blob])
+            results[blob.digest] = BlobResult(outcome, blob.size_bytes)
+            self._progress.finish(blob, outcome)
 
         def push(child: Manifest) -> None:
-            self._push(child, str(child.digest))
+            results.update(self._push(child, str(child.digest)))
+
+        def put(tagged: tuple[str, Manifest]) -> None:
+            reference, manifest = tagged
+            results.update(self._push(manifest, reference))
 
         with self._pool() as pool:
             one_by_one = in_turn is not None
@@ -217,9 +206,9 @@ class Transfer:
             for level in plan.levels:
                 do_each(pool, push, level, stop=stop)
             # the first brings the root along; what it refuses, no other tag has seen yet
-            do_each(pool, self._put, plan.puts[:1], stop=stop)
-            do_each(pool, self._put, plan.puts[1:], stop=stop)
-        return _report(self._outcomes)
+            do_each(pool, put, plan.puts[:1], stop=stop)
+            do_each(pool, put, plan.puts[1:], stop=stop)
+        return results
 
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="stream")
@@ -302,19 +291,21 @@ class Transfer:
         progress.start(blob)
         return advance
 
-    def _push(self, manifest: Manifest, reference: str) -> None:
-        """Put a manifest; what the destination misses below it is pushed again, once."""
+    def _push(self, manifest: Manifest, reference: str) -> dict[Digest, BlobResult]:
+        """Push a manifest, and once more after content that is missing; return the blobs sent."""
         self._deadline.check(f"push the manifest {manifest.digest}")
         try:
             self._destination.push_manifest(manifest, reference)
         except MissingContentError as error:
-            _LOGGER.warning("what is missing is pushed again: %s", error)
-            self._restore(manifest, error)
+            _LOGGER.warning("pushing missing content again: %s", error)
+            restored = self._restore(manifest, error)
             self._destination.push_manifest(manifest, reference)
+            return restored
+        return {}
 
-    def _restore(self, manifest: Manifest, error: MissingContentError) -> None:
-        """Push again what a manifest refers to: what was named as missing, else all of it."""
-        missing = error.digests
+    def _restore(self, manifest: Manifest, error: MissingContentError) -> dict[Digest, BlobResult]:
+        """Push the content of a manifest again: what is named as missing, or else all of it."""
+        missing, results = error.digests, dict[Digest, BlobResult]()
         if isinstance(manifest, ImageManifest):
             blobs = {blob.digest: blob for blob in manifest.blobs}
             named = [blob for digest, blob in blobs.items() if str(digest) in missing]
@@ -322,16 +313,18 @@ class Transfer:
                 layer = self._find_layer(blob.digest)
                 planned = layer.stored if layer else blob
                 self._progress.plan((planned,))
-                self._outcomes[blob] = (
+                outcome = (
                     self._make_again(blob, layer, error)
                     if layer
                     else self._move(blob, functools.partial(self._destination.open_upload, blob))
                 )
-                self._progress.finish(planned, self._outcomes[blob])
+                results[blob.digest] = BlobResult(outcome, blob.size_bytes)
+                self._progress.finish(planned, outcome)
         else:
             children = dict.fromkeys(child.digest for child in manifest.manifests)
             for digest in [each for each in children if str(each) in missing] or children:
-                self._push(self._source.fetch_manifest(digest), str(digest))
+                results.update(self._push(self._source.fetch_manifest(digest), str(digest)))
+        return results
 
     def _make_again(
         self, blob: Descriptor, layer: StreamedLayer, error: MissingContentError
@@ -349,10 +342,6 @@ class Transfer:
             ) from error
         return BlobOutcome.COPIED
 
-    def _put(self, put: tuple[str, Manifest]) -> None:
-        reference, manifest = put
-        self._push(manifest, reference)
-
 
 @contextmanager
 def _cancelled_on_failure(upload: Upload) -> Iterator[None]:
@@ -361,18 +350,3 @@ def _cancelled_on_failure(upload: Upload) -> Iterator[None]:
     except BaseException:
         upload.cancel()
         raise
-
-
-def _report(outcomes: dict[Descriptor, BlobOutcome]) -> TransferReport:
-    found = list(outcomes.values())
-
-    def bytes_of(wanted: BlobOutcome) -> int:
-        return sum(blob.size_bytes for blob, outcome in outcomes.items() if outcome is wanted)
-
-    return TransferReport(
-        blobs_copied=found.count(BlobOutcome.COPIED),
-        blobs_mounted=found.count(BlobOutcome.MOUNTED),
-        blobs_skipped=found.count(BlobOutcome.SKIPPED),
-        bytes_copied=bytes_of(BlobOutcome.COPIED),
-        bytes_skipped=bytes_of(BlobOutcome.SKIPPED),
-    )

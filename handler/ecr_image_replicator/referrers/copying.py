@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.copy.plan import make_plan
 from ecr_image_replicator.copy.ports import ReferrersList
-from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.copy.results import BlobResults, merge_results
 from ecr_image_replicator.errors import (
     ContentError,
     InvalidManifestError,
@@ -78,14 +78,14 @@ class ReferrersReport:
         Pushed, and found at the destination already.
     refused
         Each with the sentence that says why.
-    transfer
-        What was moved for them.
+    results
+        What became of each of their blobs.
     """
 
     copied: list[FoundReferrer] = field(default_factory=list)
     present: list[FoundReferrer] = field(default_factory=list)
     refused: list[tuple[FoundReferrer, str]] = field(default_factory=list)
-    transfer: TransferReport = field(default_factory=TransferReport)
+    results: BlobResults = field(default_factory=dict)
 
 
 def cosign_tag(subject: Digest, kind: str) -> str:
@@ -182,7 +182,7 @@ class ReferrerCopier:
         source: Callable[[Digest], Manifest],
         read_children: Callable[[Manifest], Mapping[Digest, Manifest]],
         destination: ReferrerStore,
-        transfer: Callable[[ReplicationPlan], TransferReport],
+        transfer: Callable[[ReplicationPlan], BlobResults],
         *,
         mount_from: str | None,
         is_required: bool,
@@ -224,7 +224,7 @@ class ReferrerCopier:
         except (RegistryError, ContentError) as error:
             return _reason(error)
 
-    def _copy(self, found: FoundReferrer) -> TransferReport | str | None:
+    def _copy(self, found: FoundReferrer) -> BlobResults | str | None:
         """Copy one; gives what was moved, None for nothing, or why it cannot be."""
         listed = None if found.tag else self._lists[found.subject]
         if isinstance(listed, str):
@@ -250,15 +250,15 @@ class ReferrerCopier:
         except (RegistryError, ContentError) as error:
             return _reason(error)
 
-    def _carry_out(self, plan: ReplicationPlan) -> TransferReport:
+    def _carry_out(self, plan: ReplicationPlan) -> BlobResults:
         """Move what no other referrer's plan moves, wait for the rest, push the manifests."""
-        report = TransferReport()
+        results: BlobResults = {}
         with self._shared.divided(plan.blobs) as (own, others):
             if own:
-                report += self._transfer(plan.of_blobs(own))
+                results = self._transfer(plan.of_blobs(own))
         there = tuple(blob for blob, is_moved in others if is_moved.result())
         left = tuple(blob for blob, _ in others if blob not in there)
-        return report + self._transfer(replace(plan, blobs=left, present=there))
+        return merge_results(results, self._transfer(replace(plan, blobs=left, present=there)))
 
     def _has_tagged(self, found: FoundReferrer) -> bool:
         current = self._destination.find_tagged(found.tag)
@@ -271,15 +271,15 @@ class ReferrerCopier:
         return bool(wanted) and wanted <= _layers(current)
 
     def _note(
-        self, report: ReferrersReport, found: FoundReferrer, outcome: TransferReport | str | None
+        self, report: ReferrersReport, found: FoundReferrer, outcome: BlobResults | str | None
     ) -> None:
         if outcome is None:
             report.present.append(found)
-        elif isinstance(outcome, TransferReport):
-            report.copied.append(found)
-            report.transfer += outcome
-        else:
+        elif isinstance(outcome, str):
             self._refuse(report, found, outcome)
+        else:
+            report.copied.append(found)
+            report.results = merge_results(report.results, outcome)
 
     def _refuse(self, report: ReferrersReport, found: FoundReferrer, reason: str) -> None:
         if self._is_required:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.copy.plan import ReplicationPlan
     from ecr_image_replicator.copy.ports import ReferrerStore
     from ecr_image_replicator.copy.resolve import ContentReader
-    from ecr_image_replicator.copy.transfer import TransferReport
+    from ecr_image_replicator.copy.results import BlobResults
     from ecr_image_replicator.model.digests import Digest
     from ecr_image_replicator.referrers.copying import FoundReferrer
     from ecr_image_replicator.referrers.cosign import Key
@@ -57,7 +57,7 @@ class ReferrerPolicy:
         source: CachingSource,
         reader: ContentReader,
         key: Key | None,
-        transfer: Callable[[ReplicationPlan], TransferReport],
+        transfer: Callable[[ReplicationPlan], BlobResults],
         *,
         source_store: ReferrerStore | None,
         destination_store: ReferrerStore,

@@ -17,7 +17,8 @@ from tests.unit.builders import (
 from ecr_image_replicator.copy.plan import ReplicationPlan, make_plan, tag_plan
 from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.copy.progress import LoggedProgress
-from ecr_image_replicator.copy.transfer import Transfer, TransferReport
+from ecr_image_replicator.copy.results import TransferReport, count_results
+from ecr_image_replicator.copy.transfer import Transfer
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import (
     DeniedError,
@@ -63,7 +64,7 @@ def _plan(*tags: str, layers: Sequence[bytes] = LAYERS) -> ReplicationPlan:
 def test_each_blob_moves_once_and_the_tag_comes_last() -> None:
     source, destination = FakeSource([*LAYERS, b"{}"]), FakeDestination()
     plan = _plan("latest")
-    report = _transfer(source, destination).run(plan)
+    report = count_results(_transfer(source, destination).run(plan))
     blobs = sorted(str(digest_of(content)) for content in (b"55555", b"333", b"{}", b"1"))
     assert sorted(destination.happened("start")) == blobs
     assert sorted(destination.happened("blob")) == blobs
@@ -152,7 +153,7 @@ def test_blobs_that_are_there_or_mounted_are_not_read() -> None:
     )
     source = FakeSource([b"55555"])
     plan = make_plan(image(LAYERS), {}, ["1"], mount_from="team/base")
-    report = _transfer(source, destination).run(plan)
+    report = count_results(_transfer(source, destination).run(plan))
     assert source.opened == [digest_of(b"55555")]
     assert str(digest_of(b"1")) not in destination.happened("start")
     assert set(destination.asked_to_mount_from) == {"team/base"}
@@ -162,7 +163,9 @@ def test_blobs_that_are_there_or_mounted_are_not_read() -> None:
 def test_blobs_that_the_destination_refers_to_are_counted_and_left_alone() -> None:
     root = image(LAYERS)
     destination = FakeDestination()
-    report = _transfer(FakeSource(), destination).run(make_plan(root, {}, ["1"], known=root.blobs))
+    report = count_results(
+        _transfer(FakeSource(), destination).run(make_plan(root, {}, ["1"], known=root.blobs))
+    )
     assert destination.events == [("manifest", "1")]
     assert report == TransferReport(blobs_skipped=4, bytes_skipped=11)
 
@@ -213,7 +216,7 @@ def test_a_blob_that_breaks_off_begins_again_with_a_new_upload() -> None:
     broken = [TransientError("broke"), TransientError("broke")]
     destination = FakeDestination(failures={name: broken})
     source = FakeSource([b"55555", b"{}"])
-    report = _transfer(source, destination).run(_plan("1", layers=[b"55555"]))
+    report = count_results(_transfer(source, destination).run(_plan("1", layers=[b"55555"])))
     assert [each for each in destination.events if each[1] == name] == [
         ("start", name),
         ("cancel", name),
@@ -372,7 +375,9 @@ def test_the_next_body_flows_while_the_answer_to_the_last_one_is_waited_for() ->
             )
 
     source = FakeSource([b"333", b"{}"])
-    report = _transfer(source, Destination(), streams=1).run(_plan("1", layers=[b"333"]))
+    report = count_results(
+        _transfer(source, Destination(), streams=1).run(_plan("1", layers=[b"333"]))
+    )
     assert report.blobs_copied == 2
 
 

@@ -12,7 +12,7 @@ from tests.unit.builders import digest_of
 
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.copy.ports import Progress
-from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.copy.results import TransferReport
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import DeniedError, Side, StoppedError
 from ecr_image_replicator.outcome import Outcome

@@ -11,7 +11,7 @@ from tests.unit.builders import digest_of
 
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.copy.ports import Progress
-from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.copy.results import TransferReport
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import DeniedError, OutOfTimeError, Side, TransientError
 from ecr_image_replicator.outcome import Outcome

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.builders import FakeClock, digest_of
 
 from custom_resource.response import MAX_ANSWER_BYTES, CustomResourceResponse, deliver
-from ecr_image_replicator.copy.transfer import TransferReport
+from ecr_image_replicator.copy.results import TransferReport
 from ecr_image_replicator.model.platforms import Platform
 from ecr_image_replicator.model.references import ImageReference
 from ecr_image_replicator.outcome import Outcome
