@@ -137,7 +137,7 @@ class EndpointFactory:
                 request, backoff, deadline, None, new_repository=request.new_repository
             )
             return Endpoints(
-                CachingSource(archive, self._cache),
+                CachingSource(archive, self._cache, _owner(request)),
                 destination,
                 None,
                 None,
@@ -157,7 +157,7 @@ class EndpointFactory:
             request, backoff, deadline, mount_from, new_repository=request.new_repository
         )
         return Endpoints(
-            CachingSource(source, self._cache),
+            CachingSource(source, self._cache, _owner(request)),
             destination,
             mount_from,
             source.referrers,
@@ -305,3 +305,10 @@ class EndpointFactory:
     def _rate_limiter(self, registry: str, what: str) -> RateLimiter:
         """Give the pace that all streams to a registry share, for the life of the process."""
         return self._rate_limiters.setdefault((registry, what), RateLimiter(_ECR_RATE))
+
+
+def _owner(request: ReplicationRequest) -> tuple[object, ...]:
+    """Return what cached content of the source is kept under: repository and credentials."""
+    source = request.source
+    place = source.location if isinstance(source, ArchiveReference) else source.name
+    return place, request.source_credentials, request.source_role

@@ -1,7 +1,9 @@
-"""Content that was read once and need not be read again: manifests and image configs.
+"""A cache of manifests and image configs for the life of the process.
 
-What a digest names never changes, so it may be kept for the life of the process; a warm function
-then finds an unchanged image without reading anything.
+The content of a digest never changes, so that a warm function finds an unchanged image without
+reading anything. An entry belongs to one registry, repository and credentials: it proves nothing
+to a stack with other credentials, and the media type that one registry sends says nothing about
+another registry.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from ecr_image_replicator.model.manifests import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from ecr_image_replicator.copy.ports import ImageSource
     from ecr_image_replicator.model.digests import ByteReader
@@ -27,39 +29,41 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.platforms import Platform
 
 _DEFAULT_CAPACITY_BYTES: Final = 4 * 1024 * 1024
-#: Larger configs are streamed like any blob, and say nothing of their platform.
+#: A larger config is streamed like any blob, and its platform is unknown.
 _MAX_CONFIG_BYTES: Final = 1024 * 1024
 
 
 class ContentCache:
-    """Small pieces of content by digest, the least recently used dropped first.
+    """A bounded cache by owner and digest; the least recently used content is dropped first.
 
     Parameters
     ----------
     capacity_bytes
-        Of all content together; a larger piece is not kept.
+        Of all content together; larger content is not kept.
     """
 
     def __init__(self, capacity_bytes: int = _DEFAULT_CAPACITY_BYTES) -> None:
         self._capacity_bytes = capacity_bytes
         self._size_bytes = 0
         self._lock = threading.Lock()
-        self._content: OrderedDict[Digest, tuple[bytes, str]] = OrderedDict()
+        self._content: OrderedDict[tuple[Hashable, Digest], tuple[bytes, str]] = OrderedDict()
 
-    def find(self, digest: Digest) -> tuple[bytes, str] | None:
-        """Give content and media type, None when they are not kept."""
+    def lookup(self, owner: Hashable, digest: Digest) -> tuple[bytes, str] | None:
+        """Return content and media type, None when they are not kept for this owner."""
+        key = (owner, digest)
         with self._lock:
-            found = self._content.get(digest)
+            found = self._content.get(key)
             if found is not None:
-                self._content.move_to_end(digest)
+                self._content.move_to_end(key)
             return found
 
-    def keep(self, digest: Digest, content: bytes, media_type: str) -> None:
-        """Keep content that has been verified."""
+    def keep(self, owner: Hashable, digest: Digest, content: bytes, media_type: str) -> None:
+        """Keep verified content."""
+        key = (owner, digest)
         with self._lock:
-            if digest in self._content or len(content) > self._capacity_bytes:
+            if key in self._content or len(content) > self._capacity_bytes:
                 return
-            self._content[digest] = (content, media_type)
+            self._content[key] = (content, media_type)
             self._size_bytes += len(content)
             while self._size_bytes > self._capacity_bytes:
                 _, (dropped, _) = self._content.popitem(last=False)
@@ -72,40 +76,43 @@ class CachingSource:
     Parameters
     ----------
     source
-        What is read from.
+        The source to read from.
     cache
-        The process's.
+        The cache of the process.
+    owner
+        Registry, repository and credentials of the source.
     """
 
-    def __init__(self, source: ImageSource, cache: ContentCache) -> None:
+    def __init__(self, source: ImageSource, cache: ContentCache, owner: Hashable) -> None:
         self._source = source
         self._cache = cache
+        self._owner = owner
 
     def find_digest(self) -> Digest | None:
-        """Ask the source; a tag may have moved."""
+        """Return the digest at the source; a tag may have moved."""
         return self._source.find_digest()
 
     def fetch_manifest(self, digest: Digest | None = None) -> Manifest:
-        """Read a manifest, from the cache when its digest is known."""
-        found = self._cache.find(digest) if digest is not None else None
+        """Read a manifest, from the cache if its digest is known."""
+        found = self._cache.lookup(self._owner, digest) if digest is not None else None
         if found is not None:
             return parse_manifest(*found)
         manifest = self._source.fetch_manifest(digest)
-        self._cache.keep(digest or manifest.digest, manifest.content, manifest.media_type)
+        self._keep(digest or manifest.digest, manifest.content, manifest.media_type)
         return manifest
 
     def keep_manifest(self, manifest: Manifest) -> None:
-        """Keep a manifest that was read in another way, under the digest of its bytes."""
-        self._cache.keep(manifest.digest, manifest.content, manifest.media_type)
+        """Keep a manifest of this source that was read in another way."""
+        self._keep(manifest.digest, manifest.content, manifest.media_type)
 
     def expect_blobs(self, count: int) -> None:
-        """Tell the source."""
+        """Prepare to read so many blobs at once."""
         self._source.expect_blobs(count)
 
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
-        """Read a blob; a config is kept as it passes."""
-        found = self._cache.find(descriptor.digest)
+        """Read a blob; a config is kept while it is read."""
+        found = self._cache.lookup(self._owner, descriptor.digest)
         if found is not None:
             yield BytesReader(found[0])
             return
@@ -117,10 +124,10 @@ class CachingSource:
             yield tee
             content = bytes(tee.content)
             if Digest.of(content, descriptor.digest.algorithm) == descriptor.digest:
-                self._cache.keep(descriptor.digest, content, descriptor.media_type)
+                self._keep(descriptor.digest, content, descriptor.media_type)
 
-    def find_platform(self, manifest: ImageManifest) -> Platform | None:
-        """Read an image's platform from its config; None for artifacts and outsize configs.
+    def fetch_platform(self, manifest: ImageManifest) -> Platform | None:
+        """Read an image's platform from its config; None for artifacts and oversized configs.
 
         Raises
         ------
@@ -129,29 +136,32 @@ class CachingSource:
         """
         if not manifest.is_container_image or not _is_small_config(manifest.config):
             return None
-        if self._cache.find(manifest.config.digest) is None:
+        if self._cache.lookup(self._owner, manifest.config.digest) is None:
             self.fetch_small_blob(manifest.config)
         return self.known_platform(manifest)
 
     def fetch_small_blob(self, descriptor: Descriptor) -> bytes:
-        """Read a whole blob, verified; the caller has seen that it is small.
+        """Read and verify a whole blob; the caller has checked its size.
 
         Raises
         ------
         DigestMismatchError
-            It is something else than its descriptor says.
+            The content does not match the descriptor.
         """
         with self.open_blob(descriptor) as reader:
             return read_verified(reader, descriptor.digest, descriptor.size_bytes)
 
     def known_platform(self, manifest: ImageManifest) -> Platform | None:
-        """Give an image's platform if its config was read before."""
-        found = self._cache.find(manifest.config.digest)
+        """Return an image's platform if its config was read before."""
+        found = self._cache.lookup(self._owner, manifest.config.digest)
         return parse_config_platform(found[0]) if found and manifest.is_container_image else None
+
+    def _keep(self, digest: Digest, content: bytes, media_type: str) -> None:
+        self._cache.keep(self._owner, digest, content, media_type)
 
 
 class _Tee:
-    """Keeps what passes."""
+    """A reader that keeps what it reads."""
 
     def __init__(self, reader: ByteReader) -> None:
         self._reader = reader

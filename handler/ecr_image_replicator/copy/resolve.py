@@ -108,7 +108,7 @@ class ContentReader:
         manifest = self._source.fetch_manifest(pinned)
         if isinstance(manifest, ImageManifest):
             if self._request.platforms or self._request.arch_tags:
-                self.check_single(self._source.find_platform(manifest))
+                self.check_single(self._source.fetch_platform(manifest))
             return Content(manifest, manifest, self.platforms_at_hand(manifest))
         wanted = self._wanted
         if not wanted:
@@ -140,7 +140,7 @@ class ContentReader:
         """Say which platforms there are; a single image's config is read for it if need be."""
         if content.platforms or not isinstance(content.root, ImageManifest):
             return content.platforms
-        platform = self._source.find_platform(content.root)
+        platform = self._source.fetch_platform(content.root)
         return ((platform, content.root.digest),) if platform else ()
 
     def check_single(self, there: Platform | None) -> None:
@@ -229,7 +229,7 @@ class ContentReader:
             manifest = self._source.fetch_manifest(entry.descriptor.digest)
             if not isinstance(manifest, ImageManifest):
                 return entry
-            return replace(entry, platform=self._source.find_platform(manifest))
+            return replace(entry, platform=self._source.fetch_platform(manifest))
 
         with ThreadPoolExecutor(self._streams, thread_name_prefix="configs") as pool:
             return tuple(pool.map(ask, entries))

@@ -92,7 +92,7 @@ def replicate(content: bytes, compression: Compression) -> Repository:
         image = source.find_stored_image()
         if image is None:
             reader = ContentReader(
-                request, CachingSource(source, ContentCache()), default_platforms=(), streams=2
+                request, CachingSource(source, ContentCache(), ""), default_platforms=(), streams=2
             )
             found = reader.read(pinned)
             plan = make_plan(found.root, reader.read_children(found.root), ["1"])

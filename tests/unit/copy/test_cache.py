@@ -5,42 +5,49 @@ from tests.unit.builders import FakeSource, blob, digest_of, encoded, image, man
 
 from ecr_image_replicator.copy.cache import CachingSource, ContentCache
 from ecr_image_replicator.errors import DigestMismatchError
-from ecr_image_replicator.model.manifests import OCI_CONFIG, ImageManifest, parse_manifest
+from ecr_image_replicator.model.manifests import (
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_MANIFEST,
+    ImageManifest,
+    parse_manifest,
+)
 from ecr_image_replicator.model.platforms import Platform
 
+OWNER = ("quay.io/team/app", "SrcCreds")
 CONFIG = encoded({"os": "linux", "architecture": "arm64"})
 
 
 def test_the_least_recently_used_content_is_dropped_first() -> None:
     cache = ContentCache(capacity_bytes=10)
     for content in (b"aaaa", b"bbbb"):
-        cache.keep(digest_of(content), content, "text/plain")
-    assert cache.find(digest_of(b"aaaa")) == (b"aaaa", "text/plain")
-    cache.keep(digest_of(b"cccc"), b"cccc", "text/plain")
-    assert cache.find(digest_of(b"bbbb")) is None
-    assert cache.find(digest_of(b"aaaa")) is not None
-    assert cache.find(digest_of(b"cccc")) is not None
+        cache.keep(OWNER, digest_of(content), content, "text/plain")
+    assert cache.lookup(OWNER, digest_of(b"aaaa")) == (b"aaaa", "text/plain")
+    cache.keep(OWNER, digest_of(b"cccc"), b"cccc", "text/plain")
+    assert cache.lookup(OWNER, digest_of(b"bbbb")) is None
+    assert cache.lookup(OWNER, digest_of(b"aaaa")) is not None
+    assert cache.lookup(OWNER, digest_of(b"cccc")) is not None
 
 
 def test_content_larger_than_the_cache_is_not_kept_and_drops_nothing() -> None:
     cache = ContentCache(capacity_bytes=4)
-    cache.keep(digest_of(b"a"), b"a", "")
-    cache.keep(digest_of(b"large"), b"large", "")
-    assert cache.find(digest_of(b"large")) is None
-    assert cache.find(digest_of(b"a")) is not None
+    cache.keep(OWNER, digest_of(b"a"), b"a", "")
+    cache.keep(OWNER, digest_of(b"large"), b"large", "")
+    assert cache.lookup(OWNER, digest_of(b"large")) is None
+    assert cache.lookup(OWNER, digest_of(b"a")) is not None
 
 
 def test_content_that_is_kept_twice_counts_once() -> None:
     cache = ContentCache(capacity_bytes=4)
     for content in (b"aa", b"aa", b"bb"):
-        cache.keep(digest_of(content), content, "")
-    assert cache.find(digest_of(b"aa")) is not None
+        cache.keep(OWNER, digest_of(content), content, "")
+    assert cache.lookup(OWNER, digest_of(b"aa")) is not None
 
 
 def test_a_manifest_is_read_once_by_its_digest_and_always_by_its_tag() -> None:
     manifest = image()
     source = FakeSource(manifests=[manifest])
-    caching = CachingSource(source, ContentCache())
+    caching = CachingSource(source, ContentCache(), OWNER)
     assert caching.find_digest() == manifest.digest
     assert caching.fetch_manifest() == manifest
     assert caching.fetch_manifest(manifest.digest) == manifest
@@ -52,17 +59,17 @@ def test_a_manifest_is_read_once_by_its_digest_and_always_by_its_tag() -> None:
 def test_a_config_is_read_once_for_its_platform() -> None:
     manifest = image(config=CONFIG)
     source = FakeSource([CONFIG], [manifest])
-    caching = CachingSource(source, ContentCache())
+    caching = CachingSource(source, ContentCache(), OWNER)
     assert caching.known_platform(manifest) is None
-    assert caching.find_platform(manifest) == Platform("linux", "arm64")
-    assert caching.find_platform(manifest) == Platform("linux", "arm64")
+    assert caching.fetch_platform(manifest) == Platform("linux", "arm64")
+    assert caching.fetch_platform(manifest) == Platform("linux", "arm64")
     assert caching.known_platform(manifest) == Platform("linux", "arm64")
     assert source.opened == [digest_of(CONFIG)]
 
 
 def test_a_config_that_is_kept_is_copied_from_memory() -> None:
     source = FakeSource([CONFIG])
-    caching = CachingSource(source, ContentCache())
+    caching = CachingSource(source, ContentCache(), OWNER)
     descriptor = blob(CONFIG, OCI_CONFIG)
     buffer = memoryview(bytearray(len(CONFIG) + 9))
     for _ in range(2):
@@ -73,9 +80,36 @@ def test_a_config_that_is_kept_is_copied_from_memory() -> None:
     assert len(source.opened) == 1
 
 
+def test_content_of_one_tenant_is_not_given_to_another() -> None:
+    cache = ContentCache()
+    manifest = image(config=CONFIG)
+    first = FakeSource([CONFIG], [manifest])
+    CachingSource(first, cache, OWNER).fetch_platform(manifest)
+    CachingSource(first, cache, OWNER).fetch_manifest(manifest.digest)
+    for other in (("quay.io/team/app", "other"), ("ghcr.io/team/app", "SrcCreds")):
+        source = FakeSource([CONFIG], [manifest])
+        caching = CachingSource(source, cache, other)
+        assert caching.known_platform(manifest) is None
+        caching.fetch_manifest(manifest.digest)
+        caching.fetch_platform(manifest)
+        assert (source.fetched, source.opened) == ([manifest.digest], [manifest.config.digest])
+
+
+def test_the_media_type_of_one_registry_says_nothing_about_another() -> None:
+    document = manifest_document()
+    del document["mediaType"]
+    oci, docker = (
+        parse_manifest(encoded(document), each) for each in (OCI_MANIFEST, DOCKER_MANIFEST)
+    )
+    cache = ContentCache()
+    for owner, manifest in (("a", oci), ("b", docker), ("a", oci), ("b", docker)):
+        caching = CachingSource(FakeSource(manifests=[manifest]), cache, owner)
+        assert caching.fetch_manifest(manifest.digest).media_type == manifest.media_type
+
+
 def test_layers_are_not_kept() -> None:
     source = FakeSource([b"layer"])
-    caching = CachingSource(source, ContentCache())
+    caching = CachingSource(source, ContentCache(), OWNER)
     for _ in range(2):
         with caching.open_blob(blob(b"layer")) as reader:
             assert reader.readinto(memoryview(bytearray(9))) == 5
@@ -86,9 +120,9 @@ def test_a_config_with_wrong_bytes_is_refused_and_not_kept() -> None:
     manifest = image(config=CONFIG)
     source = FakeSource([CONFIG], [manifest])
     source.content[digest_of(CONFIG)] = CONFIG.replace(b"arm64", b"amd64")
-    caching = CachingSource(source, ContentCache())
+    caching = CachingSource(source, ContentCache(), OWNER)
     with pytest.raises(DigestMismatchError):
-        caching.find_platform(manifest)
+        caching.fetch_platform(manifest)
     assert caching.known_platform(manifest) is None
 
 
@@ -103,5 +137,5 @@ def test_artifacts_and_outsize_configs_are_not_read_for_a_platform(
     manifest = parse_manifest(encoded(document))
     assert isinstance(manifest, ImageManifest)
     source = FakeSource()
-    assert CachingSource(source, ContentCache()).find_platform(manifest) is None
+    assert CachingSource(source, ContentCache(), OWNER).fetch_platform(manifest) is None
     assert source.opened == []

@@ -31,7 +31,7 @@ def _reader(
 ) -> tuple[ContentReader, FakeSource]:
     source = FakeSource([b"{}", CONFIG], manifests)
     request = parse_request({"SrcImage": "a:1", "DestImage": "a/b:1", **properties})
-    caching = CachingSource(source, ContentCache())
+    caching = CachingSource(source, ContentCache(), "")
     defaults = (default,) if default else ()
     return ContentReader(request, caching, default_platforms=defaults, streams=2), source
 
