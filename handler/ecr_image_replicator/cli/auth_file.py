@@ -1,0 +1,192 @@
+"""Logins that `docker login` and `podman login` keep: auth files and credential helpers.
+
+containers-auth.json(5) and the Docker credential helper protocol
+(https://github.com/docker/docker-credential-helpers).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ecr_image_replicator.errors import SecretError
+from ecr_image_replicator.model.references import canonical_registry
+from ecr_image_replicator.request.docker_config import DockerConfig, MalformedEntryError
+from ecr_image_replicator.request.logins import Login
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ecr_image_replicator.model.references import ImageReference
+
+_DOCKER_HUB: Final = "docker.io"
+#: The key under which Docker stores its own login.
+_DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
+#: A helper returns this user name with an identity token.
+_TOKEN_USER: Final = "<token>"  # noqa: S105 - a user name
+_HELPER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+_HELPER_TIMEOUT_SECONDS: Final = 30.0
+#: What helpers print when they have no login; docker-credential-helpers, `credentials/error.go`.
+_NOT_FOUND: Final = "credentials not found in native keychain"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFiles:
+    """The auth files of a user, in the order in which they are searched.
+
+    Attributes
+    ----------
+    paths
+        Candidates; files that do not exist are skipped.
+    required
+        A file that must exist, as the user named it.
+    """
+
+    paths: tuple[Path, ...]
+    required: Path | None = None
+
+    @classmethod
+    def locate(cls, option: str | None, environment: Mapping[str, str], home: Path) -> AuthFiles:
+        """Return the files to search: the option, else the variable, else the usual places.
+
+        Parameters
+        ----------
+        option
+            The value of ``--authfile``.
+        environment
+            REGISTRY_AUTH_FILE, DOCKER_CONFIG, XDG_RUNTIME_DIR and XDG_CONFIG_HOME are read.
+        """
+        if named := option or environment.get("REGISTRY_AUTH_FILE"):
+            path = Path(named)
+            return cls((path,), required=path)
+        docker = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
+        runtime = environment.get("XDG_RUNTIME_DIR")
+        podman = [Path(runtime) / "containers" / "auth.json"] if runtime else []
+        config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+        return cls(
+            (
+                *podman,
+                config / "containers" / "auth.json",
+                docker / "config.json",
+                home / ".dockercfg",
+            )
+        )
+
+    def find_login(self, reference: ImageReference) -> Login | None:
+        """Return the login for a repository, None for anonymous access.
+
+        Raises
+        ------
+        SecretError
+            A file that the user named does not exist, a file is malformed, or a helper failed.
+        """
+        for path in self.paths:
+            if (document := self._read(path)) is None:
+                continue
+            if (login := _AuthFile(path, document).find_login(reference)) is not None:
+                return login
+        return None
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            text = path.read_text()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if path != self.required:
+                return None
+            raise SecretError(
+                f"cannot read the auth file {path}: not found", hint="Check --authfile."
+            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise SecretError(f"cannot read the auth file {path}: failed ({reason})") from error
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError):
+            # the parser's error quotes the text
+            document = None
+        if not isinstance(document, dict):
+            raise SecretError(
+                f"invalid auth file {path}: not a JSON object",
+                hint="Create it again with `docker login` or `podman login`.",
+            )
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class _AuthFile:
+    path: Path
+    document: Mapping[str, Any] = field(repr=False)
+
+    def find_login(self, reference: ImageReference) -> Login | None:
+        """Search the registry's own helper, the entries, and the default helper."""
+        registry = reference.registry
+        for key, name in self._registry_helpers():
+            if canonical_registry(re.sub(r"^https?://", "", key).partition("/")[0]) == registry:
+                return self._run_helper(name, key)
+        config = DockerConfig.parse(self.document)
+        try:
+            found = config.find(registry, reference.repository) if config else None
+        except MalformedEntryError:
+            raise SecretError(
+                f"invalid auth file {self.path}: the entry for {registry} has no user name and "
+                "password",
+                hint=f"Log in to {registry} again.",
+            ) from None
+        if found is not None:
+            return Login(found.username, found.password, f"the auth file {self.path}")
+        default = self.document.get("credsStore")
+        if isinstance(default, str) and default:
+            key = _DOCKER_HUB_KEY if registry == _DOCKER_HUB else registry
+            return self._run_helper(default, key)
+        return None
+
+    def _registry_helpers(self) -> Iterator[tuple[str, str]]:
+        helpers = self.document.get("credHelpers")
+        for key, name in helpers.items() if isinstance(helpers, dict) else ():
+            if isinstance(name, str) and name:
+                yield key, name
+
+    def _run_helper(self, name: str, server: str) -> Login | None:
+        """Run ``docker-credential-NAME get``; None when it has no login for the server."""
+        program = f"docker-credential-{name}"
+        failed = f"cannot get the login for {server} from {program}"
+        if not _HELPER_NAME.fullmatch(name):
+            raise SecretError(
+                f"invalid auth file {self.path}: {name[:64]!r} is not the name of a helper"
+            )
+        try:
+            done = subprocess.run(  # noqa: S603 - the user's own configuration names it
+                [program, "get"],
+                input=server,
+                capture_output=True,
+                text=True,
+                timeout=_HELPER_TIMEOUT_SECONDS,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise SecretError(
+                f"{failed}: not found on the PATH", hint=f"Install {program}, or log in again."
+            ) from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise SecretError(f"{failed}: the helper failed to run") from error
+        if done.returncode != 0:
+            if _NOT_FOUND in done.stdout:
+                return None
+            # what it printed may hold a secret
+            raise SecretError(f"{failed}: the helper failed with status {done.returncode}")
+        return _parse_helper_login(done.stdout, program, failed)
+
+
+def _parse_helper_login(text: str, program: str, failed: str) -> Login:
+    try:
+        document = json.loads(text)
+        username, password = document["Username"], document["Secret"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        username = password = None
+    if not isinstance(username, str) or not isinstance(password, str) or not password:
+        raise SecretError(f"{failed}: invalid output")
+    return Login("" if username == _TOKEN_USER else username, password, program)

@@ -1,0 +1,131 @@
+"""Auth files of Docker and Podman, with credential helpers that are real programs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecr_image_replicator.cli.auth_file import AuthFiles
+from ecr_image_replicator.errors import SecretError
+from ecr_image_replicator.model.references import parse_image_reference
+
+HELPER = """#!/bin/sh
+read -r server
+case "$server" in
+  {server}) echo '{{"ServerURL": "x", "Username": "{username}", "Secret": "hunter2"}}' ;;
+  broken.example) echo 'hunter2 leaked'; exit 3 ;;
+  *) echo 'credentials not found in native keychain'; exit 1 ;;
+esac
+"""
+
+
+def auth(username: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(f"{username}:hunter2".encode()).decode()}
+
+
+def write(path: Path, document: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def found(files: AuthFiles, image: str) -> tuple[str, str] | None:
+    login = files.find_login(parse_image_reference(image))
+    return (login.username, login.password) if login else None
+
+
+@pytest.fixture
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    program = tmp_path / "bin" / "docker-credential-test"
+    program.parent.mkdir()
+    program.write_text(HELPER.format(server="quay.io", username="helped"))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return "test"
+
+
+def test_docker_login_of_docker_hub_is_used(tmp_path: Path) -> None:
+    write(tmp_path / ".docker/config.json", {"auths": {"https://index.docker.io/v1/": auth("a")}})
+    files = AuthFiles.locate(None, {}, tmp_path)
+    assert found(files, "nginx:1.27") == ("a", "hunter2")
+    assert found(files, "quay.io/a:1") is None
+
+
+def test_podman_s_file_comes_before_docker_s(tmp_path: Path) -> None:
+    write(tmp_path / "run/containers/auth.json", {"auths": {"quay.io": auth("podman")}})
+    write(tmp_path / ".docker/config.json", {"auths": {"quay.io": auth("d"), "r.io": auth("e")}})
+    files = AuthFiles.locate(None, {"XDG_RUNTIME_DIR": str(tmp_path / "run")}, tmp_path)
+    assert found(files, "quay.io/a:1") == ("podman", "hunter2")
+    assert found(files, "r.io/a:1") == ("e", "hunter2")
+
+
+@pytest.mark.parametrize("named_by", ["option", "variable"])
+def test_a_named_file_is_the_only_one(tmp_path: Path, named_by: str) -> None:
+    write(tmp_path / ".docker/config.json", {"auths": {"quay.io": auth("docker")}})
+    own = str(write(tmp_path / "own.json", {"auths": {"quay.io/team": auth("team")}}))
+    option = own if named_by == "option" else None
+    environment = {"REGISTRY_AUTH_FILE": own} if named_by == "variable" else {}
+    files = AuthFiles.locate(option, environment, tmp_path)
+    assert found(files, "quay.io/team/app:1") == ("team", "hunter2")
+    assert found(files, "quay.io/other/app:1") is None
+
+
+def test_the_option_comes_before_the_variable(tmp_path: Path) -> None:
+    own = write(tmp_path / "own.json", {"auths": {"quay.io": auth("own")}})
+    files = AuthFiles.locate(str(own), {"REGISTRY_AUTH_FILE": "/nowhere"}, tmp_path)
+    assert found(files, "quay.io/a:1") == ("own", "hunter2")
+
+
+def test_a_named_file_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    files = AuthFiles.locate(str(tmp_path / "absent.json"), {}, tmp_path)
+    with pytest.raises(SecretError, match=r"absent\.json: not found\. Check --authfile\."):
+        found(files, "quay.io/a:1")
+
+
+@pytest.mark.parametrize("key", ["credHelpers", "credsStore"])
+def test_a_credential_helper_is_asked(tmp_path: Path, helper: str, key: str) -> None:
+    value: Any = helper if key == "credsStore" else {"quay.io": helper}
+    write(tmp_path / ".docker/config.json", {"auths": {"quay.io": {}}, key: value})
+    files = AuthFiles.locate(None, {}, tmp_path)
+    assert found(files, "quay.io/a:1") == ("helped", "hunter2")
+    assert found(files, "r.io/a:1") is None
+
+
+def test_a_helper_s_failure_names_it_and_shows_nothing_it_printed(
+    tmp_path: Path, helper: str
+) -> None:
+    write(tmp_path / ".docker/config.json", {"credsStore": helper})
+    files = AuthFiles.locate(None, {}, tmp_path)
+    with pytest.raises(SecretError, match="docker-credential-test: the helper failed") as caught:
+        found(files, "broken.example/a:1")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        ({"credHelpers": {"quay.io": "absent-one"}}, "not found on the PATH"),
+        ({"credHelpers": {"quay.io": "../evil"}}, "is not the name of a helper"),
+        ({"auths": {"quay.io": {"auth": "hunter2"}}}, "has no user name and password"),
+        ([], "not a JSON object"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_an_error_without_its_content(
+    tmp_path: Path, document: Any, sentence: str
+) -> None:
+    write(tmp_path / ".docker/config.json", document)
+    with pytest.raises(SecretError, match=sentence) as caught:
+        found(AuthFiles.locate(None, {}, tmp_path), "quay.io/a:1")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_identity_token_has_no_user_name(tmp_path: Path, helper: str) -> None:
+    program = tmp_path / "bin" / f"docker-credential-{helper}"
+    program.write_text(HELPER.format(server="quay.io", username="<token>"))
+    write(tmp_path / ".docker/config.json", {"credsStore": helper})
+    assert found(AuthFiles.locate(None, {}, tmp_path), "quay.io/a:1") == ("", "hunter2")
