@@ -1,4 +1,4 @@
-"""The engine from a shell: ``python -m ecr_image_replicator SOURCE DESTINATION``; see `shell`."""
+"""The command line: ``python -m ecr_image_replicator`` and the console script; see `cli`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import os
 import signal
 import sys
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # while there is nothing to clean up, Ctrl-C just ends the process, with no traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from ecr_image_replicator.cli.command import run
+def main() -> int:
+    """Run the command line and return its exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # until there is something to clean up, Ctrl-C ends the process without a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from ecr_image_replicator.cli.command import run  # noqa: PLC0415 - after that
+
+    return run(sys.argv[1:], os.environ)
+
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], os.environ))
+    sys.exit(main())

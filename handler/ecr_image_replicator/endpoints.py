@@ -20,10 +20,17 @@ from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.destination import RegistryQuirks
 from ecr_image_replicator.registry.rate_limiter import RateLimiter
 from ecr_image_replicator.registry.registries import Registries
-from ecr_image_replicator.request.credentials import NoCredentials, parse_credentials
+from ecr_image_replicator.request.credentials import (
+    FirstCredentials,
+    NoCredentials,
+    StoredCredentials,
+    parse_credentials,
+)
 from ecr_image_replicator.request.secret_formats import SecretReference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ecr_image_replicator.aws.clients import AwsCaller
     from ecr_image_replicator.copy.ports import (
         ImageDestination,
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.referrers.cosign import Key
     from ecr_image_replicator.registry.destination import RegistryDestination
-    from ecr_image_replicator.request.logins import Credentials
+    from ecr_image_replicator.request.logins import Credentials, Login
     from ecr_image_replicator.request.parsing import ReplicationRequest, UntagRequest
     from ecr_image_replicator.request.repository_settings import RepositorySettings
     from ecr_image_replicator.request.settings import Settings
@@ -93,9 +100,17 @@ class EndpointFactory:
     ----------
     settings
         The function's configuration.
+    find_login
+        Returns the login that a user stored for a registry; only the command line has any.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        find_login: Callable[[ImageReference], Login | None] | None = None,
+    ) -> None:
+        self._find_login = find_login
         self._cache = ContentCache()
         self._registries = Registries(
             plain_http=settings.plain_http,
@@ -290,7 +305,12 @@ class EndpointFactory:
                 return self._aws.open_secret(given, reference.repository, caller)
             return given
         ecr = parse_ecr_host(reference.registry)
-        return self._aws.open_sign_in(ecr, caller) if ecr else NoCredentials()
+        own = self._aws.open_sign_in(ecr, caller) if ecr else None
+        login = self._find_login(reference) if self._find_login else None
+        if login is None:
+            return own or NoCredentials()
+        stored = StoredCredentials(login)
+        return FirstCredentials(own, stored) if own else stored
 
     def _quirks(self, reference: ImageReference, ecr: EcrRegistry) -> RegistryQuirks:
         return RegistryQuirks(

@@ -18,7 +18,9 @@
     │   ├── NotFoundError           no such image, tag, blob or repository
     │   ├── DeniedError             authentication failed or access denied
     │   ├── ThrottledError          rate limit, after all attempts
+    │   ├── ImmutableTagError       the tag exists with other content and cannot be moved
     │   ├── UnavailableError        not reached or overloaded, after all attempts
+    │   │   └── UntrustedHostError  unknown host name, or untrusted certificate
     │   ├── MissingContentError     the registry lacks content that a manifest refers to
     │   └── ProtocolError           a response that the specification does not allow
     ├── ReferrersError              a required referrer cannot be copied
@@ -27,6 +29,7 @@
     │   └── RoleError               a role cannot be assumed
     ├── AwsError                    a call of an AWS API failed; has its action and code
     ├── TransientError              a connection broke or a server is overloaded; may be retried
+    │   ├── UnknownHostError        a DNS lookup failed
     │   └── LostUploadError         the upload session is gone or has other bytes than were sent
     ├── OutOfTimeError              the deadline has passed, or the next step would exceed it
     └── StoppedError                cancelled because something else failed first
@@ -229,6 +232,14 @@ class UnavailableError(RegistryError):
     """The registry cannot be reached or is overloaded, after all attempts."""
 
 
+class UntrustedHostError(UnavailableError):
+    """The host name cannot be resolved, or its certificate is not trusted."""
+
+
+class ImmutableTagError(RegistryError):
+    """The tag exists with other content, and the repository does not allow moving it."""
+
+
 class MissingContentError(RegistryError):
     """The registry rejected a manifest because content that it refers to is missing.
 
@@ -320,6 +331,10 @@ class TransientError(ReplicationError):
         super().__init__(*message, hint=hint)
         self.retry_after_seconds: Final = retry_after_seconds
         self.is_throttle: Final = is_throttle
+
+
+class UnknownHostError(TransientError):
+    """A DNS lookup of a host failed."""
 
 
 class LostUploadError(TransientError):

@@ -22,7 +22,7 @@ from ecr_image_replicator.referrers.policy import ReferrerPolicy
 from ecr_image_replicator.retries import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping, Sequence
+    from collections.abc import Callable, Iterator, MutableMapping, Sequence
 
     from ecr_image_replicator.copy.plan import ReplicationPlan
     from ecr_image_replicator.copy.ports import Progress
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.digests import Digest
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
     from ecr_image_replicator.model.platforms import Platform
+    from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.referrers.copying import ReferrersReport
+    from ecr_image_replicator.request.logins import Login
     from ecr_image_replicator.request.parsing import ReplicationRequest, UntagRequest
     from ecr_image_replicator.request.settings import Settings
 
@@ -48,11 +50,18 @@ class Replicator:
     ----------
     settings
         The function's configuration.
+    find_login
+        Returns the login that a user stored for a registry; None for no such logins.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        find_login: Callable[[ImageReference], Login | None] | None = None,
+    ) -> None:
         self.settings: Final = settings
-        self._opener = EndpointFactory(settings)
+        self._opener = EndpointFactory(settings, find_login=find_login)
         self._made_layers = LayerCache()
 
     def replicate(

@@ -55,7 +55,13 @@ class Stage:
             "TERM": "xterm",
             "COLUMNS": "120",
         }
-        arguments = ["-m", "ecr_image_replicator", self.source, f"{self.destination.host}/copy:1"]
+        arguments = [
+            "-m",
+            "ecr_image_replicator",
+            "copy",
+            self.source,
+            f"{self.destination.host}/copy:1",
+        ]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
         with subprocess.Popen(
             [sys.executable, *arguments],
@@ -93,7 +99,7 @@ def test_an_interruption_leaves_no_upload_session_and_no_tag(
     assert process.returncode == status, told
     assert printed == b""
     assert told.endswith(
-        b"error: interrupted; the tags are as they were, and uploads were cancelled\n"
+        b"error: interrupted: the tags are as they were, cancellation was requested\n"
     )
     assert stage.destination.store.open_uploads == ()
     assert stage.destination.store.tags("copy") == {}
@@ -123,6 +129,7 @@ def test_a_registry_that_never_answers_holds_nobody_up(arguments: list[str]) -> 
                 sys.executable,
                 "-m",
                 "ecr_image_replicator",
+                "copy",
                 f"{host}/a:1",
                 f"{host}/b:1",
                 *arguments,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from local.aws import LoopbackAws
@@ -14,6 +16,8 @@ from local.images import Image, build_image, build_layer, push
 from local.registry import BasicAuthentication, RegistryServer
 from tests.functional.cosign_fixtures import sbom
 from tests.functional.test_refused_referrers import Refusing
+
+from ecr_image_replicator.cli.exit_codes import Exit
 
 Start = Callable[..., RegistryServer]
 
@@ -23,7 +27,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
-        [sys.executable, "-m", "ecr_image_replicator", *arguments],
+        [sys.executable, "-m", "ecr_image_replicator", "copy", *arguments],
         env={**kept, **paths, **environment},
         capture_output=True,
         text=True,
@@ -49,7 +53,7 @@ def test_an_image_is_copied_and_the_next_run_finds_it(registries: Start, image: 
     assert destination.store.tags("mirror/app") == dict.fromkeys(("1", "latest"), image.digest)
     name = f"{destination.host}/mirror/app:1@{image.digest}"
     assert first.stdout.startswith(f"{name}: 4 blobs, 5")
-    assert again.stdout == f"{name} is there already\n"
+    assert again.stdout == f"{name} is up to date\n"
     lines = first.stderr.splitlines()
     assert len(lines) == 4
     assert all(" copied, " in line and line.startswith("sha256:") for line in lines)
@@ -154,8 +158,8 @@ def test_an_image_goes_into_a_new_repository_of_ecr(aws: LoopbackAws, image: Ima
     done = run(*arguments, "--create-repository", **aws.environment)
 
     assert missing.returncode == 3
-    assert "let --create-repository make it" in missing.stderr
-    assert planned.stdout.splitlines()[0] == f"make   {host}/mirror/app"
+    assert "mirror/app" in missing.stderr
+    assert planned.stdout.splitlines()[0] == f"create {host}/mirror/app"
     assert done.returncode == 0, done.stderr
     assert aws.ecr().store.tags("mirror/app") == {"1": image.digest}
 
@@ -169,3 +173,73 @@ def test_a_referrer_that_is_not_taken_is_warned_of(registries: Start, image: Ima
 
     assert done.returncode == 0
     assert "warning: a referrer was not copied, referrer sha256:" in done.stderr
+
+
+def test_a_login_of_docker_is_used(registries: Start, image: Image, tmp_path: Path) -> None:
+    source = registries()
+    closed = registries(authentication=BasicAuthentication({"ann": "hunter2"}))
+    push(image, source.host, "team/app", "1")
+    auth = base64.b64encode(b"ann:hunter2").decode()
+    config = tmp_path / ".docker" / "config.json"
+    config.parent.mkdir()
+    config.write_text(json.dumps({"auths": {closed.host: {"auth": auth}}}))
+    images = f"{source.host}/team/app:1", f"{closed.host}/mirror/app:1"
+
+    without = run(*images, HOME=str(tmp_path / "nobody"))
+    done = run(*images, HOME=str(tmp_path))
+    option = run(*images, "--tag", "2", "--authfile", str(config), HOME="/nowhere")
+
+    assert without.returncode == Exit.DENIED
+    assert (done.returncode, option.returncode) == (0, 0), done.stderr + option.stderr
+    assert closed.store.tags("mirror/app") == dict.fromkeys(("1", "2"), image.digest)
+    assert "hunter2" not in done.stderr
+
+
+def test_a_login_given_as_an_option_comes_before_the_environment(
+    registries: Start, image: Image
+) -> None:
+    source = registries()
+    closed = registries(authentication=BasicAuthentication({"ann": "hunter2"}))
+    push(image, source.host, "team/app", "1")
+
+    done = run(
+        f"{source.host}/team/app:1",
+        f"{closed.host}/mirror/app:1",
+        "--dest-creds",
+        "ann:hunter2",
+        DEST_CREDS="bob:wrong",
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_immutable_tag_and_an_unknown_host_have_statuses_of_their_own(
+    aws: LoopbackAws, image: Image
+) -> None:
+    host = aws.ecr().host
+    aws.docker_hub.put(image, "library/nginx", "1.27")
+    aws.docker_hub.put(build_image([build_layer(1000, seed=9)]), "library/nginx", "1.28")
+    aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
+    destination = f"{host}/mirror/app:1"
+
+    first = run("nginx:1.27", destination, **aws.environment)
+    moved = run("nginx:1.28", destination, **aws.environment)
+    unknown = run("registry.invalid/a:1", "registry.invalid/b:1", "--retries", "0")
+
+    assert first.returncode == 0, first.stderr
+    assert moved.returncode == Exit.IMMUTABLE_TAG, moved.stderr
+    assert "immutable" in moved.stderr
+    assert unknown.returncode == Exit.UNTRUSTED_HOST, unknown.stderr
+
+
+def test_quiet_prints_the_result_alone_and_verbose_the_log(registries: Start, image: Image) -> None:
+    source, destination = registries(), registries()
+    push(image, source.host, "team/app", "1")
+    named = f"{source.host}/team/app:1"
+
+    quiet = run(named, f"{destination.host}/quiet:1", "--quiet")
+    verbose = run(named, f"{destination.host}/verbose:1", "--verbose")
+
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert quiet.stdout.count("\n") == 1
+    assert f"info: copying, digest {image.digest}" in verbose.stderr.splitlines()

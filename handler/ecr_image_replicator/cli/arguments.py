@@ -1,21 +1,23 @@
-"""The command line, into the request that a resource's properties would make."""
+"""The command line's arguments, parsed into the properties of a resource."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.cli.exit_codes import Exit
-from ecr_image_replicator.errors import Setting
+from ecr_image_replicator.errors import RequestError, Setting
 from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
+PROGRAM: Final = "ecr-image-replicator"
 SOURCE_CREDENTIALS_VARIABLE: Final = "SRC_CREDS"
 DESTINATION_CREDENTIALS_VARIABLE: Final = "DEST_CREDS"
 #: The option or variable of each setting that has one.
@@ -23,72 +25,68 @@ OPTION_NAMES: Final[Mapping[Setting, str]] = {
     Setting.SOURCE: "SOURCE",
     Setting.DESTINATION: "DESTINATION",
     Setting.PLATFORMS: "--platform",
+    Setting.COPY_INDEX: "--all-platforms",
     Setting.DESTINATION_TAGS: "--tag",
     Setting.COPY_REFERRERS: "--referrers",
     Setting.CREATE_REPOSITORY: "--create-repository",
+    Setting.FORMAT: "--format",
+    Setting.COMPRESSION: "--compression",
+    Setting.RETRIES: "--retries",
+    Setting.VERIFY_SIGNATURE_KEY: "--verify-key",
     Setting.DRY_RUN: "--dry-run",
-    Setting.SOURCE_CREDENTIALS: SOURCE_CREDENTIALS_VARIABLE,
-    Setting.DESTINATION_CREDENTIALS: DESTINATION_CREDENTIALS_VARIABLE,
+    Setting.SOURCE_CREDENTIALS: f"--src-creds or {SOURCE_CREDENTIALS_VARIABLE}",
+    Setting.DESTINATION_CREDENTIALS: f"--dest-creds or {DESTINATION_CREDENTIALS_VARIABLE}",
 }
-_EPILOG: Final = f"""\
-environment:
-  {SOURCE_CREDENTIALS_VARIABLE}, {DESTINATION_CREDENTIALS_VARIABLE}
-      what a side is signed in to with: user:password, or the name or ARN of a secret in AWS Secrets
-      Manager; ECR and ECR Public need none
-  the function's settings, AWS's variables, and those of proxies and trust stores
-
-exit status:
-{{exits}}
+_LOGINS: Final = f"""\
+logins, in this order:
+  --src-creds and --dest-creds
+  {SOURCE_CREDENTIALS_VARIABLE} and {DESTINATION_CREDENTIALS_VARIABLE} in the environment
+  on ECR and ECR Public: AWS credentials
+  --authfile, or $REGISTRY_AUTH_FILE, or the files that `podman login` and `docker login` write,
+  with their credential helpers
+"""
+_EXAMPLES: Final = """\
+examples:
+  {program} copy nginx:1.27 registry.example.com/mirror/nginx:1.27
+  {program} copy s3://builds/app.tar 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.0
+  {program} copy docker-archive:app.tar localhost:5000/app:1.0 --dry-run
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What a command line asks for.
+    """A parsed command line of ``copy``.
 
     Attributes
     ----------
     properties
-        As a stack would write them.
+        The properties that a resource would have.
+    authfile
+        The value of ``--authfile``, None without it.
+    unverified
+        Endpoints whose TLS certificates are not verified: ``source``, ``destination``.
     prints_json
-        Whether the values are printed as JSON.
+        Print the values as JSON.
+    is_quiet, is_verbose
+        Print no progress; print the engine's log lines too.
     """
 
     properties: Mapping[str, Any]
-    prints_json: bool
+    authfile: str | None = None
+    unverified: frozenset[str] = frozenset()
+    prints_json: bool = False
+    is_quiet: bool = False
+    is_verbose: bool = False
 
     def request(self) -> ReplicationRequest:
-        """Read the properties.
+        """Parse the properties.
 
         Raises
         ------
         RequestError
-            See `parse_request`.
+            As `parse_request` does.
         """
         return parse_request(self.properties)
-
-
-def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> Command:
-    """Read a command line.
-
-    Raises
-    ------
-    SystemExit
-        It was not understood (2), or asked for help (0); what there is to say was printed.
-    """
-    given = _parser().parse_args(arguments)
-    properties: dict[str, Any] = {
-        "SrcImage": given.source,
-        "DestImage": given.destination,
-        "Platforms": ",".join(given.platform),
-        "DestTags": given.tag,
-        "CopyReferrers": given.referrers,
-        "CreateRepository": given.create_repository,
-        "DryRun": given.dry_run,
-        "SrcCreds": environment.get(SOURCE_CREDENTIALS_VARIABLE),
-        "DestCreds": environment.get(DESTINATION_CREDENTIALS_VARIABLE),
-    }
-    return Command(properties, given.json)
 
 
 def option_name(setting: Setting) -> str:
@@ -96,40 +94,167 @@ def option_name(setting: Setting) -> str:
     return OPTION_NAMES.get(setting, str(setting))
 
 
-def _parser() -> argparse.ArgumentParser:
-    exits = "\n".join(f"  {exit_.value:<4}{exit_.meaning}" for exit_ in Exit)
-    parser = argparse.ArgumentParser(
-        prog="python -m ecr_image_replicator",
-        description="Copy a container image: what is missing at the destination, the tags last.",
-        epilog=_EPILOG.format(exits=exits),
+def add_copy_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the ``copy`` command."""
+    parser = commands.add_parser(
+        "copy",
+        help="copy an image",
+        description="Copy an image: missing blobs are copied, tags are pushed last.",
+        epilog=f"{_LOGINS}\n{_EXAMPLES.format(program=PROGRAM)}\n{exit_statuses()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--version", action="version", version=f"ecr-image-replicator {__version__}"
+        "source",
+        metavar="SOURCE",
+        help="[docker://|oci://]host/repository:tag or @digest, s3://bucket/key, "
+        "docker-archive:FILE, oci-archive:FILE, or the path of an archive",
     )
-    parser.add_argument("source", metavar="SOURCE", help="[docker://]host/repo:tag, or s3://…")
-    parser.add_argument("destination", metavar="DESTINATION", help="[docker://]host/repo:tag")
     parser.add_argument(
+        "destination", metavar="DESTINATION", help="[docker://|oci://]host/repository:tag"
+    )
+    _add_selection(parser)
+    _add_access(parser)
+    _add_output(parser)
+
+
+def parse_copy(given: argparse.Namespace, environment: Mapping[str, str]) -> Command:
+    """Return the command for parsed arguments of ``copy``.
+
+    Raises
+    ------
+    RequestError
+        The file that ``--verify-key`` names cannot be read.
+    """
+    properties: dict[str, Any] = {
+        "SrcImage": given.source,
+        "DestImage": given.destination,
+        "Platforms": ",".join(given.platform),
+        "CopyImageIndex": given.all_platforms,
+        "DestTags": given.tag,
+        "CopyReferrers": given.referrers,
+        "CreateRepository": given.create_repository,
+        "Format": given.format,
+        "Compression": given.compression,
+        "VerifySignatureKey": _read_key(given.verify_key),
+        "RetryConfigs": None if given.retries is None else {"numAttempts": given.retries + 1},
+        "DryRun": given.dry_run,
+        "SrcCreds": given.src_creds or environment.get(SOURCE_CREDENTIALS_VARIABLE),
+        "DestCreds": given.dest_creds or environment.get(DESTINATION_CREDENTIALS_VARIABLE),
+    }
+    unverified = {"source": given.src_tls_verify, "destination": given.dest_tls_verify}
+    return Command(
+        {name: value for name, value in properties.items() if value not in (None, "", [], False)},
+        authfile=given.authfile,
+        unverified=frozenset(name for name, verifies in unverified.items() if not verifies),
+        prints_json=given.json,
+        is_quiet=given.quiet,
+        is_verbose=given.verbose,
+    )
+
+
+def new_parser() -> argparse.ArgumentParser:
+    """Return the parser for everything before the command."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Copy container images between registries, ECR and archives.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    return parser
+
+
+def exit_statuses() -> str:
+    """Render the exit statuses for ``--help``."""
+    lines = "\n".join(f"  {status.value:<4}{status.meaning}" for status in Exit)
+    return f"exit status:\n{lines}\n"
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to copy")
+    group.add_argument(
         "--platform",
         action="append",
         default=[],
-        help="os/arch[/variant], or all for the whole index; once or more; without it "
-        "DEFAULT_PLATFORMS, or linux/amd64",
+        metavar="OS/ARCH",
+        help="a platform of an index; may be repeated. Default: $DEFAULT_PLATFORMS or linux/amd64",
     )
-    parser.add_argument(
-        "--tag", action="append", default=[], help="a further tag of the content; once or more"
+    group.add_argument(
+        "--all-platforms", action="store_true", help="the whole index, byte for byte"
     )
-    parser.add_argument(
-        "--referrers", action="store_true", help="signatures, SBOMs and attestations too"
+    group.add_argument(
+        "--tag", action="append", default=[], help="an additional tag; may be repeated"
     )
-    parser.add_argument(
-        "--create-repository", action="store_true", help="make the ECR repository if it is missing"
+    group.add_argument(
+        "--referrers",
+        nargs="?",
+        const="true",
+        choices=["true", "required"],
+        help="copy signatures, SBOMs and attestations too; =required fails if one is rejected",
     )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what would be done, and do none of it"
+    group.add_argument("--format", choices=["docker", "oci"], help="convert the manifest")
+    group.add_argument(
+        "--compression",
+        choices=["gzip", "zstd", "none"],
+        help="for layers that an archive stores uncompressed; default gzip",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print the resource's values as one JSON object"
+    group.add_argument(
+        "--verify-key",
+        metavar="FILE|ARN",
+        help="copy only what this key signed: a PEM file, or a KMS key's ARN",
     )
-    return parser
+
+
+def _add_access(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("access")
+    for side in ("src", "dest"):
+        group.add_argument(
+            f"--{side}-creds",
+            metavar="USER:PASSWORD|SECRET",
+            help="a login, or the ARN or name of a secret in AWS Secrets Manager; other users of "
+            "this machine can see a password given here",
+        )
+    group.add_argument("--authfile", metavar="FILE", help="an auth file of docker or podman")
+    for side in ("src", "dest"):
+        group.add_argument(
+            f"--{side}-tls-verify",
+            type=_boolean,
+            default=True,
+            metavar="true|false",
+            help="false accepts any certificate, and plain HTTP",
+        )
+    group.add_argument(
+        "--create-repository", action="store_true", help="create a missing ECR repository"
+    )
+    group.add_argument(
+        "--retries", type=int, metavar="N", help="retries of each request; default 4"
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--dry-run", action="store_true", help="print the plan, copy nothing")
+    group.add_argument("--json", action="store_true", help="print the values as a JSON object")
+    volume = group.add_mutually_exclusive_group()
+    volume.add_argument("--quiet", "-q", action="store_true", help="print no progress")
+    volume.add_argument("--verbose", "-v", action="store_true", help="print log lines too")
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}: expected true or false")
+    return text.lower() == "true"
+
+
+def _read_key(given: str | None) -> str | None:
+    """Return an ARN as it is, and the content of a PEM file."""
+    if given is None or given.startswith("arn:"):
+        return given
+    try:
+        return Path(given).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise RequestError(
+            "invalid ", Setting.VERIFY_SIGNATURE_KEY, f": cannot read {given!r} ({reason})"
+        ) from error

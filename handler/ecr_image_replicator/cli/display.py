@@ -102,6 +102,10 @@ class PlainLines(NullDisplay):
         """Count from the first byte."""
         self._tally.start(blob)
 
+    def retry(self, error: TransientError) -> None:
+        """Print what is retried, before the wait."""
+        self.show(f"retrying: {error}")
+
     def advance(self, blob: Descriptor, count_bytes: int) -> None:
         """Count, and print a line when it is time."""
         self._tally.advance(blob, count_bytes)

@@ -1,4 +1,4 @@
-"""Exit statuses: few, so that a script can tell what to do next."""
+"""Exit statuses, by which a script decides what to do next."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ecr_image_replicator.errors import (
     CredentialsError,
     DeniedError,
     ImageNotFoundError,
+    ImmutableTagError,
     NotFoundError,
     OutOfTimeError,
     PlatformNotFoundError,
@@ -20,11 +21,12 @@ from ecr_image_replicator.errors import (
     ThrottledError,
     TransientError,
     UnavailableError,
+    UntrustedHostError,
 )
 
 
 class Exit(IntEnum):
-    """How a run ended."""
+    """The outcome of a run."""
 
     DONE = 0
     FAILED = 1
@@ -32,29 +34,35 @@ class Exit(IntEnum):
     NOT_FOUND = 3
     DENIED = 4
     TEMPORARY_FAILURE = 5
-    CONTENT = 6
+    INVALID_CONTENT = 6
+    IMMUTABLE_TAG = 7
+    UNTRUSTED_HOST = 8
     INTERRUPTED = 130
     TERMINATED = 143
 
     @property
     def meaning(self) -> str:
-        """For people."""
+        """A description for ``--help``."""
         return _MEANINGS[self]
 
 
 _MEANINGS: Final = {
-    Exit.DONE: "done, or there was nothing to do",
-    Exit.FAILED: "something else failed",
-    Exit.USAGE: "the command line, or a setting, cannot be meant",
-    Exit.NOT_FOUND: "no such image, tag, platform or repository",
-    Exit.DENIED: "not allowed, or no credentials for it",
-    Exit.TEMPORARY_FAILURE: "too many requests, or not reached: the same may work later",
-    Exit.CONTENT: "bytes are not what they should be, or not signed as they should be",
-    Exit.INTERRUPTED: "Ctrl-C: uploads were cancelled, tags are as they were",
-    Exit.TERMINATED: "SIGTERM: the same",
+    Exit.DONE: "done",
+    Exit.FAILED: "other failure",
+    Exit.USAGE: "invalid arguments or settings",
+    Exit.NOT_FOUND: "not found",
+    Exit.DENIED: "access denied",
+    Exit.TEMPORARY_FAILURE: "temporary failure, retry later",
+    Exit.INVALID_CONTENT: "invalid content: digest, signature, archive, manifest",
+    Exit.IMMUTABLE_TAG: "immutable tag",
+    Exit.UNTRUSTED_HOST: "unknown host or untrusted certificate",
+    Exit.INTERRUPTED: "interrupted (Ctrl-C)",
+    Exit.TERMINATED: "terminated (SIGTERM)",
 }
-#: The first that fits; so what is narrower stands before what is wider.
+#: The first match wins: subclasses before their base classes.
 _BY_ERROR: Final[tuple[tuple[type[ReplicationError], Exit], ...]] = (
+    (ImmutableTagError, Exit.IMMUTABLE_TAG),
+    (UntrustedHostError, Exit.UNTRUSTED_HOST),
     (NotFoundError, Exit.NOT_FOUND),
     (PlatformNotFoundError, Exit.NOT_FOUND),
     (ImageNotFoundError, Exit.NOT_FOUND),
@@ -65,13 +73,13 @@ _BY_ERROR: Final[tuple[tuple[type[ReplicationError], Exit], ...]] = (
     (UnavailableError, Exit.TEMPORARY_FAILURE),
     (TransientError, Exit.TEMPORARY_FAILURE),
     (OutOfTimeError, Exit.TEMPORARY_FAILURE),
-    (ContentError, Exit.CONTENT),
-    (ReferrersError, Exit.CONTENT),
+    (ContentError, Exit.INVALID_CONTENT),
+    (ReferrersError, Exit.INVALID_CONTENT),
 )
 
 
-def exit_of(error: ReplicationError) -> Exit:
-    """Choose the status for what failed."""
+def exit_status(error: ReplicationError) -> Exit:
+    """Return the status for an error."""
     if isinstance(error, AwsError) and error.is_denied:
         return Exit.DENIED
     return next((status for kind, status in _BY_ERROR if isinstance(error, kind)), Exit.FAILED)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ecr_image_replicator.copy.ports import BlobOutcome
+    from ecr_image_replicator.errors import TransientError
     from ecr_image_replicator.model.manifests import Descriptor
 
 _FRAMES_PER_SECOND: Final = 8
@@ -84,6 +85,10 @@ class ProgressBars(NullDisplay):
     def make(self, stored: Descriptor, blob: Descriptor) -> None:  # noqa: ARG002 - the port's
         """Count the blob no second time."""
         self._tally.make(blob)
+
+    def retry(self, error: TransientError) -> None:
+        """Print what is retried, before the wait."""
+        self.show(f"retrying: {error}")
 
     def _update(self) -> None:
         snapshot = self._tally.snapshot()

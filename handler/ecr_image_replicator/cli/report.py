@@ -1,4 +1,4 @@
-"""What is printed in the end, for people."""
+"""The text that the command line prints at the end: a summary, or the plan of a dry run."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ _UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 
 
 def size(count_bytes: float) -> str:
-    """Write a number of bytes: ``12.3 MiB``."""
+    """Return a number of bytes in binary units: ``12.3 MiB``."""
     if count_bytes < 1024:
         return f"{count_bytes:.0f} B"
     power = 1
-    # what would be written as 1024.0 is one of the next unit
+    # 1023.95 would be printed as 1024.0
     while count_bytes / 1024**power >= 1023.95 and power < len(_UNITS):
         power += 1
     return f"{count_bytes / 1024**power:.1f} {_UNITS[power - 1]}"
 
 
 def blobs(count: int, count_bytes: int | None = None) -> str:
-    """Write a number of blobs and of their bytes."""
+    """Return a number of blobs and their bytes: ``3 blobs, 1.2 MiB``."""
     text = f"{count} blob{'' if count == 1 else 's'}"
     return text if count_bytes is None else f"{text}, {size(count_bytes)}"
 
 
 def summary(outcome: Outcome) -> str:
-    """Say in a line what was done."""
+    """Return one line that says what was done, with the tags that now have the digest."""
     image = f"{outcome.destination}@{outcome.digest}"
     if not outcome.changed:
-        return f"{image} is there already"
+        return f"{image} is up to date"
     report = outcome.report
     parts = [f"{blobs(report.blobs_copied, report.bytes_copied)} copied"]
     if report.blobs_mounted:
         parts.append(f"{report.blobs_mounted} mounted")
     if report.blobs_skipped:
-        parts.append(f"{report.blobs_skipped} there already")
+        parts.append(f"{report.blobs_skipped} already there")
     if outcome.referrers is not None:
-        parts.append(f"{len(outcome.referrers.copied)} referrers")
-    return f"{image}: {', '.join(parts)}, in {outcome.duration_seconds:.1f} s"
+        parts.append(f"{len(outcome.referrers.copied)} referrers copied")
+    return f"{image}: {', '.join(parts)} in {outcome.duration_seconds:.1f} s"
 
 
 def plan_lines(outcome: Outcome, plan: PlannedChanges) -> Iterator[str]:
-    """List what a real run would do, a step a line."""
+    """Yield what a real run would do, one step per line."""
     report = outcome.report
     if plan.makes_repository:
-        yield f"make   {outcome.destination.name}"
+        yield f"create {outcome.destination.name}"
     for blob in plan.copied:
         yield f"copy   {blob.digest}  {size(blob.size_bytes)}"
     for blob in plan.mounted:
         yield f"mount  {blob.digest}  {size(blob.size_bytes)}"
     if report.blobs_skipped:
-        yield f"skip   {blobs(report.blobs_skipped, report.bytes_skipped)}, there already"
+        yield f"skip   {blobs(report.blobs_skipped, report.bytes_skipped)}, already there"
     for digest in plan.manifests:
         yield f"push   {digest or f'a manifest that is {UNKNOWN}'}"
     for move in plan.tags:
         yield f"tag    {move.tag}  {move.before or 'none'} -> {move.after or UNKNOWN}"
     if not outcome.changed:
-        yield f"nothing to do: {outcome.destination}@{outcome.digest} is there already"
+        yield f"{outcome.destination}@{outcome.digest} is up to date"
     elif plan.knows_sizes:
         yield f"{blobs(report.blobs_copied, report.bytes_copied)} to copy"
     else:
-        yield f"{blobs(report.blobs_copied)} to copy, of sizes that only reading the archive tells"
+        yield f"{blobs(report.blobs_copied)} to copy; their compressed sizes are not known yet"

@@ -10,7 +10,13 @@ import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ecr_image_replicator.ecr.api import RepositoryMissingError
-from ecr_image_replicator.errors import NotFoundError, RegistryError, Side, UnavailableError
+from ecr_image_replicator.errors import (
+    ImmutableTagError,
+    NotFoundError,
+    RegistryError,
+    Side,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -257,8 +263,8 @@ class EcrDestination:
                 side=Side.DESTINATION,
             )
 
-    def _immutable(self, tag: str, there: Digest | None, content: Digest) -> RegistryError:
-        return RegistryError(
+    def _immutable(self, tag: str, there: Digest | None, content: Digest) -> ImmutableTagError:
+        return ImmutableTagError(
             f"the tag {tag} of {self._reference.name} is immutable and points at {there}, so it "
             f"cannot be made to point at {content}; choose a new tag, or allow the repository's "
             "tags to be moved",

@@ -18,6 +18,8 @@ from ecr_image_replicator.errors import (
     ThrottledError,
     TransientError,
     UnavailableError,
+    UnknownHostError,
+    UntrustedHostError,
 )
 from ecr_image_replicator.sanitize import sanitize
 
@@ -113,6 +115,8 @@ def retries_exhausted(error: TransientError, side: Side, attempts: int) -> Regis
                 retry_after_seconds=error.retry_after_seconds,
             )
         return UnavailableError(*sentence, side=side, status=error.status, code=error.code)
+    if isinstance(error, UnknownHostError):
+        return UntrustedHostError(*sentence, side=side)
     return UnavailableError(*sentence, side=side)
 
 

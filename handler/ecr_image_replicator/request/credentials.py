@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.errors import ReplicationError, RequestError
 from ecr_image_replicator.request.logins import Login
 from ecr_image_replicator.request.secret_formats import SecretReference, parse_secret_reference
 
 if TYPE_CHECKING:
     from ecr_image_replicator.errors import Part
+    from ecr_image_replicator.request.logins import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,51 @@ class InlineCredentials:
     def renew(self, registry: str, rejected: Login) -> Login | None:  # noqa: ARG002 - the port's
         """Return None: a property does not change while it is used."""
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCredentials:
+    """A login that a user stored for a registry, such as `docker login` does."""
+
+    login: Login
+
+    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - the port's
+        """Return None: the registry's challenge says how to authenticate."""
+        return None
+
+    def find(self, registry: str) -> Login | None:  # noqa: ARG002 - the port's
+        """Return the login."""
+        return self.login
+
+    def renew(self, registry: str, rejected: Login) -> Login | None:  # noqa: ARG002 - the port's
+        """Return None: it does not change while it is used."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstCredentials:
+    """Credentials of the cloud, or a stored login where those cannot be had."""
+
+    preferred: Credentials
+    stored: StoredCredentials
+
+    def find_preemptive(self, registry: str) -> Login | None:
+        """Return the preferred login, or None to wait for the challenge."""
+        with contextlib.suppress(ReplicationError):
+            return self.preferred.find_preemptive(registry)
+        return None
+
+    def find(self, registry: str) -> Login | None:
+        """Return the preferred login, else the stored one."""
+        with contextlib.suppress(ReplicationError):
+            return self.preferred.find(registry)
+        return self.stored.find(registry)
+
+    def renew(self, registry: str, rejected: Login) -> Login | None:
+        """Return another login than the rejected one, None if there is none."""
+        if rejected == self.stored.login:
+            return None
+        return self.preferred.renew(registry, rejected)
 
 
 def parse_credentials(text: str, setting: Part) -> InlineCredentials | SecretReference:

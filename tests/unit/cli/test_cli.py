@@ -9,10 +9,15 @@ import sys
 import pytest
 
 from ecr_image_replicator import errors
-from ecr_image_replicator.cli.arguments import parse_arguments
+from ecr_image_replicator.cli.arguments import (
+    Command,
+    add_copy_parser,
+    new_parser,
+    parse_copy,
+)
 from ecr_image_replicator.cli.command import run
 from ecr_image_replicator.cli.display import PlainLines, opened_display
-from ecr_image_replicator.cli.exit_codes import Exit, exit_of
+from ecr_image_replicator.cli.exit_codes import Exit, exit_status
 from ecr_image_replicator.cli.report import size
 from ecr_image_replicator.cli.tally import ProgressCounter
 from ecr_image_replicator.copy.ports import BlobOutcome
@@ -25,6 +30,12 @@ NAMED = ["nginx:1.27", "example.com/app:1"]
 
 def _blob(content: bytes) -> Descriptor:
     return Descriptor("application/octet-stream", Digest.of(content), len(content))
+
+
+def parse_arguments(arguments: list[str], environment: dict[str, str]) -> Command:
+    parser = new_parser()
+    add_copy_parser(parser.add_subparsers())
+    return parse_copy(parser.parse_args(["copy", *arguments]), environment)
 
 
 class FakeClock:
@@ -62,33 +73,35 @@ def test_a_command_line_is_the_request_that_a_stack_would_make() -> None:
 def test_a_sentence_names_the_option_and_not_the_property(
     arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(arguments, {}) == Exit.USAGE
+    assert run(["copy", *arguments], {}) == Exit.USAGE
     assert capsys.readouterr().err.startswith(f"error: {named}")
 
 
 def test_credentials_that_cannot_be_meant_are_named_and_not_quoted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(NAMED, {"DEST_CREDS": "hunter2:"}) == Exit.USAGE
+    assert run(["copy", *NAMED], {"DEST_CREDS": "hunter2:"}) == Exit.USAGE
     shown = capsys.readouterr().err
-    assert shown.startswith("error: invalid DEST_CREDS: the value is not user:password")
+    assert shown.startswith(
+        "error: invalid --dest-creds or DEST_CREDS: the value is not user:password"
+    )
     assert "hunter2" not in shown
 
 
 def test_a_setting_that_cannot_be_meant_is_a_usage_error() -> None:
-    assert run(NAMED, {"PARALLEL_STREAMS": "many"}) == Exit.USAGE
+    assert run(["copy", *NAMED], {"PARALLEL_STREAMS": "many"}) == Exit.USAGE
 
 
 @pytest.mark.parametrize("arguments", [["one"], [*NAMED, "--unknown"], [*NAMED, "--plat", "all"]])
 def test_a_command_line_that_is_not_understood_is_a_usage_error(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        run(arguments, {})
+        run(["copy", *arguments], {})
     assert caught.value.code == Exit.USAGE
 
 
 def test_the_help_tells_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        run(["--help"], {})
+        run(["copy", "--help"], {})
     assert caught.value.code == 0
     shown = capsys.readouterr().out
     for status in Exit:
@@ -111,9 +124,11 @@ def test_the_help_tells_every_exit_status(capsys: pytest.CaptureFixture[str]) ->
         ("UnavailableError", Exit.TEMPORARY_FAILURE),
         ("LostUploadError", Exit.TEMPORARY_FAILURE),
         ("OutOfTimeError", Exit.TEMPORARY_FAILURE),
-        ("DigestMismatchError", Exit.CONTENT),
-        ("SignatureError", Exit.CONTENT),
-        ("ReferrersError", Exit.CONTENT),
+        ("ImmutableTagError", Exit.IMMUTABLE_TAG),
+        ("UntrustedHostError", Exit.UNTRUSTED_HOST),
+        ("DigestMismatchError", Exit.INVALID_CONTENT),
+        ("SignatureError", Exit.INVALID_CONTENT),
+        ("ReferrersError", Exit.INVALID_CONTENT),
         ("ProtocolError", Exit.FAILED),
     ],
 )
@@ -121,14 +136,14 @@ def test_what_failed_gives_the_exit_status(name: str, status: Exit) -> None:
     kind = getattr(errors, name)
     is_registry_s = issubclass(kind, errors.RegistryError)
     error = kind("a sentence", side=Side.SOURCE) if is_registry_s else kind("a sentence")
-    assert exit_of(error) is status
+    assert exit_status(error) is status
 
 
 def test_a_call_of_aws_s_that_is_denied_is_a_denial() -> None:
     denied = AwsError("no", action="s3:GetObject", code="AccessDenied")
-    assert exit_of(denied) is Exit.DENIED
-    assert exit_of(AwsError("no", action="s3:GetObject", code="SlowDown")) is Exit.FAILED
-    assert exit_of(ReplicationError("no")) is Exit.FAILED
+    assert exit_status(denied) is Exit.DENIED
+    assert exit_status(AwsError("no", action="s3:GetObject", code="SlowDown")) is Exit.FAILED
+    assert exit_status(ReplicationError("no")) is Exit.FAILED
 
 
 @pytest.mark.parametrize(
@@ -212,7 +227,7 @@ def test_a_defect_is_told_without_its_message(
         json.loads("https://bucket?X-Amz-Signature=secret")
 
     monkeypatch.setattr("ecr_image_replicator.replicate.Replicator.replicate", fail)
-    assert run(NAMED, {}) == Exit.FAILED
+    assert run(["copy", *NAMED], {}) == Exit.FAILED
     shown = capsys.readouterr().err
-    assert "has a defect, a JSONDecodeError at decoder.py:" in shown
+    assert "defect in ecr-image-replicator: JSONDecodeError at decoder.py:" in shown
     assert "secret" not in shown

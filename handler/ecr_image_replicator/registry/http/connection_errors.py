@@ -101,6 +101,11 @@ def is_certificate_fault(error: BaseException) -> bool:
     return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
 
 
+def is_unknown_host(error: BaseException) -> bool:
+    """Return whether a DNS lookup failed."""
+    return any(isinstance(cause, socket.gaierror) for cause in _causes(error))
+
+
 def is_not_tls(error: BaseException) -> bool:
     """Tell whether a TLS handshake failed because the server does not speak TLS."""
     return any(

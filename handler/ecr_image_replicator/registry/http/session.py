@@ -20,7 +20,8 @@ from ecr_image_replicator.errors import (
     ReplicationError,
     Side,
     TransientError,
-    UnavailableError,
+    UnknownHostError,
+    UntrustedHostError,
 )
 from ecr_image_replicator.registry.http.addresses import AddressScope, is_s3
 from ecr_image_replicator.registry.http.connection_errors import (
@@ -30,6 +31,7 @@ from ecr_image_replicator.registry.http.connection_errors import (
     is_malformed_head,
     is_not_tls,
     is_outsize_head,
+    is_unknown_host,
 )
 from ecr_image_replicator.registry.http.connections import Connections, going_over
 from ecr_image_replicator.registry.http.guarded_connection import (
@@ -280,12 +282,14 @@ def _fault(
             side=side,
         )
     if is_certificate_fault(error):
-        return UnavailableError(
+        return UntrustedHostError(
             f"{sentence}; if it is signed by an authority of your own, name that in SSL_CERT_FILE",
             side=side,
         )
     if url.scheme == "https" and not missed and is_not_tls(error):
         return NotTlsError(sentence)
+    if is_unknown_host(error):
+        return UnknownHostError(sentence)
     return TransientError(sentence)
 
 

@@ -1,0 +1,104 @@
+"""The ``copy`` command: one image, with progress."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.cli.auth_file import AuthFiles
+from ecr_image_replicator.cli.display import NullDisplay, PlainLines, opened_display
+from ecr_image_replicator.cli.exit_codes import Exit
+from ecr_image_replicator.cli.report import plan_lines, summary
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ecr_image_replicator.cli.arguments import Command
+    from ecr_image_replicator.cli.interruption import Interruption
+    from ecr_image_replicator.copy.ports import Progress
+    from ecr_image_replicator.outcome import Outcome
+
+#: At DEBUG these log presigned URLs and tokens.
+_LIBRARIES: Final = ("boto3", "botocore", "requests", "s3transfer", "urllib3")
+#: Fields of a log record that a reader needs beside its message.
+_DETAILS: Final = ("referrer", "why", "digest", "subject")
+
+
+def copy_image(
+    command: Command, environment: Mapping[str, str], interruption: Interruption
+) -> Exit:
+    """Copy one image and print the result.
+
+    Raises
+    ------
+    ReplicationError
+        The arguments are invalid, or the copy failed.
+    """
+    request = command.request()
+    logins = AuthFiles.locate(command.authfile, environment, Path.home())
+    replicator = Replicator(Settings.from_environment(environment), find_login=logins.find_login)
+
+    def replicate() -> Outcome:
+        with _progress(command, shows=not (request.dry_run or command.is_quiet)) as progress:
+            return replicator.replicate(request, deadline=interruption.deadline, progress=progress)
+
+    try:
+        outcome = interruption.run(replicate)
+    finally:
+        replicator.close()
+    _print_result(outcome, prints_json=command.prints_json)
+    return Exit.DONE
+
+
+@contextlib.contextmanager
+def _progress(command: Command, *, shows: bool) -> Iterator[Progress]:
+    """Show progress and log lines; a dry run shows no progress, because nothing moves."""
+    with (
+        opened_display(sys.stderr)
+        if shows
+        else contextlib.nullcontext(PlainLines(sys.stderr)) as display
+    ):
+        level = logging.INFO if command.is_verbose else logging.WARNING
+        lines = _LogLines(display.show, logging.ERROR if command.is_quiet else level)
+        engine = logging.getLogger("ecr_image_replicator")
+        engine.addHandler(lines)
+        engine.setLevel(level)
+        engine.propagate = False
+        for library in _LIBRARIES:
+            logging.getLogger(library).setLevel(logging.CRITICAL)
+        try:
+            yield display if shows else NullDisplay()
+        finally:
+            engine.removeHandler(lines)
+
+
+class _LogLines(logging.Handler):
+    """A handler that prints the engine's log records as lines beside the progress."""
+
+    def __init__(self, show: Callable[[str], None], level: int) -> None:
+        super().__init__(level)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record as one line."""
+        details = "".join(
+            f", {name} {getattr(record, name)}" for name in _DETAILS if name in vars(record)
+        )
+        self._show(f"{record.levelname.lower()}: {record.getMessage()}{details}")
+
+
+def _print_result(outcome: Outcome, *, prints_json: bool) -> None:
+    """Print the values or a summary to stdout; with values, a plan goes to stderr."""
+    if prints_json:
+        print(json.dumps(outcome.attributes(), indent=2), flush=True)
+    if outcome.planned_changes is not None:
+        for line in plan_lines(outcome, outcome.planned_changes):
+            print(line, file=sys.stderr if prints_json else sys.stdout)
+    elif not prints_json:
+        print(summary(outcome))
