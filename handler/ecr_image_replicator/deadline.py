@@ -49,6 +49,11 @@ class Deadline:
         """Seconds left, 0 when it has passed."""
         return max(0.0, self._at - self._clock())
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped.is_set()
+
     def check(self, step: str) -> None:
         """Go on only if there is time and nothing has failed.
 

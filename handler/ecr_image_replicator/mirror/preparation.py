@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import (
     NotFoundError,
     ReplicationError,
@@ -25,11 +23,13 @@ from ecr_image_replicator.mirror.compare import (
     Verdict,
 )
 from ecr_image_replicator.model.archive_references import ArchiveReference
+from ecr_image_replicator.model.references import ImageReference
 from ecr_image_replicator.retries import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
+    from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.mirror.known import KnownImages
     from ecr_image_replicator.replicate import Replicator
     from ecr_image_replicator.request.mirror import MirrorEntry, MirrorRequest, Selection
@@ -118,26 +118,24 @@ def prepare(
     """
     for entry in mirror.entries:
         replicator.settings.allowed.check(entry.template)
-    hosts: dict[str, list[tuple[int, MirrorEntry]]] = {}
+    hosts: dict[str, _HostPreparation] = {}
     for index, entry in enumerate(mirror.entries):
-        hosts.setdefault(entry.source_host, []).append((index, entry))
-    found: list[PreparedEntry] = []
-    with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(max(1, len(hosts)), "hosts"))
-
-        def prepare_host(entries: Sequence[tuple[int, MirrorEntry]]) -> list[PreparedEntry]:
+        host = hosts.get(entry.source_host)
+        if host is None:
             host = _HostPreparation(replicator, known, deadline, compare_seconds)
-            return host.prepare(entries)
-
-        for prepared in pool.map(prepare_host, hosts.values()):
-            found += prepared
-    preparation = Preparation(tuple(sorted(found, key=lambda each: each.index)))
-    _check(preparation)
-    return preparation
+            hosts[entry.source_host] = host
+        host.add(index, entry)
+    with ThreadPoolExecutor(max(1, len(hosts)), "hosts") as pool:
+        list(pool.map(_HostPreparation.choose, hosts.values()))
+        # before the time for looking up every tag is spent
+        _check(Preparation(tuple(each for host in hosts.values() for each in host.entries)))
+        list(pool.map(_HostPreparation.compare, hosts.values()))
+    entries = [each for host in hosts.values() for each in host.entries]
+    return Preparation(tuple(sorted(entries, key=lambda each: each.index)))
 
 
 class _HostPreparation:
-    """Prepares the entries of one source host, with so many requests at once."""
+    """The entries of one source host, prepared with a limit on requests at once."""
 
     def __init__(
         self,
@@ -150,72 +148,79 @@ class _HostPreparation:
         self._known = known
         self._deadline = deadline
         self._compare_seconds = compare_seconds
+        self.entries: list[PreparedEntry] = []
 
-    def prepare(self, entries: Sequence[tuple[int, MirrorEntry]]) -> list[PreparedEntry]:
+    def add(self, index: int, entry: MirrorEntry) -> None:
+        """Add an entry of the host."""
+        self.entries.append(PreparedEntry(index, entry))
+
+    def choose(self) -> None:
+        """Choose the images of every entry."""
+        with ThreadPoolExecutor(_REPOSITORIES_AT_ONCE, "lists") as pool:
+            self.entries = list(pool.map(self._choose, self.entries))
+
+    def compare(self) -> None:
+        """Compare the images of every entry, as far as the time suffices."""
         comparing = self._deadline.branch(self._compare_seconds)
         with (
             ThreadPoolExecutor(_HEADS_AT_ONCE, "heads") as heads,
             ThreadPoolExecutor(_REPOSITORIES_AT_ONCE, "repositories") as repositories,
             comparing.enforced(),
         ):
-            return list(
-                repositories.map(
-                    lambda each: self._prepare_entry(each[0], each[1], heads, comparing), entries
-                )
+            self.entries = list(
+                repositories.map(lambda each: self._compare(each, heads, comparing), self.entries)
             )
 
-    def _prepare_entry(
-        self, index: int, entry: MirrorEntry, heads: ThreadPoolExecutor, comparing: Deadline
-    ) -> PreparedEntry:
-        if isinstance(entry.template.source, ArchiveReference):
-            images = [
-                ComparedImage(MirrorImage(str(source), tags), Verdict.UNCOMPARED)
-                for source, tags in entry.images
-            ]
-            return PreparedEntry(index, entry, images=tuple(images))
-        try:
-            choice, chosen, vanished = self._choose(entry)
-            compared = self._compare(entry, chosen, heads, comparing)
-        except StoppedError:
-            raise
-        except ReplicationError as error:
-            _LOGGER.warning("cannot prepare %s: %s", entry.source_name, error)
-            return PreparedEntry(index, entry, error=error)
-        return PreparedEntry(index, entry, choice, tuple(compared), vanished)
-
-    def _choose(
-        self, entry: MirrorEntry
-    ) -> tuple[TagChoice, Sequence[MirrorImage], tuple[str, ...]]:
-        """Return the choice, the images that it means, and the tags that are gone."""
-        selection = entry.selection
+    def _choose(self, prepared: PreparedEntry) -> PreparedEntry:
+        entry, selection = prepared.entry, prepared.entry.selection
         if selection is None:
             images = [
                 MirrorImage(_selector(source), tags, reason="listed")
                 for source, tags in entry.images
             ]
-            return TagChoice(), images, ()
+            return replace(prepared, images=_uncompared(images))
         if not selection.needs_list:
-            named = choose_tags([each.text for each in selection.tags], selection)
-            return named, _images(named), ()
+            choice = choose_tags([each.text for each in selection.tags], selection)
+            return replace(prepared, choice=choice, images=_uncompared(_images(choice)))
         backoff = Backoff(entry.template.retry_policy, self._deadline)
-        reader = self._replicator.endpoints.open_tag_reader(
-            entry.template, Side.SOURCE, backoff, self._deadline
-        )
-        listed = reader.list_tags()
+        try:
+            reader = self._replicator.endpoints.open_tag_reader(
+                entry.template, Side.SOURCE, backoff, self._deadline
+            )
+            listed = reader.list_tags()
+        except StoppedError:
+            raise
+        except ReplicationError as error:
+            _LOGGER.warning("cannot list the tags of %s: %s", entry.source_name, error)
+            return replace(prepared, error=error)
         choice = choose_tags(listed, selection)
         present = frozenset(listed)
-        vanished = tuple(
-            tag for tag in self._known.tags_of(entry.destination_name) if tag not in present
+        known_tags = self._known.tags_of(entry.destination_name)
+        return replace(
+            prepared,
+            choice=choice,
+            images=_uncompared(_images(choice)),
+            vanished=tuple(tag for tag in known_tags if tag not in present),
         )
-        return choice, _images(choice), vanished
 
     def _compare(
-        self,
-        entry: MirrorEntry,
-        images: Iterable[MirrorImage],
-        heads: ThreadPoolExecutor,
-        comparing: Deadline,
-    ) -> list[ComparedImage]:
+        self, prepared: PreparedEntry, heads: ThreadPoolExecutor, comparing: Deadline
+    ) -> PreparedEntry:
+        entry = prepared.entry
+        if isinstance(entry.template.source, ArchiveReference) or not prepared.images:
+            return prepared
+        try:
+            comparer = self._open_comparer(entry, comparing)
+        except StoppedError:
+            raise
+        except ReplicationError as error:
+            # without it no image can be copied either; the first worker finds and reports it
+            _LOGGER.warning("cannot compare with %s: %s", entry.destination_name, error)
+            return prepared
+        images = [each.image for each in prepared.images]
+        return replace(prepared, images=tuple(comparer.compare_all(images, heads, comparing)))
+
+    def _open_comparer(self, entry: MirrorEntry, comparing: Deadline) -> Comparer:
         request, endpoints = entry.template, self._replicator.endpoints
         backoff = Backoff(request.retry_policy, comparing)
         source = endpoints.open_tag_reader(request, Side.SOURCE, backoff, comparing)
@@ -225,7 +230,7 @@ class _HostPreparation:
             listed = lister.list_tag_digests() if lister is not None else None
         except NotFoundError:
             listed = {}  # the repository may be created by the first copy
-        comparer = Comparer(
+        return Comparer(
             request,
             source,
             DestinationDigests(listed, destination.find),
@@ -233,15 +238,18 @@ class _HostPreparation:
             default_platforms=self._replicator.settings.default_platforms,
             only_missing=_only_missing(entry.selection),
         )
-        return comparer.compare_all(images, heads, comparing)
+
+
+def _uncompared(images: Iterable[MirrorImage]) -> tuple[ComparedImage, ...]:
+    return tuple(ComparedImage(image, Verdict.UNCOMPARED) for image in images)
 
 
 def _only_missing(selection: Selection | None) -> bool:
     return selection is not None and selection.only_missing
 
 
-def _selector(source: object) -> str:
-    return str(getattr(source, "selector", source))
+def _selector(source: ImageReference | ArchiveReference) -> str:
+    return source.selector if isinstance(source, ImageReference) else str(source)
 
 
 def _images(choice: TagChoice) -> list[MirrorImage]:

@@ -1,0 +1,171 @@
+"""A whole mirror in one process: repositories at once, with a limit per source host."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ecr_image_replicator.mirror.compare import Verdict
+from ecr_image_replicator.mirror.preparation import prepare
+from ecr_image_replicator.mirror.report import (
+    ChoiceSummary,
+    MirrorReport,
+    remember_digests,
+    remember_unchanged,
+)
+from ecr_image_replicator.mirror.worker import RepositoryWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ecr_image_replicator.copy.ports import Progress
+    from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.mirror.compare import MirrorImage
+    from ecr_image_replicator.mirror.known import KnownImages
+    from ecr_image_replicator.mirror.preparation import Preparation, PreparedEntry
+    from ecr_image_replicator.mirror.results import ImageResult
+    from ecr_image_replicator.replicate import Replicator
+    from ecr_image_replicator.request.mirror import MirrorRequest
+
+#: Copies at a time over all hosts: memory is that of one image for each.
+_MAX_WORKERS: Final = 8
+
+
+class MirrorDisplay(Protocol):
+    """Shows how far a mirror is; called from several threads at once."""
+
+    def prepared(self, preparation: Preparation) -> None:
+        """Show what is to be done."""
+
+    def image_progress(self, entry: PreparedEntry, image: MirrorImage) -> Progress:
+        """Return the progress of an image that begins."""
+
+    def image_done(self, result: ImageResult) -> None:
+        """Show what became of an image."""
+
+    def wait(self, host: str, seconds: float, reason: str) -> None:
+        """Show that a host is left alone for so long."""
+
+
+class LocalRun:
+    """Runs a mirror in this process.
+
+    Parameters
+    ----------
+    replicator
+        The engine.
+    mirror
+        What to copy.
+    known
+        What earlier runs saw; what this one sees is added.
+    deadline
+        Ends the run, or is stopped.
+    display
+        Shows how far it is.
+    """
+
+    def __init__(
+        self,
+        replicator: Replicator,
+        mirror: MirrorRequest,
+        known: KnownImages,
+        deadline: Deadline,
+        display: MirrorDisplay,
+    ) -> None:
+        self._replicator = replicator
+        self._mirror = mirror
+        self._known = known
+        self._deadline = deadline
+        self._display = display
+        self._lock = threading.Lock()
+        self._results: list[ImageResult] = []
+        self._choice = ChoiceSummary()
+        self._began_at = time.monotonic()
+        self._streams = 1
+
+    def prepare(self) -> Preparation:
+        """Choose and compare.
+
+        Raises
+        ------
+        ReplicationError
+            The mirror is invalid, or the deadline was stopped.
+        """
+        preparation = prepare(self._replicator, self._mirror, self._known, self._deadline)
+        self._choice = ChoiceSummary.of(preparation)
+        remember_unchanged(self._known, preparation, self._replicator.settings.default_platforms)
+        self._display.prepared(preparation)
+        return preparation
+
+    def copy(self, preparation: Preparation) -> MirrorReport:
+        """Copy what differs; what the registries reject is in the report.
+
+        Raises
+        ------
+        StoppedError
+            The deadline was stopped.
+        """
+        hosts: dict[str, list[PreparedEntry]] = {}
+        for prepared in preparation.entries:
+            if prepared.with_verdict(Verdict.CHANGED, Verdict.UNCOMPARED):
+                hosts.setdefault(prepared.entry.source_host, []).append(prepared)
+        sizes = {
+            host: min(len(entries), self._mirror.concurrency_of(host))
+            for host, entries in hosts.items()
+        }
+        workers = max(1, min(_MAX_WORKERS, sum(sizes.values())))
+        self._streams = max(2, self._replicator.settings.streams // workers)
+        turns = threading.Semaphore(workers)
+        with ExitStack() as stack:
+            futures = []
+            for host, entries in hosts.items():
+                pool = stack.enter_context(ThreadPoolExecutor(sizes[host], f"mirror-{host}"))
+                futures += [pool.submit(self._copy_entry, each, turns) for each in entries]
+            for future in futures:
+                future.result()
+        return self.report()
+
+    def report(self) -> MirrorReport:
+        """Return what was done so far."""
+        with self._lock:
+            results = tuple(self._results)
+        return MirrorReport(self._choice, results, time.monotonic() - self._began_at)
+
+    def _copy_entry(self, prepared: PreparedEntry, turns: threading.Semaphore) -> None:
+        images = [each.image for each in prepared.with_verdict(Verdict.CHANGED, Verdict.UNCOMPARED)]
+        shown: list[ImageResult] = []
+        worker = RepositoryWorker(
+            self._replicator,
+            prepared.entry,
+            self._deadline,
+            progress=lambda image: self._display.image_progress(prepared, image),
+            before_image=lambda _, results: self._show(results, shown),
+            run_seconds_left=lambda: self._deadline.remaining_seconds,
+            most_streams=self._streams,
+        )
+        position = tries = 0
+        done: Sequence[ImageResult] = ()
+        while position < len(images):
+            with turns:
+                self._deadline.check("copy images")
+                outcome = worker.run(images, position, tries=tries, results=done)
+            done, position, tries = outcome.results, outcome.position, outcome.tries
+            self._show(done, shown)
+            if outcome.wait_seconds:
+                self._display.wait(prepared.entry.source_host, outcome.wait_seconds, outcome.reason)
+                self._deadline.wait(outcome.wait_seconds)
+
+    def _show(self, results: Sequence[ImageResult], shown: list[ImageResult]) -> None:
+        """Keep and show the results of an entry that are new."""
+        new = results[len(shown) :]
+        shown += new
+        with self._lock:
+            self._results += new
+            remember_digests(
+                self._known, self._mirror, new, self._replicator.settings.default_platforms
+            )
+        for result in new:
+            self._display.image_done(result)

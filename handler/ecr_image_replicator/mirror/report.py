@@ -1,0 +1,281 @@
+"""What a run of a mirror came to: counts, failures, and what the next run may know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ecr_image_replicator.mirror.compare import Verdict
+from ecr_image_replicator.mirror.known import KnownDigests, options_fingerprint
+from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_kind, error_text
+from ecr_image_replicator.mirror.worker import source_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ecr_image_replicator.mirror.compare import ComparedImage
+    from ecr_image_replicator.mirror.known import KnownImages
+    from ecr_image_replicator.mirror.preparation import Preparation, PreparedEntry
+    from ecr_image_replicator.model.platforms import Platform
+    from ecr_image_replicator.request.mirror import MirrorRequest
+
+#: Of the messages of failures that `Fn::GetAtt` gives.
+_MAX_FAILURES_BYTES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceSummary:
+    """What choosing and comparing came to, without the images that are to be copied.
+
+    Attributes
+    ----------
+    chosen, unchanged
+        Images.
+    failed
+        Images that cannot be copied, as results.
+    vanished
+        Destinations of tags that the source no longer lists.
+    warnings
+        Patterns without a match, and names that are no tags.
+    """
+
+    chosen: int = 0
+    unchanged: int = 0
+    failed: tuple[ImageResult, ...] = ()
+    vanished: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, preparation: Preparation) -> ChoiceSummary:
+        """Summarise what was prepared."""
+        return cls(
+            chosen=preparation.chosen,
+            unchanged=preparation.count(Verdict.UNCHANGED),
+            failed=tuple(_failed(preparation)),
+            vanished=tuple(
+                f"{each.entry.destination_name}:{tag}"
+                for each in preparation.entries
+                for tag in each.vanished
+            ),
+            warnings=tuple(
+                f"{each.entry.source_name}: {warning}"
+                for each in preparation.entries
+                for warning in each.choice.warnings
+            ),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is stored."""
+        return {
+            "Chosen": self.chosen,
+            "Unchanged": self.unchanged,
+            "Failed": [each.as_json() for each in self.failed],
+            "Vanished": list(self.vanished),
+            "Warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> ChoiceSummary:
+        """Read what was stored."""
+        return cls(
+            chosen=fields["Chosen"],
+            unchanged=fields["Unchanged"],
+            failed=tuple(map(ImageResult.from_json, fields["Failed"])),
+            vanished=tuple(fields["Vanished"]),
+            warnings=tuple(fields["Warnings"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorReport:
+    """What a run came to.
+
+    Attributes
+    ----------
+    results
+        Of every image that a worker had.
+    """
+
+    choice: ChoiceSummary
+    results: tuple[ImageResult, ...] = ()
+    duration_seconds: float = 0.0
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> tuple[ImageResult, ...]:
+        """Images that could not be copied."""
+        found = [each for each in self.results if each.status is ImageStatus.FAILED]
+        return (*self.choice.failed, *found)
+
+    @property
+    def left(self) -> tuple[ImageResult, ...]:
+        """Images for which the time did not suffice."""
+        return tuple(each for each in self.results if each.status is ImageStatus.LEFT)
+
+    @property
+    def copied(self) -> tuple[ImageResult, ...]:
+        """Images of which something was pushed."""
+        return tuple(each for each in self.results if each.status is ImageStatus.COPIED)
+
+    def values(self) -> dict[str, str]:
+        """Return the values that `Fn::GetAtt` reads."""
+        counts = Counter(each.status for each in self.results)
+        return {
+            "Chosen": str(self.choice.chosen),
+            "Copied": str(counts[ImageStatus.COPIED]),
+            "Unchanged": str(self.choice.unchanged + counts[ImageStatus.UNCHANGED]),
+            "Failed": str(len(self.failed)),
+            "Left": str(counts[ImageStatus.LEFT]),
+            "Vanished": str(len(self.choice.vanished)),
+            "BytesCopied": str(sum(each.bytes_copied for each in self.results)),
+            "DurationSeconds": f"{self.duration_seconds:.3f}",
+            "Changed": "true" if counts[ImageStatus.COPIED] else "false",
+            "Failures": first_failures(self.failed),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report."""
+        values = self.values()
+        del values["Failures"]
+        return {
+            **self.details,
+            "Summary": values,
+            "Failed": [each.as_json() for each in self.failed],
+            "Left": [each.as_json() for each in self.left],
+            "Copied": [each.as_json() for each in self.copied],
+            "Vanished": list(self.choice.vanished),
+            "Warnings": list(self.choice.warnings),
+        }
+
+
+def first_failures(failed: Sequence[ImageResult]) -> str:
+    """Join the first messages, at most 1 KiB of them."""
+    lines: list[str] = []
+    size_bytes = 0
+    for each in failed:
+        line = f"{each.destination}: {each.error}"
+        size_bytes += len(line.encode()) + 1
+        if size_bytes > _MAX_FAILURES_BYTES - 32:
+            if not lines:
+                lines.append(line.encode()[: _MAX_FAILURES_BYTES - 64].decode(errors="ignore"))
+            break
+        lines.append(line)
+    if len(lines) < len(failed):
+        lines.append(f"and {len(failed) - len(lines)} more")
+    return "\n".join(lines)
+
+
+def choice_lines(preparation: Preparation) -> Iterator[dict[str, str]]:
+    """Yield every decision of a mirror with its reason, as dry runs show it."""
+    for prepared in preparation.entries:
+        entry = prepared.entry
+        for compared in prepared.images:
+            image = compared.image
+            if compared.verdict is Verdict.FAILED:
+                continue
+            yield {
+                "Source": source_text(entry, image),
+                "Destination": f"{entry.destination_name}:{image.destination_tags[0]}",
+                "Action": _ACTIONS[compared.verdict],
+                "Reason": image.reason,
+            }
+        for decision in prepared.choice.left_out:
+            yield {
+                "Source": f"{entry.source_name}:{decision.tag}",
+                "Destination": "",
+                "Action": "leave out",
+                "Reason": decision.reason,
+            }
+    for failed in _failed(preparation):
+        yield {
+            "Source": failed.source,
+            "Destination": failed.destination,
+            "Action": "fail",
+            "Reason": failed.error,
+        }
+
+
+_ACTIONS: Final = {
+    Verdict.CHANGED: "copy",
+    Verdict.UNCHANGED: "unchanged",
+    Verdict.UNCOMPARED: "compare and copy",
+}
+
+
+def remember_digests(
+    known: KnownImages,
+    mirror: MirrorRequest,
+    results: Iterable[ImageResult],
+    default_platforms: Sequence[Platform],
+) -> None:
+    """Add the digests of copied and unchanged images to what is known."""
+    options = {
+        entry.destination_name: options_fingerprint(entry.template, default_platforms)
+        for entry in mirror.entries
+    }
+    for result in results:
+        repository = result.destination.rpartition(":")[0]
+        if result.source_digest is None or result.destination_digest is None:
+            continue
+        for tag in result.destination_tags:
+            known.remember(
+                f"{repository}:{tag}",
+                KnownDigests(
+                    result.source_digest, result.destination_digest, options.get(repository, "")
+                ),
+            )
+
+
+def remember_unchanged(
+    known: KnownImages, preparation: Preparation, default_platforms: Sequence[Platform]
+) -> None:
+    """Add images whose digests are the same on both sides to what is known."""
+    for prepared in preparation.entries:
+        options = options_fingerprint(prepared.entry.template, default_platforms)
+        for compared in prepared.with_verdict(Verdict.UNCHANGED):
+            digest = compared.image.digest
+            for tag in compared.image.destination_tags if digest else ():
+                name = f"{prepared.entry.destination_name}:{tag}"
+                found = known.find(name)
+                if digest is not None and (found is None or found.source != digest):
+                    known.remember(name, KnownDigests(digest, digest, options))
+
+
+def _failed(preparation: Preparation) -> Iterator[ImageResult]:
+    """Yield the images that no worker needs to try."""
+    for prepared in preparation.entries:
+        entry = prepared.entry
+        if prepared.error is not None:
+            yield ImageResult(
+                source=entry.source_name,
+                destination=entry.destination_name,
+                destination_tags=(),
+                status=ImageStatus.FAILED,
+                error=error_text(prepared.error),
+                kind=error_kind(prepared.error),
+            )
+        for tag in prepared.choice.missing:
+            yield ImageResult(
+                source=f"{entry.source_name}:{tag}",
+                destination=f"{entry.destination_name}:{tag}",
+                destination_tags=(tag,),
+                status=ImageStatus.FAILED,
+                error=f"cannot pull {entry.source_name}:{tag}: tag not found in the repository's "
+                "list of tags. Check the tag.",
+                kind="NotFound",
+            )
+        for compared in prepared.with_verdict(Verdict.FAILED):
+            yield _failed_image(prepared, compared)
+
+
+def _failed_image(prepared: PreparedEntry, compared: ComparedImage) -> ImageResult:
+    image, error = compared.image, compared.error
+    return ImageResult(
+        source=source_text(prepared.entry, image),
+        destination=f"{prepared.entry.destination_name}:{image.destination_tags[0]}",
+        destination_tags=image.destination_tags,
+        status=ImageStatus.FAILED,
+        error=error_text(error) if error else "failed",
+        kind=error_kind(error) if error else "",
+    )

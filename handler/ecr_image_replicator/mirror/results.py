@@ -1,0 +1,106 @@
+"""What became of each image, as a value that is stored between invocations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from ecr_image_replicator.model.digests import Digest
+from ecr_image_replicator.request.properties import property_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ecr_image_replicator.errors import ReplicationError
+
+
+class ImageStatus(Enum):
+    """What became of an image."""
+
+    COPIED = "Copied"
+    UNCHANGED = "Unchanged"
+    FAILED = "Failed"
+    LEFT = "Left"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """One image of a run.
+
+    Attributes
+    ----------
+    source, destination
+        As references: ``host/repository:tag``, the destination's first tag.
+    destination_tags
+        All of its tags.
+    status
+        What became of it.
+    source_digest, destination_digest
+        What was read and what the tags point at; None if unknown.
+    bytes_copied
+        Of blobs.
+    error, kind
+        Of an image that failed or was left: the message and its class.
+    """
+
+    source: str
+    destination: str
+    destination_tags: tuple[str, ...]
+    status: ImageStatus
+    source_digest: Digest | None = None
+    destination_digest: Digest | None = None
+    bytes_copied: int = 0
+    error: str = ""
+    kind: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is stored."""
+        fields = {
+            "Source": self.source,
+            "Destination": self.destination,
+            "Tags": list(self.destination_tags),
+            "Status": self.status.value,
+            "SourceDigest": str(self.source_digest or ""),
+            "Digest": str(self.destination_digest or ""),
+            "Bytes": self.bytes_copied,
+            "Error": self.error,
+            "Kind": self.kind,
+        }
+        return {name: value for name, value in fields.items() if value not in ("", 0)}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> ImageResult:
+        """Read what was stored.
+
+        Raises
+        ------
+        KeyError, ValueError, InvalidDigestError
+            It is something else.
+        """
+        return cls(
+            source=fields["Source"],
+            destination=fields["Destination"],
+            destination_tags=tuple(fields["Tags"]),
+            status=ImageStatus(fields["Status"]),
+            source_digest=parse_optional_digest(fields.get("SourceDigest")),
+            destination_digest=parse_optional_digest(fields.get("Digest")),
+            bytes_copied=fields.get("Bytes", 0),
+            error=fields.get("Error", ""),
+            kind=fields.get("Kind", ""),
+        )
+
+
+def parse_optional_digest(text: str | None) -> Digest | None:
+    """Parse a digest; None for none."""
+    return Digest.parse(text) if text else None
+
+
+def error_text(error: ReplicationError) -> str:
+    """Return an error's message with the names of properties."""
+    return error.render(property_name)
+
+
+def error_kind(error: ReplicationError) -> str:
+    """Name an error's class, for counting: ``Denied``."""
+    return type(error).__name__.removesuffix("Error")

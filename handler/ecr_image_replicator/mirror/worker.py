@@ -1,0 +1,266 @@
+"""Copying the images of one repository pair, one after the other.
+
+Images of one repository share layers, so that one worker with warm connections copies all of them.
+A worker whose time ends, or that meets a rate limit, says where it stopped and when it makes sense
+to go on; who calls it again is not its concern.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.errors import (
+    OutOfTimeError,
+    ReplicationError,
+    StoppedError,
+    ThrottledError,
+    TransientError,
+)
+from ecr_image_replicator.mirror.recorder import ProgressRecorder
+from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_kind, error_text
+from ecr_image_replicator.model.archive_references import ArchiveReference
+from ecr_image_replicator.model.digests import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ecr_image_replicator.copy.ports import Progress
+    from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.mirror.compare import MirrorImage
+    from ecr_image_replicator.model.manifests import Descriptor
+    from ecr_image_replicator.replicate import Replicator
+    from ecr_image_replicator.request.mirror import MirrorEntry
+    from ecr_image_replicator.request.parsing import ReplicationRequest
+
+_LOGGER: Final = logging.getLogger(__name__)
+#: An image is not begun with less.
+_MIN_SECONDS: Final = 3.0
+#: A rate limit that does not say when it ends: doubled each time that it is met again.
+_FIRST_WAIT_SECONDS: Final = 60.0
+_MAX_WAIT_SECONDS: Final = 1800.0
+#: Invocations that an image may take without a blob arriving in the last of them.
+_MAX_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOutcome:
+    """How far a worker came.
+
+    Attributes
+    ----------
+    results
+        Of the images that it is done with.
+    position
+        The next image; the number of images when it is done with all.
+    wait_seconds
+        When it makes sense to go on; None when it is done with all.
+    tries
+        How often the next image was begun already.
+    reason
+        Why it waits, for people.
+    """
+
+    results: tuple[ImageResult, ...]
+    position: int
+    wait_seconds: float | None = None
+    tries: int = 0
+    reason: str = ""
+
+
+class RepositoryWorker:
+    """Copies images of one entry of a mirror.
+
+    Parameters
+    ----------
+    replicator
+        The engine, warm from one image to the next.
+    entry
+        Where the images come from and go to, and their options.
+    deadline
+        Ends this invocation.
+    progress
+        Makes the progress of one image.
+    before_image
+        Called with an image's position and the results so far, before each image.
+    run_seconds_left
+        Tells how much time the whole run has left.
+    most_streams
+        Blobs in flight at most; None for the function's setting.
+    """
+
+    def __init__(
+        self,
+        replicator: Replicator,
+        entry: MirrorEntry,
+        deadline: Deadline,
+        *,
+        progress: Callable[[MirrorImage], Progress],
+        before_image: Callable[[int, Sequence[ImageResult]], None] = lambda *_: None,
+        run_seconds_left: Callable[[], float] = lambda: float("inf"),
+        most_streams: int | None = None,
+    ) -> None:
+        self._replicator = replicator
+        self._entry = entry
+        self._deadline = deadline
+        self._progress = progress
+        self._before_image = before_image
+        self._run_seconds_left = run_seconds_left
+        self._most_streams = most_streams
+        self._known_blobs: dict[Digest, Descriptor] = {}
+        self._archives = {str(source): source for source, _ in entry.images}
+
+    def run(
+        self,
+        images: Sequence[MirrorImage],
+        position: int = 0,
+        *,
+        tries: int = 0,
+        results: Sequence[ImageResult] = (),
+    ) -> WorkerOutcome:
+        """Copy the images from a position on.
+
+        Parameters
+        ----------
+        tries
+            How often the first of them was begun already.
+        results
+            Of images that were dealt with before, to go on from.
+
+        Raises
+        ------
+        StoppedError
+            The deadline was stopped.
+        """
+        done = list(results)
+        while position < len(images):
+            if self._run_seconds_left() <= 0:
+                return self._leave(images, position, done, "the run's time is over")
+            if self._deadline.remaining_seconds < _MIN_SECONDS:
+                return WorkerOutcome(tuple(done), position, 0.0, tries)
+            self._before_image(position, done)
+            recorder = ProgressRecorder(self._progress(images[position]))
+            try:
+                done.append(self._copy(images[position], recorder))
+            except (ThrottledError, OutOfTimeError) as error:
+                if (left := self._left_after(error, tries)) is not None:
+                    return self._leave(images, position, done, left)
+                seconds = _throttle_seconds(error, tries)
+                if seconds is not None or tries + 1 < _MAX_TRIES or recorder.blobs_copied:
+                    reason = error_text(error)
+                    return WorkerOutcome(tuple(done), position, seconds or 0.0, tries + 1, reason)
+                done.append(self._failed(images[position], error_text(error), error_kind(error)))
+            position, tries = position + 1, 0
+        return WorkerOutcome(tuple(done), position)
+
+    def result(self, image: MirrorImage, status: ImageStatus, error: str = "") -> ImageResult:
+        """Return a result of an image that was not begun."""
+        return ImageResult(
+            source=source_text(self._entry, image),
+            destination=f"{self._entry.destination_name}:{image.destination_tags[0]}",
+            destination_tags=image.destination_tags,
+            status=status,
+            source_digest=image.digest,
+            error=error,
+        )
+
+    def _copy(self, image: MirrorImage, recorder: ProgressRecorder) -> ImageResult:
+        """Copy an image; what the registries reject is a result.
+
+        Raises
+        ------
+        ThrottledError, OutOfTimeError
+            Another time may do.
+        StoppedError
+            The deadline was stopped.
+        """
+        deadline = self._deadline.branch()
+        try:
+            outcome = self._replicator.replicate(
+                self._request(image),
+                deadline=deadline,
+                progress=recorder,
+                known_blobs=self._known_blobs,
+            )
+        except (ThrottledError, OutOfTimeError, StoppedError):
+            raise
+        except ReplicationError as error:
+            if self._deadline.is_stopped:
+                raise StoppedError("stopped") from error
+            return self._failed(image, error_text(error), error_kind(error))
+        except Exception as error:  # noqa: BLE001 - one bad image must not end the others
+            return self._failed(image, _defect(error), "Defect")
+        result = self.result(
+            image, ImageStatus.COPIED if outcome.changed else ImageStatus.UNCHANGED
+        )
+        return replace(
+            result,
+            source_digest=image.digest or recorder.pinned or outcome.digest,
+            destination_digest=outcome.digest,
+            bytes_copied=outcome.report.bytes_copied,
+        )
+
+    def _request(self, image: MirrorImage) -> ReplicationRequest:
+        template = self._entry.template
+        first, *others = image.destination_tags
+        source = template.source
+        if isinstance(source, ArchiveReference):
+            source = self._archives.get(image.selector, source)
+        elif ":" in image.selector:
+            source = replace(source, tag="", digest=Digest.parse(image.selector))
+        else:
+            source = replace(source, tag=image.selector, digest=image.digest)
+        return replace(
+            template,
+            source=source,
+            destination=replace(template.destination, tag=first),
+            tags=tuple(others),
+            most_streams=self._most_streams,
+        )
+
+    def _failed(self, image: MirrorImage, error: str, kind: str) -> ImageResult:
+        _LOGGER.warning("cannot mirror %s: %s", source_text(self._entry, image), error)
+        return replace(self.result(image, ImageStatus.FAILED, error), kind=kind)
+
+    def _left_after(self, error: ReplicationError, tries: int) -> str | None:
+        """Return why the rest is left, None when the run's time allows another attempt."""
+        wait_seconds = _throttle_seconds(error, tries) or _MIN_SECONDS
+        return error_text(error) if wait_seconds >= self._run_seconds_left() else None
+
+    def _leave(
+        self, images: Sequence[MirrorImage], position: int, done: list[ImageResult], why: str
+    ) -> WorkerOutcome:
+        left = [self.result(image, ImageStatus.LEFT, why) for image in images[position:]]
+        return WorkerOutcome((*done, *left), len(images))
+
+
+def source_text(entry: MirrorEntry, image: MirrorImage) -> str:
+    """Write an image's source as a reference."""
+    if isinstance(entry.template.source, ArchiveReference):
+        return image.selector
+    return f"{entry.source_name}{'@' if ':' in image.selector else ':'}{image.selector}"
+
+
+def _throttle_seconds(error: ReplicationError, tries: int) -> float | None:
+    """Return how long to wait for a rate limit; None when the error is none."""
+    cause = error.__cause__
+    if isinstance(error, ThrottledError):
+        after_seconds = error.retry_after_seconds
+    elif isinstance(cause, TransientError) and cause.is_throttle:
+        after_seconds = cause.retry_after_seconds
+    else:
+        return None
+    if after_seconds is not None:
+        return after_seconds
+    return min(_MAX_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(tries, 10))
+
+
+def _defect(error: Exception) -> str:
+    """Name an unexpected exception by its place: its message may quote secrets."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    _LOGGER.error("defect", extra={"kind": type(error).__name__, "place": place})
+    return f"internal error: {type(error).__name__} at {place}. Report it as a defect."
