@@ -176,7 +176,7 @@ class Function:
         emulator.invoke(event)
         wall_seconds = time.perf_counter() - began_at
         pid = emulator.pid
-        answer = self._endpoint.wait_for_answer(event["RequestId"])
+        answer = self._endpoint.wait_for_response(event["RequestId"])
         if answer.document["Status"] != "SUCCESS":
             reason = answer.document.get("Reason")
             message = f"{self.name}: {reason}\n{emulator.log[-_LOG_TAIL_CHARACTERS:]}"
@@ -201,6 +201,7 @@ def our_function(
         environment={
             "PYTHONPATH": os.pathsep.join((str(_ROOT / "handler"), str(_ROOT))),
             "SSL_CERT_FILE": str(ca_file),
+            "RESPONSE_HOSTS": "localhost",
             **environment,
         },
         whole_index={"Platforms": "all"},

@@ -1,13 +1,14 @@
-"""The Lambda entry point: an event of CloudFormation's in, exactly one answer out.
+"""The Lambda entry point: one event in, exactly one response or one error out.
 
-Read on in `lifecycle` (how a stack is answered) and `replicator` (how an image is copied).
+Read on in `custom_resource.resource` (CloudFormation requests), `custom_resource.direct_call`
+(direct calls) and `ecr_image_replicator.replicate` (how an image is copied).
 """
 
 from __future__ import annotations
 
 import gc
 
-# what the imports make stays: looking through it for garbage is a quarter of a cold start
+# objects made by imports live for ever: scanning them for garbage is a quarter of a cold start
 gc.disable()
 
 import functools
@@ -19,27 +20,28 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
+from custom_resource import direct_call, sns
 from custom_resource.metrics import publish
 from custom_resource.resource import ReplicationResource
-from custom_resource.sns import request_of
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-# ensure_ascii: a lone surrogate in an event could not be written, and its log lines would be lost
-serialize = functools.partial(json.dumps, default=str, separators=(",", ":"), ensure_ascii=True)
-logger = Logger(service="ecr-image-replicator", json_serializer=serialize)
+# ASCII only: a lone surrogate in an event cannot be encoded and would suppress the log line
+logger = Logger(
+    service="ecr-image-replicator", json_serializer=functools.partial(json.dumps, default=str)
+)
 copy_config_to_registered_loggers(logger, include={"ecr_image_replicator", "custom_resource"})
 for library in ("boto3", "botocore", "crhelper", "requests", "s3transfer", "urllib3"):
-    # at DEBUG these write out presigned URLs, tokens and the whole event
+    # at DEBUG these log presigned URLs, tokens and the whole event
     logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 @functools.cache
 def replicator() -> Replicator:
-    """Make the engine when it is first needed; it is kept for warm invocations."""
+    """Make the engine on first use; warm invocations reuse it."""
     return Replicator(Settings.from_environment(os.environ))
 
 
@@ -48,18 +50,19 @@ gc.freeze()
 gc.enable()
 
 
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer one event; the answer is also the return value."""
-    request = request_of(event)
-    named: dict[str, Any] = {
+def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+    """Serve one event and return the response's body, or the values of a direct call."""
+    request = sns.unwrap(event) if isinstance(event, dict) else {}
+    is_from_topic = isinstance(event, dict) and sns.is_notification(event)
+    names: dict[str, Any] = {
         "stack_id": request.get("StackId"),
         "logical_resource_id": request.get("LogicalResourceId"),
         "request_id": request.get("RequestId"),
         "request_type": request.get("RequestType"),
         "function_request_id": context.aws_request_id,
     }
-    logger.structure_logs(append=False, **named)
-    answer = resource.answer(request, context)
-    if resource.metrics is not None:
-        publish(resource.metrics, named)
-    return answer
+    logger.structure_logs(append=False, **names)
+    record = functools.partial(publish, request=names)
+    if is_from_topic or "RequestType" in request or "ResponseURL" in request:
+        return resource.respond(request, context, is_from_topic=is_from_topic, record=record)
+    return direct_call.call(request, context, replicator=replicator, record=record)

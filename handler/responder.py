@@ -1,52 +1,74 @@
-"""The failure responder: answers for an invocation of the replicator that could not.
+"""The failure responder: responds to CloudFormation for an invocation that could not.
 
-Lambda gives it the record of an asynchronous invocation that failed for good: the function was
-stopped at its timeout, killed for want of memory, crashed, or was never run. Everything else the
-replicator answers itself. A stack that has heard of it already, from an invocation that was killed
-after its answer, passes a second answer over.
+Lambda invokes it with the record of an asynchronous invocation of the replicator that failed for
+good: the function timed out, ran out of memory, crashed, was never started, or could not deliver
+its response. If the stack already has a response, CloudFormation ignores the second one.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import time
 from typing import TYPE_CHECKING, Any, Final
 
-from custom_resource.response import CustomResourceResponse, deliver, failed_physical_id
-from custom_resource.sns import request_of
+from custom_resource.response import (
+    CustomResourceResponse,
+    UndeliveredResponseError,
+    allowed_hosts,
+    deliver,
+    failed_physical_id,
+    is_allowed_url,
+    is_https,
+)
+from custom_resource.sns import unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LOGGER: Final = logging.getLogger(__name__)
 _LOGGER.setLevel(logging.INFO)
-#: Kept of Lambda's time for coming to an end.
+#: Reserved for the end of the invocation.
 _RESERVE_SECONDS: Final = 1.0
-_NAMES: Final = ("ResponseURL", "StackId", "RequestId", "LogicalResourceId")
-
-
-class UndeliveredAnswerError(Exception):
-    """CloudFormation did not take the answer; Lambda runs the responder again."""
+_FIELDS: Final = ("ResponseURL", "StackId", "RequestId", "LogicalResourceId")
+#: Why Lambda did not run the function, by the condition in the record.
+_NOT_RUN: Final = {
+    "EventAgeExceeded": (
+        "Lambda did not run the function within an hour. Check the function's "
+        "throttles and its reserved concurrency."
+    ),
+    "ZeroReservedConcurrency": (
+        "the function's reserved concurrency is 0. Remove it or set it to 1 or more."
+    ),
+    "RecursiveInvocation": (
+        "Lambda detected a recursive loop. Increase Timeout or MemorySize of the "
+        "function, so that one copy needs fewer invocations."
+    ),
+}
 
 
 def lambda_handler(record: dict[str, Any], context: Any) -> dict[str, Any] | None:
-    """Respond FAILED for the request in an invocation's record; None when there is none.
+    """Respond FAILED to the request in an invocation's record; return None when it has none.
 
-    AWS Lambda developer guide, "Capturing records of Lambda asynchronous invocations".
+    AWS Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations".
 
     Raises
     ------
-    UndeliveredAnswerError
-        Trying again later may help.
+    UndeliveredResponseError
+        CloudFormation did not accept the response. Lambda runs the responder again.
     """
     payload = record.get("requestPayload")
-    event = request_of(payload) if isinstance(payload, dict) else None
-    if event is None or not all(isinstance(event.get(n), str) for n in _NAMES):
-        _LOGGER.warning("the record is not of a request of CloudFormation's; nobody is answered")
+    event = unwrap(payload) if isinstance(payload, dict) else {}
+    if not all(isinstance(event.get(name), str) for name in _FIELDS):
+        _LOGGER.warning("no CloudFormation request in the record: nothing to respond to")
         return None
-    if not event["ResponseURL"].startswith("https://"):
-        _LOGGER.warning("the request %s names nobody to be answered", event["RequestId"])
+    request_id = _printable(event["RequestId"])
+    url = event["ResponseURL"]
+    if not is_https(url) or not is_allowed_url(url, allowed_hosts()):
+        _LOGGER.warning("request %s: its ResponseURL is not CloudFormation's", request_id)
         return None
-    answer = CustomResourceResponse(
+    response = CustomResourceResponse(
         status="FAILED",
         physical_resource_id=failed_physical_id(event),
         stack_id=event["StackId"],
@@ -54,31 +76,57 @@ def lambda_handler(record: dict[str, Any], context: Any) -> dict[str, Any] | Non
         logical_resource_id=event["LogicalResourceId"],
         reason=_reason(record),
     ).body()
-    _LOGGER.error("answering for the request %s: %s", event["RequestId"], answer["Reason"])
+    _LOGGER.error("responding to request %s: %s", request_id, response["Reason"])
     budget_seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
-    if not deliver(event["ResponseURL"], answer, budget_seconds=budget_seconds):
-        raise UndeliveredAnswerError("CloudFormation did not take the answer")
-    return answer
+    if not deliver(url, response, budget_seconds=budget_seconds):
+        raise UndeliveredResponseError("cannot deliver the response to CloudFormation")
+    _print_metric(request_id)
+    return response
 
 
 def _reason(record: Mapping[str, Any]) -> str:
-    """Say what became of the invocation; of the words of others only what is known is repeated."""
+    """Say why the invocation failed; of the record only known terms and plain names are quoted."""
     context = _mapping(record, "requestContext")
     payload = _mapping(record, "responsePayload")
+    condition = _text(context, "condition")
     kind, message = _text(payload, "errorType"), _text(payload, "errorMessage")
-    if _text(context, "condition") == "EventAgeExceeded":
-        found = "was not run in time; look at the function's reserved concurrency and throttles"
+    if condition in _NOT_RUN:
+        found = _NOT_RUN[condition]
+    elif condition not in {"RetriesExhausted", ""}:
+        named = _name(condition) or "an unknown condition"
+        found = f"Lambda did not run the function and reports {named}."
     elif "timed out" in message or kind == "Sandbox.Timedout":
-        found = "was stopped at its timeout; raise it, or give the function more memory"
+        found = "the function timed out. Increase Timeout or MemorySize of the function."
     elif "signal: killed" in message or kind == "Runtime.OutOfMemory":
-        found = "was killed, most likely for want of memory; give the function more"
+        found = (
+            "the function was killed, probably out of memory. Increase MemorySize of the function."
+        )
+    elif kind == UndeliveredResponseError.__name__:
+        found = "the function could not deliver its response. Check its network."
     else:
-        found = f"ended before it could answer ({_word(kind) or 'no reason is known'})"
-    function, request = _word(_text(context, "functionArn")), _word(_text(context, "requestId"))
+        found = f"the function ended without a response ({_name(kind) or 'no error type'})."
+    function, request = _name(_text(context, "functionArn")), _name(_text(context, "requestId"))
     return (
-        f"the replicator {found}; deploy again, as what has been copied is not copied twice; see "
-        f"the log of {function or 'the function'} for its request {request or 'of that time'}"
+        f"replication failed: {found} Deploy again: copied blobs are reused. "
+        f"Log: {function or 'the function'}, request {request or 'unknown'}"
     )
+
+
+def _print_metric(request_id: str) -> None:
+    """Print the metric in CloudWatch's embedded metric format."""
+    directive = {
+        "Namespace": "EcrImageReplicator",
+        "Dimensions": [["service"]],
+        "Metrics": [{"Name": "ResponderResponses", "Unit": "Count"}],
+    }
+    line = {
+        "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]},
+        "message": "responder metrics",
+        "service": os.environ.get("POWERTOOLS_SERVICE_NAME", "ecr-image-replicator"),
+        "request_id": request_id,
+        "ResponderResponses": 1,
+    }
+    print(json.dumps(line), flush=True)
 
 
 def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -91,6 +139,11 @@ def _text(values: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _word(text: str) -> str:
-    """Give a name as long as it is nothing but a name."""
+def _printable(text: str) -> str:
+    """Escape what a log cannot encode."""
+    return text.encode("ascii", "backslashreplace").decode()
+
+
+def _name(text: str) -> str:
+    """Return a text if it is a plain name, else ""."""
     return text if len(text) <= 200 and text.isascii() and text.isprintable() else ""

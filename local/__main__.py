@@ -98,7 +98,7 @@ Responses to CloudFormation are printed here.
 def _report_responses(endpoint: CloudFormationEndpoint, stopped: threading.Event) -> None:
     reported = 0
     while not stopped.wait(0.2):
-        for response in endpoint.answers[reported:]:
+        for response in endpoint.responses[reported:]:
             reported += 1
             document = json.dumps(response.document, indent=2)
             sys.stdout.write(f"\nresponse to {response.request_id}: {document}\n")

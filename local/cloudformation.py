@@ -1,7 +1,7 @@
-"""CloudFormation's side of a custom resource: events go out, answers come to a presigned URL.
+"""CloudFormation for custom resources: it makes events, and receives responses at presigned URLs.
 
-Implements what the AWS CloudFormation User Guide says under "Custom resource response objects", and
-how S3 treats a PUT to a presigned URL.
+Implements the AWS CloudFormation User Guide, "Custom resource response objects", and S3's rules for
+a PUT to a presigned URL.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 from urllib.parse import quote, urlencode
 
-from local.cloudformation_answers import Answer, Expectation, read_answer
+from local.cloudformation_responses import CustomResourceResponse, Expectation, read_response
 from local.running import Running
 from local.web import (
     AccessLogEntry,
@@ -28,7 +28,7 @@ from local.web import (
     read_body,
 )
 
-__all__ = ["Answer", "CloudFormationEndpoint", "RequestType"]
+__all__ = ["CloudFormationEndpoint", "CustomResourceResponse", "RequestType"]
 
 RequestType = Literal["Create", "Update", "Delete"]
 
@@ -42,11 +42,13 @@ _DEFAULT_FUNCTION_ARN = "arn:aws:lambda:eu-central-1:123456789012:function:repli
 
 
 class CloudFormationEndpoint(Running):
-    """An HTTPS server that hands out response URLs and takes the answers.
+    """An HTTPS server that issues response URLs and stores the responses.
 
-    `tls` is what `CertificateAuthority.server_context` gives. `statuses` are answered first, one a
-    correctly signed PUT, before PUTs are stored: failures to retry against. An answer which
-    CloudFormation would not accept is stored, as S3 does, and named in `violations`.
+    `tls` is what `CertificateAuthority.server_context` returns. The first correctly signed PUTs get
+    the `statuses`, one each, before PUTs are stored: failures to retry. A response that
+    CloudFormation would reject is stored, as S3 does, and named in `violations`.
+
+    A function contacts it only if its variable RESPONSE_HOSTS names `host`.
 
     Raises
     ------
@@ -55,11 +57,11 @@ class CloudFormationEndpoint(Running):
     """
 
     def __init__(self, tls: ssl.SSLContext, *, port: int = 0, statuses: Sequence[int] = ()) -> None:
-        self._server = LoopbackServer(self._answer, port=port, tls=tls)
+        self._server = LoopbackServer(self._respond, port=port, tls=tls)
         self._key = secrets.token_bytes(32)
         self._statuses = list(statuses)
         self._expectations: dict[str, Expectation] = {}
-        self._answers: list[Answer] = []
+        self._responses: list[CustomResourceResponse] = []
         self._violations: list[str] = []
         self._changed = threading.Condition()
         self.port = self._server.port
@@ -73,9 +75,9 @@ class CloudFormationEndpoint(Running):
         stack_id: str | None = None,
         logical_resource_id: str | None = None,
     ) -> str:
-        """Return the presigned URL for a request's answer; nobody can guess it.
+        """Return the presigned URL for a request's response; nobody can guess it.
 
-        The answer has to name the request's id, and the other two when they are given here.
+        The response has to name the request's ID, and the other two when they are given here.
         """
         with self._changed:
             self._expectations[request_id] = Expectation(request_id, stack_id, logical_resource_id)
@@ -93,7 +95,7 @@ class CloudFormationEndpoint(Running):
         logical_resource_id: str = "Image",
         stack_id: str = _DEFAULT_STACK_ID,
     ) -> dict[str, Any]:
-        """Return the event of a new request, as CloudFormation gives it to a function."""
+        """Return the event of a new request, as CloudFormation sends it to a function."""
         request_id = str(uuid.uuid4())
         event: dict[str, Any] = {
             "RequestType": request_type,
@@ -115,42 +117,44 @@ class CloudFormationEndpoint(Running):
         return event
 
     @property
-    def answers(self) -> tuple[Answer, ...]:
+    def responses(self) -> tuple[CustomResourceResponse, ...]:
         """Every PUT that was stored, duplicates too, in the order of their arrival."""
         with self._changed:
-            return tuple(self._answers)
+            return tuple(self._responses)
 
     @property
     def violations(self) -> tuple[str, ...]:
-        """A sentence for each rule that a PUT broke, refused ones included."""
+        """A sentence for each rule that a PUT broke, rejected ones included."""
         with self._changed:
             return tuple(self._violations)
 
     @property
     def requests(self) -> tuple[AccessLogEntry, ...]:
-        """A snapshot of the HTTP requests, whatever they were answered."""
+        """A snapshot of the HTTP requests, whatever their status."""
         return self._server.requests
 
-    def wait_for_answer(self, request_id: str, timeout_seconds: float = 10.0) -> Answer:
-        """Return the first stored answer to a request, valid or not, waiting for it to come.
+    def wait_for_response(
+        self, request_id: str, timeout_seconds: float = 10.0
+    ) -> CustomResourceResponse:
+        """Wait for and return the first stored response to a request, valid or not.
 
         Raises
         ------
         TimeoutError
-            None came in time.
+            There was none in time.
         """
         deadline = time.monotonic() + timeout_seconds
         with self._changed:
             while True:
-                for answer in self._answers:
-                    if answer.request_id == request_id:
-                        return answer
+                for response in self._responses:
+                    if response.request_id == request_id:
+                        return response
                 if not self._changed.wait(max(0.0, deadline - time.monotonic())):
-                    message = f"no answer to {request_id} within {timeout_seconds} s"
+                    message = f"no response to {request_id} within {timeout_seconds} s"
                     raise TimeoutError(message)
 
     def start(self) -> Self:
-        """Begin to accept connections."""
+        """Start to accept connections."""
         self._server.start()
         return self
 
@@ -158,10 +162,10 @@ class CloudFormationEndpoint(Running):
         """Stop serving. May be called twice."""
         self._server.close()
 
-    def _answer(self, request: Request) -> Response:
-        error_from_response = self._refusal(request)
-        if error_from_response is not None:
-            return error_from_response
+    def _respond(self, request: Request) -> Response:
+        rejection = self._rejection(request)
+        if rejection is not None:
+            return rejection
         request_id = request.path.removeprefix(_BUCKET)
         with self._changed:
             if self._statuses:
@@ -169,36 +173,36 @@ class CloudFormationEndpoint(Running):
         try:
             body = read_body(request, _STORED_LIMIT_BYTES)
         except OversizedBodyError as error:
-            return self._refuse(400, "EntityTooLarge", str(error))
+            return self._reject(400, "EntityTooLarge", str(error))
         with self._changed:
-            answer = read_answer(body, self._expectations[request_id])
-            self._answers.append(answer)
-            self._violations += answer.violations
+            response = read_response(body, self._expectations[request_id])
+            self._responses.append(response)
+            self._violations += response.violations
             self._changed.notify_all()
         return Response(200, {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'})
 
-    def _refusal(self, request: Request) -> Response | None:
-        return self._url_refusal(request) or self._header_refusal(request)
+    def _rejection(self, request: Request) -> Response | None:
+        return self._url_rejection(request) or self._header_rejection(request)
 
-    def _url_refusal(self, request: Request) -> Response | None:
+    def _url_rejection(self, request: Request) -> Response | None:
         signature = request.parameter("X-Amz-Signature") or ""
         if request.method != "PUT" or not request.path.startswith(_BUCKET):
-            return self._refuse(403, "AccessDenied", f"{request.method} of no presigned URL")
+            return self._reject(403, "AccessDenied", f"{request.method} of no presigned URL")
         if not hmac.compare_digest(signature.encode(), self._signature(request.path).encode()):
-            return self._refuse(403, "SignatureDoesNotMatch", "the URL's signature is wrong")
+            return self._reject(403, "SignatureDoesNotMatch", "the URL's signature is wrong")
         return None
 
-    def _header_refusal(self, request: Request) -> Response | None:
+    def _header_rejection(self, request: Request) -> Response | None:
         if request.headers.get("content-type"):
             # S3 signs Content-Type, and CloudFormation signs it as empty
-            return self._refuse(403, "SignatureDoesNotMatch", "Content-Type is not empty")
+            return self._reject(403, "SignatureDoesNotMatch", "Content-Type is not empty")
         if "authorization" in request.headers:
-            return self._refuse(400, "InvalidArgument", "Authorization beside a presigned URL")
+            return self._reject(400, "InvalidArgument", "Authorization beside a presigned URL")
         if "content-length" not in request.headers:
-            return self._refuse(411, "MissingContentLength", "no Content-Length")
+            return self._reject(411, "MissingContentLength", "no Content-Length")
         return None
 
-    def _refuse(self, status: int, code: str, message: str) -> Response:
+    def _reject(self, status: int, code: str, message: str) -> Response:
         with self._changed:
             self._violations.append(f"{status} {code}: {message}")
         return _error(status, code, message)

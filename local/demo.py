@@ -143,7 +143,7 @@ def _invoke(
 
         event = endpoint.event("Create", properties)
         lambda_handler(event, _Context())  # type: ignore[arg-type]
-    return dict(endpoint.wait_for_answer(event["RequestId"]).document)
+    return dict(endpoint.wait_for_response(event["RequestId"]).document)
 
 
 def _served_digest(registry: RegistryServer, image: str) -> str:

@@ -1,8 +1,8 @@
-"""Work that does not fit one invocation: whether, and how, it goes on in the next.
+"""Continuing a request in another invocation when the time of one is not enough.
 
-An invocation that runs out of time invokes the function once more, asynchronously, with its own
-event and one field more. What has been finished is found at the destination and is not moved
-again; CloudFormation hears from the last invocation alone.
+An invocation that runs out of time invokes the function again, asynchronously, with the same event
+and one more field, `Continuation`. The next one finds the copied blobs at the destination and does
+not copy them again. Only the last invocation responds to CloudFormation.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ if TYPE_CHECKING:
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
 _LOGGER: Final = logging.getLogger(__name__)
-#: Of the event, beside CloudFormation's own.
+#: The event's field, beside CloudFormation's own.
 CONTINUATION_KEY: Final = "Continuation"
-#: Lambda ends chains of a function that invokes itself at about 16.
+#: Lambda stops a function that invokes itself after about 16 invocations.
 MAX_INVOCATIONS: Final = 12
-#: CloudFormation's longest wait for a custom resource, and what it waits if nothing else is said.
+#: The maximum and the default of ServiceTimeout.
 MAX_SERVICE_TIMEOUT_SECONDS: Final = 3600.0
 _KEYS: Final = frozenset({"Invocation", "StartedAt", "Digest", "Streams", "ETag", "Layers"})
 _MAX_ETAG_CHARACTERS: Final = 200
-#: More than an image has, and together less than the half of what Lambda takes for an event.
+#: More than an image has, and less than half of the size that Lambda allows for an event.
 _MAX_LAYERS: Final = 400
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Continuation:
-    """One invocation of those that a request takes.
+    """The state that one invocation of a request hands to the next.
 
     Attributes
     ----------
     started_at_seconds
-        When the first invocation began, in seconds since the epoch.
+        When the first invocation started, in seconds since the epoch.
     service_timeout_seconds
-        How long CloudFormation waits for the answer, from about then on.
+        How long CloudFormation waits for the response, from about that moment.
     invocation
-        This one's number, from 1.
+        This invocation's number, from 1.
     digest
-        What the source's reference stood for then; None in the first.
+        The digest that the first invocation found at the source; None in the first invocation.
     streams
-        Blobs in flight at most; None for as many as the function is set to.
+        The maximum of blobs copied at the same time; None for the function's setting.
     etag
-        Of the archive that the source is in, as it was then; "" for a registry's image.
+        The ETag of the source's archive; "" for a registry's image.
     layers
-        The blobs that were made of the archive's layers so far, by their diff_ids.
+        The blobs that were made from the archive's layers so far, by their diff_ids.
     """
 
     started_at_seconds: float
@@ -68,22 +68,30 @@ class Continuation:
 
     @classmethod
     def of(cls, event: Mapping[str, Any], *, now: float) -> Continuation:
-        """Read which run an event asks for; a continuation that is malformed is none."""
+        """Read an event's continuation.
+
+        One that cannot be read, because other code wrote it, starts again. That is safe: copied
+        blobs are found. Its StartedAt is kept if it is readable, so that CloudFormation's time
+        is not exceeded.
+        """
         timeout_seconds = _service_timeout_seconds(event)
         fields = event.get(CONTINUATION_KEY)
         if fields is None:
             return cls(now, timeout_seconds)
-        run = _parse(fields, timeout_seconds, now)
-        if run is None:
-            _LOGGER.warning("the event's %s makes no sense and is passed over", CONTINUATION_KEY)
-        return run or cls(now, timeout_seconds)
+        continuation = _parse(fields, timeout_seconds, now)
+        if continuation is not None:
+            return continuation
+        _LOGGER.warning("invalid %s in the event: starting again", CONTINUATION_KEY)
+        started_at = _number(fields.get("StartedAt")) if isinstance(fields, dict) else None
+        # a clock that is ahead of this one must not give more time than there is
+        return cls(now if started_at is None else min(started_at, now), timeout_seconds)
 
     def time_left_seconds(self, now: float) -> float:
-        """Give the seconds until CloudFormation gives up, 0 when it has."""
+        """Return the seconds until CloudFormation stops waiting, at least 0."""
         return max(0.0, self.started_at_seconds + self.service_timeout_seconds - now)
 
     def pinned(self, request: ReplicationRequest) -> ReplicationRequest:
-        """Ask for the content that the first invocation found, whatever has been pushed since."""
+        """Pin the request to the content that the first invocation found."""
         if self.digest is None:
             return request
         source = request.source
@@ -98,53 +106,54 @@ class Continuation:
     def next_run(
         self, snapshot: ProgressSnapshot, *, streams: int, span_seconds: float, left_seconds: float
     ) -> Continuation:
-        """Give the run that goes on from here.
+        """Return the continuation for the next invocation.
 
         Parameters
         ----------
         snapshot
-            How far this one has come.
+            How far this invocation has come.
         streams
-            Blobs that it had in flight.
+            The number of blobs that it copied at the same time.
         span_seconds
             How long an invocation may work.
         left_seconds
-            How long the next one may work at most, before CloudFormation gives up.
+            How long the next invocation may work before CloudFormation stops waiting.
 
         Raises
         ------
         OutOfTimeError
-            Another invocation would not help; the sentence says why.
+            Another invocation would not help; the message says why.
         """
         if snapshot.pinned is None:
-            raise OutOfTimeError("it is not known what the source's tag stood for")
+            raise OutOfTimeError("timed out before the source's digest was known")
         if self.invocation >= MAX_INVOCATIONS:
             raise OutOfTimeError(
-                f"that was the last of {MAX_INVOCATIONS} invocations; give the function a longer "
-                "timeout or more memory"
+                f"timed out after {MAX_INVOCATIONS} invocations, the maximum",
+                hint="Increase Timeout or MemorySize of the function.",
             )
         span_seconds = min(span_seconds, left_seconds)
         if span_seconds < 1:
             raise OutOfTimeError(
-                f"CloudFormation waits for {self.service_timeout_seconds:g} seconds and they are "
-                "over; raise the resource's ServiceTimeout, 3600 at most, or give the function "
-                "more memory"
+                f"timed out: CloudFormation waits {self.service_timeout_seconds:g} s for a "
+                "response",
+                hint="Increase the resource's ServiceTimeout (3600 at most) or the function's "
+                "MemorySize.",
             )
         _check_largest(snapshot, span_seconds, is_alone=streams == 1)
-        # blobs that share the connection may all be cut off, again and again, where one would fit
-        comes_on = snapshot.copied and snapshot.lost_bytes <= snapshot.copied_bytes
-        fewer = streams if comes_on else max(1, streams // 2)
+        # blobs that share the network may all be cut off each time, where one alone would fit
+        makes_progress = snapshot.copied and snapshot.lost_bytes <= snapshot.copied_bytes
+        next_streams = streams if makes_progress else max(1, streams // 2)
         return dataclasses.replace(
             self,
             invocation=self.invocation + 1,
             digest=snapshot.pinned,
-            streams=fewer,
+            streams=next_streams,
             etag=snapshot.etag,
             layers=dict([*self.layers.items(), *snapshot.made.items()][-_MAX_LAYERS:]),
         )
 
     def fields(self) -> dict[str, Any]:
-        """Give what the event of this run carries."""
+        """Return the value of the event's field."""
         return {
             "Invocation": self.invocation,
             "StartedAt": self.started_at_seconds,
@@ -159,17 +168,18 @@ class Continuation:
 
 
 def _check_largest(snapshot: ProgressSnapshot, span_seconds: float, *, is_alone: bool) -> None:
-    """Refuse to go on if the largest blob that is left does not fit an invocation of its own."""
+    """Check that the largest blob left fits in an invocation of its own."""
     largest, rate = snapshot.largest_left, snapshot.bytes_per_second
     if largest is None:
         return
     fits = rate > 0 and largest.size_bytes <= rate * span_seconds
     if not fits or (is_alone and not snapshot.copied):
         raise OutOfTimeError(
-            f"the blob {largest.digest} of {largest.size_bytes} bytes does not fit one invocation: "
-            f"at the measured {rate:.0f} bytes a second {rate * span_seconds:.0f} can be moved in "
-            f"{span_seconds:.0f} seconds; give the function a longer timeout or more memory, which "
-            "brings a faster network"
+            f"timed out: blob {largest.digest} of {largest.size_bytes} bytes does not fit in one "
+            f"invocation: at the measured {rate:.0f} bytes/s, {rate * span_seconds:.0f} bytes can "
+            f"be copied in {span_seconds:.0f} s",
+            hint="Increase Timeout or MemorySize of the function: more memory brings a faster "
+            "network.",
         )
 
 
@@ -198,13 +208,12 @@ def _parse(fields: object, timeout_seconds: float, now: float) -> Continuation |
         digest, layers = Digest.parse(fields["Digest"]), _parse_layers(fields["Layers"])
     except (ContentError, TypeError, ValueError, AttributeError):
         return None
-    # a clock that is ahead of ours must not give more time than there is
     started_at = min(started_at, now)
     return Continuation(started_at, timeout_seconds, invocation, digest, streams, etag, layers)
 
 
 def _parse_layers(fields: Any) -> dict[Digest, Descriptor]:
-    """Read blobs by diff_ids; whatever else it is raises one error or another."""
+    """Read blobs by diff_ids; any other form raises one error or another."""
     layers: dict[Digest, Descriptor] = {}
     for diff_id, (media_type, digest, size_bytes) in fields.items():
         if type(media_type) is not str or type(size_bytes) is not int or size_bytes < 0:

@@ -1,10 +1,14 @@
-"""crhelper's custom resource, less what the contract does not want of it.
+"""crhelper's custom resource, with the parts replaced that break the contract.
 
-crhelper dispatches events to hooks, minds the clock and knows the ids. It would also log the event
-with its response URL and credentials, make three AWS clients at import, sleep two minutes on a
-Delete, and poll. The rest of what it does otherwise is overridden in `lifecycle`: it sends without
-looking at the status, cuts reasons at 256 characters, and answers twice when its timer and the work
-end together.
+crhelper dispatches a request to the function registered with `@helper.create`, `@helper.update` or
+`@helper.delete`, and keeps status, reason, data and physical resource ID. Replaced here:
+
+- it would log the event with its response URL, create three AWS clients at import, and sleep for
+  two minutes on Delete;
+- it sends a response without checking the HTTP status, cuts reasons at 256 characters, and responds
+  twice when its timer fires while the work ends.
+
+The invocation is passed as crhelper's `context`, so no state of one request outlives it.
 """
 
 from __future__ import annotations
@@ -12,18 +16,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ecr_image_replicator.errors import RequestError
+from custom_resource.response import failed_physical_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import threading
+    from collections.abc import Iterator, Mapping
 
 
 @contextlib.contextmanager
 def _without_clients() -> Iterator[None]:
-    """Keep crhelper from making AWS clients that only its polling needs, and from the root log."""
+    """Keep crhelper from creating AWS clients for polling and from changing the root logger."""
     level = logging.root.level
     name = "AWS_SAM_LOCAL"
     before = os.environ.get(name)
@@ -41,48 +45,60 @@ def _without_clients() -> Iterator[None]:
 with _without_clients():
     from crhelper import CfnResource
 
-# at DEBUG it writes out the whole event, with its response URL and credentials
+# at DEBUG it logs the whole event, with the response URL and credentials
 logging.getLogger("crhelper").setLevel(logging.CRITICAL)
 
+REQUEST_TYPES = ("Create", "Update", "Delete")
 
-class CustomResource(CfnResource):
-    """A resource whose hooks are called for CloudFormation's events, and that does nothing else."""
 
-    # crhelper's own, which it does not annotate
+class RequestInProgress(Protocol):
+    """What the adapter needs of one request."""
+
+    def start_timer(self) -> threading.Timer:
+        """Start the timer that responds before Lambda stops the function."""
+
+    def respond(
+        self, status: str, physical_resource_id: str, *, reason: str, data: Mapping[str, str]
+    ) -> None:
+        """Send the response, unless there was one."""
+
+    def respond_to_defect(self) -> None:
+        """Send FAILED for an exception outside the registered functions."""
+
+
+class CustomResourceHelper(CfnResource):
+    """A CfnResource that is called with an event and a `RequestInProgress`."""
+
+    # crhelper does not annotate these
     Status: str
     Reason: str
     PhysicalResourceId: str
-    RequestType: str
-    _event: dict[str, Any]
-    _context: Any
+    Data: dict[str, str]
+    _context: RequestInProgress
     _timer: threading.Timer
-    _response_url: str
-    _create_func: Callable[..., Any]
-    _update_func: Callable[..., Any]
-    _delete_func: Callable[..., Any]
 
     def __init__(self) -> None:
         with _without_clients():
-            super().__init__(log_level="CRITICAL", boto_level="CRITICAL", sleep_on_delete=0)
+            super().__init__(log_level="CRITICAL", boto_level="CRITICAL")
 
-    def _poll_enabled(self) -> bool:
-        """Never poll; crhelper's own would stumble over an unknown RequestType."""
-        return False
+    def generate_physical_id(self, event: Mapping[str, Any]) -> str:
+        """Return the ID of a resource that was not created; Delete does nothing for it."""
+        return failed_physical_id(event)
 
-    def _get_func(self) -> Callable[..., Any]:
-        hooks = {
-            "Create": self._create_func,
-            "Update": self._update_func,
-            "Delete": self._delete_func,
-        }
-        return hooks.get(self.RequestType, _refuse)
+    def _set_timeout(self) -> None:
+        self._timer = self._context.start_timer()
+
+    def _send(self, status: str | None = None, _reason: str = "", **_: Any) -> None:
+        if status is not None:
+            # crhelper caught an exception of its own; the message may be a library's
+            self._context.respond_to_defect()
+        else:
+            self._context.respond(
+                self.Status, str(self.PhysicalResourceId), reason=self.Reason, data=self.Data
+            )
+
+    def _wait_for_cwlogs(self, *_: Any) -> None:
+        """Do not sleep: the log group outlives the stacks."""
 
     def _log_setup(self, *_: Any) -> None:
-        """Leave logging to the entry point; crhelper would log the event."""
-
-
-def _refuse(event: Mapping[str, Any], _: Any) -> None:
-    raise RequestError(
-        f"the RequestType {event['RequestType']!r} is not known; CloudFormation sends Create, "
-        "Update and Delete"
-    )
+        """Leave logging to the entry point."""

@@ -1,7 +1,7 @@
-"""What an invocation is counted as: CloudWatch metrics, in a line of the log.
+"""CloudWatch metrics of an invocation, in its log.
 
-CloudWatch user guide, "Specification: Embedded metric format". The line that carries them is a log
-line like the others too, with the message `measured`. docs/operations.md explains each metric.
+CloudWatch User Guide, "Specification: Embedded metric format". The line that carries the metrics is
+also a log line with the message `metrics`. docs/operations.md explains each metric.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ NAMESPACE: Final = "EcrImageReplicator"
 
 @dataclass(frozen=True, slots=True)
 class InvocationMetrics:
-    """One invocation.
+    """The metrics of one invocation.
 
     Attributes
     ----------
     status
-        SUCCESS, FAILED, or CONTINUED where another invocation answers.
+        SUCCESS, FAILED, or CONTINUED when another invocation responds.
     seconds
-        That the invocation has worked.
+        The invocation's duration.
     is_changed
-        Whether a success has pushed anything.
+        Whether anything was pushed.
     cause
-        Of a failure, one of few: the error's kind.
+        The error's class, without "Error".
     counts
-        What was done.
+        Bytes, blobs and retries.
     """
 
     status: str
@@ -46,37 +46,42 @@ class InvocationMetrics:
     counts: Counts = field(default_factory=Counts)
 
 
-def publish(measures: InvocationMetrics, named: Mapping[str, Any]) -> None:
-    """Print the metrics; `named` says which request they are of, for whoever reads the log.
+def publish(measured: InvocationMetrics, *, request: Mapping[str, Any]) -> None:
+    """Print the metrics.
 
-    The dimension of all of them is `service`, the name that the function was given. Failures are
-    counted once more for each `cause`.
+    Parameters
+    ----------
+    measured
+        The invocation's values. The dimension is `service`, the function's name; failures are
+        counted again with the dimension `cause`.
+    request
+        Fields that identify the request in the log.
     """
-    is_success, is_failure = measures.status == "SUCCESS", measures.status == "FAILED"
-    counts = measures.counts
+    is_success, is_failure = measured.status == "SUCCESS", measured.status == "FAILED"
+    counts = measured.counts
     values = {
-        "Copies": (MetricUnit.Count, is_success and measures.is_changed),
-        "Unchanged": (MetricUnit.Count, is_success and not measures.is_changed),
-        "Continuations": (MetricUnit.Count, measures.status == "CONTINUED"),
+        "Copies": (MetricUnit.Count, is_success and measured.is_changed),
+        "Unchanged": (MetricUnit.Count, is_success and not measured.is_changed),
+        "Continuations": (MetricUnit.Count, measured.status == "CONTINUED"),
         "BytesMoved": (MetricUnit.Bytes, counts.bytes_moved),
         "BlobsCopied": (MetricUnit.Count, counts.blobs_copied),
         "BlobsSkipped": (MetricUnit.Count, counts.blobs_skipped + counts.blobs_mounted),
         "Retries": (MetricUnit.Count, counts.retries),
         "Throttles": (MetricUnit.Count, counts.throttles),
-        "Seconds": (MetricUnit.Seconds, round(measures.seconds, 3)),
+        "Seconds": (MetricUnit.Seconds, round(measured.seconds, 3)),
     }
     service = os.environ.get("POWERTOOLS_SERVICE_NAME", "ecr-image-replicator")
     metrics = Metrics(namespace=NAMESPACE, service=service)
     for name, (unit, value) in values.items():
         metrics.add_metric(name, unit, value=float(value))
-    _flush(metrics, {"message": "measured", **named})
+    _flush(metrics, {"message": "metrics", **request})
     if is_failure:
         metrics.add_metric("Failures", MetricUnit.Count, value=1)
-        metrics.add_dimensions(service=service, cause=measures.cause)
-        _flush(metrics, {"message": "measured by cause", **named})
+        metrics.add_dimensions(service=service, cause=measured.cause)
+        _flush(metrics, {"message": "failure metrics", **request})
 
 
-def _flush(metrics: Metrics, named: Mapping[str, Any]) -> None:
-    for name, value in named.items():
+def _flush(metrics: Metrics, metadata: Mapping[str, Any]) -> None:
+    for name, value in metadata.items():
         metrics.add_metadata(name, value)
     metrics.flush_metrics()

@@ -1,17 +1,18 @@
-"""CloudFormation's answers: rendered within their bounds, and delivered to the response URL.
+"""Responses to CloudFormation: rendered within its limits and delivered to the response URL.
 
-AWS CloudFormation user guide, "Custom resource response objects": at most 4,096 bytes of JSON, a
-physical resource id of 1 to 1,024 bytes, a Reason on failure. The response URL lets whoever has it
-answer in the function's name, so it is in no log line and no error.
+AWS CloudFormation User Guide, "Custom resource response objects": at most 4,096 bytes of JSON, a
+physical resource ID of 1 to 1,024 bytes, a Reason on failure. Whoever has the response URL can
+respond in the function's name, so it appears in no log line and no error. This module imports only
+the standard library: the failure responder uses it too.
 """
 
 from __future__ import annotations
 
-import functools
 import http.client
 import json
 import logging
 import os
+import re
 import ssl
 import time
 import urllib.error
@@ -23,27 +24,47 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _LOGGER: Final = logging.getLogger(__name__)
-MAX_ANSWER_BYTES: Final = 4096
+MAX_RESPONSE_BYTES: Final = 4096
+#: Environment variable: comma list of ``host`` or ``host:port`` beside CloudFormation's own hosts.
+RESPONSE_HOSTS_VARIABLE: Final = "RESPONSE_HOSTS"
 _MAX_ID_BYTES: Final = 1024
 _ATTEMPT_TIMEOUT_SECONDS: Final = 5.0
 _MAX_DELAY_SECONDS: Final = 8.0
-_PASSING_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-#: OpenSSL's own two, and those that name a bundle each.
-_TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
-#: Left out one after the other when an answer would be too long; `Digest.` names a family.
+_RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: Removed first when a response would be too long; `Digest.` is the prefix of a family.
 _DISPENSABLE: Final = ("Digest.", "Platforms")
+#: Strict on purpose: every parser of URLs reads what this matches in the same way.
+_URL: Final = re.compile(
+    r"https://([a-z0-9.-]{1,253})(?::([0-9]{1,5}))?(?:/[!-\[\]-~]*)?", re.IGNORECASE
+)
+_BUCKET: Final = re.compile(r"cloudformation-custom-resource-response-([a-z]{4,40}[0-9]{1,2})")
+_REGION: Final = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
+#: DNS suffixes of the AWS partitions (botocore, partitions.json).
+_PARTITION_SUFFIXES: Final = (
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "c2s.ic.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+    "sc2s.sgov.gov",
+)
+
+
+class UndeliveredResponseError(Exception):
+    """CloudFormation did not accept the response; Lambda must treat the invocation as failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CustomResourceResponse:
-    """What CloudFormation is told.
+    """A response to one CloudFormation request.
 
     Attributes
     ----------
     status
         SUCCESS or FAILED.
     reason
-        One sentence; required when FAILED.
+        Required when FAILED.
     data
         Values for Fn::GetAtt.
     """
@@ -57,21 +78,22 @@ class CustomResourceResponse:
     data: Mapping[str, str] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        """Render the answer in at most 4,096 bytes of JSON.
+        """Render the response in at most 4,096 bytes of JSON.
 
-        Per-platform digests are left out first; a reason is cut in the middle, so that it keeps
+        Per-platform digests are removed first. A long reason is cut in the middle, so that it keeps
         its end, which names the log stream.
         """
         data = dict(self.data)
-        for family in _DISPENSABLE:
-            if _size_bytes(self._fields(self.reason, data)) <= MAX_ANSWER_BYTES:
+        for prefix in _DISPENSABLE:
+            if _size_bytes(self._fields(self.reason, data)) <= MAX_RESPONSE_BYTES:
                 break
-            data = {name: value for name, value in data.items() if not name.startswith(family)}
+            data = {name: value for name, value in data.items() if not name.startswith(prefix)}
         reason = self.reason
-        if len(reason) > MAX_ANSWER_BYTES:
-            # cut to size at once: the small steps below would take minutes for megabytes
-            reason = f"{reason[: MAX_ANSWER_BYTES * 3 // 4]} … {reason[-MAX_ANSWER_BYTES // 4 :]}"
-        while reason and _size_bytes(self._fields(reason, data)) > MAX_ANSWER_BYTES:
+        if len(reason) > MAX_RESPONSE_BYTES:
+            # one large cut first: the small steps below would take minutes for megabytes
+            head, tail = MAX_RESPONSE_BYTES * 3 // 4, MAX_RESPONSE_BYTES // 4
+            reason = f"{reason[:head]} … {reason[-tail:]}"
+        while reason and _size_bytes(self._fields(reason, data)) > MAX_RESPONSE_BYTES:
             middle = len(reason) * 3 // 4
             reason = f"{reason[: middle - 16]} … {reason[middle + 16 :]}"
             if len(reason) < 64:
@@ -92,12 +114,64 @@ class CustomResourceResponse:
 
 
 def failed_physical_id(event: Mapping[str, Any]) -> str:
-    """Give the physical id to answer with when a request has failed.
+    """Return the physical resource ID for a failed request.
 
-    It is the resource's own. One that was not made gets a name for which no Delete does anything.
+    An existing resource keeps its ID. A resource that was not created gets an ID for which Delete
+    does nothing.
     """
     own = str(event.get("PhysicalResourceId") or "")
     return own or f"not-created/{event['LogicalResourceId']}/{event['RequestId']}"
+
+
+def is_https(url: str) -> bool:
+    """Return whether a response URL is meant to be contacted.
+
+    ``sam local generate-event`` writes ``http://pre-signed-S3-url-for-response``, a placeholder.
+    """
+    return url.lower().startswith("https:")
+
+
+def is_allowed_url(url: str, allowed_hosts: str = "") -> bool:
+    """Return whether a response may be sent to this URL.
+
+    Parameters
+    ----------
+    url
+        The request's ResponseURL.
+    allowed_hosts
+        Comma list of ``host`` or ``host:port`` beside CloudFormation's own hosts.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        return False
+    host, port = match[1].lower(), match[2] or "443"
+    names = {name.strip().lower() for name in allowed_hosts.split(",")}
+    if host in names or f"{host}:{port}" in names:
+        return True
+    return port == "443" and _is_cloudformation_host(host)
+
+
+def _is_cloudformation_host(host: str) -> bool:
+    """Match ``cloudformation-custom-resource-response-useast1.s3[.-]us-east-1.amazonaws.com``.
+
+    AWS CloudFormation User Guide, "Setting up VPC endpoints": the bucket is named after the region
+    without its hyphens. The global S3 host (``BUCKET.s3.amazonaws.com``) names no region.
+    """
+    bucket, _, service = host.partition(".")
+    match = _BUCKET.fullmatch(bucket)
+    if match is None:
+        return False
+    for suffix in _PARTITION_SUFFIXES:
+        if service == f"s3.{suffix}":
+            return True
+        if service.endswith(f".{suffix}"):
+            name = service.removesuffix(f".{suffix}")
+            for prefix in ("s3.dualstack.", "s3.", "s3-"):
+                if name.startswith(prefix):
+                    region = name.removeprefix(prefix)
+                    is_region = _REGION.fullmatch(region) is not None
+                    return is_region and region.replace("-", "") == match[1]
+    return False
 
 
 def deliver(
@@ -105,76 +179,80 @@ def deliver(
     body: Mapping[str, Any],
     *,
     budget_seconds: float,
+    tls: ssl.SSLContext | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """PUT an answer to its response URL, again with backoff while that can help.
+    """PUT a response to its response URL, with retries and exponential backoff.
 
     Parameters
     ----------
     url
-        An https URL.
+        A URL for which `is_allowed_url` is true.
     budget_seconds
-        After which it is given up.
+        The time for all attempts.
+    tls
+        None for the default trust store, which SSL_CERT_FILE replaces.
 
     Returns
     -------
     bool
-        Whether CloudFormation took it.
+        Whether CloudFormation accepted it.
     """
     content = json.dumps(body).encode()
+    tls = tls or ssl.create_default_context()
     until = clock() + budget_seconds
     delay_seconds = 0.5
     while True:
-        status = _put(url, content, max(0.1, min(_ATTEMPT_TIMEOUT_SECONDS, until - clock())))
+        timeout_seconds = max(0.1, min(_ATTEMPT_TIMEOUT_SECONDS, until - clock()))
+        status, found = _put(url, content, timeout_seconds, tls)
         if 200 <= status < 300:
             return True
-        found = f"status {status}" if status else "no response"
-        may_pass = status == 0 or status in _PASSING_STATUSES
-        if not may_pass or clock() + delay_seconds >= until:
-            _LOGGER.error("CloudFormation did not take the answer: %s", found)
+        is_retried = status == 0 or status in _RETRIED_STATUSES
+        if not is_retried or clock() + delay_seconds >= until:
+            _LOGGER.error("cannot deliver the response to CloudFormation: %s", found)
             return False
-        _LOGGER.warning("the answer is going to be sent again: %s", found)
+        _LOGGER.warning("retrying to deliver the response to CloudFormation: %s", found)
         sleep(delay_seconds)
         delay_seconds = min(delay_seconds * 2, _MAX_DELAY_SECONDS)
 
 
-def _put(url: str, content: bytes, timeout_seconds: float) -> int:
-    """Send once; the response's status, 0 when none came."""
+def allowed_hosts() -> str:
+    """Return the value of RESPONSE_HOSTS."""
+    return os.environ.get(RESPONSE_HOSTS_VARIABLE, "")
+
+
+def _put(url: str, content: bytes, timeout_seconds: float, tls: ssl.SSLContext) -> tuple[int, str]:
+    """Send once; return the response's status, 0 when there was none, and what was found."""
     # the URL is signed for an empty Content-Type
     request = urllib.request.Request(  # noqa: S310 - deliver() is given https URLs only
         url, data=content, method="PUT", headers={"Content-Type": ""}
     )
     try:
         with urllib.request.urlopen(  # noqa: S310 - as above
-            request,
-            timeout=timeout_seconds,
-            context=_tls_context(*map(os.environ.get, _TRUST_VARIABLES)),
+            request, timeout=timeout_seconds, context=tls
         ) as response:
-            return int(response.status)
+            return int(response.status), ""
     except urllib.error.HTTPError as error:
         error.close()
-        return error.code
-    except (OSError, http.client.HTTPException, ValueError):
-        return 0
+        return error.code, f"{error.code} {http.client.responses.get(error.code, '')}".rstrip()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return 0, f"cannot connect: {_reason(error)}"
 
 
-@functools.lru_cache(maxsize=1)
-def _tls_context(_file: str | None, _directory: str | None, *bundles: str | None) -> ssl.SSLContext:
-    """Trust the default store (SSL_CERT_FILE), and what the other variables name beside it.
-
-    Kept, as reading the store takes longer than delivering an answer.
-    """
-    context = ssl.create_default_context()
-    for named in bundles:
-        if os.path.isfile(named or ""):  # noqa: PTH113 - a plain question
-            context.load_verify_locations(cafile=named)
-    return context
+def _reason(error: Exception) -> str:
+    """Name the reason without the URL: messages of HTTP errors and ValueErrors may quote it."""
+    cause = getattr(error, "reason", error)
+    if isinstance(cause, TimeoutError):
+        return "timed out"
+    if isinstance(cause, OSError) and cause.strerror:
+        return str(getattr(cause, "verify_message", "") or cause.strerror)
+    return type(cause).__name__
 
 
 def _size_bytes(fields: Mapping[str, Any]) -> int:
     return len(json.dumps(fields).encode())
 
 
-def _cut(text: str, most_bytes: int) -> str:
-    return text.encode(errors="replace")[:most_bytes].decode(errors="ignore")
+def _cut(text: str, max_bytes: int) -> str:
+    return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")

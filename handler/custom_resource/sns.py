@@ -1,7 +1,7 @@
-"""CloudFormation's request, out of what brought it.
+"""CloudFormation requests that arrive through an SNS topic.
 
-A stack whose ServiceToken is the function's ARN sends the request itself. One whose ServiceToken is
-an SNS topic publishes it there, and SNS brings a notification with the request as its text.
+A stack whose ServiceToken is a topic's ARN publishes its request to the topic, and SNS invokes the
+function with a notification whose message is that request.
 """
 
 from __future__ import annotations
@@ -9,21 +9,43 @@ from __future__ import annotations
 import json
 from typing import Any
 
+#: The function's own field, which only the function itself may set.
+_CONTINUATION_KEY = "Continuation"
 
-def request_of(event: dict[str, Any]) -> dict[str, Any]:
-    """Give the request in a notification of SNS; everything else is given as it is.
 
-    AWS Lambda developer guide, "Invoking Lambda functions with Amazon SNS notifications": an event
-    has one record.
+def is_notification(event: dict[str, Any]) -> bool:
+    """Return whether an event is an SNS notification.
+
+    AWS Lambda Developer Guide, "Invoking Lambda functions with Amazon SNS notifications".
     """
-    records = event.get("Records")
-    record = records[0] if isinstance(records, list) and len(records) == 1 else None
-    if not isinstance(record, dict) or record.get("EventSource") != "aws:sns":
+    return _record(event) is not None
+
+
+def unwrap(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the request inside an SNS notification; any other event is returned unchanged.
+
+    A notification whose message is not a JSON object gives an empty request. The field that
+    continues work in another invocation is removed: whoever may publish to the topic could set it.
+    """
+    record = _record(event)
+    if record is None:
         return event
     notification = record.get("Sns")
     text = notification.get("Message") if isinstance(notification, dict) else None
     try:
         request = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
-        return event
-    return request if isinstance(request, dict) else event
+        request = None
+    if not isinstance(request, dict):
+        return {}
+    request.pop(_CONTINUATION_KEY, None)
+    return request
+
+
+def _record(event: dict[str, Any]) -> dict[str, Any] | None:
+    records = event.get("Records")
+    # SNS sends one record in each event
+    record = records[0] if isinstance(records, list) and len(records) == 1 else None
+    if isinstance(record, dict) and record.get("EventSource") == "aws:sns":
+        return record
+    return None

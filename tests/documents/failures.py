@@ -381,14 +381,14 @@ def no_time(scene: Scene) -> None:
     scene.replicate(seconds=0)
 
 
-@under("does not fit one invocation, that was the last of")
+@under("does not fit in one invocation, timed out after")
 def blob_that_is_too_large(_: Scene) -> None:
     largest = Descriptor("", Digest.of(b"layer"), 20_000_000_000)
     snapshot = ProgressSnapshot(Digest.of(b"image"), 4, largest, 12_000_000)
     Continuation(0).next_run(snapshot, streams=1, span_seconds=880, left_seconds=3000)
 
 
-@under("does not fit one invocation, that was the last of")
+@under("does not fit in one invocation, timed out after")
 def last_invocation(_: Scene) -> None:
     snapshot = ProgressSnapshot(Digest.of(b"image"), 4, None, 12_000_000)
     run = dataclasses.replace(Continuation(0), invocation=MAX_INVOCATIONS)

@@ -72,7 +72,11 @@ class ThrottledOnce(SpecificationPolicy):
 @pytest.fixture(scope="module")
 def logged(authority: CertificateAuthority) -> list[dict[str, Any]]:
     """The lines of a copy that was throttled, and of a failure."""
-    environment = {"SSL_CERT_FILE": str(authority.ca_file), "PLAIN_HTTP_REGISTRIES": "127.0.0.1"}
+    environment = {
+        "SSL_CERT_FILE": str(authority.ca_file),
+        "RESPONSE_HOSTS": "localhost",
+        "PLAIN_HTTP_REGISTRIES": "127.0.0.1",
+    }
     with (
         RegistryServer() as source,
         RegistryServer(policy=ThrottledOnce()) as destination,
@@ -88,7 +92,7 @@ def logged(authority: CertificateAuthority) -> list[dict[str, Any]]:
             }
             emulator.invoke(endpoint.event("Create", named))
         log = emulator.log
-    assert [answer.status for answer in endpoint.answers] == ["SUCCESS", "FAILED"]
+    assert [answer.status for answer in endpoint.responses] == ["SUCCESS", "FAILED"]
     return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
 
 
@@ -131,8 +135,8 @@ def fields(query: str) -> set[str]:
 
 
 def test_what_the_responder_query_looks_for_is_what_it_logs() -> None:
-    assert "answering for the request" in section("Ten questions")
-    assert '"answering for the request %s' in (ROOT / "handler" / "responder.py").read_text()
+    assert "responding to request" in section("Ten questions")
+    assert '"responding to request %s' in (ROOT / "handler" / "responder.py").read_text()
 
 
 def test_every_metric_is_documented_and_no_other(logged: list[dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from tests.examples.resolver import load_template
 
-from custom_resource.response import MAX_ANSWER_BYTES
+from custom_resource.response import MAX_RESPONSE_BYTES
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "security.md").read_text()
@@ -63,7 +63,7 @@ def test_every_bound_is_the_programs() -> None:
             for name, constant, unit in constants
         ]
         assert numbers == module, row
-    assert written["an answer to CloudFormation"] == f"{MAX_ANSWER_BYTES:,} bytes"
+    assert written["an answer to CloudFormation"] == f"{MAX_RESPONSE_BYTES:,} bytes"
 
 
 @pytest.mark.parametrize("role", ["ReplicatorRole", "ResponderRole"])

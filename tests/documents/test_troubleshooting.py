@@ -14,9 +14,11 @@ import pytest
 from tests.documents.failures import MISHAPS, Mishap
 from tests.documents.scene import Scene
 from tests.functional.conftest import Function
+from tests.unit.custom_resource.engines import HOST
 
 import ecr_image_replicator
 import responder
+from custom_resource.invocation import Invocation
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.errors import ReplicationError, StoppedError
 from ecr_image_replicator.replicate import Replicator
@@ -25,9 +27,9 @@ from ecr_image_replicator.request.properties import property_name
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
 #: Not of the tree: nothing else could answer.
 OUTSIDE: Final = {
-    "the replicator was killed, was stopped, ended before it could answer",
-    "the replicator has a defect",
-    "the time was over",
+    "replication failed: the function was killed, timed out, was not run",
+    "internal error",
+    "timed out:",
 }
 _KIND: Final = re.compile(r"\bKind:\s+(`\w+`(?:, `\w+`)*)\.")
 _QUOTE: Final = re.compile(r"^> `([^`]+)`$", re.MULTILINE)
@@ -116,7 +118,10 @@ def test_the_tree_that_is_drawn_is_the_tree_that_there_is() -> None:
     [
         {"responsePayload": {"errorType": "Runtime.OutOfMemory"}},
         {"responsePayload": {"errorType": "Sandbox.Timedout"}},
+        {"responsePayload": {"errorType": "UndeliveredResponseError"}},
         {"requestContext": {"condition": "EventAgeExceeded"}},
+        {"requestContext": {"condition": "ZeroReservedConcurrency"}},
+        {"requestContext": {"condition": "RecursiveInvocation"}},
     ],
 )
 def test_what_the_responder_says_is_on_the_page(
@@ -131,7 +136,7 @@ def test_what_the_responder_says_is_on_the_page(
     # what becomes of an answer on its way is tested with `answers`
     monkeypatch.setattr(responder, "deliver", deliver)
     event = dict.fromkeys(("StackId", "RequestId", "LogicalResourceId"), "x")
-    record = {**record, "requestPayload": {**event, "ResponseURL": "https://x.example"}}
+    record = {**record, "requestPayload": {**event, "ResponseURL": f"https://{HOST}/x"}}
 
     class Context:
         def get_remaining_time_in_millis(self) -> int:
@@ -139,7 +144,7 @@ def test_what_the_responder_says_is_on_the_page(
 
     responder.lambda_handler(record, Context())
 
-    section = SECTIONS["the replicator was killed, was stopped, ended before it could answer"]
+    section = SECTIONS["replication failed: the function was killed, timed out, was not run"]
     said = answers[0]["Reason"]
     assert any(says(written, said) for written in sentences(section)), said
 
@@ -150,25 +155,32 @@ def test_a_defect_is_told_as_the_page_has_it() -> None:
 
     answer = Function(ReplicationResource(defective)).create("nginx:1.27", "example.com/app:1")
 
-    (written,) = sentences(SECTIONS["the replicator has a defect"])
-    assert says(f"{written}; see the log stream …", answer["Reason"]), answer
+    (written,) = sentences(SECTIONS["internal error"])
+    assert says(f"{written} Log stream: …", answer["Reason"]), answer
 
 
-def test_an_engine_that_does_not_let_go_is_told_of_as_the_page_has_it() -> None:
+def test_an_engine_that_does_not_let_go_is_told_of_as_the_page_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     released = threading.Event()
 
     def stuck() -> Replicator:
         released.wait(60)
         raise StoppedError
 
-    event = {"ResourceProperties": {"SrcImage": "nginx:1.27", "DestImage": "example.com/app:1"}}
+    event = {
+        "RequestType": "Create",
+        "ResourceProperties": {"SrcImage": "nginx:1.27", "DestImage": "example.com/app:1"},
+    }
 
-    class Resource(ReplicationResource):
-        def _timeout(self) -> None:
-            super()._timeout()
-            released.set()
+    expire = Invocation.expire
 
-    answer = Function(Resource(stuck)).send(event, seconds=0.5)
+    def expire_and_release(invocation: Invocation) -> None:
+        expire(invocation)
+        released.set()
 
-    (written,) = sentences(SECTIONS["the time was over"])
-    assert says(f"{written}; see the log stream …", answer["Reason"]), answer
+    monkeypatch.setattr(Invocation, "expire", expire_and_release)
+    answer = Function(ReplicationResource(stuck)).send(event, seconds=0.5)
+
+    (written,) = sentences(SECTIONS["timed out:"])
+    assert says(f"{written} Log stream: …", answer["Reason"]), answer

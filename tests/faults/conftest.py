@@ -38,6 +38,7 @@ def small_trust_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cert
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"):
             patch.delenv(name, raising=False)
         patch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+        patch.setenv("RESPONSE_HOSTS", "localhost")
         yield authority
 
 

@@ -203,11 +203,11 @@ def answering(endpoint: CloudFormationEndpoint) -> Act:
     """Replicate as the whole function does, and see that CloudFormation hears of it once."""
 
     def act(replicator: Replicator, properties: Mapping[str, Any]) -> Digest | ReplicationError:
-        answers_before = len(endpoint.answers)
+        answers_before = len(endpoint.responses)
         event = endpoint.event("Create", properties)
-        told = ReplicationResource(lambda: replicator).answer(event, LambdaContext())
-        assert endpoint.wait_for_answer(event["RequestId"]).document == told
-        assert len(endpoint.answers) == answers_before + 1
+        told = ReplicationResource(lambda: replicator).respond(event, LambdaContext())
+        assert endpoint.wait_for_response(event["RequestId"]).document == told
+        assert len(endpoint.responses) == answers_before + 1
         assert not endpoint.violations
         if told["Status"] == "FAILED":
             assert "defect" not in told["Reason"]

@@ -47,7 +47,7 @@ class Stage:
         """Run one event in a function that is cold, but for its clients of AWS."""
         replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
         try:
-            return ReplicationResource(lambda: replicator).answer(
+            return ReplicationResource(lambda: replicator).respond(
                 event, LambdaContext(timeout_seconds)
             )
         finally:
@@ -109,7 +109,7 @@ def test_layers_that_were_made_in_one_invocation_are_found_by_the_next(
     assert len(finished) == len(LAYERS) + 1
     assert sum(finished) - len(finished) < len(told)
     assert stage.destination.store.open_uploads == ()
-    assert [answer.document for answer in stage.cloudformation.answers] == [told[-1]]
+    assert [answer.document for answer in stage.cloudformation.responses] == [told[-1]]
 
 
 @pytest.mark.parametrize("kind", ["docker save", "OCI layout"])
@@ -131,4 +131,4 @@ def test_an_archive_that_is_overwritten_meanwhile_is_not_mixed_in(
     assert "PreconditionFailed" in told["Reason"]
     assert "deploy again, or pin its version with ?versionId=" in told["Reason"]
     assert stage.destination.store.tags("app") == {}
-    assert len(stage.cloudformation.answers) == 1
+    assert len(stage.cloudformation.responses) == 1

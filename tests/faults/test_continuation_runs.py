@@ -53,7 +53,7 @@ class Stage:
         replicator = Replicator(Settings(streams=streams, plain_http=("127.0.0.1",)))
         resource = ReplicationResource(lambda: replicator)
         try:
-            return resource.answer(event, LambdaContext(TIMEOUT_SECONDS))
+            return resource.respond(event, LambdaContext(TIMEOUT_SECONDS))
         finally:
             replicator.close()
 
@@ -108,9 +108,9 @@ def test_an_image_of_many_seconds_arrives_over_several_invocations(stage: Stage)
     told = stage.invoke_to_the_end(event)
     assert len(told) > 2
     assert [each["Status"] for each in told[:-1]] == ["CONTINUED"] * (len(told) - 1)
-    answer = stage.cloudformation.wait_for_answer(event["RequestId"])
+    answer = stage.cloudformation.wait_for_response(event["RequestId"])
     assert (answer.status, answer.document) == ("SUCCESS", told[-1])
-    assert len(stage.cloudformation.answers) == 1
+    assert len(stage.cloudformation.responses) == 1
     assert not stage.cloudformation.violations
     assert stage.destination.store.tags("copy") == {"1": image.digest}
     assert stage.destination.store.open_uploads == ()
@@ -126,7 +126,7 @@ def test_work_goes_on_in_the_version_that_it_began_with_whatever_the_alias_is_of
     context = LambdaContext(
         TIMEOUT_SECONDS, invoked_function_arn=f"{FUNCTION_ARN}:live", function_version="7"
     )
-    told = ReplicationResource(lambda: replicator).answer(stage.event(), context)
+    told = ReplicationResource(lambda: replicator).respond(stage.event(), context)
     replicator.close()
     assert told["Status"] == "CONTINUED"
     assert stage.functions.functions == [f"{FUNCTION_ARN}:7"]
@@ -178,7 +178,7 @@ def test_a_layer_that_does_not_fit_alone_is_reported_with_the_rate(stage: Stage)
     assert "does not fit one invocation: at the measured" in told["Reason"]
     assert str(max(map(len, image.blobs.values()))) in told["Reason"]
     assert stage.functions.events.empty()
-    assert len(stage.cloudformation.answers) == 1
+    assert len(stage.cloudformation.responses) == 1
     assert stage.destination.store.open_uploads == ()
 
 
@@ -191,7 +191,7 @@ def test_a_service_timeout_ends_the_runs_in_time(stage: Stage) -> None:
     assert "raise the resource's ServiceTimeout" in told[-1]["Reason"]
     assert time.monotonic() - began_at < 5
     assert stage.destination.store.tags("copy") == {}
-    assert len(stage.cloudformation.answers) == 1
+    assert len(stage.cloudformation.responses) == 1
 
 
 def test_where_nobody_waits_the_work_does_not_go_on(stage: Stage) -> None:
@@ -216,7 +216,7 @@ def test_a_function_that_may_not_invoke_itself_says_so(
             "lambda:InvokeFunction by the function's role was refused (AccessDeniedException: no)"
             in told["Reason"]
         )
-        assert len(stage.cloudformation.answers) == 1
+        assert len(stage.cloudformation.responses) == 1
 
 
 def test_what_goes_on_keeps_its_secrets_out_of_the_log(

@@ -43,7 +43,7 @@ def test_two_functions_with_one_event_say_and_leave_the_same(
 
     def answer(replicator: Replicator, resource: ReplicationResource) -> dict[str, Any]:
         try:
-            return resource.answer(event, LambdaContext())
+            return resource.respond(event, LambdaContext())
         finally:
             replicator.close()
 
@@ -68,7 +68,7 @@ def test_two_functions_with_one_event_say_and_leave_the_same(
     assert [each["Status"] for each in told] == ["SUCCESS"] * 2
     assert len({each["PhysicalResourceId"] for each in told}) == 1
     # CloudFormation takes the first and passes the second over: they say the same
-    assert [each.status for each in cloudformation.answers] == ["SUCCESS"] * 2
+    assert [each.status for each in cloudformation.responses] == ["SUCCESS"] * 2
 
 
 def _itself(replicator: Replicator) -> Replicator:

@@ -55,6 +55,7 @@ def registries() -> Iterator[tuple[RegistryServer, FaultProxy, RegistryServer]]:
 def emulator(authority: CertificateAuthority, **more: Any) -> LambdaEmulator:
     environment = {
         "SSL_CERT_FILE": str(authority.ca_file),
+        "RESPONSE_HOSTS": "localhost",
         "PLAIN_HTTP_REGISTRIES": "127.0.0.1",
         "PARALLEL_STREAMS": "2",
         "POWERTOOLS_LOG_LEVEL": "DEBUG",
@@ -133,7 +134,7 @@ def test_a_function_killed_anywhere_finds_what_it_finished_and_moves_it_once(
                 told = function.invoke(event)
             except (EmulatorError, FunctionError):
                 kills += 1
-                assert cloudformation.answers == ()
+                assert cloudformation.responses == ()
             read = {digest for each in source.requests for digest in layers if digest in each.path}
             assert not read & done.keys()
             assert destination.store.tags("copy") in ({}, {"1": image.digest})
@@ -142,7 +143,7 @@ def test_a_function_killed_anywhere_finds_what_it_finished_and_moves_it_once(
         assert destination.store.tags("copy") == {"1": image.digest}
         assert _finished(destination) == Counter(dict.fromkeys(image.blobs, 1))
     assert kills
-    assert [answer.status for answer in cloudformation.answers] == ["SUCCESS"]
+    assert [answer.status for answer in cloudformation.responses] == ["SUCCESS"]
 
 
 def _at(number: int, strike: Fault) -> Choice:
@@ -187,7 +188,7 @@ def test_the_responder_answers_for_a_function_that_was_killed(
     [failure] = failures
     told = responder.lambda_handler(_record(event, failure), LambdaContext())
     assert told is not None
-    [answer] = cloudformation.answers
+    [answer] = cloudformation.responses
     assert answer.document == told
     assert not cloudformation.violations
     assert (answer.status, answer.physical_resource_id) == ("FAILED", "127.0.0.1/copy:1@sha256:old")
@@ -227,7 +228,7 @@ def test_the_responder_runs_as_lambda_runs_it(
         told = function.invoke(record)
         function.invoke(record)
         log = function.log
-    assert [answer.document for answer in cloudformation.answers] == [told, told]
+    assert [answer.document for answer in cloudformation.responses] == [told, told]
     assert told["Status"] == "FAILED"
     assert "was stopped at its timeout" in told["Reason"]
     assert event["ResponseURL"] not in log
@@ -258,6 +259,6 @@ def test_a_function_under_the_emulator_goes_on_in_further_invocations(
     assert len(told) > 1
     assert destination.store.tags("copy") == {"1": image.digest}
     assert _finished(destination) == Counter(dict.fromkeys(image.blobs, 1))
-    assert [answer.status for answer in cloudformation.answers] == ["SUCCESS"]
+    assert [answer.status for answer in cloudformation.responses] == ["SUCCESS"]
     assert "X-Amz-Signature" not in log
     assert "of-a-test" not in log

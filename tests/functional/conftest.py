@@ -44,7 +44,7 @@ class Function:
     resource: ReplicationResource
 
     def send(self, event: dict[str, Any], seconds: float = 60.0) -> dict[str, Any]:
-        return self.resource.answer(event, FakeContext(seconds))
+        return self.resource.respond(event, FakeContext(seconds))
 
     def create(self, source: str, destination: str, **properties: Any) -> dict[str, Any]:
         """Replicate as a Create without a response URL does."""
@@ -110,6 +110,7 @@ def cloudformation(
 ) -> Iterator[Callable[..., CloudFormationEndpoint]]:
     """Start end points for answers, whose certificates the function trusts."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+    monkeypatch.setenv("RESPONSE_HOSTS", "localhost")
     started: list[CloudFormationEndpoint] = []
 
     def start(**options: Any) -> CloudFormationEndpoint:

@@ -62,7 +62,7 @@ def test_nobody_is_asked_anything_for_what_is_not_listed(
 
     new_owner(**lists).send(event)
 
-    [answer] = endpoint.answers
+    [answer] = endpoint.responses
     assert answer.status == "FAILED"
     assert sentence in answer.reason
     assert source.requests == ()

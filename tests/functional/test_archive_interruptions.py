@@ -48,7 +48,7 @@ IMPATIENT = {"numAttempts": 2, "baseDelay": 0, "maxDelay": 0}
         ),
         ("KMS.DisabledException", "the key is disabled", 400, "with a KMS key that is disabled"),
         ("InvalidObjectState", "", 403, "in an archived storage class: restore it first"),
-        ("Other", "whatever", 400, "was refused (Other: whatever); see the log stream"),
+        ("Other", "whatever", 400, "was refused (Other: whatever). Log stream"),
     ],
 )
 def test_a_refusal_of_s3_says_what_to_do(

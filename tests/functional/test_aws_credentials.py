@@ -129,7 +129,7 @@ def test_a_secret_s_arn_is_asked_for_in_its_own_region(
             None,
             (
                 "the source registry docker.io does not let us in: its token service answered 401; "
-                "the credentials from the secret hub were used, see SrcCreds; see the log stream"
+                "the credentials from the secret hub were used, see SrcCreds. Log stream"
             ),
         ),
     ],
@@ -225,7 +225,7 @@ def test_a_role_that_may_not_be_assumed_is_named_with_its_side(
     ), answer["Reason"]
     assert (
         "; the function's role needs sts:AssumeRole on it, and its trust policy must allow that, "
-        "with the external id that was given; see the log stream"
+        "with the external id that was given. Log stream"
     ) in answer["Reason"]
     assert "another" not in answer["Reason"]
 

@@ -309,7 +309,7 @@ def test_a_missing_repository_is_named_with_its_region_and_what_to_do(
     assert answer["Status"] == "FAILED"
     assert answer["Reason"].startswith(
         "there is no repository mirror/app in ECR in eu-west-1 of the account 123456789012; make "
-        "it, or let CreateRepository make it; see the log stream"
+        "it, or let CreateRepository make it. Log stream"
     )
 
 

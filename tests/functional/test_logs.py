@@ -37,6 +37,7 @@ def run(events: list[dict[str, Any]], ca_file: Path) -> str:
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT / 'handler'}:{ROOT}",
             "SSL_CERT_FILE": str(ca_file),
+            "RESPONSE_HOSTS": "localhost",
             "POWERTOOLS_LOG_LEVEL": "DEBUG",
             "PROGRESS_INTERVAL_SECONDS": "0.001",
         },
@@ -80,14 +81,14 @@ def test_no_secret_is_in_any_log_at_any_level(
 
     log = run(events, authority.ca_file)
 
-    statuses = [answer.status for answer in endpoint.answers]
+    statuses = [answer.status for answer in endpoint.responses]
     assert statuses == ["SUCCESS", "FAILED", "FAILED", "SUCCESS", "SUCCESS"]
     secrets = {"correct-horse", "wrong-battery", "typed-here", pair, "X-Amz-Signature"}
     secrets |= {entry.query for entry in source.storage_requests}
     secrets |= {entry.query for entry in endpoint.requests}
     assert all(secrets)
     assert [secret for secret in secrets if secret in log] == []
-    answers = json.dumps([answer.document for answer in endpoint.answers])
+    answers = json.dumps([answer.document for answer in endpoint.responses])
     assert [secret for secret in secrets if secret in answers] == []
 
 

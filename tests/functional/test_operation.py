@@ -1,4 +1,4 @@
-"""What an operator sees of the function: its metrics, its stages, and requests that come by SNS."""
+"""The function as Lambda runs it: metrics, stages, requests through SNS and direct calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
-from local.emulator import LambdaEmulator
+from local.emulator import FunctionError, LambdaEmulator
 from local.images import Image, build_image, build_layer, push
 from local.registry import (
     Action,
@@ -29,7 +29,7 @@ TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 
 
 class Overloaded(SpecificationPolicy):
-    """Refuses the first uploads, each with another status."""
+    """Rejects the first uploads, each with another status."""
 
     def __init__(self, statuses: list[int]) -> None:
         self._statuses = statuses
@@ -48,8 +48,10 @@ def endpoint(cloudformation: Callable[..., CloudFormationEndpoint]) -> CloudForm
 def emulator(authority: CertificateAuthority) -> Iterator[LambdaEmulator]:
     environment = {
         "SSL_CERT_FILE": str(authority.ca_file),
+        "RESPONSE_HOSTS": "localhost",
         "PLAIN_HTTP_REGISTRIES": "127.0.0.1",
         "POWERTOOLS_SERVICE_NAME": "images",
+        "ALLOWED_DESTINATIONS": "127.0.0.1:*",
     }
     with LambdaEmulator(HANDLER, environment=environment) as started:
         yield started
@@ -65,7 +67,7 @@ def lines_of(emulator: LambdaEmulator) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def measured(emulator: LambdaEmulator, message: str = "measured") -> list[dict[str, Any]]:
+def metrics_of(emulator: LambdaEmulator, message: str = "metrics") -> list[dict[str, Any]]:
     return [line for line in lines_of(emulator) if line.get("message") == message]
 
 
@@ -87,7 +89,7 @@ def properties(source: RegistryServer, destination: RegistryServer) -> dict[str,
     }
 
 
-def test_a_copy_and_its_repetition_are_measured(
+def test_a_copy_and_its_repetition_are_counted(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     emulator: LambdaEmulator,
@@ -95,17 +97,17 @@ def test_a_copy_and_its_repetition_are_measured(
     source, destination = registries(), registries()
     image = image_in(source)
     for _ in range(2):
-        answer = emulator.invoke(endpoint.event("Create", properties(source, destination)))
-        assert answer["Status"] == "SUCCESS"
+        response = emulator.invoke(endpoint.event("Create", properties(source, destination)))
+        assert response["Status"] == "SUCCESS"
 
-    copied, unchanged = measured(emulator)
+    copied, unchanged = metrics_of(emulator)
     assert (copied["Copies"], copied["Unchanged"]) == ([1.0], [0.0])
     assert copied["BlobsCopied"] == [float(len(image.blobs))]
     assert copied["BytesMoved"] == [float(sum(map(len, image.blobs.values())))]
     assert (unchanged["Copies"], unchanged["Unchanged"]) == ([0.0], [1.0])
     assert unchanged["BytesMoved"] == [0.0]
     assert copied["service"] == "images"
-    assert copied["request_id"] == endpoint.answers[0].request_id
+    assert copied["request_id"] == endpoint.responses[0].request_id
 
 
 def test_the_stages_of_a_request_add_up_to_its_bytes(
@@ -118,7 +120,7 @@ def test_the_stages_of_a_request_add_up_to_its_bytes(
     emulator.invoke(endpoint.event("Create", properties(source, destination)))
 
     stages = [line for line in lines_of(emulator) if line["message"] == "stage"]
-    assert [line["stage"] for line in stages] == ["state", "read", "copy", "answer"]
+    assert [line["stage"] for line in stages] == ["state", "read", "copy", "respond"]
     moved = sum(map(len, image.blobs.values()))
     assert [line["stage_bytes"] for line in stages] == [0, 0, moved, 0]
     assert all(line["stage_seconds"] >= 0 for line in stages)
@@ -131,9 +133,9 @@ def test_throttles_and_retries_are_counted(
 ) -> None:
     source, destination = registries(), registries(policy=Overloaded([429, 500]))
     image_in(source)
-    answer = emulator.invoke(endpoint.event("Create", properties(source, destination)))
-    assert answer["Status"] == "SUCCESS"
-    (line,) = measured(emulator)
+    response = emulator.invoke(endpoint.event("Create", properties(source, destination)))
+    assert response["Status"] == "SUCCESS"
+    (line,) = metrics_of(emulator)
     assert (line["Retries"], line["Throttles"]) == ([2.0], [1.0])
 
 
@@ -144,15 +146,15 @@ def test_a_failure_is_counted_with_its_cause_and_without_its_secrets(
 ) -> None:
     source, destination = registries(), registries()
     named = {**properties(source, destination), "SrcCreds": "robot:correct-horse"}
-    answer = emulator.invoke(endpoint.event("Create", named))
-    assert answer["Status"] == "FAILED"
-    (line,) = measured(emulator, "measured by cause")
+    response = emulator.invoke(endpoint.event("Create", named))
+    assert response["Status"] == "FAILED"
+    (line,) = metrics_of(emulator, "failure metrics")
     assert (line["Failures"], line["cause"]) == ([1.0], "NotFound")
-    assert sum_of(measured(emulator), "Copies") == 0
+    assert sum_of(metrics_of(emulator), "Copies") == 0
     assert "correct-horse" not in emulator.log
 
 
-def test_a_request_that_comes_by_sns_is_answered_as_any_other(
+def test_a_request_through_sns_gets_a_response(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     emulator: LambdaEmulator,
@@ -161,16 +163,16 @@ def test_a_request_that_comes_by_sns_is_answered_as_any_other(
     image = image_in(source)
     event = endpoint.event("Create", properties(source, destination), logical_resource_id="Far")
 
-    told = emulator.invoke(sns_event(event))
+    response = emulator.invoke(sns_event(event))
 
-    assert told["Status"] == "SUCCESS"
-    assert [answer.document for answer in endpoint.answers] == [told]
+    assert response["Status"] == "SUCCESS"
+    assert [each.document for each in endpoint.responses] == [response]
     assert not endpoint.violations
     assert destination.store.tags("mirror/app") == {"1": image.digest}
     assert {line["logical_resource_id"] for line in lines_of(emulator)} == {"Far"}
 
 
-def test_a_request_that_sns_brings_twice_is_answered_once_and_moves_nothing_twice(
+def test_a_request_that_sns_delivers_twice_is_served_once(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     emulator: LambdaEmulator,
@@ -181,28 +183,106 @@ def test_a_request_that_sns_brings_twice_is_answered_once_and_moves_nothing_twic
 
     assert emulator.invoke(event) == emulator.invoke(event)
 
-    assert len(endpoint.answers) == 1
-    assert sum_of(measured(emulator), "Copies") == 1
+    assert len(endpoint.responses) == 1
+    assert sum_of(metrics_of(emulator), "Copies") == 1
 
 
 def test_a_notification_of_something_else_copies_nothing(emulator: LambdaEmulator) -> None:
-    told = emulator.invoke(
+    response = emulator.invoke(
         {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "good morning"}}]}
     )
-    assert told["Status"] == "FAILED"
+    assert response["Status"] == "FAILED"
 
 
-def test_the_functions_own_stack_is_answered(
-    endpoint: CloudFormationEndpoint, emulator: LambdaEmulator
+def test_a_request_through_sns_is_rejected_while_every_destination_is_allowed(
+    registries: Callable[..., RegistryServer],
+    endpoint: CloudFormationEndpoint,
+    authority: CertificateAuthority,
 ) -> None:
-    event = endpoint.event("Create", {"LogLevel": "INFO"})
-    told = emulator.invoke({**event, "ResourceType": "Custom::FunctionSettings"})
-    assert told["Status"] == "SUCCESS"
-    assert endpoint.answers[0].physical_resource_id.startswith("settings-")
-    assert measured(emulator) == []
+    source, destination = registries(), registries()
+    image_in(source)
+    event = sns_event(endpoint.event("Create", properties(source, destination)))
+    environment = {"SSL_CERT_FILE": str(authority.ca_file), "RESPONSE_HOSTS": "localhost"}
+    with LambdaEmulator(HANDLER, environment=environment) as function:
+        response = function.invoke(event)
+    assert response["Status"] == "FAILED"
+    assert "while the function's AllowedDestinations is empty" in response["Reason"]
+    assert [each.document for each in endpoint.responses] == [response]
+    assert destination.requests == ()
 
 
-def test_the_variables_of_a_bundle_are_enough_for_registries_and_answers(
+def test_a_direct_call_returns_the_values(
+    registries: Callable[..., RegistryServer], emulator: LambdaEmulator
+) -> None:
+    source, destination = registries(), registries()
+    image = image_in(source)
+    named = properties(source, destination)
+    values = emulator.invoke(named)
+    assert values["ImageDigest"] == image.digest
+    assert destination.store.tags("mirror/app") == {"1": image.digest}
+    assert emulator.invoke({"ResourceProperties": named})["Changed"] == "false"
+    assert sum_of(metrics_of(emulator), "Copies") == 1
+
+
+def test_a_direct_call_that_fails_is_a_function_error(
+    registries: Callable[..., RegistryServer], emulator: LambdaEmulator
+) -> None:
+    source, destination = registries(), registries()
+    named = {**properties(source, destination), "SrcCreds": "robot:correct-horse"}
+    with pytest.raises(FunctionError) as failed:
+        emulator.invoke(named)
+    assert failed.value.kind == "NotFoundError"
+    assert "404" in str(failed.value)
+    with pytest.raises(FunctionError) as invalid:
+        emulator.invoke({**named, "OnDelete": "Untag"})
+    assert invalid.value.kind == "RequestError"
+    (line, _) = metrics_of(emulator, "failure metrics")
+    assert (line["Failures"], line["cause"]) == ([1.0], "NotFound")
+    assert "correct-horse" not in emulator.log
+
+
+def test_terraform_creates_updates_and_deletes(
+    registries: Callable[..., RegistryServer], emulator: LambdaEmulator
+) -> None:
+    source, destination = registries(), registries()
+    image = image_in(source)
+    named = properties(source, destination)
+    created = emulator.invoke({**named, "tf": {"action": "create", "prev_input": None}})
+    updated = emulator.invoke({**named, "tf": {"action": "update", "prev_input": named}})
+    deleted = emulator.invoke({**named, "tf": {"action": "delete", "prev_input": named}})
+    assert (created["Changed"], updated["Changed"], deleted) == ("true", "false", {})
+    assert destination.store.tags("mirror/app") == {"1": image.digest}
+
+
+def test_a_response_that_is_not_delivered_is_a_function_error_for_the_responder(
+    registries: Callable[..., RegistryServer],
+    cloudformation: Callable[..., CloudFormationEndpoint],
+    emulator: LambdaEmulator,
+) -> None:
+    source, destination = registries(), registries()
+    image_in(source)
+    refusing = cloudformation(statuses=[403])
+    with pytest.raises(FunctionError) as failed:
+        emulator.invoke(refusing.event("Create", properties(source, destination)))
+    assert failed.value.kind == "UndeliveredResponseError"
+    assert "X-Amz-Signature" not in emulator.log
+
+
+def test_a_placeholder_url_returns_the_response_whatever_its_status(
+    registries: Callable[..., RegistryServer], emulator: LambdaEmulator
+) -> None:
+    source, destination = registries(), registries()
+    placeholder = {
+        "RequestType": "Create",
+        "ResponseURL": "http://pre-signed-S3-url-for-response",
+        "ResourceProperties": properties(source, destination),
+    }
+    assert emulator.invoke(placeholder)["Status"] == "FAILED"
+    image_in(source)
+    assert emulator.invoke(placeholder)["Status"] == "SUCCESS"
+
+
+def test_the_variables_of_a_bundle_cover_registries_and_responses(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     authority: CertificateAuthority,
@@ -220,12 +300,13 @@ def test_the_variables_of_a_bundle_are_enough_for_registries_and_answers(
     source.store.put_manifest("team/app", "1", image.manifest, image.media_type)
     event = endpoint.event("Create", properties(source, destination))
 
+    bundle["RESPONSE_HOSTS"] = "localhost"
     with LambdaEmulator(HANDLER, environment=bundle) as trusting:
         trusted = trusting.invoke(event)
     with LambdaEmulator(HANDLER, environment={}) as other:
         refused = other.invoke({**event, "ResponseURL": "http://none", "RequestId": "another"})
 
     assert trusted["Status"] == "SUCCESS"
-    assert [answer.document for answer in endpoint.answers] == [trusted]
+    assert [each.document for each in endpoint.responses] == [trusted]
     assert refused["Status"] == "FAILED"
     assert "SSL_CERT_FILE" in refused["Reason"]

@@ -55,7 +55,7 @@ def test_a_proxy_that_refuses_is_asked_once_and_named_without_its_login(
 
     assert answer["Status"] == "FAILED"
     assert answer["Reason"].startswith(
-        f"the source quay.io cannot be spoken to: the proxy {shown} {words}; see the log stream"
+        f"the source quay.io cannot be spoken to: the proxy {shown} {words}. Log stream"
     )
     assert proxy.tunnels == (Tunnel("quay.io", 443, status),)
 
@@ -79,7 +79,7 @@ def test_a_proxy_in_trouble_is_asked_again(
 
     assert answer["Reason"].startswith(
         f"the source quay.io cannot be spoken to: the proxy {shown} refused to connect to it "
-        f"({status}); it was tried 3 times, see RetryConfigs; see the log stream"
+        f"({status}); it was tried 3 times, see RetryConfigs. Log stream"
     )
     assert proxy.tunnels == (Tunnel("quay.io", 443, status),) * 3
 
@@ -101,7 +101,7 @@ def test_a_proxy_that_is_down_is_named(
 
     assert answer["Reason"].startswith(
         f"the source quay.io cannot be spoken to: the proxy {shown} cannot be reached: connection "
-        "refused; it was tried 2 times, see RetryConfigs; see the log stream"
+        "refused; it was tried 2 times, see RetryConfigs. Log stream"
     )
 
 

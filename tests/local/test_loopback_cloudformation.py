@@ -30,8 +30,8 @@ def put(authority: CertificateAuthority, url: str, body: bytes, **headers: str) 
         connection.close()
 
 
-def answer_to(event: dict[str, Any], **changes: Any) -> bytes:
-    answer = {
+def response_to(event: dict[str, Any], **changes: Any) -> bytes:
+    response = {
         "Status": "SUCCESS",
         "PhysicalResourceId": "id",
         "StackId": event["StackId"],
@@ -40,17 +40,19 @@ def answer_to(event: dict[str, Any], **changes: Any) -> bytes:
         "Data": {"ImageDigest": "sha256:1"},
         **changes,
     }
-    return json.dumps({name: value for name, value in answer.items() if value is not None}).encode()
+    return json.dumps(
+        {name: value for name, value in response.items() if value is not None}
+    ).encode()
 
 
-def test_a_good_answer_is_taken(
+def test_a_good_response_is_taken(
     authority: CertificateAuthority, endpoint: CloudFormationEndpoint
 ) -> None:
     event = endpoint.event("Create", {"SrcImage": "a"})
-    assert put(authority, event["ResponseURL"], answer_to(event)) == 200
-    answer = endpoint.wait_for_answer(event["RequestId"])
-    assert (answer.status, answer.physical_resource_id) == ("SUCCESS", "id")
-    assert answer.data == {"ImageDigest": "sha256:1"}
+    assert put(authority, event["ResponseURL"], response_to(event)) == 200
+    response = endpoint.wait_for_response(event["RequestId"])
+    assert (response.status, response.physical_resource_id) == ("SUCCESS", "id")
+    assert response.data == {"ImageDigest": "sha256:1"}
     assert endpoint.violations == ()
 
 
@@ -59,13 +61,13 @@ def test_duplicates_are_kept(
 ) -> None:
     event = endpoint.event("Delete", {}, physical_resource_id="id")
     for _ in range(2):
-        put(authority, event["ResponseURL"], answer_to(event))
-    assert [answer.request_id for answer in endpoint.answers] == [event["RequestId"]] * 2
+        put(authority, event["ResponseURL"], response_to(event))
+    assert [response.request_id for response in endpoint.responses] == [event["RequestId"]] * 2
 
 
-def test_an_answer_that_does_not_come_is_a_timeout(endpoint: CloudFormationEndpoint) -> None:
-    with pytest.raises(TimeoutError, match="no answer to r-1"):
-        endpoint.wait_for_answer("r-1", timeout_seconds=0.05)
+def test_a_response_that_does_not_come_is_a_timeout(endpoint: CloudFormationEndpoint) -> None:
+    with pytest.raises(TimeoutError, match="no response to r-1"):
+        endpoint.wait_for_response("r-1", timeout_seconds=0.05)
 
 
 @pytest.mark.parametrize(
@@ -86,25 +88,25 @@ def test_an_answer_that_does_not_come_is_a_timeout(endpoint: CloudFormationEndpo
         ({"Extra": 1}, "unknown: Extra"),
     ],
 )
-def test_an_answer_that_breaks_a_rule_is_a_violation(
+def test_a_response_that_breaks_a_rule_is_a_violation(
     authority: CertificateAuthority,
     endpoint: CloudFormationEndpoint,
     changes: dict[str, Any],
     violation: str,
 ) -> None:
     event = endpoint.event("Create", {})
-    assert put(authority, event["ResponseURL"], answer_to(event, **changes)) == 200
+    assert put(authority, event["ResponseURL"], response_to(event, **changes)) == 200
     (sentence,) = endpoint.violations
     assert violation in sentence
-    assert endpoint.answers[0].violations == (sentence,)
+    assert endpoint.responses[0].violations == (sentence,)
 
 
 @pytest.mark.parametrize("length", [4096, 4097])
-def test_an_answer_may_have_4096_bytes(
+def test_a_response_may_have_4096_bytes(
     authority: CertificateAuthority, endpoint: CloudFormationEndpoint, length: int
 ) -> None:
     event = endpoint.event("Create", {})
-    body = answer_to(event)
+    body = response_to(event)
     assert put(authority, event["ResponseURL"], body + b" " * (length - len(body))) == 200
     assert len(endpoint.violations) == length - 4096
 
@@ -113,16 +115,16 @@ def test_what_is_not_json_is_a_violation(
     authority: CertificateAuthority, endpoint: CloudFormationEndpoint
 ) -> None:
     put(authority, endpoint.response_url("r"), b"hello")
-    assert endpoint.violations == ("the answer is not a JSON object",)
+    assert endpoint.violations == ("the response is not a JSON object",)
 
 
 def test_a_content_type_breaks_the_signature(
     authority: CertificateAuthority, endpoint: CloudFormationEndpoint
 ) -> None:
     event = endpoint.event("Create", {})
-    url, body = event["ResponseURL"], answer_to(event)
+    url, body = event["ResponseURL"], response_to(event)
     assert put(authority, url, body, Content_Type="application/json") == 403
-    assert endpoint.answers == ()
+    assert endpoint.responses == ()
     assert "SignatureDoesNotMatch" in endpoint.violations[0]
     assert put(authority, url, body, Content_Type="") == 200
 
@@ -134,15 +136,15 @@ def test_a_wrong_signature_or_request_is_refused(
     assert put(authority, url[:-4] + "0000", b"{}") == 403
     assert put(authority, url.replace("r-1", "r-2"), b"{}") == 403
     assert put(authority, f"{endpoint.url}/elsewhere", b"{}") == 403
-    assert endpoint.answers == ()
+    assert endpoint.responses == ()
 
 
-def test_failures_can_be_answered_first(authority: CertificateAuthority) -> None:
+def test_failures_can_be_responseed_first(authority: CertificateAuthority) -> None:
     with CloudFormationEndpoint(authority.server_context(), statuses=[500, 503]) as endpoint:
         event = endpoint.event("Create", {})
         url = event["ResponseURL"]
-        assert [put(authority, url, answer_to(event)) for _ in range(3)] == [500, 503, 200]
-        assert len(endpoint.answers) == 1
+        assert [put(authority, url, response_to(event)) for _ in range(3)] == [500, 503, 200]
+        assert len(endpoint.responses) == 1
         assert endpoint.violations == ()
 
 

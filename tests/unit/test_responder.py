@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 import responder
-from responder import UndeliveredAnswerError, lambda_handler
+from custom_resource.response import UndeliveredResponseError
+from responder import lambda_handler
 
-URL = "https://cloudformation.example/answer?X-Amz-Signature=hunter2"
+URL = (
+    "https://cloudformation-custom-resource-response-euwest1.s3.eu-west-1.amazonaws.com/response"
+    "?X-Amz-Signature=hunter2"
+)
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:replicator:$LATEST"
 EVENT = {
     "RequestType": "Create",
@@ -28,22 +32,22 @@ class Context:
 
 
 class Deliveries:
-    """Keeps what is delivered."""
+    """Keeps the delivered responses."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
-        self.taken = True
+        self.accepts = True
 
     def deliver(self, url: str, body: Mapping[str, Any], *, budget_seconds: float) -> bool:
         assert (url, budget_seconds) == (URL, 29.0)
         self.bodies.append(json.loads(json.dumps(body)))
-        return self.taken
+        return self.accepts
 
 
 @pytest.fixture
 def deliveries(monkeypatch: pytest.MonkeyPatch) -> Deliveries:
     fake = Deliveries()
-    # what becomes of an answer on its way is tested with `answers`
+    # delivery itself is tested against a real endpoint
     monkeypatch.setattr(responder, "deliver", fake.deliver)
     return fake
 
@@ -70,36 +74,54 @@ def record_of(
     }
 
 
+KILLED = "RequestId: 8ea1 Error: Runtime exited with error: signal: killed"
+UNKNOWN = "the function ended without a response (no error type)"
+
+
 @pytest.mark.parametrize(
     ("record", "found"),
     [
         (
             record_of(errorMessage="2026-01-01T00:00:00Z 8ea1 Task timed out after 900.00 seconds"),
-            "was stopped at its timeout",
+            "the function timed out",
         ),
-        (record_of(errorType="Sandbox.Timedout"), "was stopped at its timeout"),
+        (record_of(errorType="Sandbox.Timedout"), "the function timed out"),
         (
-            record_of(
-                errorType="Runtime.ExitError",
-                errorMessage="RequestId: 8ea1 Error: Runtime exited with error: signal: killed",
-            ),
-            "was killed, most likely for want of memory",
+            record_of(errorType="Runtime.ExitError", errorMessage=KILLED),
+            "the function was killed, probably out of memory",
         ),
-        (record_of(errorType="Runtime.OutOfMemory"), "was killed, most likely for want of memory"),
-        (record_of(condition="EventAgeExceeded"), "was not run in time"),
+        (record_of(errorType="Runtime.OutOfMemory"), "the function was killed, probably out of"),
+        (
+            record_of(errorType="UndeliveredResponseError", errorMessage="SECRET"),
+            "the function could not deliver its response",
+        ),
+        (
+            record_of(condition="EventAgeExceeded"),
+            "Lambda did not run the function within an hour",
+        ),
+        (
+            record_of(condition="ZeroReservedConcurrency"),
+            "the function's reserved concurrency is 0",
+        ),
+        (record_of(condition="RecursiveInvocation"), "Lambda detected a recursive loop"),
+        (
+            record_of(condition="FutureCondition"),
+            "Lambda did not run the function and reports FutureCondition",
+        ),
+        (
+            record_of(condition="two\nlines"),
+            "Lambda did not run the function and reports an unknown condition",
+        ),
         (
             record_of(errorType="Runtime.ImportModuleError", errorMessage="SECRET"),
-            "ended before it could answer (Runtime.ImportModuleError)",
+            "the function ended without a response (Runtime.ImportModuleError)",
         ),
-        (record_of(errorType="two\nlines"), "ended before it could answer (no reason is known)"),
-        ({"requestPayload": EVENT}, "ended before it could answer (no reason is known)"),
-        (
-            {"requestPayload": EVENT, "requestContext": 1, "responsePayload": "x"},
-            "ended before it could answer (no reason is known)",
-        ),
+        (record_of(errorType="two\nlines"), UNKNOWN),
+        ({"requestPayload": EVENT}, UNKNOWN),
+        ({"requestPayload": EVENT, "requestContext": 1, "responsePayload": "x"}, UNKNOWN),
     ],
 )
-def test_an_invocation_that_could_not_answer_is_answered_for(
+def test_the_reason_says_why_the_invocation_failed(
     deliveries: Deliveries, record: dict[str, Any], found: str
 ) -> None:
     body = lambda_handler(record, Context())
@@ -111,18 +133,18 @@ def test_an_invocation_that_could_not_answer_is_answered_for(
         "Image",
         "not-created/Image/request",
     )
-    assert found in body["Reason"]
+    assert body["Reason"].startswith(f"replication failed: {found}")
     assert "SECRET" not in body["Reason"]
 
 
-def test_the_log_that_tells_more_is_named(deliveries: Deliveries) -> None:
+def test_the_reason_ends_with_the_function_and_its_request(deliveries: Deliveries) -> None:
     lambda_handler(record_of(errorType="X"), Context())
     assert deliveries.bodies[0]["Reason"].endswith(
-        f"see the log of {FUNCTION} for its request 8ea123e4-1db7-4aca-ad10-d9ca1234c1fd"
+        f"Log: {FUNCTION}, request 8ea123e4-1db7-4aca-ad10-d9ca1234c1fd"
     )
 
 
-def test_a_resource_that_is_there_keeps_its_id(deliveries: Deliveries) -> None:
+def test_an_existing_resource_keeps_its_id(deliveries: Deliveries) -> None:
     lambda_handler(record_of({**EVENT, "PhysicalResourceId": "old"}, errorType="X"), Context())
     assert deliveries.bodies[0]["PhysicalResourceId"] == "old"
 
@@ -134,17 +156,20 @@ def test_a_resource_that_is_there_keeps_its_id(deliveries: Deliveries) -> None:
         "text",
         {},
         {**EVENT, "ResponseURL": "http://pre-signed-S3-url-for-response"},
+        {**EVENT, "ResponseURL": "https://evil.example/x"},
         {**EVENT, "StackId": 1},
     ],
 )
-def test_nobody_is_answered_when_nobody_asked(deliveries: Deliveries, event: object) -> None:
+def test_without_a_cloudformation_request_nothing_is_sent(
+    deliveries: Deliveries, event: object
+) -> None:
     assert lambda_handler(record_of(event), Context()) is None
     assert deliveries.bodies == []
 
 
-def test_an_answer_that_is_not_taken_lets_lambda_try_again(deliveries: Deliveries) -> None:
-    deliveries.taken = False
-    with pytest.raises(UndeliveredAnswerError):
+def test_a_response_that_is_not_accepted_makes_lambda_retry(deliveries: Deliveries) -> None:
+    deliveries.accepts = False
+    with pytest.raises(UndeliveredResponseError):
         lambda_handler(record_of(errorType="X"), Context())
 
 
@@ -152,12 +177,12 @@ def test_an_answer_that_is_not_taken_lets_lambda_try_again(deliveries: Deliverie
 def test_the_record_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     lambda_handler(record_of(errorType="X"), Context())
-    assert "answering for the request" in caplog.text
+    assert "responding to request request" in caplog.text
     assert "hunter2" not in caplog.text
     assert "open-sesame" not in caplog.text
 
 
-def test_a_request_that_came_by_sns_is_answered_too(deliveries: Deliveries) -> None:
+def test_a_request_through_sns_gets_a_response_too(deliveries: Deliveries) -> None:
     notification = {"EventSource": "aws:sns", "Sns": {"Message": json.dumps(EVENT)}}
     record = record_of({"Records": [notification]}, errorType="Runtime.OutOfMemory")
     body = lambda_handler(record, Context())
@@ -165,3 +190,26 @@ def test_a_request_that_came_by_sns_is_answered_too(deliveries: Deliveries) -> N
     assert body is not None
     assert (body["StackId"], body["Status"]) == ("stack", "FAILED")
     assert "killed" in body["Reason"]
+
+
+def test_a_response_is_counted_once_as_a_metric(
+    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "images")
+    lambda_handler(record_of(errorType="X"), Context())
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "EcrImageReplicator"
+    assert directive["Dimensions"] == [["service"]]
+    assert (line["service"], line["ResponderResponses"]) == ("images", 1)
+    deliveries.accepts = False
+    with pytest.raises(UndeliveredResponseError):
+        lambda_handler(record_of(errorType="X"), Context())
+    lambda_handler(record_of(None), Context())
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("deliveries")
+def test_a_lone_surrogate_in_the_request_can_be_logged(caplog: pytest.LogCaptureFixture) -> None:
+    lambda_handler(record_of({**EVENT, "RequestId": "a\ud800"}, errorType="X"), Context())
+    assert "responding to request a\\ud800" in caplog.text

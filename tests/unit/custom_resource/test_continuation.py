@@ -38,7 +38,7 @@ def next_run(
     )
 
 
-def test_the_first_run_begins_now_with_an_hour() -> None:
+def test_the_first_invocation_starts_now_with_an_hour() -> None:
     run = Continuation.of({"ResourceProperties": {}}, now=NOW)
     assert run == Continuation(NOW, 3600)
     assert run.time_left_seconds(NOW + 3500) == 100
@@ -46,18 +46,18 @@ def test_the_first_run_begins_now_with_an_hour() -> None:
 
 
 @pytest.mark.parametrize(("given", "taken"), [("60", 60), (1, 1), (3600, 3600)])
-def test_a_service_timeout_bounds_the_run(given: object, taken: float) -> None:
+def test_a_service_timeout_limits_the_time(given: object, taken: float) -> None:
     event = {"ResourceProperties": {"ServiceTimeout": given}}
     assert Continuation.of(event, now=NOW).service_timeout_seconds == taken
 
 
 @pytest.mark.parametrize("given", ["0", "3601", "soon", "nan", True, None, [], 10**400])
-def test_a_service_timeout_that_cannot_be_meant_is_an_hour(given: object) -> None:
+def test_an_invalid_service_timeout_is_an_hour(given: object) -> None:
     event = {"ResourceProperties": {"ServiceTimeout": given}}
     assert Continuation.of(event, now=NOW).service_timeout_seconds == 3600
 
 
-def test_a_run_goes_on_where_the_event_says() -> None:
+def test_a_continuation_is_read_from_the_event() -> None:
     assert Continuation.of({CONTINUATION_KEY: FIELDS}, now=NOW + 100) == SECOND
 
 
@@ -96,8 +96,30 @@ def test_a_clock_that_is_ahead_gives_no_more_time() -> None:
         {**FIELDS, "Layers": {"x": ["a", str(PINNED), 5]}},
     ],
 )
-def test_a_malformed_continuation_is_a_first_run(fields: object) -> None:
-    assert Continuation.of({CONTINUATION_KEY: fields}, now=NOW) == Continuation(NOW)
+def test_an_unreadable_continuation_starts_again(fields: object) -> None:
+    read = Continuation.of({CONTINUATION_KEY: fields}, now=NOW + 100)
+    assert (read.invocation, read.digest, dict(read.layers)) == (1, None, {})
+
+
+@pytest.mark.parametrize(
+    ("started_at", "kept"),
+    [
+        (NOW, NOW),
+        (str(NOW), NOW),
+        (NOW + 500, NOW + 100),
+        (float("nan"), NOW + 100),
+        ({}, NOW + 100),
+        (None, NOW + 100),
+    ],
+)
+def test_an_unreadable_continuation_keeps_a_readable_start(started_at: object, kept: float) -> None:
+    fields = {**FIELDS, "StartedAt": started_at, "WrittenByNewerCode": True}
+    read = Continuation.of({CONTINUATION_KEY: fields}, now=NOW + 100)
+    assert read == Continuation(kept)
+
+
+def test_an_unreadable_continuation_without_a_start_starts_now() -> None:
+    assert Continuation.of({CONTINUATION_KEY: "yes"}, now=NOW) == Continuation(NOW)
 
 
 @given(
@@ -110,7 +132,7 @@ def test_no_continuation_stops_the_event(fields: Any) -> None:
     assert 1 <= Continuation.of({CONTINUATION_KEY: fields}, now=NOW).invocation <= MAX_INVOCATIONS
 
 
-def test_the_next_run_is_pinned_and_counted() -> None:
+def test_the_next_invocation_is_pinned_and_counted() -> None:
     following = next_run()
     assert following == Continuation(NOW, 3600, 2, PINNED, 6)
     request = parse_request({"SrcImage": "nginx:1", "DestImage": "quay.io/a:1"})
@@ -120,7 +142,7 @@ def test_the_next_run_is_pinned_and_counted() -> None:
     assert Continuation(NOW).pinned(request) is request
 
 
-def test_an_archive_is_held_to_its_bytes_and_to_what_was_made_of_them() -> None:
+def test_an_archive_is_pinned_to_its_etag_and_its_blobs_are_known() -> None:
     more = {digest_of(b"more"): LAYER}
     following = next_run(SECOND, dataclasses.replace(STANDING, etag='"new"', made=more))
     assert (following.etag, following.layers) == ('"new"', {**MADE, **more})
@@ -135,21 +157,21 @@ def test_an_archive_is_held_to_its_bytes_and_to_what_was_made_of_them() -> None:
     assert str(pinned.source) == str(request.source)
 
 
-def test_what_is_carried_along_fits_into_an_event() -> None:
+def test_the_fields_fit_into_an_event() -> None:
     made = {digest_of(str(number).encode()): LAYER for number in range(5000)}
     following = next_run(snapshot=dataclasses.replace(STANDING, made=made))
     assert list(following.layers) == list(made)[-400:]
     assert len(json.dumps(following.fields())) < 128 * 1024
 
 
-def test_streams_are_halved_when_more_was_cut_off_than_came_to_its_end() -> None:
+def test_streams_are_halved_when_more_bytes_were_lost_than_copied() -> None:
     only_its_config = dataclasses.replace(STANDING, copied_bytes=900, lost_bytes=901)
     assert next_run(snapshot=only_its_config, streams=6).streams == 3
-    comes_on = dataclasses.replace(STANDING, copied_bytes=900, lost_bytes=900)
-    assert next_run(snapshot=comes_on, streams=6).streams == 6
+    makes_progress = dataclasses.replace(STANDING, copied_bytes=900, lost_bytes=900)
+    assert next_run(snapshot=makes_progress, streams=6).streams == 6
 
 
-def test_streams_are_halved_when_none_came_to_its_end() -> None:
+def test_streams_are_halved_when_no_blob_was_finished() -> None:
     stuck = dataclasses.replace(STANDING, copied=0)
     assert next_run(snapshot=stuck, streams=6).streams == 3
     assert next_run(snapshot=stuck, streams=2).streams == 1
@@ -158,25 +180,29 @@ def test_streams_are_halved_when_none_came_to_its_end() -> None:
 @pytest.mark.parametrize(
     ("snapshot", "arguments", "sentence"),
     [
-        (dataclasses.replace(STANDING, pinned=None), {}, "not known what the source's tag"),
-        (STANDING, {"run": dataclasses.replace(SECOND, invocation=12)}, "last of 12 invocations"),
-        (STANDING, {"left_seconds": 0.5}, "raise the resource's ServiceTimeout"),
+        (dataclasses.replace(STANDING, pinned=None), {}, "timed out before the source's digest"),
+        (
+            STANDING,
+            {"run": dataclasses.replace(SECOND, invocation=12)},
+            "timed out after 12 invocations",
+        ),
+        (STANDING, {"left_seconds": 0.5}, "Increase the resource's ServiceTimeout"),
         (
             dataclasses.replace(STANDING, bytes_per_second=50),
             {},
-            rf"{LAYER.digest} of 1000 bytes does not fit one invocation: at the measured 50 bytes",
+            rf"{LAYER.digest} of 1000 bytes does not fit in one invocation: at the measured 50 ",
         ),
-        (dataclasses.replace(STANDING, copied=0), {"streams": 1}, "does not fit one invocation"),
-        (dataclasses.replace(STANDING, bytes_per_second=0), {}, "does not fit one invocation"),
+        (dataclasses.replace(STANDING, copied=0), {"streams": 1}, "does not fit in one invocation"),
+        (dataclasses.replace(STANDING, bytes_per_second=0), {}, "does not fit in one invocation"),
     ],
 )
-def test_where_another_run_would_not_help_it_says_why(
+def test_when_another_invocation_would_not_help_the_error_says_why(
     snapshot: ProgressSnapshot, arguments: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(OutOfTimeError, match=sentence):
         next_run(snapshot=snapshot, **arguments)
 
 
-def test_manifests_that_are_left_go_on_whatever_the_rate() -> None:
+def test_remaining_manifests_continue_at_any_rate() -> None:
     finished = ProgressSnapshot(PINNED, copied=0, largest_left=None, bytes_per_second=0)
     assert next_run(snapshot=finished).invocation == 2

@@ -1,4 +1,4 @@
-"""The metrics that a run prints, as CloudWatch's embedded metric format wants them."""
+"""The metrics that an invocation prints, in CloudWatch's embedded metric format."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _service(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def published(
-    capsys: pytest.CaptureFixture[str], measures: InvocationMetrics
+    capsys: pytest.CaptureFixture[str], measured: InvocationMetrics
 ) -> list[dict[str, Any]]:
-    publish(measures, NAMED)
+    publish(measured, request=NAMED)
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -64,14 +64,16 @@ def test_a_copy_is_one_line_with_every_metric(capsys: pytest.CaptureFixture[str]
     assert (units["BytesMoved"], units["Seconds"]) == ("Bytes", "Seconds")
 
 
-def test_the_line_is_a_log_line_that_says_whose_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_line_is_a_log_line_that_identifies_the_request(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (line,) = published(capsys, InvocationMetrics("SUCCESS", 1))
-    assert line["message"] == "measured"
+    assert line["message"] == "metrics"
     assert NAMED.items() <= line.items()
 
 
 @pytest.mark.parametrize(
-    ("measures", "counted"),
+    ("measured", "counted"),
     [
         (InvocationMetrics("SUCCESS", 1, is_changed=True), {"Copies"}),
         (InvocationMetrics("SUCCESS", 1), {"Unchanged"}),
@@ -79,10 +81,10 @@ def test_the_line_is_a_log_line_that_says_whose_it_is(capsys: pytest.CaptureFixt
         (InvocationMetrics("FAILED", 1, cause="Denied"), set()),
     ],
 )
-def test_a_run_is_counted_as_one_thing(
-    capsys: pytest.CaptureFixture[str], measures: InvocationMetrics, counted: set[str]
+def test_an_invocation_is_counted_once(
+    capsys: pytest.CaptureFixture[str], measured: InvocationMetrics, counted: set[str]
 ) -> None:
-    found = values(published(capsys, measures)[0])
+    found = values(published(capsys, measured)[0])
     ones = {name for name in ("Copies", "Unchanged", "Continuations") if found[name] == 1}
     assert ones == counted
 

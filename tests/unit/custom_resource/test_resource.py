@@ -1,123 +1,66 @@
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.builders import digest_of
+from tests.unit.custom_resource.engines import (
+    DIGEST,
+    NEW_ID,
+    PROPERTIES,
+    URL,
+    Endpoint,
+    FakeContext,
+    FakeReplicator,
+    event_of,
+    raising,
+)
 
+from custom_resource.invocation import Invocation
+from custom_resource.metrics import InvocationMetrics
 from custom_resource.resource import ReplicationResource
-from ecr_image_replicator.copy.ports import Progress
-from ecr_image_replicator.copy.results import TransferReport
+from custom_resource.response import UndeliveredResponseError
 from ecr_image_replicator.deadline import Deadline
-from ecr_image_replicator.errors import DeniedError, Side, StoppedError
-from ecr_image_replicator.outcome import Outcome
+from ecr_image_replicator.errors import (
+    DeniedError,
+    OutOfTimeError,
+    Setting,
+    Side,
+    StoppedError,
+)
 from ecr_image_replicator.replicate import Replicator
-from ecr_image_replicator.request.parsing import ReplicationRequest
+from ecr_image_replicator.request.allow_lists import AllowLists
 from ecr_image_replicator.request.settings import Settings
 
-URL = "https://cloudformation.example/answer?signature=hunter2"
-PROPERTIES = {"SrcImage": "nginx:1.27", "DestImage": "quay.io/team/app:v1"}
-DIGEST = digest_of(b"image")
-NEW_ID = f"quay.io/team/app:v1@{DIGEST}"
-
-
-class FakeContext:
-    """Lambda's context, with all the time in the world unless told."""
-
-    aws_request_id = "function-request"
-    log_stream_name = "2026/11/21/[$LATEST]0123"
-
-    def __init__(self, seconds: float = 900.0) -> None:
-        self._seconds = seconds
-
-    def get_remaining_time_in_millis(self) -> int:
-        return int(self._seconds * 1000)
-
-
-class FakeReplicator(Replicator):
-    """Does what the test says in place of a replication."""
-
-    def __init__(self, work: Callable[[Deadline], None]) -> None:
-        super().__init__(Settings())
-        self._work = work
-        self.requests: list[ReplicationRequest] = []
-        self.previous: list[str] = []
-
-    def replicate(
-        self,
-        request: ReplicationRequest,
-        *,
-        deadline: Deadline,
-        progress: Progress,
-        previous: str = "",
-        **_: object,
-    ) -> Outcome:
-        assert progress is not None
-        self.requests.append(request)
-        self.previous.append(previous)
-        self._work(deadline)
-        return Outcome(
-            request.destination, DIGEST, "application/x", (), True, TransferReport(), 1.0
-        )
-
-
-class Endpoint:
-    """Keeps what is delivered."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        self.budgets: list[float] = []
-
-    def deliver(self, url: str, body: Mapping[str, Any], *, budget_seconds: float) -> bool:
-        assert url == URL
-        self.bodies.append(json.loads(json.dumps(body)))
-        self.budgets.append(budget_seconds)
-        return True
+OPEN = Settings()
+BOUNDED = Settings(allowed=AllowLists.parse("", "quay.io"))
 
 
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Endpoint:
     fake = Endpoint()
-    # what becomes of an answer on its way is tested with `answers`
-    monkeypatch.setattr("custom_resource.resource.deliver", fake.deliver)
+    # delivery itself is tested against a real endpoint
+    monkeypatch.setattr("custom_resource.invocation.deliver", fake.deliver)
     return fake
 
 
-def _resource(work: Callable[[Deadline], None] = lambda _: None) -> ReplicationResource:
-    engine = FakeReplicator(work)
+def resource_of(
+    work: Callable[[Deadline], None] = lambda _: None, settings: Settings = OPEN
+) -> ReplicationResource:
+    engine = FakeReplicator(work, settings)
     return ReplicationResource(lambda: engine)
 
 
-def _raising(error: Exception) -> Callable[[Deadline], None]:
-    def work(_: Deadline) -> None:
-        raise error
-
-    return work
-
-
-def _event(request_type: str = "Create", **more: Any) -> dict[str, Any]:
-    return {
-        "RequestType": request_type,
-        "ResponseURL": URL,
-        "StackId": "stack",
-        "RequestId": "request",
-        "LogicalResourceId": "Image",
-        "ResourceType": "Custom::Image",
-        "ResourceProperties": PROPERTIES,
-        **more,
-    }
+def denied() -> DeniedError:
+    return DeniedError("cannot pull X: access denied (403 Forbidden)", side=Side.SOURCE)
 
 
 @pytest.mark.parametrize("request_type", ["Create", "Update"])
-def test_a_replication_is_answered_with_what_is_there(
-    endpoint: Endpoint, request_type: str
-) -> None:
-    body = _resource().answer(_event(request_type, PhysicalResourceId="old"), FakeContext())
+def test_a_replication_responds_with_its_values(endpoint: Endpoint, request_type: str) -> None:
+    body = resource_of().respond(event_of(request_type, PhysicalResourceId="old"), FakeContext())
     assert endpoint.bodies == [body]
     assert (body["Status"], body["PhysicalResourceId"]) == ("SUCCESS", NEW_ID)
     assert (body["StackId"], body["RequestId"]) == ("stack", "request")
@@ -126,31 +69,39 @@ def test_a_replication_is_answered_with_what_is_there(
     assert "Reason" not in body
 
 
-def test_a_delete_retains_everything(endpoint: Endpoint) -> None:
-    body = _resource(_raising(AssertionError())).answer(
-        _event("Delete", PhysicalResourceId=NEW_ID, ResourceProperties={"Wrong": 1}), FakeContext()
+def test_delete_retains_everything_by_default(endpoint: Endpoint) -> None:
+    body = resource_of(raising(AssertionError())).respond(
+        event_of("Delete", PhysicalResourceId=NEW_ID, ResourceProperties={"Wrong": 1}),
+        FakeContext(),
     )
     assert endpoint.bodies == [body]
     assert (body["Status"], body["PhysicalResourceId"]) == ("SUCCESS", NEW_ID)
 
 
-def test_a_failure_is_told_with_its_sentence_and_the_log_stream(endpoint: Endpoint) -> None:
-    body = _resource(_raising(DeniedError("it was refused", side=Side.SOURCE))).answer(
-        _event(), FakeContext()
-    )
+def test_a_failure_has_a_reason_that_ends_with_the_log_stream(endpoint: Endpoint) -> None:
+    body = resource_of(raising(denied())).respond(event_of(), FakeContext())
     assert endpoint.bodies == [body]
     assert body["Status"] == "FAILED"
-    assert body["Reason"] == "it was refused; see the log stream 2026/11/21/[$LATEST]0123"
+    assert body["Reason"] == (
+        "cannot pull X: access denied (403 Forbidden). Log stream: 2026/11/21/[$LATEST]0123"
+    )
     assert body["Data"] == {}
 
 
 @pytest.mark.usefixtures("endpoint")
-def test_a_failed_create_has_an_id_of_its_own_that_names_no_image() -> None:
-    resource = _resource(_raising(DeniedError("no", side=Side.SOURCE)))
-    body = resource.answer(_event(), FakeContext())
+def test_settings_are_named_as_properties() -> None:
+    error = DeniedError("access denied", side=Side.SOURCE, hint=("Set ", Setting.RETRIES, "."))
+    body = resource_of(raising(error)).respond(event_of(), FakeContext())
+    assert body["Reason"].startswith("access denied. Set RetryConfigs. Log stream")
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_a_failed_create_has_an_id_whose_delete_does_nothing() -> None:
+    resource = resource_of(raising(denied()))
+    body = resource.respond(event_of(), FakeContext())
     assert body["PhysicalResourceId"] == "not-created/Image/request"
-    deleted = resource.answer(
-        _event("Delete", PhysicalResourceId=body["PhysicalResourceId"]), FakeContext()
+    deleted = resource.respond(
+        event_of("Delete", PhysicalResourceId=body["PhysicalResourceId"]), FakeContext()
     )
     assert deleted["Status"] == "SUCCESS"
     assert deleted["PhysicalResourceId"] == body["PhysicalResourceId"]
@@ -159,53 +110,49 @@ def test_a_failed_create_has_an_id_of_its_own_that_names_no_image() -> None:
 @pytest.mark.usefixtures("endpoint")
 @pytest.mark.parametrize("old", [NEW_ID, 7])
 def test_a_failed_update_keeps_the_old_id(old: object) -> None:
-    body = _resource(_raising(DeniedError("no", side=Side.SOURCE))).answer(
-        _event("Update", PhysicalResourceId=old), FakeContext()
+    body = resource_of(raising(denied())).respond(
+        event_of("Update", PhysicalResourceId=old), FakeContext()
     )
     assert (body["Status"], body["PhysicalResourceId"]) == ("FAILED", str(old))
 
 
 @pytest.mark.usefixtures("endpoint")
-def test_properties_that_make_no_sense_are_a_failure() -> None:
-    wrong: tuple[object, ...] = (None, [], {"SrcImg": "a"}, "text")
-    for properties in wrong:
-        body = _resource().answer(_event(ResourceProperties=properties), FakeContext())
-        assert body["Status"] == "FAILED"
-    assert (
-        "Did you mean 'SrcImage'?"
-        in _resource().answer(_event(ResourceProperties={"SrcImg": "a"}), FakeContext())["Reason"]
-    )
+@pytest.mark.parametrize("properties", [None, [], {"SrcImg": "a"}, "text"])
+def test_invalid_properties_are_a_failure(properties: object) -> None:
+    body = resource_of().respond(event_of(ResourceProperties=properties), FakeContext())
+    assert body["Status"] == "FAILED"
+    assert "Image" in body["Reason"]
 
 
 @pytest.mark.parametrize("request_type", ["Read", "create", "func", "", None, 7, "__init__"])
-def test_an_unknown_request_type_is_refused_in_words(
-    endpoint: Endpoint, request_type: object
-) -> None:
-    body = _resource().answer(_event() | {"RequestType": request_type}, FakeContext())
+def test_an_unknown_request_type_is_invalid(endpoint: Endpoint, request_type: object) -> None:
+    body = resource_of().respond(event_of() | {"RequestType": request_type}, FakeContext())
     assert endpoint.bodies == [body]
     assert body["Status"] == "FAILED"
-    assert body["Reason"].startswith(f"the RequestType {str(request_type)!r} is not known")
+    assert body["Reason"].startswith(f"invalid RequestType {str(request_type)!r}: CloudFormation")
 
 
-def test_a_defect_is_told_by_its_place_and_never_by_its_message(
+def test_a_defect_is_reported_by_its_place_and_never_by_its_message(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    body = _resource(_raising(RuntimeError(f"GET {URL} failed"))).answer(_event(), FakeContext())
+    body = resource_of(raising(RuntimeError(f"GET {URL} failed"))).respond(
+        event_of(), FakeContext()
+    )
     assert endpoint.bodies == [body]
     assert body["Status"] == "FAILED"
-    assert "a RuntimeError at test_resource.py:" in body["Reason"]
+    assert body["Reason"].startswith("internal error: RuntimeError at engines.py:")
     logged = "".join(str(vars(record)) for record in caplog.records)
     assert "hunter2" not in body["Reason"]
     assert "hunter2" not in logged
-    assert "test_resource.py" in logged
+    assert "engines.py" in logged
 
 
-def test_the_engines_own_making_may_fail_too(endpoint: Endpoint) -> None:
+def test_an_engine_that_cannot_be_made_is_a_failure(endpoint: Endpoint) -> None:
     def broken() -> Replicator:
         raise ImportError("no such layer")
 
-    body = ReplicationResource(broken).answer(_event(), FakeContext())
+    body = ReplicationResource(broken).respond(event_of(), FakeContext())
     assert endpoint.bodies == [body]
     assert body["Status"] == "FAILED"
 
@@ -215,8 +162,8 @@ def test_the_response_url_and_the_event_are_not_logged(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     properties = PROPERTIES | {"SrcCreds": "user:hunter3"}
-    _resource().answer(_event(ResourceProperties=properties), FakeContext())
-    _resource().answer(_event("Bogus", ResourceProperties=properties), FakeContext())
+    resource_of().respond(event_of(ResourceProperties=properties), FakeContext())
+    resource_of().respond(event_of("Bogus", ResourceProperties=properties), FakeContext())
     logged = "".join(str(vars(record)) for record in caplog.records)
     assert len(endpoint.bodies) == 2
     assert "hunter" not in logged
@@ -225,105 +172,115 @@ def test_the_response_url_and_the_event_are_not_logged(
 @pytest.mark.parametrize(
     "url", ["http://pre-signed-S3-url-for-response", "", "http://localhost/x", None, "ftp://a"]
 )
-def test_without_an_https_url_the_return_value_is_the_answer(
+def test_without_an_https_url_the_response_is_returned_only(
     endpoint: Endpoint, url: object
 ) -> None:
-    body = _resource().answer(_event() | {"ResponseURL": url}, FakeContext())
+    body = resource_of().respond(event_of() | {"ResponseURL": url}, FakeContext())
     assert body["Status"] == "SUCCESS"
     assert endpoint.bodies == []
 
 
-def test_an_event_typed_by_hand_needs_only_properties(endpoint: Endpoint) -> None:
-    body = _resource().answer({"ResourceProperties": PROPERTIES}, FakeContext())
+@pytest.mark.parametrize("url", ["https://evil.example/x", "HTTPS://evil.example", "https:x"])
+def test_another_response_host_fails_the_request_before_any_work(
+    endpoint: Endpoint, url: str
+) -> None:
+    body = resource_of(raising(AssertionError())).respond(
+        event_of() | {"ResponseURL": url}, FakeContext()
+    )
+    assert body["Status"] == "FAILED"
+    assert body["Reason"].startswith("the host of ResponseURL is not allowed")
+    assert "evil" not in body["Reason"]
     assert endpoint.bodies == []
-    assert (body["Status"], body["PhysicalResourceId"]) == ("SUCCESS", NEW_ID)
-    assert body["RequestId"] == "function-request"
 
 
-def test_an_event_cannot_bring_crhelpers_own_fields(endpoint: Endpoint) -> None:
-    body = _resource().answer(
-        _event(CrHelperData={"Forged": "1"}, CrHelperPoll=True, CrHelperRule="arn"), FakeContext()
+def test_an_event_cannot_set_crhelpers_own_fields(endpoint: Endpoint) -> None:
+    body = resource_of().respond(
+        event_of(CrHelperData={"Forged": "1"}, CrHelperPoll=True, CrHelperRule="arn"),
+        FakeContext(),
     )
     assert endpoint.bodies == [body]
     assert "Forged" not in body["Data"]
 
 
-def test_nothing_is_left_over_from_an_invocation_before(endpoint: Endpoint) -> None:
-    errors: list[Exception | None] = [None, DeniedError("no", side=Side.SOURCE), None]
+def test_nothing_is_left_from_an_earlier_invocation(endpoint: Endpoint) -> None:
+    errors: list[Exception | None] = [None, denied(), None]
 
     def work(deadline: Deadline) -> None:
         assert deadline.remaining_seconds > 0
         error = errors.pop(0)
-        deadline.stop()  # must not reach the next one's
+        deadline.stop()  # must not affect the next invocation
         if error is not None:
             raise error
 
-    resource = _resource(work)
-    first = resource.answer(_event(), FakeContext())
-    second = resource.answer(_event(RequestId="second"), FakeContext())
-    third = resource.answer(_event(RequestId="third"), FakeContext())
+    resource = resource_of(work)
+    first = resource.respond(event_of(), FakeContext())
+    second = resource.respond(event_of(RequestId="second"), FakeContext())
+    third = resource.respond(event_of(RequestId="third"), FakeContext())
     assert endpoint.bodies == [first, second, third]
     assert (second["Status"], second["Data"]) == ("FAILED", {})
     assert second["PhysicalResourceId"] == "not-created/Image/second"
     assert third == first | {"RequestId": "third"}
 
 
-def test_only_the_first_answer_counts_however_often_it_is_sent(endpoint: Endpoint) -> None:
-    resource = _resource()
-    body = resource.answer(_event(), FakeContext())
+def invocation_of(event: dict[str, Any], seconds: float = 900) -> Invocation:
+    def invoke(*_: object) -> None:
+        raise AssertionError
+
+    return Invocation(event, FakeContext(seconds), response_url=URL, invoke=invoke)
+
+
+def test_only_the_first_response_is_delivered(endpoint: Endpoint) -> None:
+    invocation = invocation_of(event_of())
     threads = [
-        threading.Thread(target=resource._send, args=("FAILED", "again"))  # noqa: SLF001
-        for _ in range(8)
+        threading.Thread(
+            target=invocation.respond, args=("FAILED", ""), kwargs={"reason": str(number)}
+        )
+        for number in range(8)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert endpoint.bodies == [body]
+    assert endpoint.bodies == [invocation.finish()]
 
 
-def test_a_timer_that_is_first_answers_and_stops_the_work(endpoint: Endpoint) -> None:
+def test_the_timer_responds_first_and_stops_the_work(endpoint: Endpoint) -> None:
+    responded = threading.Event()
+    deliver = endpoint.deliver
+
     def work(deadline: Deadline) -> None:
+        assert responded.wait(10)
         with pytest.raises(StoppedError):
-            # past the moment at which the timer must go off
-            deadline.check("go on") if answered.wait(10) else None
+            deadline.check("go on")
         deadline.check("go on")
 
-    class Signalling(Endpoint):
-        def deliver(self, url: str, body: Mapping[str, Any], *, budget_seconds: float) -> bool:
-            answered.set()
-            return endpoint.deliver(url, body, budget_seconds=budget_seconds)
+    def deliver_and_tell(*arguments: Any, **named: Any) -> bool:
+        responded.set()
+        return deliver(*arguments, **named)
 
-    answered = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("custom_resource.resource.deliver", Signalling().deliver)
-        body = _resource(work).answer(
-            _event("Update", PhysicalResourceId="old"), FakeContext(seconds=0.6)
+        patch.setattr("custom_resource.invocation.deliver", deliver_and_tell)
+        body = resource_of(work).respond(
+            event_of("Update", PhysicalResourceId="old"), FakeContext(seconds=0.6)
         )
     assert endpoint.bodies == [body]
     assert (body["Status"], body["PhysicalResourceId"]) == ("FAILED", "old")
-    assert body["Reason"].startswith("the time was over: 0 of 0 bytes were there")
+    assert body["Reason"].startswith("timed out: ")
     assert body["Reason"].endswith("0123")
     assert body["Data"] == {}
 
 
-def test_a_timer_that_wins_over_work_that_is_done_does_not_name_its_content(
-    endpoint: Endpoint,
-) -> None:
-    resource = _resource()
-
-    def late(_: Deadline) -> None:
-        resource.PhysicalResourceId = NEW_ID
-        resource._timeout()  # noqa: SLF001
-
-    resource._replicator = lambda: FakeReplicator(late)  # noqa: SLF001
-    body = resource.answer(_event("Update", PhysicalResourceId="old"), FakeContext())
+def test_a_timer_that_fires_after_the_work_does_not_report_its_content(endpoint: Endpoint) -> None:
+    invocation = invocation_of(event_of("Update", PhysicalResourceId="old"))
+    invocation.expire()
+    invocation.respond("SUCCESS", NEW_ID, data={"ImageDigest": str(DIGEST)})
+    body = invocation.finish()
     assert endpoint.bodies == [body]
     assert (body["Status"], body["PhysicalResourceId"]) == ("FAILED", "old")
 
 
 def test_no_timer_outlives_its_event(endpoint: Endpoint) -> None:
-    _resource().answer(_event(), FakeContext())
+    resource_of().respond(event_of(), FakeContext())
     assert len(endpoint.bodies) == 1
     assert not [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
 
@@ -331,55 +288,132 @@ def test_no_timer_outlives_its_event(endpoint: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("seconds", "left"), [(900, 880), (100, 90), (12, 10), (3, 1.5), (0.2, 0.1)]
 )
-def test_a_share_of_the_time_is_kept_for_the_answer(
+def test_a_share_of_the_time_is_reserved_for_the_response(
     endpoint: Endpoint, seconds: float, left: float
 ) -> None:
     seen: list[float] = []
-    _resource(lambda deadline: seen.append(deadline.remaining_seconds)).answer(
-        _event(), FakeContext(seconds)
+    resource_of(lambda deadline: seen.append(deadline.remaining_seconds)).respond(
+        event_of(), FakeContext(seconds)
     )
     assert endpoint.bodies
     assert left - 0.3 <= seen[0] <= left
     assert endpoint.budgets[0] < seconds
 
 
-def test_the_work_ends_before_cloudformation_stops_to_listen(endpoint: Endpoint) -> None:
+def test_work_ends_before_cloudformation_stops_waiting(endpoint: Endpoint) -> None:
     seen: list[float] = []
     properties = {**PROPERTIES, "ServiceTimeout": "60"}
-    _resource(lambda deadline: seen.append(deadline.remaining_seconds)).answer(
-        _event(ResourceProperties=properties), FakeContext(900)
+    resource_of(lambda deadline: seen.append(deadline.remaining_seconds)).respond(
+        event_of(ResourceProperties=properties), FakeContext(900)
     )
     assert endpoint.bodies
     assert 53 < seen[0] <= 54
 
 
-def test_an_event_that_comes_twice_is_worked_on_and_answered_once(endpoint: Endpoint) -> None:
+def test_an_event_delivered_twice_is_served_once(endpoint: Endpoint) -> None:
     works: list[Deadline] = []
-    resource = _resource(works.append)
-    first = resource.answer(_event(), FakeContext())
-    assert resource.answer(_event(), FakeContext()) == first
-    assert resource.answer(_event(RequestId="another"), FakeContext()) != first
+    resource = resource_of(works.append)
+    first = resource.respond(event_of(), FakeContext())
+    assert resource.respond(event_of(), FakeContext()) == first
+    assert resource.respond(event_of(RequestId="another"), FakeContext()) != first
     assert len(works) == len(endpoint.bodies) == 2
 
 
-def test_an_answer_that_was_not_taken_is_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    deliveries: list[str] = []
+@pytest.mark.parametrize("error", [None, denied(), OutOfTimeError("timed out")])
+def test_a_response_that_is_not_accepted_raises_and_is_not_remembered(
+    endpoint: Endpoint, error: Exception | None
+) -> None:
+    endpoint.accepts = False
+    resource = resource_of(raising(error) if error else lambda _: None)
+    for _ in range(2):
+        with pytest.raises(UndeliveredResponseError, match="cannot deliver the response"):
+            resource.respond(event_of(), FakeContext())
+    assert len(endpoint.bodies) == 2
 
-    def refuse(url: str, body: Mapping[str, Any], *, budget_seconds: float) -> bool:
-        assert url
-        assert budget_seconds
-        deliveries.append(body["Status"])
-        return False
 
-    monkeypatch.setattr("custom_resource.resource.deliver", refuse)
-    resource = _resource()
-    resource.answer(_event(), FakeContext())
-    resource.answer(_event(), FakeContext())
-    assert deliveries == ["SUCCESS", "SUCCESS"]
+def test_an_undelivered_timeout_raises_too(endpoint: Endpoint) -> None:
+    endpoint.accepts = False
+    invocation = invocation_of(event_of())
+    invocation.expire()
+    with pytest.raises(UndeliveredResponseError):
+        invocation.finish()
+
+
+def test_a_request_through_a_topic_needs_a_list_of_destinations(endpoint: Endpoint) -> None:
+    rejected = resource_of(raising(AssertionError())).respond(
+        event_of(), FakeContext(), is_from_topic=True
+    )
+    served = resource_of(settings=BOUNDED).respond(event_of(), FakeContext(), is_from_topic=True)
+    assert endpoint.bodies == [rejected, served]
+    assert (rejected["Status"], served["Status"]) == ("FAILED", "SUCCESS")
+    assert "not allowed while the function's AllowedDestinations is empty" in rejected["Reason"]
+
+
+def test_a_delete_through_a_topic_that_changes_nothing_succeeds(endpoint: Endpoint) -> None:
+    untag = {**PROPERTIES, "OnDelete": "Untag"}
+    failed = event_of("Delete", PhysicalResourceId="not-created/Image/1", ResourceProperties=untag)
+    real = event_of("Delete", PhysicalResourceId=NEW_ID, ResourceProperties=untag, RequestId="2")
+    resource = resource_of()
+    statuses = [
+        resource.respond(each, FakeContext(), is_from_topic=True)["Status"]
+        for each in (failed, real)
+    ]
+    assert statuses == ["SUCCESS", "FAILED"]
+    assert len(endpoint.bodies) == 2
+
+
+def recorded(work: Callable[[Deadline], None] = lambda _: None, **event: Any) -> InvocationMetrics:
+    found: list[InvocationMetrics] = []
+    request = {**event_of(), "ResponseURL": "", **event}
+    resource_of(work).respond(request, FakeContext(), record=found.append)
+    return found[0] if found else InvocationMetrics("NOTHING", 0)
+
+
+def test_the_metrics_of_a_success() -> None:
+    metrics = recorded()
+    assert (metrics.status, metrics.is_changed, metrics.cause) == ("SUCCESS", True, "")
+    assert metrics.seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (denied(), "Denied"),
+        (OutOfTimeError("timed out"), "OutOfTime"),
+        (KeyError("hunter2"), "Defect"),
+    ],
+)
+def test_the_metrics_of_a_failure_name_its_cause(error: Exception, cause: str) -> None:
+    metrics = recorded(raising(error))
+    assert (metrics.status, metrics.cause) == ("FAILED", cause)
+
+
+def test_properties_and_response_hosts_are_causes_too() -> None:
+    assert recorded(ResourceProperties={"SrcImg": "a"}).cause == "Request"
+    assert recorded(ResponseURL="https://evil.example/").cause == "NotAllowed"
+
+
+def test_a_dry_run_is_not_recorded() -> None:
+    dry = {**PROPERTIES, "DryRun": "true"}
+    assert recorded(ResourceProperties=dry).status == "NOTHING"
+
+
+def test_only_a_failed_delete_is_recorded() -> None:
+    deleted = recorded(RequestType="Delete", PhysicalResourceId="not-created/Image/1")
+    assert deleted.status == "NOTHING"
+    assert recorded(RequestType="Remove").status == "FAILED"
+
+
+def test_an_undelivered_response_is_recorded(endpoint: Endpoint) -> None:
+    endpoint.accepts = False
+    found: list[InvocationMetrics] = []
+    with pytest.raises(UndeliveredResponseError):
+        resource_of().respond(event_of(), FakeContext(), record=found.append)
+    assert [each.status for each in found] == ["SUCCESS"]
 
 
 def test_making_the_resource_leaves_the_root_log_and_the_environment_alone() -> None:
     level, before = logging.root.level, dict(os.environ)
-    _resource()
+    resource_of()
     assert logging.root.level == level
     assert dict(os.environ) == before

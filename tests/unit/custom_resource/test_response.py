@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from typing import Any
 
@@ -9,16 +10,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.unit.builders import FakeClock, digest_of
 
-from custom_resource.response import MAX_ANSWER_BYTES, CustomResourceResponse, deliver
+from custom_resource.response import (
+    MAX_RESPONSE_BYTES,
+    CustomResourceResponse,
+    deliver,
+    is_allowed_url,
+    is_https,
+)
 from ecr_image_replicator.copy.results import TransferReport
 from ecr_image_replicator.model.platforms import Platform
 from ecr_image_replicator.model.references import ImageReference
 from ecr_image_replicator.outcome import Outcome
 
-URL = "https://cloudformation.example/answer?signature=hunter2"
+URL = "https://cloudformation.example/response?signature=hunter2"
 
 
-def _answer(**fields: Any) -> CustomResourceResponse:
+def response_of(**fields: Any) -> CustomResourceResponse:
     return CustomResourceResponse(
         **{
             "status": "SUCCESS",
@@ -35,8 +42,8 @@ def _size_bytes(body: dict[str, Any]) -> int:
     return len(json.dumps(body).encode())
 
 
-def test_a_success_has_the_ids_and_the_values() -> None:
-    assert _answer(data={"Changed": "true"}).body() == {
+def test_a_success_has_ids_and_values() -> None:
+    assert response_of(data={"Changed": "true"}).body() == {
         "Status": "SUCCESS",
         "PhysicalResourceId": "quay.io/a:1@sha256:0",
         "StackId": "arn:aws:cloudformation:eu-west-1:123456789012:stack/s/1",
@@ -48,17 +55,17 @@ def test_a_success_has_the_ids_and_the_values() -> None:
 
 
 def test_a_failure_has_a_reason() -> None:
-    body = _answer(status="FAILED", reason="it failed").body()
+    body = response_of(status="FAILED", reason="it failed").body()
     assert (body["Status"], body["Reason"]) == ("FAILED", "it failed")
 
 
 @given(st.text() | st.text(min_size=3000, max_size=9000), st.text(max_size=2000))
 def test_a_reason_of_any_length_fits_and_keeps_its_end(reason: str, physical_id: str) -> None:
     end = "; see the log stream 2026/11/21/[$LATEST]0123456789abcdef"
-    body = _answer(
+    body = response_of(
         status="FAILED", reason=reason + end, physical_resource_id=physical_id or "x"
     ).body()
-    assert _size_bytes(body) <= MAX_ANSWER_BYTES
+    assert _size_bytes(body) <= MAX_RESPONSE_BYTES
     assert body["Reason"].endswith(end)
     assert len(body["PhysicalResourceId"].encode()) <= 1024
 
@@ -66,44 +73,44 @@ def test_a_reason_of_any_length_fits_and_keeps_its_end(reason: str, physical_id:
 @pytest.mark.parametrize("character", ["x", "…", "\U0001f4a5", "\ud800"])
 def test_a_reason_of_megabytes_is_cut_at_once(character: str) -> None:
     began_at = time.monotonic()
-    body = _answer(reason=character * 2_000_000 + "the end").body()
+    body = response_of(reason=character * 2_000_000 + "the end").body()
     assert time.monotonic() - began_at < 2
-    assert _size_bytes(body) <= MAX_ANSWER_BYTES
+    assert _size_bytes(body) <= MAX_RESPONSE_BYTES
     assert body["Reason"].endswith("the end")
     assert body["Reason"].startswith(character)
-    assert _size_bytes(body) > MAX_ANSWER_BYTES * 3 // 4
+    assert _size_bytes(body) > MAX_RESPONSE_BYTES * 3 // 4
 
 
 def test_a_short_reason_is_not_cut() -> None:
-    assert _answer(reason="r" * 1000).body()["Reason"] == "r" * 1000
+    assert response_of(reason="r" * 1000).body()["Reason"] == "r" * 1000
 
 
-def test_an_id_of_unpaired_surrogates_is_an_answer_all_the_same() -> None:
-    body = _answer(physical_resource_id="a\ud800b").body()
+def test_lone_surrogates_in_an_id_are_replaced() -> None:
+    body = response_of(physical_resource_id="a\ud800b").body()
     assert body["PhysicalResourceId"] == "a?b"
 
 
-def test_the_digests_of_platforms_are_left_out_first() -> None:
+def test_the_digests_of_platforms_are_removed_first() -> None:
     digests = {f"Digest.arch{n}": "sha256:" + "0" * 64 for n in range(60)}
     data = {"ImageDigest": "d", "Platforms": "linux/amd64", **digests}
-    body = _answer(data=data).body()
+    body = response_of(data=data).body()
     assert body["Data"] == {"ImageDigest": "d", "Platforms": "linux/amd64"}
 
 
-def test_the_list_of_platforms_is_left_out_next() -> None:
+def test_the_list_of_platforms_is_removed_next() -> None:
     data = {"ImageDigest": "d", "Platforms": "linux/amd64," * 400, "Digest.amd64": "d"}
-    assert _answer(data=data).body()["Data"] == {"ImageDigest": "d"}
+    assert response_of(data=data).body()["Data"] == {"ImageDigest": "d"}
 
 
-def test_digests_that_fit_are_all_there() -> None:
+def test_digests_that_fit_are_kept() -> None:
     data = {f"Digest.arch{n}": "sha256:" + "0" * 64 for n in range(20)}
-    assert _answer(data=data).body()["Data"] == data
+    assert response_of(data=data).body()["Data"] == data
 
 
 @given(st.integers(1, 253), st.integers(1, 255), st.integers(1, 128), st.integers(0, 200))
 @example(253, 255, 128, 0)
 @example(253, 255, 128, 200)
-def test_a_replications_answer_fits_whatever_its_names(
+def test_the_response_of_a_replication_fits_with_any_names(
     host: int, repository: int, tag: int, platforms: int
 ) -> None:
     outcome = Outcome(
@@ -117,20 +124,20 @@ def test_a_replications_answer_fits_whatever_its_names(
         report=TransferReport(999, 999, 999, 10**15),
         duration_seconds=900.0,
     )
-    body = _answer(
+    body = response_of(
         physical_resource_id=outcome.physical_resource_id,
         stack_id=f"arn:aws:cloudformation:ap-northeast-1:123456789012:stack/{'s' * 128}/{'u' * 36}",
         request_id="u" * 36,
         logical_resource_id="L" * 255,
         data=outcome.attributes(),
     ).body()
-    assert _size_bytes(body) <= MAX_ANSWER_BYTES
+    assert _size_bytes(body) <= MAX_RESPONSE_BYTES
     assert body["Data"]["ImageDigest"] == str(outcome.digest)
     assert body["PhysicalResourceId"] == outcome.physical_resource_id
 
 
 class FakeEndpoint:
-    """Answers with one status after the other, then with the last; 0 for no answer."""
+    """Responds with one status after the other, then with the last; 0 for no response."""
 
     def __init__(self, clock: FakeClock, *statuses: int, seconds: float = 0.0) -> None:
         self._clock = clock
@@ -139,12 +146,16 @@ class FakeEndpoint:
         self.timeouts: list[float] = []
         self.contents: list[bytes] = []
 
-    def put(self, url: str, content: bytes, timeout_seconds: float) -> int:
+    def put(
+        self, url: str, content: bytes, timeout_seconds: float, tls: ssl.SSLContext
+    ) -> tuple[int, str]:
         assert url == URL
+        assert tls.verify_mode is ssl.CERT_REQUIRED
         self.timeouts.append(timeout_seconds)
         self.contents.append(content)
         self._clock.now += min(self._seconds, timeout_seconds)
-        return self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
+        status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
+        return status, f"{status} in a test"
 
 
 def _deliver(
@@ -155,52 +166,128 @@ def _deliver(
 ) -> tuple[bool, FakeEndpoint, FakeClock]:
     clock = FakeClock()
     endpoint = FakeEndpoint(clock, *statuses, seconds=seconds)
-    # what it does with a connection is tested against a real endpoint
+    # connections are tested against a real endpoint
     monkeypatch.setattr("custom_resource.response._put", endpoint.put)
-    taken = deliver(URL, {"a": "é"}, budget_seconds=budget_seconds, sleep=clock.sleep, clock=clock)
-    return taken, endpoint, clock
+    is_accepted = deliver(
+        URL, {"a": "é"}, budget_seconds=budget_seconds, sleep=clock.sleep, clock=clock
+    )
+    return is_accepted, endpoint, clock
 
 
 @pytest.mark.parametrize("status", [200, 204])
-def test_an_answer_that_was_taken_is_sent_once(
-    monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
-    taken, endpoint, clock = _deliver(monkeypatch, status)
-    assert taken
+def test_an_accepted_response_is_sent_once(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    is_accepted, endpoint, clock = _deliver(monkeypatch, status)
+    assert is_accepted
     assert endpoint.contents == [b'{"a": "\\u00e9"}']
     assert clock.slept == []
 
 
 @pytest.mark.parametrize("status", [0, 408, 425, 429, 500, 502, 503, 504])
-def test_what_may_pass_is_tried_again_with_longer_and_longer_waits(
+def test_temporary_failures_are_retried_with_exponential_backoff(
     monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    taken, endpoint, clock = _deliver(monkeypatch, *[status] * 6, 200)
-    assert taken
+    is_accepted, endpoint, clock = _deliver(monkeypatch, *[status] * 6, 200)
+    assert is_accepted
     assert len(endpoint.contents) == 7
     assert clock.slept == [0.5, 1, 2, 4, 8, 8]
 
 
 @pytest.mark.parametrize("status", [301, 400, 403, 404, 501])
-def test_a_refusal_is_final(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    taken, endpoint, _ = _deliver(monkeypatch, status)
-    assert not taken
+def test_other_statuses_are_final(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    is_accepted, endpoint, _ = _deliver(monkeypatch, status)
+    assert not is_accepted
     assert len(endpoint.contents) == 1
 
 
-def test_it_is_given_up_before_the_time_is_over(
+def test_attempts_end_within_the_budget(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    taken, endpoint, clock = _deliver(monkeypatch, 0, budget_seconds=12, seconds=99)
-    assert not taken
+    is_accepted, endpoint, clock = _deliver(monkeypatch, 0, budget_seconds=12, seconds=99)
+    assert not is_accepted
     assert clock.now <= 1000 + 12
     assert all(seconds <= 5 for seconds in endpoint.timeouts)
-    assert "did not take the answer: no response" in caplog.text
+    assert "cannot deliver the response to CloudFormation: 0 in a test" in caplog.text
     assert "hunter2" not in caplog.text
 
 
-def test_it_is_tried_once_even_without_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken, endpoint, clock = _deliver(monkeypatch, 200, budget_seconds=-1)
-    assert taken
+def test_there_is_one_attempt_even_without_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_accepted, endpoint, clock = _deliver(monkeypatch, 200, budget_seconds=-1)
+    assert is_accepted
     assert endpoint.timeouts == [0.1]
     assert clock.slept == []
+
+
+BUCKET = "cloudformation-custom-resource-response"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://{BUCKET}-useast2.s3.us-east-2.amazonaws.com/arn%3Aaws?X-Amz-Signature=a%2Fb",
+        f"https://{BUCKET}-useast1.s3.amazonaws.com/x?y#z",
+        f"https://{BUCKET}-uswest2.s3-us-west-2.amazonaws.com:443/x",
+        f"https://{BUCKET}-eucentral1.s3.dualstack.eu-central-1.amazonaws.com/",
+        f"https://{BUCKET}-cnnorth1.s3.cn-north-1.amazonaws.com.cn/x",
+        f"https://{BUCKET}-usgovwest1.s3.us-gov-west-1.amazonaws.com/x",
+        f"https://{BUCKET}-usisoeast1.s3.us-iso-east-1.c2s.ic.gov/x",
+        f"https://{BUCKET}-usisobeast1.s3.us-isob-east-1.sc2s.sgov.gov/x",
+        f"https://{BUCKET}-euscdeeast1.s3.eusc-de-east-1.amazonaws.eu/x",
+        f"HTTPS://{BUCKET.upper()}-USEAST1.S3.AMAZONAWS.COM/x",
+    ],
+)
+def test_cloudformations_hosts_are_allowed(url: str) -> None:
+    assert is_https(url)
+    assert is_allowed_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/x",
+        "https://s3.us-east-1.amazonaws.com/x",
+        f"https://{BUCKET}-useast1.s3.us-east-1.amazonaws.com.evil.example/x",
+        f"https://{BUCKET}-useast1.evil.example/x",
+        f"https://{BUCKET}-useast1.s3.us-east-1.amazonaws.com:8443/x",
+        f"https://{BUCKET}-useast1.s3.eu-west-1.amazonaws.com/x",
+        f"https://{BUCKET}-mine.s3.us-east-1.amazonaws.com/x",
+        f"https://{BUCKET}-useast1.x.s3.us-east-1.amazonaws.com/x",
+        f"https://{BUCKET}-useast1.s3-website-us-east-1.amazonaws.com/x",
+        f"https://{BUCKET}-useast1.s3x.amazonaws.com/x",
+        f"https://user@{BUCKET}-useast1.s3.amazonaws.com/x",
+        f"https://evil.example\\@{BUCKET}-useast1.s3.amazonaws.com/x",
+        f"https://evil.example#@{BUCKET}-useast1.s3.amazonaws.com/x",
+        f"https://{BUCKET}-useast1.s3.amazonaws.com/x y",
+        f"https://{BUCKET}-useast1.s3.amazonaws.com/x\r\nHost: evil",
+        f"https://{BUCKET}-useast1.s3.amazonaws.com/\u00e9",
+        f"https://{BUCKET}-useast1.s3.amazonaws.com/\ud800",
+        f"http://{BUCKET}-useast1.s3.amazonaws.com/x",
+        f"https://{'a' * 300}.s3.amazonaws.com/x",
+        "https:",
+        "https:///x",
+        "",
+    ],
+)
+def test_other_hosts_and_malformed_urls_are_not_allowed(url: str) -> None:
+    assert not is_allowed_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "is_allowed"),
+    [
+        ("https://localhost:5003/x", "localhost", True),
+        ("https://localhost:5003/x", "one.example, localhost:5003", True),
+        ("https://localhost:5004/x", "localhost:5003", False),
+        ("https://localhost/x", "localhost:443", True),
+        ("https://LOCALHOST/x", "LocalHost", True),
+        ("https://other/x", "localhost", False),
+        ("https://localhost/x", "", False),
+        ("http://localhost/x", "localhost", False),
+    ],
+)
+def test_further_hosts_are_named_by_a_variable(url: str, hosts: str, *, is_allowed: bool) -> None:
+    assert is_allowed_url(url, hosts) is is_allowed
+
+
+@given(st.text(alphabet="-.a1", max_size=300))
+def test_a_host_needs_the_suffix_of_a_partition(labels: str) -> None:
+    assert not is_allowed_url(f"https://{BUCKET}-{labels}.example/")

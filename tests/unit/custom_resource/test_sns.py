@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from custom_resource.sns import request_of
+from custom_resource.sns import is_notification, unwrap
 
 REQUEST = {"RequestType": "Create", "StackId": "stack", "ResourceProperties": {"SrcImage": "a"}}
 
 
 def notification_of(message: object, **more: Any) -> dict[str, Any]:
-    """As SNS gives it to a function (AWS Lambda developer guide)."""
+    """An event as SNS sends it to a function (AWS Lambda Developer Guide)."""
     return {
         "Records": [
             {
@@ -33,12 +33,28 @@ def notification_of(message: object, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_a_request_that_comes_by_itself_is_the_request() -> None:
-    assert request_of(REQUEST) is REQUEST
+def test_a_request_without_sns_is_returned_unchanged() -> None:
+    assert unwrap(REQUEST) is REQUEST
+    assert not is_notification(REQUEST)
 
 
 def test_a_request_is_taken_out_of_a_notification() -> None:
-    assert request_of(notification_of(json.dumps(REQUEST))) == REQUEST
+    event = notification_of(json.dumps(REQUEST))
+    assert is_notification(event)
+    assert unwrap(event) == REQUEST
+
+
+def test_a_continuation_that_arrives_through_sns_is_removed() -> None:
+    forged = {**REQUEST, "Continuation": {"Invocation": 2}}
+    assert unwrap(notification_of(json.dumps(forged))) == REQUEST
+    assert unwrap(forged) is forged
+
+
+@pytest.mark.parametrize("message", ["not JSON", "[]", "[" * 200_000, 7, None])
+def test_a_notification_of_something_else_is_an_empty_request(message: object) -> None:
+    event = notification_of(message)
+    assert is_notification(event)
+    assert unwrap(event) == {}
 
 
 @pytest.mark.parametrize(
@@ -48,15 +64,10 @@ def test_a_request_is_taken_out_of_a_notification() -> None:
         {"Records": []},
         {"Records": "text"},
         {"Records": ["text"]},
-        {"Records": [{"EventSource": "aws:sns"}]},
-        {"Records": [{"EventSource": "aws:sns", "Sns": "text"}]},
         notification_of(json.dumps(REQUEST), EventSource="aws:s3"),
-        notification_of("not JSON"),
-        notification_of("[]"),
-        notification_of("[" * 200_000),
-        notification_of(7),
         {"Records": notification_of(json.dumps(REQUEST))["Records"] * 2},
     ],
 )
-def test_what_is_no_notification_of_one_request_is_left_as_it_is(event: dict[str, Any]) -> None:
-    assert request_of(event) is event
+def test_any_other_event_is_returned_unchanged(event: dict[str, Any]) -> None:
+    assert unwrap(event) is event
+    assert not is_notification(event)

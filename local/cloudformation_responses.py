@@ -1,4 +1,4 @@
-"""A custom resource's answer, and the rules it has to keep.
+"""A custom resource's response, and the rules that it has to keep.
 
 The rules are those of the AWS CloudFormation User Guide, "Custom resource response objects".
 """
@@ -30,7 +30,7 @@ _KNOWN_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What an answer has to echo; None for what is not known."""
+    """What a response has to echo; None for what is not known."""
 
     request_id: str
     stack_id: str | None
@@ -38,11 +38,11 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One stored answer: its bytes, the JSON object in them (empty if there is none).
+class CustomResourceResponse:
+    """One stored response: its bytes, and the JSON object in them (empty if there is none).
 
-    `violations` has a sentence for each rule it breaks; CloudFormation takes only answers that
-    break none. `received_at_seconds` is on the monotonic clock.
+    `violations` has a sentence for each rule that it breaks; CloudFormation accepts only responses
+    without violations. `received_at_seconds` is on the monotonic clock.
     """
 
     request_id: str
@@ -53,28 +53,28 @@ class Answer:
 
     @property
     def status(self) -> str:
-        """SUCCESS or FAILED; empty when the answer has none."""
+        """SUCCESS or FAILED; "" when missing."""
         return str(self.document.get("Status", ""))
 
     @property
     def reason(self) -> str:
-        """Why it failed; empty when the answer has none."""
+        """Why the request failed; "" when missing."""
         return str(self.document.get("Reason", ""))
 
     @property
     def physical_resource_id(self) -> str:
-        """The resource's identity; empty when the answer has none."""
+        """The physical resource ID; "" when missing."""
         return str(self.document.get("PhysicalResourceId", ""))
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """The values for `Fn::GetAtt`; empty when the answer has none."""
+        """The values for `Fn::GetAtt`; empty when missing."""
         data = self.document.get("Data")
         return data if isinstance(data, dict) else {}
 
 
-def read_answer(body: bytes, expectation: Expectation) -> Answer:
-    """Return an answer with the rules it breaks; never raises for its content."""
+def read_response(body: bytes, expectation: Expectation) -> CustomResourceResponse:
+    """Return a response with the rules that it breaks; never raises for its content."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -82,15 +82,17 @@ def read_answer(body: bytes, expectation: Expectation) -> Answer:
     if isinstance(document, dict):
         violations = tuple(_violations(body, document, expectation))
     else:
-        document, violations = {}, ("the answer is not a JSON object",)
-    return Answer(expectation.request_id, body, document, violations, time.monotonic())
+        document, violations = {}, ("the response is not a JSON object",)
+    return CustomResourceResponse(
+        expectation.request_id, body, document, violations, time.monotonic()
+    )
 
 
 def _violations(
     body: bytes, document: Mapping[str, Any], expectation: Expectation
 ) -> Iterator[str]:
     if len(body) > RESPONSE_LIMIT_BYTES:
-        yield f"the answer has {len(body)} bytes, {RESPONSE_LIMIT_BYTES} are allowed"
+        yield f"the response has {len(body)} bytes, {RESPONSE_LIMIT_BYTES} are allowed"
     status = document.get("Status")
     if status not in {"SUCCESS", "FAILED"}:
         yield f"Status is {status!r}, neither SUCCESS nor FAILED"

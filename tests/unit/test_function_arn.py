@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from ecr_image_replicator.aws.invocation import unqualified_arn
+
+ARN = "arn:aws:lambda:eu-west-1:123456789012:function:replicator"
+
+
+@pytest.mark.parametrize(
+    ("invoked", "named"),
+    [
+        (ARN, ARN),
+        (f"{ARN}:live", ARN),
+        (f"{ARN}:$LATEST", ARN),
+        (f"{ARN}:7", ARN),
+        ("", ""),
+        ("test_function", "test_function"),
+    ],
+)
+def test_an_arn_is_named_without_a_version_or_alias(invoked: str, named: str) -> None:
+    assert unqualified_arn(invoked) == named
