@@ -13,6 +13,7 @@ from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import RequestError, Setting
 from ecr_image_replicator.request.parsing import OnDelete, parse_request
+from ecr_image_replicator.request.properties import find_value, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,11 +97,11 @@ def _parse(event: Mapping[str, Any]) -> ReplicationRequest:
     request = parse_request(
         {name: value for name, value in properties.items() if name != TERRAFORM_KEY}
     )
-    if request.on_delete is OnDelete.UNTAG:
-        raise RequestError(
-            "invalid ",
+    on_delete = str(find_value(properties, Setting.ON_DELETE) or "").strip()
+    if on_delete.lower() == OnDelete.UNTAG.value.lower():
+        raise invalid(
             Setting.ON_DELETE,
-            f" {OnDelete.UNTAG.value!r}: a direct call has no physical resource ID to compare",
+            f"{OnDelete.UNTAG.value} needs a physical resource ID, which a direct call lacks",
         )
     return request
 

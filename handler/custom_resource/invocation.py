@@ -19,7 +19,7 @@ from custom_resource.response import (
     failed_physical_id,
 )
 from custom_resource.trust import response_tls
-from ecr_image_replicator.aws.invocation import is_function_arn
+from ecr_image_replicator.aws.invocation import is_function_arn, unqualified_arn
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import OutOfTimeError, ReplicationError
@@ -237,7 +237,7 @@ class Invocation:
 
     def _continue_or_explain(self, reason: str) -> str:
         """Continue in another invocation, which then responds; otherwise return why not."""
-        arn = str(getattr(self._context, "invoked_function_arn", ""))
+        arn = unqualified_arn(str(getattr(self._context, "invoked_function_arn", "")))
         is_local = "AWS_SAM_LOCAL" in os.environ or not is_function_arn(arn)
         with self._lock:
             snapshot = self.progress.snapshot()

@@ -29,7 +29,7 @@ KILLS = 8
 
 
 def lag(exchange: Exchange) -> None:
-    """Take a little time for each request, so that there is something to be killed in."""
+    """Delay each request, so that the function can be killed during it."""
     exchange.read_body()
     answer = exchange.forward()
     time.sleep(0.04)
@@ -91,7 +91,7 @@ def killing(kill: Callable[[], None], moment: str) -> Fault:
     return strike
 
 
-def test_a_function_killed_anywhere_finds_what_it_finished_and_moves_it_once(
+def test_a_killed_function_finds_its_finished_blobs_and_copies_each_once(
     small_trust_store: CertificateAuthority, cloudformation: CloudFormationEndpoint
 ) -> None:
     image = build_image([build_layer(60_000, seed=seed) for seed in range(12)])
@@ -115,8 +115,8 @@ def test_a_function_killed_anywhere_finds_what_it_finished_and_moves_it_once(
                 "DestImage": f"{before_destination.host}/copy:1",
             },
         )
-        told = None
-        while told is None:
+        returned = None
+        while returned is None:
             done = _finished(destination)
             # the later ones are not reached every time, as there is less and less to be done
             proxy, last = generator.choice([(before_source, 13), (before_destination, 30)])
@@ -131,7 +131,7 @@ def test_a_function_killed_anywhere_finds_what_it_finished_and_moves_it_once(
                 proxy.start_over(_at(number, strike))
             source.clear_requests()
             try:
-                told = function.invoke(event)
+                returned = function.invoke(event)
             except (EmulatorError, FunctionError):
                 kills += 1
                 assert cloudformation.responses == ()
@@ -139,11 +139,11 @@ def test_a_function_killed_anywhere_finds_what_it_finished_and_moves_it_once(
             assert not read & done.keys()
             assert destination.store.tags("copy") in ({}, {"1": image.digest})
         assert before_source.defects + before_destination.defects == []
-        assert told["Status"] == "SUCCESS"
+        assert returned["Status"] == "SUCCESS"
         assert destination.store.tags("copy") == {"1": image.digest}
         assert _finished(destination) == Counter(dict.fromkeys(image.blobs, 1))
     assert kills
-    assert [answer.status for answer in cloudformation.responses] == ["SUCCESS"]
+    assert [each.status for each in cloudformation.responses] == ["SUCCESS"]
 
 
 def _at(number: int, strike: Fault) -> Choice:
@@ -158,7 +158,7 @@ def _finished(registry: RegistryServer) -> Counter[str]:
     )
 
 
-def test_the_responder_answers_for_a_function_that_was_killed(
+def test_the_responder_responds_for_a_killed_function(
     small_trust_store: CertificateAuthority,
     cloudformation: CloudFormationEndpoint,
     registries: tuple[RegistryServer, FaultProxy, RegistryServer],
@@ -186,17 +186,20 @@ def test_the_responder_answers_for_a_function_that_was_killed(
         kill_runtime(function)
         thread.join()
     [failure] = failures
-    told = responder.lambda_handler(_record(event, failure), LambdaContext())
-    assert told is not None
-    [answer] = cloudformation.responses
-    assert answer.document == told
+    returned = responder.lambda_handler(_record(event, failure), LambdaContext())
+    assert returned is not None
+    [response] = cloudformation.responses
+    assert response.document == returned
     assert not cloudformation.violations
-    assert (answer.status, answer.physical_resource_id) == ("FAILED", "127.0.0.1/copy:1@sha256:old")
-    assert "killed" in answer.reason or "Runtime.ExitError" in answer.reason
+    assert (response.status, response.physical_resource_id) == (
+        "FAILED",
+        "127.0.0.1/copy:1@sha256:old",
+    )
+    assert "killed" in response.reason or "Runtime.ExitError" in response.reason
 
 
 def _record(event: dict[str, Any], failure: FunctionError) -> dict[str, Any]:
-    """What Lambda gives the destination of failures, as its developer guide shows it."""
+    """Return the record that Lambda sends to an on-failure destination."""
     return {
         "version": "1.0",
         "timestamp": "2026-01-01T00:00:00.000Z",
@@ -219,23 +222,23 @@ def _record(event: dict[str, Any], failure: FunctionError) -> dict[str, Any]:
     }
 
 
-def test_the_responder_runs_as_lambda_runs_it(
+def test_the_responder_runs_under_the_emulator(
     small_trust_store: CertificateAuthority, cloudformation: CloudFormationEndpoint
 ) -> None:
     event = cloudformation.event("Create", {"SrcImage": "a", "DestImage": "b"})
     record = _record(event, FunctionError("Sandbox.Timedout", "Task timed out"))
     with emulator(small_trust_store, handler="responder.lambda_handler") as function:
-        told = function.invoke(record)
+        returned = function.invoke(record)
         function.invoke(record)
         log = function.log
-    assert [answer.document for answer in cloudformation.responses] == [told, told]
-    assert told["Status"] == "FAILED"
-    assert "was stopped at its timeout" in told["Reason"]
+    assert [each.document for each in cloudformation.responses] == [returned, returned]
+    assert returned["Status"] == "FAILED"
+    assert "the function timed out" in returned["Reason"]
     assert event["ResponseURL"] not in log
     assert "X-Amz-Signature" not in log
 
 
-def test_a_function_under_the_emulator_goes_on_in_further_invocations(
+def test_a_function_under_the_emulator_continues_in_further_invocations(
     small_trust_store: CertificateAuthority,
     cloudformation: CloudFormationEndpoint,
     registries: tuple[RegistryServer, FaultProxy, RegistryServer],
@@ -248,17 +251,17 @@ def test_a_function_under_the_emulator_goes_on_in_further_invocations(
     )
     with LambdaEndpoint() as functions:
         environment = {**functions.environment(), "PARALLEL_STREAMS": "1"}
-        told: list[str] = []
+        returned: list[str] = []
         with emulator(small_trust_store, timeout_seconds=4, environment=environment) as function:
-            while not told or told[-1] == "CONTINUED":
-                told.append(function.invoke(event)["Status"])
-                if told[-1] == "CONTINUED":
+            while not returned or returned[-1] == "CONTINUED":
+                returned.append(function.invoke(event)["Status"])
+                if returned[-1] == "CONTINUED":
                     event = functions.events.get_nowait()
             log = function.log
-    assert told[-1] == "SUCCESS"
-    assert len(told) > 1
+    assert returned[-1] == "SUCCESS"
+    assert len(returned) > 1
     assert destination.store.tags("copy") == {"1": image.digest}
     assert _finished(destination) == Counter(dict.fromkeys(image.blobs, 1))
-    assert [answer.status for answer in cloudformation.responses] == ["SUCCESS"]
+    assert [each.status for each in cloudformation.responses] == ["SUCCESS"]
     assert "X-Amz-Signature" not in log
     assert "of-a-test" not in log

@@ -1,9 +1,8 @@
 """The template, transformed as SAM does and deployed into moto's CloudFormation.
 
-As far as that goes: moto does not know the types in `_UNKNOWN_TO_MOTO`, runs no functions, and has
-no attributes of a version. Those are left out here with the outputs that name them, and looked at
-in the transformed template. It also keeps `AWS::NoValue` in lists: what a condition leaves out of a
-list is left out here beforehand.
+moto does not know the types in `_UNKNOWN_TO_MOTO`: they are omitted from the deployment and checked
+in the transformed template. moto also keeps `AWS::NoValue` in lists: list members that a condition
+removes are removed before the deployment.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from moto.cloudformation.parsing import get_model_map
 from tests.interop.moto_account import ACCOUNT, REGION, MotoAccount, open_account
 
@@ -77,11 +75,8 @@ _EVERYTHING = {
 _UNKNOWN_TO_MOTO = {
     "AWS::CloudWatch::Alarm",
     "AWS::IAM::RolePolicy",
-    "AWS::Lambda::Alias",
     "AWS::Lambda::EventInvokeConfig",
 }
-#: moto would have to run the function.
-_SETTINGS_TYPE = "Custom::FunctionSettings"
 #: The one condition that holds when no parameter is given.
 _TRUE_BY_DEFAULT = "UsesEcrPublic"
 
@@ -138,16 +133,9 @@ def _for_moto(template: dict[str, Any]) -> dict[str, Any]:
     kept = {
         name: resource
         for name, resource in template["Resources"].items()
-        if resource["Type"] not in {*_UNKNOWN_TO_MOTO, _SETTINGS_TYPE}
+        if resource["Type"] not in _UNKNOWN_TO_MOTO
     }
-    for version in _named({"Resources": kept}, "AWS::Lambda::Version").values():
-        version["Properties"]["Description"] = "settings-0123456789abcdef"
-    outputs = {
-        name: output
-        for name, output in template["Outputs"].items()
-        if name not in {"ServiceToken", "Version"}
-    }
-    return {**template, "Resources": kept, "Outputs": outputs}
+    return {**template, "Resources": kept}
 
 
 class Account:
@@ -238,10 +226,6 @@ def test_a_stack_without_parameters_is_made_and_reaches_nothing(
     assert not {"HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "AWS_CA_BUNDLE"} & variables.keys()
     assert variables["POWERTOOLS_SERVICE_NAME"] == "plain"
     assert "VpcConfig" not in configuration
-    versions = account.client("lambda").list_versions_by_function(
-        FunctionName=outputs["FunctionName"]
-    )["Versions"]
-    assert [each["Version"] for each in versions] == ["$LATEST", "1"]
     (group,) = account.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/plain")[
         "logGroups"
     ]
@@ -302,65 +286,24 @@ def test_cloudwatch_takes_every_alarm(account: Account, source: str) -> None:
     assert len(made) == 5
 
 
-def test_stacks_are_given_an_alias_of_a_version_that_is_kept(source: str) -> None:
+def test_stacks_use_the_function_itself_without_versions(source: str) -> None:
     template = _transform(source, {})
-    ((alias_name, alias),) = _named(template, "AWS::Lambda::Alias").items()
-    ((version_name, version),) = _named(template, "AWS::Lambda::Version").items()
-
-    assert template["Outputs"]["ServiceToken"]["Value"] == {"Ref": alias_name}
-    assert alias["Properties"]["FunctionVersion"] == {"Fn::GetAtt": [version_name, "Version"]}
-    assert version["DeletionPolicy"] == "Retain"
-
-
-def test_failures_of_the_alias_and_of_the_version_lead_to_the_responder(source: str) -> None:
-    template = _transform(source, {})
-    (version,) = _named(template, "AWS::Lambda::Version")
-    configurations = {
-        name: each
-        for name, each in _named(template, "AWS::Lambda::EventInvokeConfig").items()
-        if each["Properties"]["FunctionName"] == {"Ref": "ReplicatorFunction"}
+    kinds = {each["Type"] for each in template["Resources"].values()}
+    assert not kinds & {"AWS::Lambda::Alias", "AWS::Lambda::Version"}
+    assert template["Outputs"]["ServiceToken"]["Value"] == {
+        "Fn::GetAtt": ["ReplicatorFunction", "Arn"]
     }
 
-    qualifiers = [each["Properties"]["Qualifier"] for each in configurations.values()]
-    assert len(qualifiers) == 2
-    assert "live" in qualifiers
-    assert {"Fn::GetAtt": [version, "Version"]} in qualifiers
-    for each in configurations.values():
-        properties = each["Properties"]
-        assert properties["MaximumRetryAttempts"] == 0
-        assert properties["DestinationConfig"] == {
-            "OnFailure": {"Destination": {"Fn::GetAtt": ["ResponderFunction", "Arn"]}}
-        }
-    assert configurations["VersionFailures"]["UpdateReplacePolicy"] == "Retain"
 
-
-def test_other_code_and_other_requirements_are_another_version(source: str) -> None:
-    def version(changed: str) -> str:
-        (name,) = _named(_transform(changed, {}), "AWS::Lambda::Version")
-        return name
-
-    others = [source.replace(f"{each}.zip", f"{each}2.zip") for each in ("Function", "Layer")]
-    assert len({version(each) for each in (source, *others)}) == 3
-
-
-def test_other_settings_are_another_version_too(source: str) -> None:
+def test_failed_invocations_of_latest_go_to_the_responder(source: str) -> None:
     template = _transform(source, {})
-    (version,) = _named(template, "AWS::Lambda::Version").values()
-    # another description is another version: CloudFormation replaces it, and keeps the one before
-    assert version["Properties"]["Description"] == {"Fn::Sub": "with ${CheckedSettings}"}
-    assert version["UpdateReplacePolicy"] == "Retain"
-    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, "AWS::Lambda::Version").schema
-    assert "/properties/Description" in schema["createOnlyProperties"]
-
-    function = template["Resources"]["ReplicatorFunction"]["Properties"]
-    of_the_function = set(_references({**function, "ReservedConcurrentExecutions": 0}))
-    settings = template["Resources"]["CheckedSettings"]
-    of_the_settings = set(_references(settings["Properties"]))
-    assert of_the_settings == of_the_function & template["Parameters"].keys()
-    assert settings["DeletionPolicy"] == settings["UpdateReplacePolicy"] == "Retain"
-    # lists are taken to have no order: Lambda finds none in these, and none in others is known
-    kinds = {name: each["Type"] for name, each in template["Parameters"].items()}
-    assert {name for name in of_the_settings if kinds[name] not in {"String", "Number"}} == {
-        "SecurityGroupIds",
-        "SubnetIds",
+    (configuration,) = (
+        each["Properties"]
+        for each in _named(template, "AWS::Lambda::EventInvokeConfig").values()
+        if each["Properties"]["FunctionName"] == {"Ref": "ReplicatorFunction"}
+    )
+    assert configuration["Qualifier"] == "$LATEST"
+    assert configuration["MaximumRetryAttempts"] == 0
+    assert configuration["DestinationConfig"] == {
+        "OnFailure": {"Destination": {"Fn::GetAtt": ["ResponderFunction", "Arn"]}}
     }

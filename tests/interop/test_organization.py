@@ -1,7 +1,7 @@
-"""organization.yaml, deployed into moto's CloudFormation beside a function with an alias.
+"""organization.yaml, deployed in moto's CloudFormation with a function.
 
-moto's CloudFormation does not know the types in `_UNKNOWN_TO_MOTO`; what the template says of those
-is given to SNS's own API, with the stack's topic.
+moto's CloudFormation does not know the types in `_UNKNOWN_TO_MOTO`. Their properties are passed to
+SNS's own API, with the stack's topic.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def template() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def alias(account: MotoAccount) -> str:
-    """A function's alias, as the ServiceToken of template.yaml's stack is one."""
+def function(account: MotoAccount) -> str:
+    """A function's ARN, as the ServiceToken output of template.yaml's stack."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("app.py", "")
@@ -43,21 +43,18 @@ def alias(account: MotoAccount) -> str:
     role = account.client("iam").create_role(
         RoleName="function", AssumeRolePolicyDocument=json.dumps(trust)
     )
-    client = account.client("lambda")
-    client.create_function(
+    made = account.client("lambda").create_function(
         FunctionName="replicator",
         Runtime="python3.13",
         Handler="app.lambda_handler",
         Role=role["Role"]["Arn"],
         Code={"ZipFile": archive.getvalue()},
-        Publish=True,
     )
-    made = client.create_alias(FunctionName="replicator", Name="live", FunctionVersion="1")
-    return str(made["AliasArn"])
+    return str(made["FunctionArn"])
 
 
 @pytest.fixture(scope="module")
-def make_topic(account: MotoAccount, alias: str, template: dict[str, Any]) -> Any:
+def make_topic(account: MotoAccount, function: str, template: dict[str, Any]) -> Any:
     kept = {
         name: each
         for name, each in template["Resources"].items()
@@ -66,7 +63,7 @@ def make_topic(account: MotoAccount, alias: str, template: dict[str, Any]) -> An
     body = json.dumps({**template, "Resources": kept})
 
     def make(name: str, **more: str) -> str:
-        parameters = {"OrganizationId": "o-exampleorgid", "ServiceToken": alias, **more}
+        parameters = {"OrganizationId": "o-exampleorgid", "ServiceToken": function, **more}
         return account.make_stack(name, body, parameters)["ServiceToken"]
 
     return make
@@ -82,7 +79,7 @@ def _resolved(node: Any, values: dict[str, str]) -> Any:
     return node
 
 
-def test_moto_does_not_know_what_is_left_out(template: dict[str, Any]) -> None:
+def test_moto_does_not_know_the_omitted_types(template: dict[str, Any]) -> None:
     assert not _UNKNOWN_TO_MOTO & get_model_map().keys()
     assert {each["Type"] for each in template["Resources"].values()} == {
         *_UNKNOWN_TO_MOTO,
@@ -92,7 +89,7 @@ def test_moto_does_not_know_what_is_left_out(template: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("key", ["", _KEY])
-def test_the_service_token_is_a_topic_that_is_encrypted_where_that_is_asked_for(
+def test_the_service_token_is_a_topic_encrypted_with_the_given_key(
     account: MotoAccount, make_topic: Any, key: str
 ) -> None:
     topic = make_topic(f"organization-{bool(key)}".lower(), TopicKey=key)
@@ -103,11 +100,11 @@ def test_the_service_token_is_a_topic_that_is_encrypted_where_that_is_asked_for(
 
 
 def test_the_topic_may_invoke_the_function(
-    account: MotoAccount, alias: str, make_topic: Any
+    account: MotoAccount, function: str, make_topic: Any
 ) -> None:
     topic = make_topic("permitted")
 
-    policy = json.loads(account.client("lambda").get_policy(FunctionName=alias)["Policy"])
+    policy = json.loads(account.client("lambda").get_policy(FunctionName=function)["Policy"])
     statements = [
         each
         for each in policy["Statement"]
@@ -118,11 +115,11 @@ def test_the_topic_may_invoke_the_function(
     assert statement["Action"] == "lambda:InvokeFunction"
 
 
-def test_sns_takes_the_policy_and_the_subscription(
-    account: MotoAccount, alias: str, make_topic: Any, template: dict[str, Any]
+def test_sns_accepts_the_policy_and_the_subscription(
+    account: MotoAccount, function: str, make_topic: Any, template: dict[str, Any]
 ) -> None:
     topic = make_topic("open")
-    values = {"RequestTopic": topic, "OrganizationId": "o-exampleorgid", "ServiceToken": alias}
+    values = {"RequestTopic": topic, "OrganizationId": "o-exampleorgid", "ServiceToken": function}
     policy, subscription = (
         _resolved(template["Resources"][name]["Properties"], values)
         for name in ("RequestTopicPolicy", "RequestSubscription")
@@ -138,6 +135,6 @@ def test_sns_takes_the_policy_and_the_subscription(
     client.subscribe(**subscription)
 
     (subscribed,) = client.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    assert (subscribed["Protocol"], subscribed["Endpoint"]) == ("lambda", alias)
+    assert (subscribed["Protocol"], subscribed["Endpoint"]) == ("lambda", function)
     kept = client.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
     assert json.loads(kept) == policy["PolicyDocument"]

@@ -1,4 +1,4 @@
-"""What the templates refuse at once, and whom organization.yaml lets in."""
+"""The templates' parameter patterns, and the access that organization.yaml grants."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ ORGANIZATION: Final[dict[str, Any]] = load_template(ROOT / "organization.yaml")
         ("SubnetIds", "vpc-12345678"),
     ],
 )
-def test_patterns_catch_what_cannot_be_meant(name: str, value: str) -> None:
+def test_patterns_reject_invalid_values(name: str, value: str) -> None:
     parameter = TEMPLATE["Parameters"][name]
     assert not re.fullmatch(parameter["AllowedPattern"], value)
     assert parameter["ConstraintDescription"].startswith("must be ")
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "is_meant"),
+    ("name", "value", "is_valid"),
     [
         ("OrganizationId", "o-exampleorgid", True),
         ("OrganizationId", "r-ab12", False),
         ("OrganizationId", "123456789012", False),
-        ("ServiceToken", "arn:aws:lambda:eu-west-1:123456789012:function:replicator:live", True),
-        ("ServiceToken", "arn:aws:lambda:eu-west-1:123456789012:function:replicator", False),
+        ("ServiceToken", "arn:aws:lambda:eu-west-1:123456789012:function:replicator", True),
+        ("ServiceToken", "arn:aws:lambda:eu-west-1:123456789012:function:replicator:live", False),
         ("TopicKey", "", True),
         ("TopicKey", "alias/topic", False),
     ],
 )
-def test_an_organization_and_an_alias_are_told_from_other_names(
-    name: str, value: str, *, is_meant: bool
+def test_the_patterns_of_organization_accept_only_their_kind(
+    name: str, value: str, *, is_valid: bool
 ) -> None:
     pattern = ORGANIZATION["Parameters"][name]["AllowedPattern"]
-    assert bool(re.fullmatch(pattern, value)) is is_meant
+    assert bool(re.fullmatch(pattern, value)) is is_valid
 
 
-def test_the_organization_may_publish_to_the_topic_and_nobody_may_do_more() -> None:
+def test_only_the_organization_may_publish_to_the_topic() -> None:
     policy = ORGANIZATION["Resources"]["RequestTopicPolicy"]["Properties"]["PolicyDocument"]
     allowed, denied = policy["Statement"]
     assert (allowed["Effect"], denied["Effect"]) == ("Allow", "Deny")
@@ -70,7 +70,7 @@ def test_the_organization_may_publish_to_the_topic_and_nobody_may_do_more() -> N
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_the_topic_alone_invokes_the_function_by_its_alias() -> None:
+def test_only_the_topic_may_invoke_the_function() -> None:
     resources = ORGANIZATION["Resources"]
     permission = resources["RequestPermission"]["Properties"]
     subscription = resources["RequestSubscription"]["Properties"]

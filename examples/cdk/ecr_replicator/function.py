@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _SOURCES: Final = Path(__file__).resolve().parents[3]
 _ARCHITECTURE: Final = lambda_.Architecture.ARM_64
 _DEFAULT_MEMORY_MEBIBYTES: Final = 512
-_ALIAS: Final = "live"
 _RESPONDER: Final = "EcrImageReplicatorResponder"
 
 
@@ -68,28 +67,16 @@ class FunctionOptions:
         return "EcrImageReplicator" + ("" if self == FunctionOptions() else self._key)
 
 
-def share_function(scope: Construct, options: FunctionOptions) -> lambda_.Alias:
-    """Give the stack's function of these options, made when it is first asked for.
-
-    It is an alias: whoever has begun with a version ends with it, whatever is deployed meanwhile.
-    """
+def share_function(scope: Construct, options: FunctionOptions) -> lambda_.Function:
+    """Return the stack's function with these options; it is created on first use."""
     stack = cdk.Stack.of(scope)
-    there = stack.node.try_find_child(options.construct_id)
-    if there is None:
-        there = _make_function(stack, options)
-    alias = there.node.find_child(_ALIAS)
-    assert isinstance(alias, lambda_.Alias)  # noqa: S101 - for mypy
-    return alias
+    existing = stack.node.try_find_child(options.construct_id)
+    if isinstance(existing, lambda_.Function):
+        return existing
+    return _make_function(stack, options)
 
 
 def _make_function(stack: cdk.Stack, options: FunctionOptions) -> lambda_.Function:
-    # an event is answered once, failures included: a second run would answer it twice; what a
-    # killed function cannot answer, the responder does
-    failures: dict[str, Any] = {
-        "retry_attempts": 0,
-        "max_event_age": cdk.Duration.hours(1),
-        "on_failure": destinations.LambdaDestination(_share_responder(stack)),
-    }
     log_group = logs.LogGroup(
         stack,
         f"{options.construct_id}Logs",
@@ -115,16 +102,13 @@ def _make_function(stack: cdk.Stack, options: FunctionOptions) -> lambda_.Functi
         vpc=options.vpc,
         vpc_subnets=options.vpc_subnets,
         security_groups=list(options.security_groups) or None,
-        current_version_options=lambda_.VersionOptions(
-            removal_policy=cdk.RemovalPolicy.RETAIN, **failures
-        ),
+        # each request gets one response: the engine retries within one invocation, and the
+        # responder responds for an invocation that was killed
+        retry_attempts=0,
+        max_event_age=cdk.Duration.hours(1),
+        on_failure=destinations.LambdaDestination(_share_responder(stack)),
     )
-    for made in function.current_version.node.find_all():
-        # of an older version, which may be at work for another hour
-        if isinstance(made, lambda_.CfnEventInvokeConfig):
-            made.apply_removal_policy(cdk.RemovalPolicy.RETAIN)
-    lambda_.Alias(function, _ALIAS, alias_name=_ALIAS, version=function.current_version, **failures)
-    # apart from the role, as the function has to be there to be named
+    # a policy of its own, since it names the function, which needs the role
     iam.Policy(
         stack,
         f"{options.construct_id}Continuation",
@@ -132,7 +116,7 @@ def _make_function(stack: cdk.Stack, options: FunctionOptions) -> lambda_.Functi
         statements=[
             iam.PolicyStatement(
                 actions=["lambda:InvokeFunction"],
-                resources=[function.function_arn, f"{function.function_arn}:*"],
+                resources=[function.function_arn],
             )
         ],
     )

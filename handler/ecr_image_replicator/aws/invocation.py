@@ -26,15 +26,14 @@ def is_function_arn(text: object) -> bool:
     return isinstance(text, str) and _FUNCTION.fullmatch(text) is not None
 
 
-def arn_of_version(function_arn: str, version: str) -> str:
-    """Name the version in place of the alias that a function was invoked by.
+def unqualified_arn(function_arn: str) -> str:
+    """Return a function's ARN without a version or alias.
 
-    An alias may have been moved on meanwhile. A name without either stays as it is: it is that of
-    the latest code, which has no version to name.
+    The on-failure destination and the permission to invoke itself are those of ``$LATEST``.
     """
     parts = function_arn.split(":")
     is_qualified = is_function_arn(function_arn) and len(parts) == _QUALIFIED_PARTS
-    return ":".join((*parts[:-1], version)) if is_qualified and version else function_arn
+    return ":".join(parts[:-1]) if is_qualified else function_arn
 
 
 def invoke_later(function_arn: str, event: Mapping[str, Any], budget_seconds: float) -> None:

@@ -74,7 +74,10 @@ def test_any_other_exception_becomes_a_defect_without_its_message(
         ({}, "DestImage"),
         ({"ResourceProperties": None}, "invalid ResourceProperties"),
         ({**PROPERTIES, "Mirrored": True}, "Mirrored"),
-        ({**PROPERTIES, "OnDelete": "Untag"}, "invalid OnDelete 'Untag': a direct call has no"),
+        (
+            {**PROPERTIES, "OnDelete": "Untag"},
+            "invalid OnDelete: Untag needs a physical resource ID",
+        ),
     ],
 )
 def test_an_invalid_event_raises_a_request_error(event: dict[str, Any], found: str) -> None:
