@@ -54,6 +54,7 @@ class FakeReplicator(Replicator):
         deadline: Deadline,
         progress: Progress,
         previous: str = "",
+        **_: object,
     ) -> Outcome:
         assert progress is not None
         assert isinstance(previous, str)
