@@ -1,8 +1,8 @@
 """What every test takes part in: the check for secrets in logs, the test order, Hypothesis.
 
 `secrets_in_logs` fails a test in which the program logs a secret; CONTRIBUTING.md says how a new
-test takes part. `--random-order SEED` shuffles files and the tests of each file; `make soak` uses
-it.
+test takes part. `--random-order SEED` shuffles files and the tests of each file, `--switch-interval
+SECONDS` sets how often threads may switch; `make soak` uses both.
 """
 
 from __future__ import annotations
@@ -53,6 +53,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SEED",
         help="shuffle the test files, and the tests of each file, by this seed",
     )
+    parser.addoption(
+        "--switch-interval",
+        type=float,
+        metavar="SECONDS",
+        help="the interpreter's switch interval",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    interval = config.getoption("--switch-interval")
+    if interval is not None:
+        sys.setswitchinterval(interval)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -106,10 +106,11 @@ class _SocketServer(socketserver.TCPServer):
         thread = threading.Thread(
             target=self._serve_connection, args=(request, client_address), daemon=True
         )
-        with self._lock:  # whoever ends connections finds threads that can be waited for
-            thread.start()
+        with self._lock:
+            # before the thread starts: once a client has a response, its connection is counted
             self._connections[thread] = request
             self.accepted_connections += 1
+            thread.start()
 
     def end_connections(self) -> None:
         """Shut every open connection down and wait for the threads which serve them."""

@@ -1,0 +1,145 @@
+"""Run tests again and again under load, to find those whose result depends on time or order.
+
+    python -m tests.soak --runs 20 --seed 1 tests/unit tests/functional
+
+Each run has conditions of its own: busy processors, one processor, a nice value, the interpreter's
+switch interval, development mode, processes at a time, random test order and new Hypothesis
+examples. The seed determines them all. Every failure is printed with the command that repeats it,
+and the log of its run is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_FOLDERS = ("tests/unit", "tests/local", "tests/documents", "tests/functional", "tests/faults")
+_BUSY = "while True: pass"
+#: Some minutes more than the whole suite takes on one loaded processor.
+_LONGEST_RUN_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What is special about one run."""
+
+    seed: int
+    busy_processes: int
+    one_processor: bool
+    nice: int
+    switch_interval_seconds: float
+    development_mode: bool
+    workers: int
+
+    @classmethod
+    def choose(cls, seed: int) -> Conditions:
+        """Derive the conditions from a seed."""
+        chosen = random.Random(seed)
+        processors = os.cpu_count() or 1
+        return cls(
+            seed=seed,
+            busy_processes=chosen.choice((0, processors, 2 * processors)),
+            one_processor=chosen.random() < 1 / 3,
+            nice=chosen.choice((0, 10)),
+            switch_interval_seconds=chosen.choice((10e-6, 5e-3, 50e-3)),
+            development_mode=chosen.random() < 1 / 2,
+            workers=chosen.choice((1, 4)),
+        )
+
+    def command(self, tests: Sequence[str]) -> list[str]:
+        """Return the pytest command of this run."""
+        command = [sys.executable, "-m", "pytest", "-q", "--dist", "loadfile"]
+        command += ["-n", str(self.workers), "--random-order", str(self.seed)]
+        command += ["--switch-interval", str(self.switch_interval_seconds)]
+        command += ["--hypothesis-seed", str(self.seed), "-p", "no:cacheprovider"]
+        return [*command, *tests]
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that this run adds."""
+        added = {"HYPOTHESIS_PROFILE": "random"}
+        if self.development_mode:
+            added["PYTHONDEVMODE"] = "1"
+        return added
+
+    def apply(self) -> None:
+        """Set what the tests' processes inherit. Runs in the new process."""
+        os.nice(self.nice)
+        if self.one_processor:
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+@contextlib.contextmanager
+def busy(count: int) -> Iterator[None]:
+    """Keep that many processors busy."""
+    processes = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def run_once(conditions: Conditions, tests: Sequence[str], log: Path) -> list[str]:
+    """Run the tests once and return the failures, empty if there is none."""
+    with log.open("w") as output, busy(conditions.busy_processes):
+        try:
+            status = subprocess.run(
+                conditions.command(tests),
+                env={**os.environ, **conditions.environment()},
+                preexec_fn=conditions.apply,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=_LONGEST_RUN_SECONDS,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return [f"the run took more than {_LONGEST_RUN_SECONDS} s"]
+    lines = log.read_text(errors="replace").splitlines()
+    failures = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    if status and not failures:
+        failures = [f"pytest ended with status {status}", *lines[-5:]]
+    return failures
+
+
+def main() -> None:
+    """Run, print every failure, and fail if there was one."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("tests", nargs="*", default=list(_FOLDERS))
+    options = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="soak-"))
+    failed_runs = 0
+    for seed in range(options.seed, options.seed + options.runs):
+        conditions = Conditions.choose(seed)
+        print(conditions, flush=True)
+        log = directory / f"{seed}.log"
+        started = time.monotonic()
+        failures = run_once(conditions, options.tests, log)
+        for each in failures:
+            print(f"  {each}")
+        if failures:
+            failed_runs += 1
+            again = ["python", "-m", "tests.soak", "--runs", "1", "--seed", str(seed)]
+            print(f"  log: {log}\n  repeat: {shlex.join([*again, *options.tests])}")
+        else:
+            log.unlink()
+        print(f"  {len(failures)} failures in {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{options.runs} runs, {failed_runs} of them with failures")
+    sys.exit(bool(failed_runs))
+
+
+if __name__ == "__main__":
+    main()
