@@ -13,10 +13,12 @@ from ecr_image_replicator.copy.plan import make_plan, tag_plan
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.copy.resolve import Content, ContentReader
 from ecr_image_replicator.copy.results import TransferReport, count_results, merge_results
-from ecr_image_replicator.copy.state import read_state
+from ecr_image_replicator.copy.state import check_planned_tags, read_state
 from ecr_image_replicator.copy.transfer import Transfer
 from ecr_image_replicator.endpoints import EndpointFactory
-from ecr_image_replicator.model.manifests import OCI_MANIFEST, ImageManifest, parse_config_platform
+from ecr_image_replicator.errors import RequestError, Setting
+from ecr_image_replicator.model.conversion import image_media_type
+from ecr_image_replicator.model.manifests import ImageManifest, parse_config_platform
 from ecr_image_replicator.outcome import Outcome, find_digest_of_id
 from ecr_image_replicator.referrers.policy import ReferrerPolicy
 from ecr_image_replicator.retries import Backoff
@@ -216,6 +218,7 @@ class _Replication:
             if isinstance(read, UnbuiltImage):
                 return self._plan_changes(state, read)
             content, present = read
+            content = self._convert(content)
             # cosign signs the sha256, whatever the source was pinned by
             self._provenance.verify(content.named.digest)
             plan = self._plan(state, content, present)
@@ -223,7 +226,7 @@ class _Replication:
             _LOGGER.info("nothing to do", extra={"digest": str(content.root.digest)})
             return self._outcome(content.root, self._reader.platforms_of(content), None)
         if plan is not None:
-            self._check_tags(state, plan)
+            check_planned_tags(self._endpoints.destination, state, plan)
         _LOGGER.info(
             "dry run" if self._request.dry_run else "copying",
             extra={
@@ -241,6 +244,18 @@ class _Replication:
                 results = self._copy(plan) if plan else None
         report = count_results(results) if results is not None else None
         return self._outcome(content.root, self._reader.platforms_of(content), report, referrers)
+
+    def _convert(self, content: Content) -> Content:
+        """Convert content to the requested format; referrers cannot follow a new digest."""
+        converted = self._reader.convert(content)
+        if converted is not content and self._provenance.copies_referrers:
+            raise RequestError(
+                "invalid ",
+                Setting.COPY_REFERRERS,
+                f": converting {self._request.source} changes its digest, which referrers name",
+                hint=("Remove ", Setting.FORMAT, " or ", Setting.COPY_REFERRERS, "."),
+            )
+        return converted
 
     def _copy(self, plan: ReplicationPlan) -> BlobResults:
         archive = self._endpoints.archive
@@ -320,13 +335,6 @@ class _Replication:
             return None
         return current if self._reader.takes_as_is(current) else None
 
-    def _check_tags(self, state: CopyState, plan: ReplicationPlan) -> None:
-        """Have the destination refuse what it would refuse at the end."""
-        check, found = self._endpoints.destination.check_tags, state.found
-        check({tag: found[tag] for tag in plan.tags}, plan.root.digest)
-        for tag, manifest in plan.child_tags:
-            check({tag: found[tag]}, manifest.digest)
-
     def _plan(
         self, state: CopyState, content: Content, present: Sequence[Descriptor]
     ) -> ReplicationPlan | None:
@@ -334,7 +342,7 @@ class _Replication:
         found, root, arch_digests = state.found, content.root, self._reader.arch_digests(content)
         tags = [tag for tag in self._request.all_tags if found[tag] != root.digest]
         child_tags = [
-            (tag, self._reader.fetch(digest))
+            (tag, content.children.get(digest) or self._reader.fetch(digest))
             for tag, digest in arch_digests.items()
             if found[tag] != digest
         ]
@@ -344,9 +352,10 @@ class _Replication:
         within_repository = mount_from == self._request.destination.repository
         if (within_repository and not content.is_made) or root.digest in found.values():
             return tag_plan(root, tags, child_tags)
+        is_made_below = content.children or within_repository
         return make_plan(
             root,
-            {} if within_repository else self._reader.read_children(root),
+            content.children if is_made_below else self._reader.read_children(root),
             tags,
             child_tags=child_tags,
             known=(*present, *self._known_blobs.values()),
@@ -365,8 +374,9 @@ class _Replication:
             tags=tuple(TagMove(tag, state.found[tag], None) for tag in self._request.all_tags),
         )
         platforms = ((unbuilt.platform, None),) if unbuilt.platform else ()
+        media_type = image_media_type(self._request.format)
         return self._finish(
-            None, OCI_MANIFEST, platforms, unbuilt.report, planned_changes=planned_changes
+            None, media_type, platforms, unbuilt.report, planned_changes=planned_changes
         )
 
     def _outcome(
@@ -377,10 +387,8 @@ class _Replication:
         referrers: ReferrersReport | None = None,
     ) -> Outcome:
         dry_run = self._endpoints.dry_run
-        planned_changes = dry_run.planned_changes() if dry_run is not None else None
-        return self._finish(
-            root.digest, root.media_type, platforms, report, referrers, planned_changes
-        )
+        changes = dry_run.planned_changes() if dry_run is not None else None
+        return self._finish(root.digest, root.media_type, platforms, report, referrers, changes)
 
     def _finish(
         self,
@@ -392,15 +400,15 @@ class _Replication:
         planned_changes: PlannedChanges | None = None,
     ) -> Outcome:
         outcome = Outcome(
-            destination=self._request.destination,
-            digest=digest,
-            media_type=media_type,
-            platforms=tuple(platforms),
-            changed=report is not None,
-            report=report or TransferReport(),
-            duration_seconds=time.monotonic() - self._started_at,
-            referrers=referrers,
-            planned_changes=planned_changes,
+            self._request.destination,
+            digest,
+            media_type,
+            tuple(platforms),
+            report is not None,
+            report or TransferReport(),
+            time.monotonic() - self._started_at,
+            referrers,
+            planned_changes,
         )
         for stage, figures in outcome.stages():
             _LOGGER.info("dry run: %s", stage, extra=figures)

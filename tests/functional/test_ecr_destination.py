@@ -376,6 +376,5 @@ def test_create_repository_is_for_ecr_alone(aws_function: Function) -> None:
     answer = aws_function.create("nginx:1.27", "ghcr.io/team/app:1.0", CreateRepository="true")
 
     assert answer["Reason"].startswith(
-        "CreateRepository makes repositories of ECR only, and DestImage ghcr.io/team/app:1.0 is "
-        "not in a private registry of ECR's"
+        "invalid CreateRepository: ghcr.io/team/app:1.0 is not in a private ECR registry"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.copy.parallel import do_each
@@ -17,11 +17,12 @@ from ecr_image_replicator.copy.selection import (
 )
 from ecr_image_replicator.copy.subset import make_subset
 from ecr_image_replicator.errors import InvalidManifestError, PlatformNotFoundError, RequestError
+from ecr_image_replicator.model.conversion import convert_content
 from ecr_image_replicator.model.manifests import ImageIndex, ImageManifest
 from ecr_image_replicator.model.references import ImageReference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ecr_image_replicator.copy.cache import CachingSource
     from ecr_image_replicator.copy.selection import Entry
@@ -53,12 +54,15 @@ class Content:
         Of each image, with its manifest's digest; empty when that is not known yet.
     is_made
         Whether the root was made here and is not at the source.
+    children
+        The manifests below the root that were made here, by digest.
     """
 
     named: Manifest
     root: Manifest
     platforms: PlatformDigests
     is_made: bool = False
+    children: Mapping[Digest, Manifest] = field(default_factory=dict)
 
 
 class ContentReader:
@@ -115,6 +119,33 @@ class ContentReader:
             return Content(manifest, manifest, self.platforms_at_hand(manifest))
         return self._choose(manifest, wanted)
 
+    def convert(self, content: Content) -> Content:
+        """Convert content to the requested format; it stays as it is without one.
+
+        Raises
+        ------
+        RequestError
+            The format cannot express it.
+        """
+        if self._request.format is None:
+            return content
+        converted = convert_content(
+            content.root, self.read_children(content.root), self._request.format
+        )
+        if converted.root is content.root:
+            return content
+        root = converted.root
+        return replace(
+            content,
+            root=root,
+            platforms=tuple(
+                (platform, converted.digests.get(digest, root.digest))
+                for platform, digest in content.platforms
+            ),
+            is_made=True,
+            children=converted.children,
+        )
+
     def read_children(self, root: Manifest) -> dict[Digest, Manifest]:
         """Read every manifest below an index, each once, a level at a time in parallel."""
         return self._read_below(root, only_indexes=False) if isinstance(root, ImageIndex) else {}
@@ -124,7 +155,9 @@ class ContentReader:
         return self._source.fetch_manifest(digest)
 
     def takes_as_is(self, manifest: Manifest) -> bool:
-        """Tell whether a manifest of the source is copied whole, with no choice to be made."""
+        """Return whether a manifest of the source is copied whole and unconverted."""
+        if self._request.format is not None:
+            return False  # only reading it and its children tells whether it has the format
         if isinstance(manifest, ImageManifest):
             return not self._request.platforms
         return not self._wanted

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ecr_image_replicator.copy.ports import ImageDestination, ImageSource
+    from ecr_image_replicator.copy.plan import ReplicationPlan
+    from ecr_image_replicator.copy.ports import ImageSource, ReadOnlyDestination
     from ecr_image_replicator.model.digests import Digest
     from ecr_image_replicator.model.manifests import Manifest
 
@@ -37,7 +38,7 @@ class CopyState:
 
 def read_state(
     source: ImageSource,
-    destination: ImageDestination,
+    destination: ReadOnlyDestination,
     tags: Sequence[str],
     *,
     stop: Callable[[], None],
@@ -67,6 +68,21 @@ def read_state(
         except BaseException:
             stop()
             raise
+
+
+def check_planned_tags(
+    destination: ReadOnlyDestination, state: CopyState, plan: ReplicationPlan
+) -> None:
+    """Check that the destination will accept the plan's tags, before anything is moved.
+
+    Raises
+    ------
+    RegistryError
+        A tag cannot be moved.
+    """
+    destination.check_tags({tag: state.found[tag] for tag in plan.tags}, plan.root.digest)
+    for tag, manifest in plan.child_tags:
+        destination.check_tags({tag: state.found[tag]}, manifest.digest)
 
 
 def _state(

@@ -24,7 +24,7 @@ from ecr_image_replicator.model.manifests import ImageManifest
 from ecr_image_replicator.request.settings import DEFAULT_STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from ecr_image_replicator.copy.plan import ReplicationPlan
@@ -192,12 +192,14 @@ class Transfer:
             results[blob.digest] = BlobResult(outcome, blob.size_bytes)
             self._progress.finish(blob, outcome)
 
+        below = {child.digest: child for level in plan.levels for child in level}
+
         def push(child: Manifest) -> None:
-            results.update(self._push(child, str(child.digest)))
+            results.update(self._push(child, str(child.digest), below))
 
         def put(tagged: tuple[str, Manifest]) -> None:
             reference, manifest = tagged
-            results.update(self._push(manifest, reference))
+            results.update(self._push(manifest, reference, below))
 
         with self._pool() as pool:
             one_by_one = in_turn is not None
@@ -291,19 +293,23 @@ class Transfer:
         progress.start(blob)
         return advance
 
-    def _push(self, manifest: Manifest, reference: str) -> dict[Digest, BlobResult]:
+    def _push(
+        self, manifest: Manifest, reference: str, below: Mapping[Digest, Manifest]
+    ) -> dict[Digest, BlobResult]:
         """Push a manifest, and once more after content that is missing; return the blobs sent."""
         self._deadline.check(f"push the manifest {manifest.digest}")
         try:
             self._destination.push_manifest(manifest, reference)
         except MissingContentError as error:
             _LOGGER.warning("pushing missing content again: %s", error)
-            restored = self._restore(manifest, error)
+            restored = self._restore(manifest, error, below)
             self._destination.push_manifest(manifest, reference)
             return restored
         return {}
 
-    def _restore(self, manifest: Manifest, error: MissingContentError) -> dict[Digest, BlobResult]:
+    def _restore(
+        self, manifest: Manifest, error: MissingContentError, below: Mapping[Digest, Manifest]
+    ) -> dict[Digest, BlobResult]:
         """Push the content of a manifest again: what is named as missing, or else all of it."""
         missing, results = error.digests, dict[Digest, BlobResult]()
         if isinstance(manifest, ImageManifest):
@@ -323,7 +329,8 @@ class Transfer:
         else:
             children = dict.fromkeys(child.digest for child in manifest.manifests)
             for digest in [each for each in children if str(each) in missing] or children:
-                results.update(self._push(self._source.fetch_manifest(digest), str(digest)))
+                child = below.get(digest) or self._source.fetch_manifest(digest)
+                results.update(self._push(child, str(digest), below))
         return results
 
     def _make_again(

@@ -19,6 +19,7 @@ from ecr_image_replicator.model.archive_references import (
     is_archive_reference,
     parse_archive_reference,
 )
+from ecr_image_replicator.model.conversion import ManifestFormat
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.platforms import Platform
 from ecr_image_replicator.model.references import ImageReference, parse_image_reference
@@ -55,11 +56,7 @@ if TYPE_CHECKING:
 
 #: Properties of CloudFormation itself, and those without a meaning for the replication.
 _IGNORED: Final = frozenset({"ServiceToken", "ServiceTimeout", "Trigger"})
-#: Settings that no released version reads yet.
-_UNSUPPORTED: Final = frozenset({Setting.FORMAT})
-KNOWN_PROPERTIES: Final = tuple(
-    name for setting, name in PROPERTY_NAMES.items() if setting not in _UNSUPPORTED
-)
+KNOWN_PROPERTIES: Final = tuple(PROPERTY_NAMES.values())
 _MAX_TAGS: Final = 100
 _MAX_ATTEMPTS: Final = 20
 _MAX_DELAY_SECONDS: Final = 900
@@ -137,6 +134,8 @@ class ReplicationRequest:
         A tag for each platform's own manifest.
     referrers
         Whether signatures, SBOMs and attestations are copied too.
+    format
+        The format that manifests are converted to; None when they stay as they are.
     compression
         ``gzip``, ``zstd`` or ``none``, for archive layers that are stored uncompressed.
     new_repository
@@ -165,6 +164,7 @@ class ReplicationRequest:
     copies_index: bool = False
     arch_tags: Mapping[Platform, str] = field(default_factory=dict, hash=False)
     referrers: Referrers = Referrers.IGNORED
+    format: ManifestFormat | None = None
     compression: str = "gzip"
     new_repository: RepositorySettings | None = None
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
@@ -193,9 +193,9 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
     tags = _parse_tags(properties, destination.tag)
     on_delete = [each.value for each in OnDelete]
     read_choice(properties, Setting.ON_DELETE, on_delete, OnDelete.RETAIN.value)
-    source = read_required(properties, Setting.SOURCE)
+    source = parse_as(Setting.SOURCE, _parse_source, read_required(properties, Setting.SOURCE))
     return ReplicationRequest(
-        source=parse_as(Setting.SOURCE, _parse_source, source),
+        source=source,
         destination=destination,
         tags=tags,
         source_credentials=read_text(properties, Setting.SOURCE_CREDENTIALS, secret=True),
@@ -208,6 +208,7 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
         copies_index=copies_index,
         arch_tags=parse_architecture_tags(properties, taken=(destination.tag, *tags)),
         referrers=_parse_referrers(properties),
+        format=_parse_format(properties, is_archive=isinstance(source, ArchiveReference)),
         compression=read_choice(properties, Setting.COMPRESSION, ("gzip", "zstd", "none"), "gzip"),
         new_repository=parse_repository_settings(properties),
         retry_policy=_parse_retries(properties),
@@ -312,6 +313,22 @@ def _parse_role(
     if external_id is not None and not _EXTERNAL_ID.fullmatch(external_id):
         raise invalid(external, "STS accepts 2 to 1224 letters, digits and _+=,.@:/-")
     return AssumedRole(arn, external_id or "")
+
+
+def _parse_format(properties: Mapping[str, Any], *, is_archive: bool) -> ManifestFormat | None:
+    choices = [each.value for each in ManifestFormat]
+    name = read_choice(properties, Setting.FORMAT, choices, "")
+    compression = str(find_value(properties, Setting.COMPRESSION) or "").strip().lower()
+    if is_archive and compression == "zstd" and name == ManifestFormat.DOCKER.value:
+        raise RequestError(
+            "invalid ",
+            Setting.COMPRESSION,
+            ": zstd cannot be combined with ",
+            Setting.FORMAT,
+            " docker",
+            hint="Use gzip.",
+        )
+    return ManifestFormat(name) if name else None
 
 
 def _parse_signature_key(properties: Mapping[str, Any]) -> str | None:

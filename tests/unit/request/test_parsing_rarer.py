@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.request.test_parsing import NEEDED
 
 from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.model.conversion import ManifestFormat
 from ecr_image_replicator.model.platforms import Platform
 from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES, Referrers, parse_request
 from ecr_image_replicator.request.properties import property_name
@@ -36,6 +37,19 @@ def test_platforms_tags_are_a_map_or_its_json() -> None:
             Platform("linux", "amd64"): "v1-amd64",
             Platform("linux", "arm64"): "v1-arm64",
         }
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("docker", ManifestFormat.DOCKER),
+        ("OCI", ManifestFormat.OCI),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_format_is_optional(value: object, expected: ManifestFormat | None) -> None:
+    assert parse_request(NEEDED | {"Format": value}).format is expected
 
 
 @pytest.mark.parametrize(
@@ -84,6 +98,7 @@ def test_a_missing_repository_is_created_with_its_settings(
         ({"ArchImageTags": {"amd64": "a b"}}, "invalid ArchImageTags: 'a b' is not a tag"),
         ({"ArchImageTags": {"amd64": 1}}, "invalid ArchImageTags: 1 is not a tag"),
         ({"CopyReferrers": "some"}, "invalid CopyReferrers: 'some' is not one of"),
+        ({"Format": "v2s1"}, "invalid Format: 'v2s1' is not one of docker, oci"),
         ({"Compression": "lzma"}, "invalid Compression: 'lzma' is not one of gzip, zstd, none"),
         ({"DryRun": "perhaps"}, "invalid DryRun: 'perhaps' is not a boolean"),
         (
