@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING
 from ecr_image_replicator.cli.arguments import (
     PROGRAM,
     add_copy_parser,
+    exit_statuses,
     new_parser,
     option_name,
     parse_copy,
 )
 from ecr_image_replicator.cli.exit_codes import Exit, exit_status
 from ecr_image_replicator.cli.interruption import Interruption
+from ecr_image_replicator.cli.mirror_command import (
+    add_mirror_parser,
+    mirror_images,
+    parse_mirror_command,
+)
 from ecr_image_replicator.errors import ReplicationError
+from ecr_image_replicator.request.properties import property_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,19 +40,22 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     parser = new_parser()
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_copy_parser(commands)
+    add_mirror_parser(commands, exit_statuses())
     given = parser.parse_args(arguments)
     interruption = Interruption()
     try:
-        from ecr_image_replicator.cli.copying import copy_image  # noqa: PLC0415 - after --help
-
-        command = parse_copy(given, environment)
         with interruption:
-            return copy_image(command, environment, interruption)
+            if given.command == "mirror":
+                return mirror_images(parse_mirror_command(given), environment, interruption)
+            from ecr_image_replicator.cli.copying import copy_image  # noqa: PLC0415 - after --help
+
+            return copy_image(parse_copy(given, environment), environment, interruption)
     except ReplicationError as error:
         if interruption.status is not None:
             _print_error("interrupted: the tags are as they were, cancellation was requested")
             return interruption.status
-        _print_error(error.render(option_name))
+        # a mirror's file has the names of properties
+        _print_error(error.render(property_name if given.command == "mirror" else option_name))
         return exit_status(error)
     except Exception as error:  # noqa: BLE001 - the messages of others may contain secrets
         _print_error(_describe_defect(error))

@@ -1,0 +1,190 @@
+"""The ``mirror`` command: real processes, their streams, files and exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.registry import Operation, RegistryServer, SpecificationPolicy
+from local.registry.store import Store
+from local.web import Request
+from tests.functional.mirror_scene import methods, put_tags
+
+from ecr_image_replicator.cli.exit_codes import Exit
+
+Start = Callable[..., RegistryServer]
+
+
+def _start(*arguments: str) -> subprocess.Popen[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path), "PLAIN_HTTP_REGISTRIES": "127.0.0.1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "ecr_image_replicator", "mirror", *arguments],
+        env={**kept, **paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _run(*arguments: str | Path) -> tuple[int, str, str]:
+    process = _start(*map(str, arguments))
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def _write(path: Path, source: RegistryServer, destination: RegistryServer, rest: str = "") -> Path:
+    path.write_text(
+        f"""
+Repositories:
+  - SrcRepository: {source.host}/team/app
+    DestRepository: {destination.host}/mirror/{{name}}
+{rest}
+"""
+    )
+    return path
+
+
+def test_a_yaml_file_is_mirrored_and_the_next_run_finds_nothing(
+    registries: Start, tmp_path: Path
+) -> None:
+    source, destination = registries(), registries()
+    put_tags(source, "team/app", ["1.1", "1.10", "1.9", "latest"], platforms=2)
+    file = _write(tmp_path / "m.yaml", source, destination, "    Tags: [1.10, latest]")
+    state, report = tmp_path / "state.json", tmp_path / "report.json"
+
+    status, out, err = _run(file, "--state", state, "--report", report)
+
+    assert status == Exit.DONE, err
+    assert set(destination.store.tags("mirror/app")) == {"1.10", "latest"}
+    assert out.startswith("2 images: 2 copied")
+    assert "2 images chosen, 0 unchanged, 2 to copy or compare" in err
+    assert f"{destination.host}/mirror/app:1.10 copied" in err
+    assert "2 of 2 images" in err
+    document = json.loads(report.read_text())
+    assert document["Summary"]["Copied"] == "2"
+    assert [each["Status"] for each in document["Copied"]] == ["Copied"] * 2
+
+    source.clear_requests()
+    status, out, err = _run(file, "--state", state, "--json")
+    assert status == Exit.DONE, err
+    values = json.loads(out)
+    assert (values["Unchanged"], values["Copied"], values["Changed"]) == ("2", "0", "false")
+    assert methods(source.requests) == {"HEAD manifest": 2}
+
+
+def test_a_dry_run_prints_the_choice_with_its_reasons_and_copies_nothing(
+    registries: Start, tmp_path: Path
+) -> None:
+    source, destination = registries(), registries()
+    put_tags(source, "team/app", ["1.0.0", "1.1.0", "2.0.0"])
+    rest = '    Versions: "1.*"\n    Newest: 1\n    Tags: ["9"]'
+    file = _write(tmp_path / "m.yaml", source, destination, rest)
+
+    status, out, _ = _run(file, "--dry-run")
+
+    assert status == Exit.DONE
+    lines = out.splitlines()
+    assert lines[0].split() == [
+        "copy",
+        f"{source.host}/team/app:1.1.0",
+        "->",
+        f"{destination.host}/mirror/app:1.1.0",
+        "(version",
+        "in",
+        "1.*)",
+    ]
+    assert lines[1].startswith("leave out")
+    assert "not among the newest 1" in lines[1]
+    assert lines[2].startswith("fail")
+    assert not destination.store.repositories
+    status, out, _ = _run(file, "--dry-run", "--json")
+    document = json.loads(out)
+    assert [each["Action"] for each in document["Choice"]] == ["copy", "leave out", "fail"]
+
+
+def test_json_files_work_too(registries: Start, tmp_path: Path) -> None:
+    source, destination = registries(), registries()
+    put_tags(source, "team/app", ["1"])
+    image = {"SrcImage": f"{source.host}/team/app:1", "DestImage": f"{destination.host}/app:1"}
+    file = tmp_path / "m.json"
+    file.write_text(json.dumps({"Images": [image], "MaxFailures": 0}))
+
+    assert _run(file)[0] == Exit.DONE
+    assert "1" in destination.store.tags("app")
+
+
+def test_more_failures_than_allowed_fail_the_run(registries: Start, tmp_path: Path) -> None:
+    source, destination = registries(), registries()
+    put_tags(source, "team/app", ["1"])
+    file = _write(tmp_path / "m.yaml", source, destination, '    Tags: ["1", "2"]')
+
+    status, _, err = _run(file)
+
+    assert status == Exit.FAILED
+    assert "1" in destination.store.tags("mirror/app")
+    with file.open("a") as opened:
+        opened.write("MaxFailures: 1\n")
+    assert _run(file)[0] == Exit.DONE, err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a map"),
+        ("- a", "not a map"),
+        ("a: [", "invalid mirror file"),
+        ("Repositorys: []", "unknown property 'Repositorys'"),
+        ("Repositories: [{SrcRepository: a, DestRepository: b.example/c, Tag: x}]", "'Tag'"),
+    ],
+)
+def test_an_invalid_file_is_named_before_anything_is_read(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(text)
+
+    status, _, err = _run(file)
+
+    assert status == Exit.USAGE
+    assert message in err
+    assert _run(tmp_path / "none.yaml")[0] == Exit.USAGE
+
+
+class _SignalOnPush(SpecificationPolicy):
+    """Interrupts a process when the second manifest arrives."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+        self.pushed = 0
+
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the policy's
+        if request.method == "PUT" and "/manifests/" in request.path:
+            self.pushed += 1
+            if self.pushed == 2 and self.process is not None:
+                self.process.send_signal(signal.SIGINT)
+
+
+def test_an_interrupted_run_writes_its_state_and_report(registries: Start, tmp_path: Path) -> None:
+    policy = _SignalOnPush()
+    source, destination = registries(), registries(policy=policy)
+    put_tags(source, "team/app", [f"1.{number}" for number in range(40)])
+    file = _write(tmp_path / "m.yaml", source, destination)
+    state, report = tmp_path / "state.json", tmp_path / "report.json"
+
+    policy.process = _start(str(file), "--state", str(state), "--report", str(report))
+    _, err = policy.process.communicate(timeout=60)
+
+    assert policy.process.returncode == Exit.INTERRUPTED, err
+    document: dict[str, Any] = json.loads(report.read_text())
+    copied = int(document["Summary"]["Copied"])
+    assert 1 <= copied < 40
+    assert len(json.loads(state.read_text())["Images"]) == copied
+    assert copied <= len(destination.store.tags("mirror/app")) <= copied + 1
