@@ -50,6 +50,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "ExternalId": "between-us",
         "Side": "destination",
     },
+    "helm-chart": {},
+    "several-regions": {},
     "signed-images-only": {
         "SourceImage": "registry.example.com/team/app:2.4",
         "SigningKeyArn": f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1",
@@ -247,6 +249,46 @@ def test_a_version_of_a_tarball_is_an_image(
     for tag in ("latest", "1.0"):
         there = world.manifest(f"{HOST}/example-repository:{tag}")
         assert outputs["ImageUri"].endswith(f"@{there.digest}")
+    resolve_all(example)
+
+
+def test_a_helm_chart_is_copied_byte_for_byte(stack: Callable[..., Stack], world: World) -> None:
+    chart = build_artifact(
+        "",
+        [("application/vnd.cncf.helm.chart.content.v1.tar+gzip", gzip.compress(b"chart", mtime=0))],
+        config=("application/vnd.cncf.helm.config.v1+json", b'{"name":"nginx-ingress"}'),
+    )
+    world.provide("ghcr.io/nginx/charts/nginx-ingress:2.3.1", chart)
+    example = stack("helm-chart")
+
+    outputs = example.outputs()
+
+    assert outputs["Digest"] == chart.digest
+    copied = world.manifest(f"{HOST}/charts/nginx-ingress:2.3.1")
+    assert copied.content == chart.manifest
+    assert outputs["Install"].split() == [
+        *("helm", "install", "ingress", f"oci://{HOST}/charts/nginx-ingress"),
+        *("--version", "2.3.1"),
+    ]
+    resolve_all(example)
+
+
+def test_a_second_region_gets_the_same_bytes_from_the_first(
+    stack: Callable[..., Stack], world: World, index: Index
+) -> None:
+    world.provide("public.ecr.aws/docker/library/nginx:1.27", index)
+    example = stack("several-regions")
+
+    outputs = example.outputs()
+
+    frankfurt = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/mirror/nginx"
+    assert outputs == {
+        "ImageUri": f"{HOST}/mirror/nginx@{index.digest}",
+        "SecondImageUri": f"{frankfurt}@{index.digest}",
+    }
+    assert world.manifest(f"{frankfurt}:1.27").content == index.manifest
+    pulls = world.aws.requests_to("public.ecr.aws")
+    assert sum("/manifests/" in each.path and each.method == "GET" for each in pulls) == 3
     resolve_all(example)
 
 
