@@ -15,6 +15,7 @@ from custom_resource.response import allowed_hosts, is_allowed_url, is_https
 from ecr_image_replicator.aws.invocation import invoke_later
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.errors import NotAllowedError, RequestError
+from ecr_image_replicator.propagation import PermissionPropagation
 from ecr_image_replicator.request.parsing import parse_request, parse_untagging
 
 if TYPE_CHECKING:
@@ -143,6 +144,11 @@ class ReplicationResource:
             deadline=invocation.deadline,
             progress=invocation.progress,
             previous=str(event.get("PhysicalResourceId") or ""),
+            propagation=PermissionPropagation.since(
+                invocation.continuation.started_at_seconds,
+                replicator.settings.propagation_seconds,
+                invocation.deadline,
+            ),
         )
         self._helper.Data.update(outcome.attributes())
         _LOGGER.info("done", extra={"result": outcome.attributes()})

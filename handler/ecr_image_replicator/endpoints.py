@@ -143,7 +143,11 @@ class EndpointFactory:
 
     def _open(self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline) -> Endpoints:
         caller = self._aws.open_caller(
-            request.source_role, Side.SOURCE, deadline=deadline, retry_policy=request.retry_policy
+            request.source_role,
+            Side.SOURCE,
+            deadline=deadline,
+            retry_policy=request.retry_policy,
+            propagation=backoff.propagation,
         )
         if isinstance(request.source, ArchiveReference):
             stored = S3Object(request.source, caller, backoff=backoff, deadline=deadline)
@@ -179,7 +183,9 @@ class EndpointFactory:
             destination.referrers,
         )
 
-    def open_key(self, request: ReplicationRequest, deadline: Deadline) -> Key | None:
+    def open_key(
+        self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline
+    ) -> Key | None:
         """Get the key that signatures are verified with, None when they are not.
 
         Raises
@@ -198,7 +204,11 @@ class EndpointFactory:
         if not text.startswith("arn:"):
             return parse_pem_key(text)
         caller = self._aws.open_caller(
-            None, Side.SOURCE, deadline=deadline, retry_policy=request.retry_policy
+            None,
+            Side.SOURCE,
+            deadline=deadline,
+            retry_policy=request.retry_policy,
+            propagation=backoff.propagation,
         )
         return parse_der_key(fetch_public_key(text, caller), f"the KMS key {text}")
 
@@ -272,6 +282,7 @@ class EndpointFactory:
             Side.DESTINATION,
             deadline=deadline,
             retry_policy=request.retry_policy,
+            propagation=backoff.propagation,
         )
         ecr = parse_ecr_host(reference.registry)
         destination = self._registries.open_destination(

@@ -289,6 +289,10 @@ class AwsError(ReplicationError):
         The IAM action: ``ecr:DescribeRepositories``.
     code
         The error code of the service, "" when there was no response.
+    reason
+        What came back, for messages that wrap this one: ``access denied (AccessDenied: …)``.
+    is_explicit_deny
+        Whether a policy denies the action explicitly, so that no Allow helps.
     """
 
     def __init__(
@@ -296,11 +300,15 @@ class AwsError(ReplicationError):
         *message: Part,
         action: str,
         code: str = "",
+        reason: str = "",
+        is_explicit_deny: bool = False,
         hint: Part | tuple[Part, ...] = (),
     ) -> None:
         super().__init__(*message, hint=hint)
         self.action: Final = action
         self.code: Final = code
+        self.reason: Final = reason
+        self.is_explicit_deny: Final = is_explicit_deny
 
     @property
     def is_denied(self) -> bool:

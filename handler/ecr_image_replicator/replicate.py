@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
     from ecr_image_replicator.model.platforms import Platform
     from ecr_image_replicator.model.references import ImageReference
+    from ecr_image_replicator.propagation import PermissionPropagation
     from ecr_image_replicator.referrers.copying import ReferrersReport
     from ecr_image_replicator.request.logins import Login
     from ecr_image_replicator.request.parsing import ReplicationRequest, UntagRequest
@@ -74,6 +75,7 @@ class Replicator:
         progress: Progress,
         previous: str = "",
         known_blobs: MutableMapping[Digest, Descriptor] | None = None,
+        propagation: PermissionPropagation | None = None,
     ) -> Outcome:
         """Make the destination's tags point at the source's image.
 
@@ -85,16 +87,19 @@ class Replicator:
         known_blobs
             Blobs that the destination repository is known to have, by digest. Those that it has
             after the copy are added.
+        propagation
+            Retries of denials by AWS; None if a denial is final.
 
         Raises
         ------
         ReplicationError
-            It could not be done; every tag is as it was, unless the failure came between two tags
-            of the same content.
+            The copy failed; no tag points at incomplete content.
         """
         self.settings.allowed.check(request)
         self._made_layers.learn(request.destination.name, request.made_layers)
-        backoff = Backoff(request.retry_policy, deadline, on_retry=progress.retry)
+        backoff = Backoff(
+            request.retry_policy, deadline, on_retry=progress.retry, propagation=propagation
+        )
         streams = min(self.settings.streams, request.most_streams or self.settings.streams)
         endpoints = self._opener.open(request, backoff, deadline)
         reader = ContentReader(
@@ -104,8 +109,7 @@ class Replicator:
             streams=streams,
             stop=deadline.stop,
         )
-
-        # what a dry run would move is not to be counted as moved
+        # a dry run counts nothing as moved
         moves = LoggedProgress() if request.dry_run else progress
 
         def new_transfer(deadline: Deadline) -> Transfer:
@@ -123,7 +127,7 @@ class Replicator:
                 request,
                 endpoints.source,
                 reader,
-                self._opener.open_key(request, deadline),
+                self._opener.open_key(request, backoff, deadline),
                 lambda plan: new_transfer(deadline.branch()).run(plan),
                 source_store=endpoints.source_referrers,
                 destination_store=endpoints.destination_referrers,

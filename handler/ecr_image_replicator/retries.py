@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.errors import TransientError
+    from ecr_image_replicator.propagation import PermissionPropagation
 
 #: Statuses of overload and passing trouble (RFC 9110, section 15; RFC 6585, section 4).
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -117,6 +118,8 @@ class Backoff:
         Gives a random number from 0 to 1.
     on_retry
         Told of each failure that is to be followed by another attempt.
+    propagation
+        Retries of denials by AWS; None if a denial is final.
     """
 
     def __init__(
@@ -126,7 +129,9 @@ class Backoff:
         *,
         draw: Callable[[], float] = random.random,
         on_retry: Callable[[TransientError], None] | None = None,
+        propagation: PermissionPropagation | None = None,
     ) -> None:
+        self.propagation: Final = propagation
         self._policy = policy
         self._deadline = deadline
         self._draw = draw

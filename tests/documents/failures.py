@@ -123,7 +123,7 @@ def missing_image(scene: Scene) -> None:
     scene.replicate("nginx:1.72")
 
 
-@under("there is no repository")
+@under("ECR repository … does not exist")
 def missing_repository(scene: Scene) -> None:
     scene.replicate(destination=f"{ECR}/team/other:1.0")
 
@@ -173,18 +173,18 @@ def push_that_is_denied(scene: Scene) -> None:
     scene.replicate()
 
 
-@under("signing in to it failed")
+@under("authentication failed for ECR")
 def sign_in_that_is_denied(scene: Scene) -> None:
     scene.world.aws.ecr().quirks.denied_actions.add("ecr:GetAuthorizationToken")
     scene.replicate()
 
 
-@under("there is no such thing as the secret")
+@under("cannot read the secret … not found")
 def missing_secret(scene: Scene) -> None:
     scene.replicate(SrcCreds="docker-hub")
 
 
-@under("may not be read")
+@under("cannot read the secret … access denied")
 def secret_that_is_denied(scene: Scene) -> None:
     scene.world.keep_secret("docker-hub", "ann:hunter2", "eu-west-1")
     scene.world.aws.services.denied_actions.add("secretsmanager:GetSecretValue")
@@ -197,7 +197,7 @@ def secret_of_no_known_form(scene: Scene) -> None:
     scene.replicate(SrcCreds="docker-hub")
 
 
-@under("cannot be assumed")
+@under("cannot assume the role")
 def role_that_is_closed(scene: Scene) -> None:
     scene.open()
     scene.replicate(f"{ECR}/team/app:1.0", f"{OTHER}/app:1.0", SrcRoleArn=ROLE)
@@ -238,7 +238,7 @@ def proxy_that_does_not_know_the_host(scene: Scene) -> None:
     scene.replicate(f"{OTHER}/app:1.0")
 
 
-@under("ECR drops connections")
+@under("ECR closes connections if")
 def dropped(scene: Scene) -> None:
     quirks = scene.world.aws.ecr().quirks
     quirks.denied_actions.add("ecr:InitiateLayerUpload")
@@ -252,7 +252,7 @@ def unknown_authority(scene: Scene) -> None:
     scene.replicate(RetryConfigs=_ONCE)
 
 
-@under("is immutable and points at")
+@under("the tag is immutable and points at")
 def immutable_tag(scene: Scene) -> None:
     ecr = scene.world.aws.ecr()
     ecr.create_repository("team/fixed", imageTagMutability="IMMUTABLE")
@@ -260,7 +260,7 @@ def immutable_tag(scene: Scene) -> None:
     scene.replicate(destination=f"{ECR}/team/fixed:1.0")
 
 
-@under("holds the blob … of no bytes")
+@under("ECR does not support empty blobs")
 def empty_blob(scene: Scene) -> None:
     empty = build_artifact("application/spdx+json", [("application/spdx+json", b"")])
     scene.world.aws.docker_hub.put(empty, "demo/empty", "1.0")

@@ -65,7 +65,7 @@ class Function:
 
 @pytest.fixture
 def function() -> Iterator[Function]:
-    replicator = Replicator(Settings())
+    replicator = Replicator(Settings(propagation_seconds=0))
     yield Function(ReplicationResource(lambda: replicator))
     replicator.close()
 
@@ -76,7 +76,7 @@ def new_function() -> Iterator[Callable[[], Function]]:
     started: list[Replicator] = []
 
     def start() -> Function:
-        replicator = Replicator(Settings())
+        replicator = Replicator(Settings(propagation_seconds=0))
         started.append(replicator)
         return Function(ReplicationResource(lambda: replicator))
 
@@ -139,7 +139,7 @@ def aws(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def aws_function(aws: LoopbackAws) -> Iterator[Function]:  # noqa: ARG001 - its environment
     """The handler, made where AWS is to be found."""
-    replicator = Replicator(Settings())
+    replicator = Replicator(Settings(propagation_seconds=0))
     yield Function(ReplicationResource(lambda: replicator))
     replicator.close()
 

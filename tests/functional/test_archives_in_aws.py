@@ -77,7 +77,7 @@ def test_an_immutable_tag_with_another_image_is_refused_before_a_layer_is_read(
 
     answer = aws_function.create(SOURCE, DESTINATION)
 
-    assert "the tag 1.0" in answer["Reason"]
+    assert "mirror/app:1.0: the tag is immutable" in answer["Reason"]
     assert "is immutable" in answer["Reason"]
     assert not [request for request in _requests(aws) if not request.startswith("GET")]
 
@@ -109,5 +109,5 @@ def test_what_is_not_there_is_said(
 
     reason = aws_function.create(source, DESTINATION)["Reason"]
 
-    assert reason.startswith(f"the archive {source} cannot be read: s3:GetObject by ")
+    assert reason.startswith(f"the archive {source} cannot be read: s3:GetObject failed: ")
     assert said in reason

@@ -99,17 +99,18 @@ def test_a_secret_s_arn_is_asked_for_in_its_own_region(
             None,
             None,
             (
-                "there is no such thing as the secret hub (secretsmanager:GetSecretValue by the "
-                "function's role was refused (ResourceNotFoundException: Secrets Manager can't "
-                "find the specified secret.)); one of another region is named by its ARN; see"
+                "cannot read the secret hub in SrcCreds: secretsmanager:GetSecretValue failed: not "
+                "found (ResourceNotFoundException: Secrets Manager can't find the specified "
+                "secret.). Check the name; a secret of another region or account is named by its "
+                "ARN."
             ),
         ),
         (
             "ann:hunter2",
             "secretsmanager:GetSecretValue",
             (
-                "the secret hub may not be read: secretsmanager:GetSecretValue by the function's "
-                "role was refused (AccessDeniedException: User: "
+                "cannot read the secret hub in SrcCreds: secretsmanager:GetSecretValue failed: "
+                "access denied (AccessDeniedException: User: "
             ),
         ),
         ("{}", None, "invalid login in the secret hub: its content has no known form. Store "),
@@ -220,12 +221,12 @@ def test_a_role_that_may_not_be_assumed_is_named_with_its_side(
 
     assert answer["Status"] == "FAILED"
     assert answer["Reason"].startswith(
-        f"the {side}'s role {READER} cannot be assumed: sts:AssumeRole by the function's role was "
-        "refused (AccessDenied: User: "
+        f"cannot assume the role {READER} for the {side}: role not found or access denied "
+        "(AccessDenied: User: "
     ), answer["Reason"]
     assert (
-        "; the function's role needs sts:AssumeRole on it, and its trust policy must allow that, "
-        "with the external id that was given. Log stream"
+        "). Allow sts:AssumeRole on the role, and allow this caller in the role's trust policy "
+        f"with the external ID in {name}ExternalId."
     ) in answer["Reason"]
     assert "another" not in answer["Reason"]
 
@@ -237,10 +238,10 @@ def test_a_denied_sign_in_names_the_permission(aws: LoopbackAws, aws_function: F
     answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
 
     assert answer["Reason"].startswith(
-        "the source registry is ECR in eu-west-1, and signing in to it failed: "
-        "ecr:GetAuthorizationToken by the function's role was refused (AccessDeniedException: "
+        "authentication failed for ECR in eu-west-1, the source: ecr:GetAuthorizationToken failed: "
+        "access denied (AccessDeniedException: "
     )
-    assert "; grant the function's role ecr:GetAuthorizationToken; see" in answer["Reason"]
+    assert "). Allow ecr:GetAuthorizationToken on *." in answer["Reason"]
 
 
 def test_both_sides_in_one_region_sign_in_once(aws: LoopbackAws, aws_function: Function) -> None:
@@ -356,5 +357,6 @@ def test_a_missing_public_repository_is_named(aws: LoopbackAws, aws_function: Fu
     answer = aws_function.create("nginx:1", "public.ecr.aws/a1b2c3d4/app:1.0")
 
     assert answer["Reason"].startswith(
-        "there is no repository a1b2c3d4/app in ECR Public; make it first; see the log"
+        "cannot push public.ecr.aws/a1b2c3d4/app:1.0: ECR repository a1b2c3d4/app does not exist "
+        "in ECR Public. Create it."
     ), answer["Reason"]

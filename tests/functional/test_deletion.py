@@ -188,8 +188,8 @@ def test_a_denied_removal_fails_with_the_permission_s_name(
     assert answer["Status"] == "FAILED"
     assert answer["PhysicalResourceId"] == physical_id
     assert answer["Reason"].startswith(
-        f"ECR was asked to remove the tags {HOST}/mirror/app: ecr:BatchDeleteImage by the "
-        "function's role was refused (AccessDeniedException: "
+        "cannot remove tags from ECR repository mirror/app in account 123456789012, region "
+        "eu-west-1: ecr:BatchDeleteImage failed: access denied (AccessDeniedException: "
     ), answer["Reason"]
 
 

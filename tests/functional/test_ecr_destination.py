@@ -167,9 +167,8 @@ def test_an_immutable_tag_with_other_content_is_refused_before_a_byte_moves(
 
     assert answer["Status"] == "FAILED"
     assert answer["Reason"].startswith(
-        f"the tag 1.0 of {HOST}/mirror/app is immutable and points at {old.digest}, so it cannot "
-        f"be made to point at {new.digest}; choose a new tag, or allow the repository's tags to "
-        "be moved"
+        f"cannot push {DESTINATION}: the tag is immutable and points at {old.digest}, not at "
+        f"{new.digest}. Choose a new tag in DestImage, or make the tag mutable."
     )
     assert _requests(aws) == ["GET manifests"]
     assert _calls(aws) == ["GetAuthorizationToken", "DescribeRepositories"]
@@ -231,7 +230,10 @@ def test_an_image_with_an_empty_blob_is_refused_before_a_byte_moves(
     answer = aws_function.create("nginx:1.27", DESTINATION)
 
     assert answer["Status"] == "FAILED"
-    assert "of no bytes, and ECR takes none such" in answer["Reason"]
+    assert (
+        f"cannot push blob {_NOTHING} to {HOST}/mirror/app: ECR does not support empty "
+        in (answer["Reason"])
+    )
     assert "POST blobs" not in _requests(aws)
 
 
@@ -308,8 +310,8 @@ def test_a_missing_repository_is_named_with_its_region_and_what_to_do(
 
     assert answer["Status"] == "FAILED"
     assert answer["Reason"].startswith(
-        "there is no repository mirror/app in ECR in eu-west-1 of the account 123456789012; make "
-        "it, or let CreateRepository make it. Log stream"
+        f"cannot push {DESTINATION}: ECR repository mirror/app does not exist in account "
+        "123456789012, region eu-west-1. Create it, or set CreateRepository: true."
     )
 
 
@@ -324,7 +326,7 @@ def test_a_dropped_connection_with_the_repository_there_is_explained(
     answer = aws_function.create("nginx:1.27", DESTINATION, RetryConfigs={"numAttempts": 1})
 
     assert answer["Status"] == "FAILED"
-    assert "when ecr:InitiateLayerUpload is not granted on it" in answer["Reason"]
+    assert "ECR closes connections if ecr:InitiateLayerUpload is denied" in answer["Reason"]
 
 
 @pytest.mark.parametrize("drops", [False, True])

@@ -96,7 +96,9 @@ def test_a_missing_repository_fails_a_dry_run_as_it_would_a_real_one(
     }
 
     assert len(reasons) == 1
-    assert reasons.pop().startswith("there is no repository mirror/app in ECR in eu-west-1")
+    assert reasons.pop().startswith(
+        "cannot push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror/app:1.0: ECR repository "
+    )
 
 
 @pytest.mark.usefixtures("image")

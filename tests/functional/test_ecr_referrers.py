@@ -68,7 +68,7 @@ def test_tags_of_platforms_that_may_not_move_stop_everything_before_it_is_sent(
     )
 
     assert answer["Status"] == "FAILED"
-    assert "the tag 1-arm64 of" in answer["Reason"]
+    assert "mirror/app:1-arm64: the tag is immutable" in answer["Reason"]
     assert "is immutable" in answer["Reason"]
     assert registry.store.tags("mirror/app") == {"1-arm64": images[2].digest}
     assert not [

@@ -13,13 +13,7 @@ import botocore.session
 import pytest
 import yaml
 
-from ecr_image_replicator.aws.operations import (
-    FURTHER_ACTIONS,
-    PUBLIC_PUSH_ACTIONS,
-    PULL_ACTIONS,
-    PUSH_ACTIONS,
-    Operation,
-)
+from ecr_image_replicator.aws.operations import Operation
 
 _ROOT = Path(__file__).parents[2]
 _ENGINE = _ROOT / "handler" / "ecr_image_replicator"
@@ -35,6 +29,31 @@ _NETWORK = {
     "ec2:UnassignPrivateIpAddresses",
 }
 _TRACES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+#: Permissions that calls need in addition to their own.
+_FURTHER = {
+    Operation.READ_OBJECT: ("s3:GetObjectVersion", "s3:ListBucket", "kms:Decrypt"),
+    Operation.READ_SECRET: ("kms:Decrypt",),
+    Operation.CREATE_REPOSITORY: ("ecr:TagResource", "kms:CreateGrant", "kms:DescribeKey"),
+    Operation.SIGN_IN_PUBLICLY: ("sts:GetServiceBearerToken",),
+}
+#: Permissions that requests of the distribution protocol need in ECR.
+_PULL = {"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+_PUSH = {
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:CompleteLayerUpload",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:InitiateLayerUpload",
+    "ecr:PutImage",
+    "ecr:UploadLayerPart",
+}
+_PUBLIC_PUSH = {
+    "ecr-public:BatchCheckLayerAvailability",
+    "ecr-public:CompleteLayerUpload",
+    "ecr-public:InitiateLayerUpload",
+    "ecr-public:PutImage",
+    "ecr-public:UploadLayerPart",
+}
 #: What Lambda does in the role's name.
 _LAMBDAS = _LOGS | _NETWORK | _TRACES
 
@@ -77,8 +96,8 @@ def _granted() -> set[str]:
 
 
 def _needed() -> set[str]:
-    further = {action for actions in FURTHER_ACTIONS.values() for action in actions}
-    registries = {*PULL_ACTIONS, *PUSH_ACTIONS, *PUBLIC_PUSH_ACTIONS}
+    further = {action for actions in _FURTHER.values() for action in actions}
+    registries = _PULL | _PUSH | _PUBLIC_PUSH
     return {operation.action for operation in Operation} | further | registries | _LAMBDAS
 
 

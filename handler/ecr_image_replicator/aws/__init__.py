@@ -1,5 +1,5 @@
-"""Everything that needs boto3: identities and clients, ECR, ECR Public, Secrets Manager, Lambda.
+"""boto3: sessions, roles, S3, Secrets Manager, KMS, ECR authentication and Lambda invocation.
 
-boto3 takes longer to import than a small image takes to copy, so it is imported when the first
-call is made.
+boto3 takes longer to import than a small image takes to copy, so it is imported with the first
+call.
 """

@@ -1,11 +1,12 @@
-"""AWS identities and clients, made when first needed and kept for the process.
+"""boto3 clients by identity, created when first needed and cached for the life of the process.
 
-The standard variables work: AWS_ENDPOINT_URL and its kin and the proxies' by botocore itself, and
-the trust store by the same variables as for registries.
+botocore reads the standard variables itself: AWS_ENDPOINT_URL and its kin, and the proxies'. The
+trust store comes from the same variables as for registries.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from dataclasses import dataclass
@@ -13,33 +14,37 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.aws.errors import aws_error
 from ecr_image_replicator.aws.operations import Operation
-from ecr_image_replicator.errors import AwsError, RoleError, Side
+from ecr_image_replicator.errors import AwsError, RoleError, Setting, Side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.propagation import PermissionPropagation
     from ecr_image_replicator.request.roles import AssumedRole
     from ecr_image_replicator.retries import RetryPolicy
 
 _CONNECT_TIMEOUT_SECONDS: Final = 5.0
 _READ_TIMEOUTS_SECONDS: Final = (20.0, 10.0, 5.0, 2.0, 1.0)
-#: STS: RoleSessionName has at most so many characters.
+#: STS, AssumeRole: the maximum length of RoleSessionName.
 _MAX_SESSION_NAME: Final = 64
 _CA_VARIABLES: Final = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_EXTERNAL_IDS: Final = {
+    Side.SOURCE: Setting.SOURCE_EXTERNAL_ID,
+    Side.DESTINATION: Setting.DESTINATION_EXTERNAL_ID,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class AwsEndpoint:
-    """Where a call goes.
+    """The regional endpoint that a call goes to.
 
     Attributes
     ----------
     region
         "" for the function's own.
     is_fips, is_dual_stack
-        Which of the region's endpoints; an endpoint that is configured by AWS_ENDPOINT_URL or its
-        kin stands for all of them.
+        The kind of endpoint; ignored if AWS_ENDPOINT_URL or its kin configure the endpoint.
     """
 
     region: str = ""
@@ -49,68 +54,79 @@ class AwsEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """As whom a call is made.
+    """The principal of a call.
 
     Attributes
     ----------
     role
-        None for the function's own.
+        None for the function's own identity.
     """
 
     role: AssumedRole | None
     side: Side
 
-    def __str__(self) -> str:
-        return f"the role {self.role.arn}" if self.role else "the function's role"
+    @property
+    def owner(self) -> str:
+        """The role for messages, with a preposition; "" for the function's own identity."""
+        return f" of the role {self.role.arn}" if self.role else ""
+
+    @property
+    def grantee(self) -> str:
+        """The role that needs a permission, for messages; "" for the function's own identity."""
+        return f" to the role {self.role.arn}" if self.role else ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Bounds:
-    """How long and how often a client tries."""
+class _Timeouts:
+    """Timeout and number of attempts of a client."""
 
     read_timeout_seconds: float
     attempts: int
 
     @classmethod
-    def within(cls, remaining_seconds: float, attempts: int) -> _Bounds:
-        """Choose so that all attempts fit, as far as they can; few kinds, so few clients."""
+    def within(cls, remaining_seconds: float, attempts: int) -> _Timeouts:
+        """Choose among few values, so that all attempts fit and few clients are created."""
         share = remaining_seconds / attempts
         fitting = [seconds for seconds in _READ_TIMEOUTS_SECONDS if seconds <= share]
         return cls(fitting[0], attempts) if fitting else cls(_READ_TIMEOUTS_SECONDS[-1], 1)
 
 
 class AwsClients:
-    """Sessions and clients of every identity that the process has had."""
+    """Sessions and clients of every identity in the process."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._sessions: dict[Identity, Any] = {}
         self._clients: dict[tuple[object, ...], Any] = {}
 
-    def find(self, service: str, place: AwsEndpoint, identity: Identity, bounds: _Bounds) -> Any:
-        """Give the client; nothing is sent yet, not even for a role."""
-        # the function's own identity is one for both sides
+    def find(
+        self, service: str, endpoint: AwsEndpoint, identity: Identity, timeouts: _Timeouts
+    ) -> Any:
+        """Return a client; create it if it is not cached. Nothing is sent yet."""
+        # the function's own identity is the same for both endpoints
         owner = identity if identity.role else Identity(None, Side.SOURCE)
-        key = (service, place, owner, bounds)
+        key = (service, endpoint, owner, timeouts)
         with self._lock:
             if key not in self._clients:
-                self._clients[key] = self._make(service, place, owner, bounds)
+                self._clients[key] = self._create(service, endpoint, owner, timeouts)
             return self._clients[key]
 
-    def _make(self, service: str, place: AwsEndpoint, identity: Identity, bounds: _Bounds) -> Any:
+    def _create(
+        self, service: str, endpoint: AwsEndpoint, identity: Identity, timeouts: _Timeouts
+    ) -> Any:
         import botocore.config  # noqa: PLC0415 - slow, and not every copy needs it
 
         own_endpoint = _has_own_endpoint(service)
         config = botocore.config.Config(
-            connect_timeout=min(_CONNECT_TIMEOUT_SECONDS, bounds.read_timeout_seconds),
-            read_timeout=bounds.read_timeout_seconds,
-            retries={"mode": "adaptive", "total_max_attempts": bounds.attempts},
-            use_fips_endpoint=True if place.is_fips and not own_endpoint else None,
-            use_dualstack_endpoint=True if place.is_dual_stack and not own_endpoint else None,
+            connect_timeout=min(_CONNECT_TIMEOUT_SECONDS, timeouts.read_timeout_seconds),
+            read_timeout=timeouts.read_timeout_seconds,
+            retries={"mode": "adaptive", "total_max_attempts": timeouts.attempts},
+            use_fips_endpoint=True if endpoint.is_fips and not own_endpoint else None,
+            use_dualstack_endpoint=True if endpoint.is_dual_stack and not own_endpoint else None,
         )
         return self._session(identity).client(
             service,
-            region_name=place.region or os.environ.get("AWS_REGION"),
+            region_name=endpoint.region or os.environ.get("AWS_REGION"),
             config=config,
             verify=next(filter(None, map(os.environ.get, _CA_VARIABLES)), None),
         )
@@ -127,7 +143,7 @@ class AwsClients:
         return self._sessions[identity]
 
     def _role_session(self, identity: Identity, role: AssumedRole) -> Any:
-        """Make a session whose credentials come from STS, first when used and then in time."""
+        """Create a session that assumes the role with its first call, and renews in time."""
         import botocore.credentials  # noqa: PLC0415 - as above
         import botocore.session  # noqa: PLC0415 - as above
 
@@ -149,48 +165,70 @@ class AwsClients:
         return session
 
     def _assume(self, identity: Identity, role: AssumedRole) -> Mapping[str, str]:
-        """Assume a role, as botocore's refreshable credentials want it.
+        """Assume a role; return its credentials as botocore's refreshable credentials expect.
 
         Raises
         ------
         RoleError
-            The sentence names the role and what STS said.
+            STS rejected the call, or cannot be reached.
         """
-        bounds = _Bounds(_READ_TIMEOUTS_SECONDS[1], 3)
+        timeouts = _Timeouts(_READ_TIMEOUTS_SECONDS[1], 3)
         own = Identity(None, identity.side)
-        client = self.find(Operation.ASSUME_ROLE.service, AwsEndpoint(), own, bounds)
         parameters = {"RoleArn": role.arn, "RoleSessionName": session_name(identity.side)}
         if role.external_id:
             parameters["ExternalId"] = role.external_id
         try:
-            found = send(client, Operation.ASSUME_ROLE, parameters, own)["Credentials"]
+            found = self.send(Operation.ASSUME_ROLE, parameters, AwsEndpoint(), own, timeouts)
         except AwsError as error:
-            raise RoleError(
-                f"the {identity.side}'s role {role.arn} cannot be assumed: {error}; the function's "
-                "role needs sts:AssumeRole on it, and its trust policy must allow that"
-                + (", with the external id that was given" if role.external_id else "")
-            ) from error
+            raise _role_error(error, identity.side, role) from error
+        credentials = found["Credentials"]
         return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found["SecretAccessKey"],
-            "token": found["SessionToken"],
-            "expiry_time": found["Expiration"].isoformat(),
+            "access_key": credentials["AccessKeyId"],
+            "secret_key": credentials["SecretAccessKey"],
+            "token": credentials["SessionToken"],
+            "expiry_time": credentials["Expiration"].isoformat(),
         }
+
+    def send(
+        self,
+        operation: Operation,
+        parameters: Mapping[str, Any],
+        endpoint: AwsEndpoint,
+        identity: Identity,
+        timeouts: _Timeouts,
+    ) -> Any:
+        """Make a call and return its parsed response.
+
+        Raises
+        ------
+        AwsError
+            The service rejected the call or cannot be reached, or the configuration is incomplete.
+        """
+        import botocore  # noqa: PLC0415 - as above
+        import botocore.exceptions  # noqa: PLC0415 - as above
+
+        try:
+            client = self.find(operation.service, endpoint, identity, timeouts)
+            return getattr(client, botocore.xform_name(operation.api_name))(**parameters)
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise aws_error(error, operation) from error
 
 
 class AwsCaller:
-    """Calls AWS as one identity, within one invocation's time.
+    """Calls of AWS APIs with one identity, within the time of one invocation.
 
     Parameters
     ----------
     clients
         The process's.
     identity
-        As whom.
+        The principal.
     deadline
         The invocation's.
     retry_policy
-        How often a call is tried; how long to wait in between is botocore's adaptive mode's.
+        The number of attempts; botocore's adaptive mode sets the delay between them.
+    propagation
+        Retries of denials; None if a denial is final.
     """
 
     def __init__(
@@ -200,72 +238,95 @@ class AwsCaller:
         *,
         deadline: Deadline,
         retry_policy: RetryPolicy,
+        propagation: PermissionPropagation | None = None,
     ) -> None:
         self.identity: Final = identity
         self._clients = clients
         self._deadline = deadline
         self._retry_policy = retry_policy
+        self._propagation = propagation
 
     def call(
         self,
         operation: Operation,
         parameters: Mapping[str, Any],
-        place: AwsEndpoint,
+        endpoint: AwsEndpoint,
         *,
-        most_attempts: int | None = None,
+        max_attempts: int | None = None,
+        waits_for_permission: bool = True,
     ) -> Any:
-        """Make a call and give its parsed answer.
+        """Make a call and return its parsed response.
+
+        Parameters
+        ----------
+        max_attempts
+            If lower than the retry policy's.
+        waits_for_permission
+            Whether a denial is retried while a new permission may still take effect. False for
+            calls that the program can do without.
 
         Raises
         ------
         AwsError
-            It was refused, or never reached its service.
+            The service rejected the call or cannot be reached.
         RoleError
-            The identity's role may not be assumed.
+            The identity's role cannot be assumed.
         OutOfTimeError
             The deadline has passed.
         """
-        self._deadline.check(f"call {operation.action}")
-        client = self.open_client(operation.service, place, most_attempts=most_attempts)
-        return send(client, operation, parameters, self.identity)
+        attempts = min(self._retry_policy.attempts, max_attempts or self._retry_policy.attempts)
+        for denials in itertools.count(1):
+            self._deadline.check(f"call {operation.action}")
+            timeouts = _Timeouts.within(self._deadline.remaining_seconds, attempts)
+            try:
+                return self._clients.send(operation, parameters, endpoint, self.identity, timeouts)
+            except (AwsError, RoleError) as error:
+                if not waits_for_permission or not self._waited(denials, error):
+                    raise
+        raise AssertionError  # itertools.count has no end
 
-    def open_client(
-        self, service: str, place: AwsEndpoint, *, most_attempts: int | None = None
-    ) -> Any:
-        """Give boto3's client whose attempts fit into the time that is left; nothing is sent."""
-        attempts = min(self._retry_policy.attempts, most_attempts or self._retry_policy.attempts)
-        bounds = _Bounds.within(self._deadline.remaining_seconds, attempts)
-        return self._clients.find(service, place, self.identity, bounds)
+    def open_client(self, service: str, endpoint: AwsEndpoint) -> Any:
+        """Return a boto3 client whose attempts fit into the remaining time; nothing is sent."""
+        timeouts = _Timeouts.within(self._deadline.remaining_seconds, self._retry_policy.attempts)
+        return self._clients.find(service, endpoint, self.identity, timeouts)
 
-
-def send(
-    client: Any, operation: Operation, parameters: Mapping[str, Any], identity: Identity
-) -> Any:
-    """Make a call with a client.
-
-    Raises
-    ------
-    AwsError
-        It was refused, or never reached its service.
-    """
-    import botocore  # noqa: PLC0415 - as above
-    import botocore.exceptions  # noqa: PLC0415 - as above
-
-    method = getattr(client, botocore.xform_name(operation.api_name))
-    try:
-        return method(**parameters)
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        raise aws_error(error, operation, str(identity)) from error
+    def _waited(self, denials: int, error: AwsError | RoleError) -> bool:
+        """Wait if the error is a denial that may pass; return whether to try again."""
+        cause = error if isinstance(error, AwsError) else error.__cause__
+        if self._propagation is None or not isinstance(cause, AwsError):
+            return False
+        if not cause.is_denied or cause.is_explicit_deny:
+            return False
+        return self._propagation.wait_after(denials, str(error))
 
 
 def session_name(side: Side) -> str:
-    """Name a role's session so that CloudTrail's reader sees which function did it, and for what.
+    """Return a role session's name, which shows in CloudTrail: the endpoint and the function.
 
-    STS, AssumeRole: at most 64 characters of ``[A-Za-z0-9_+=,.@-]``, as functions' names are.
+    STS, AssumeRole: at most 64 characters of ``[A-Za-z0-9_+=,.@-]``, as in functions' names.
     """
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
     name = f"ecr-image-replicator-{side}"
     return (f"{name}-{function}" if function else name)[:_MAX_SESSION_NAME]
+
+
+def _role_error(error: AwsError, side: Side, role: AssumedRole) -> RoleError:
+    if not error.is_denied:
+        return RoleError(
+            f"cannot assume the role {role.arn} for the {side}: {error.action} failed: "
+            f"{error.reason}",
+            hint=error.hint,
+        )
+    # STS does not say whether the role exists
+    trust: tuple[str | Setting, ...] = (
+        f"Allow {error.action} on the role, and allow this caller in the role's trust policy",
+    )
+    if role.external_id:
+        trust += (" with the external ID in ", _EXTERNAL_IDS[side])
+    return RoleError(
+        f"cannot assume the role {role.arn} for the {side}: role not found or {error.reason}",
+        hint=(*trust, "."),
+    )
 
 
 def _has_own_endpoint(service: str) -> bool:

@@ -1,6 +1,6 @@
-"""What botocore raises, as one error with a sentence that is fit to be shown.
+"""botocore's exceptions as errors of the engine.
 
-botocore's own messages may quote endpoints and parameters; only what a service answered is quoted.
+botocore's own messages may quote endpoints and parameters, so only a service's response is quoted.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.errors import AwsError
+from ecr_image_replicator.propagation import is_explicit_deny
 from ecr_image_replicator.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -16,50 +17,86 @@ if TYPE_CHECKING:
 
 _MAX_MESSAGE_CHARACTERS: Final = 300
 _PARAMETER: Final = re.compile(r"parameter ([A-Za-z0-9.\[\]]+)[,:]")
-#: By the names of botocore's exceptions, so that this needs no import of it.
-_REASONS: Final = {
-    "ConnectTimeoutError": "the service was not reached in time",
-    "ConnectionClosedError": "the service closed the connection",
-    "CredentialRetrievalError": "the AWS credentials cannot be had",
-    "EndpointConnectionError": "the service was not reached",
-    "InvalidRegionError": "there is no such region",
-    "NoCredentialsError": "there are no AWS credentials",
-    "NoRegionError": "no AWS region is known, see AWS_REGION",
-    "ParamValidationError": "a value is not of the form that it takes",
-    "PartialCredentialsError": "the AWS credentials are not complete",
-    "ProxyConnectionError": "the proxy was not reached, or refused to connect",
-    "ReadTimeoutError": "the service did not answer in time",
-    "SSLError": "TLS failed, or the service's certificate is not trusted",
+_NOT_FOUND: Final = re.compile(r"NoSuch\w+|\w*NotFound(?:Exception)?")
+_THROTTLED: Final = re.compile(
+    r"Throttl\w+|TooManyRequests\w*|RequestLimitExceeded|LimitExceeded\w*|SlowDown"
+)
+#: Reason and hint by the name of botocore's exception, so that this module does not import it.
+_FAILURES: Final = {
+    "ConnectTimeoutError": ("cannot connect to the service, connection timed out", ""),
+    "ConnectionClosedError": ("the service closed the connection", ""),
+    "CredentialRetrievalError": ("cannot load AWS credentials", ""),
+    "EndpointConnectionError": (
+        "cannot connect to the service",
+        "Check the network, and VPC endpoints if the function is in a VPC.",
+    ),
+    "InvalidRegionError": ("invalid AWS region", "Check AWS_REGION."),
+    "NoCredentialsError": (
+        "no AWS credentials found",
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
+    ),
+    "NoRegionError": ("no AWS region is set", "Set AWS_REGION."),
+    "ParamValidationError": ("invalid parameter", ""),
+    "PartialCredentialsError": ("incomplete AWS credentials", ""),
+    "ProfileNotFound": ("AWS profile not found", "Check AWS_PROFILE."),
+    "ProxyConnectionError": ("cannot connect to the proxy", "Check HTTPS_PROXY and NO_PROXY."),
+    "ReadTimeoutError": ("the response timed out", ""),
+    "SSLError": (
+        "certificate verification failed",
+        "Set AWS_CA_BUNDLE to a file with the certificate authority.",
+    ),
 }
 
 
-def aws_error(error: Exception, operation: Operation, caller: str) -> AwsError:
-    """Say what became of a call.
+def aws_error(error: Exception, operation: Operation) -> AwsError:
+    """Return the error to raise for a failed call.
 
     Parameters
     ----------
     error
         A BotoCoreError or a ClientError.
-    caller
-        As whom the call was made.
     """
     response: Any = getattr(error, "response", None)
-    answered = response.get("Error") if isinstance(response, dict) else None
-    if not isinstance(answered, dict):
-        kind = next(
-            (each.__name__ for each in type(error).__mro__ if each.__name__ in _REASONS), ""
+    found = response.get("Error") if isinstance(response, dict) else None
+    if not isinstance(found, dict):
+        reason, hint = _describe_failure(error)
+        return AwsError(
+            f"{operation.action} failed: {reason}",
+            action=operation.action,
+            reason=reason,
+            hint=hint,
         )
-        reason = _REASONS.get(kind, "the connection failed")
-        if kind == "ParamValidationError":
-            # its report quotes values, which need not be fit to be shown
-            names = sorted(set(_PARAMETER.findall(str(error))))
-            reason += f" ({', '.join(names)})" if names else ""
-        return AwsError(f"{operation.action} by {caller} failed: {reason}", action=operation.action)
-    code = sanitize(answered.get("Code"), 80)
-    message = sanitize(answered.get("Message"), _MAX_MESSAGE_CHARACTERS)
-    found = f"{code}: {message}" if message else code
+    code = sanitize(found.get("Code"), 80)
+    message = sanitize(found.get("Message"), _MAX_MESSAGE_CHARACTERS)
+    reason = _describe_rejection(code, message)
     return AwsError(
-        f"{operation.action} by {caller} was refused ({found})",
+        f"{operation.action} failed: {reason}",
         action=operation.action,
         code=code,
+        reason=reason,
+        is_explicit_deny=is_explicit_deny(str(found.get("Message"))),
     )
+
+
+def _describe_failure(error: Exception) -> tuple[str, str]:
+    """Return reason and hint for a call without a response."""
+    names = (each.__name__ for each in type(error).__mro__)
+    name = next((each for each in names if each in _FAILURES), "")
+    reason, hint = _FAILURES.get(name, ("the connection failed", ""))
+    if name == "ParamValidationError":
+        # its report quotes values, which may be secrets
+        parameters = sorted(set(_PARAMETER.findall(str(error))))
+        reason += f" {', '.join(parameters)}" if parameters else ""
+    return reason, hint
+
+
+def _describe_rejection(code: str, message: str) -> str:
+    """Return the standard term for a service's error code, with the code and its message."""
+    response = f"{code}: {message}" if message else code
+    if AwsError(action="", code=code).is_denied:
+        return f"access denied ({response})"
+    if _NOT_FOUND.fullmatch(code):
+        return f"not found ({response})"
+    if _THROTTLED.fullmatch(code):
+        return f"rate limit exceeded ({response})"
+    return f"rejected ({response})"

@@ -1,4 +1,4 @@
-"""The function invoking itself, so that work goes on in an invocation after this one."""
+"""Asynchronous invocation of the function by itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FUNCTION: Final = re.compile(r"arn:aws[a-z-]*:lambda:([a-z0-9-]+):[0-9]{12}:fun
 
 
 def is_function_arn(text: object) -> bool:
-    """Tell whether this names a function that can be invoked; a local run has none."""
+    """Return whether a text is the ARN of a function; a local run has none."""
     return isinstance(text, str) and _FUNCTION.fullmatch(text) is not None
 
 
@@ -37,21 +37,21 @@ def unqualified_arn(function_arn: str) -> str:
 
 
 def invoke_later(function_arn: str, event: Mapping[str, Any], budget_seconds: float) -> None:
-    """Put an event into a function's queue (Lambda API, Invoke with InvocationType Event).
+    """Invoke a function asynchronously (Lambda API, Invoke with InvocationType Event).
 
     Parameters
     ----------
     function_arn
-        As the context of an invocation names it.
+        As the context of an invocation has it.
     budget_seconds
-        After which it is given up.
+        The time limit for all attempts.
 
     Raises
     ------
     AwsError
-        Lambda does not take it.
+        Lambda rejected the event or cannot be reached.
     OutOfTimeError
-        The budget is used up.
+        The time limit has passed.
     """
     match = _FUNCTION.fullmatch(function_arn)
     caller = AwsCaller(

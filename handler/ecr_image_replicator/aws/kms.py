@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ecr_image_replicator.aws.clients import AwsEndpoint
 from ecr_image_replicator.aws.operations import Operation
-from ecr_image_replicator.errors import AwsError, RequestError
+from ecr_image_replicator.errors import AwsError, RequestError, Setting
 
 if TYPE_CHECKING:
     from ecr_image_replicator.aws.clients import AwsCaller
@@ -18,26 +18,38 @@ def fetch_public_key(arn: str, caller: AwsCaller) -> bytes:
     Parameters
     ----------
     arn
-        Of the key or of its alias; it is asked for in the ARN's region.
+        Of the key or its alias; the call goes to the ARN's region.
 
     Raises
     ------
+    AwsError
+        The key cannot be read.
     RequestError
-        It cannot be read, or it does not sign.
+        The key is not for signatures.
     OutOfTimeError
         The deadline has passed.
     """
-    place = AwsEndpoint(region=arn.split(":")[3])
+    endpoint = AwsEndpoint(region=arn.split(":")[3])
     try:
-        answer = caller.call(Operation.READ_PUBLIC_KEY, {"KeyId": arn}, place)
+        response = caller.call(Operation.READ_PUBLIC_KEY, {"KeyId": arn}, endpoint)
     except AwsError as error:
-        hint = f"; {caller.identity} needs {error.action} on it" if error.is_denied else ""
-        raise RequestError(f"VerifySignatureKey {arn} cannot be read: {error}{hint}") from error
-    usage = answer.get("KeyUsage")
+        hint = f"Allow {error.action} on the key." if error.is_denied else error.hint
+        raise AwsError(
+            f"cannot read the public key of {arn} in ",
+            Setting.VERIFY_SIGNATURE_KEY,
+            f": {error.action} failed: {error.reason}",
+            action=error.action,
+            code=error.code,
+            reason=error.reason,
+            hint=hint,
+        ) from error
+    usage = response.get("KeyUsage")
     if usage != "SIGN_VERIFY":
         raise RequestError(
-            f"VerifySignatureKey {arn} is a key for {usage or 'something else than signing'}; give "
-            "an asymmetric one for SIGN_VERIFY"
+            "invalid ",
+            Setting.VERIFY_SIGNATURE_KEY,
+            f": the KMS key {arn} has the usage {usage or 'unknown'}",
+            hint="Use an asymmetric key with the usage SIGN_VERIFY.",
         )
-    content: bytes = answer["PublicKey"]
+    content: bytes = response["PublicKey"]
     return content

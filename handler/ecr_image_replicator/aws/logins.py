@@ -1,4 +1,4 @@
-"""Logins that were fetched once, kept for the process, and fetched again when they are refused."""
+"""A cache of logins for the life of the process."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.request.logins import Login
 
-#: A login that was fetched so short a time ago and is refused is not refused for its age.
+#: A login that is younger is not fetched again when a registry rejects it.
 _MIN_RENEWAL_AGE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _CachedLogin:
     login: Login
     fetched_at: float
 
 
 class LoginStore:
-    """Keeps logins by whatever names them; each is fetched by one thread at a time.
+    """Logins by key; one thread at a time fetches the login of a key.
 
     Parameters
     ----------
@@ -35,34 +35,34 @@ class LoginStore:
         self._clock = clock
         self._lock = threading.Lock()
         self._locks: dict[Hashable, threading.Lock] = {}
-        self._kept: dict[Hashable, _Kept] = {}
+        self._cached: dict[Hashable, _CachedLogin] = {}
 
     def find(self, key: Hashable, fetch: Callable[[], Login]) -> Login:
-        """Give the login, fetching it when it is not there or has expired."""
+        """Return the login of a key; fetch it if it is not cached or has expired."""
         with self._lock_of(key):
-            kept = self._kept.get(key)
-            if kept is not None and self._clock() < kept.login.expires_at:
-                return kept.login
+            cached = self._cached.get(key)
+            if cached is not None and self._clock() < cached.login.expires_at:
+                return cached.login
             return self._fetch(key, fetch)
 
     def renew(self, key: Hashable, rejected: Login, fetch: Callable[[], Login]) -> Login | None:
-        """Give another login than the rejected one, None when there is none.
+        """Return another login than the rejected one, None if there is none.
 
-        One that was fetched only just now is not fetched again: what refuses it has another
-        reason, and asking on each refusal would be a request for every request.
+        A login that was fetched seconds ago was not rejected because of its age, and fetching it
+        after every rejection would double the number of requests.
         """
         with self._lock_of(key):
-            kept = self._kept.get(key)
-            if kept is not None and _differs(kept.login, rejected):
-                return kept.login
-            if kept is not None and self._clock() - kept.fetched_at < _MIN_RENEWAL_AGE_SECONDS:
+            cached = self._cached.get(key)
+            if cached is not None and _differs(cached.login, rejected):
+                return cached.login
+            if cached is not None and self._clock() - cached.fetched_at < _MIN_RENEWAL_AGE_SECONDS:
                 return None
             login = self._fetch(key, fetch)
             return login if _differs(login, rejected) else None
 
     def _fetch(self, key: Hashable, fetch: Callable[[], Login]) -> Login:
         login = fetch()
-        self._kept[key] = _Kept(login, self._clock())
+        self._cached[key] = _CachedLogin(login, self._clock())
         return login
 
     def _lock_of(self, key: Hashable) -> threading.Lock:

@@ -1,30 +1,38 @@
-"""Logins that are kept in AWS Secrets Manager."""
+"""Logins in AWS Secrets Manager."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.aws.clients import AwsEndpoint
 from ecr_image_replicator.aws.operations import Operation
-from ecr_image_replicator.errors import AwsError, SecretError
+from ecr_image_replicator.errors import AwsError, SecretError, Setting, Side
 from ecr_image_replicator.request.secret_formats import parse_secret_login
 
 if TYPE_CHECKING:
     from ecr_image_replicator.aws.clients import AwsCaller, Identity
     from ecr_image_replicator.aws.logins import LoginStore
+    from ecr_image_replicator.errors import Part
     from ecr_image_replicator.request.logins import Login
     from ecr_image_replicator.request.secret_formats import SecretReference
+
+_SETTINGS: Final = {
+    Side.SOURCE: Setting.SOURCE_CREDENTIALS,
+    Side.DESTINATION: Setting.DESTINATION_CREDENTIALS,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class SecretCredentials:
-    """The login that a secret holds; equal to others of the same secret and identity.
+    """The login for a repository in a secret; equal for the same secret and identity.
 
     Attributes
     ----------
+    repository
+        Chooses among the entries of a Docker configuration.
     store
-        The process's.
+        The process's cache.
     """
 
     secret: SecretReference
@@ -33,22 +41,22 @@ class SecretCredentials:
     caller: AwsCaller = field(compare=False, repr=False)
     store: LoginStore = field(compare=False, repr=False)
 
-    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - the port asks for it
-        """Give none: how to sign in is the registry's to say."""
+    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - the port's
+        """Return None: the registry's challenge says how to authenticate."""
         return None
 
     def find(self, registry: str) -> Login | None:
-        """Read the secret, the first time.
+        """Return the login; read the secret if it is not cached.
 
         Raises
         ------
         SecretError
-            It is missing, denied, empty or malformed.
+            The secret is missing, denied, empty or malformed.
         """
         return self.store.find(self._key(registry), lambda: self._read(registry))
 
     def renew(self, registry: str, rejected: Login) -> Login | None:
-        """Read the secret again; None when it has not changed."""
+        """Read the secret again; return None if it has not changed."""
         return self.store.renew(self._key(registry), rejected, lambda: self._read(registry))
 
     def _key(self, registry: str) -> tuple[object, ...]:
@@ -57,22 +65,26 @@ class SecretCredentials:
     def _read(self, registry: str) -> Login:
         parameters = {"SecretId": self.secret.identifier}
         try:
-            answer = self.caller.call(
+            response = self.caller.call(
                 Operation.READ_SECRET, parameters, AwsEndpoint(self.secret.region)
             )
         except AwsError as error:
             raise self._unreadable(error) from error
-        content = answer.get("SecretString") or answer.get("SecretBinary") or ""
+        content = response.get("SecretString") or response.get("SecretBinary") or ""
         return parse_secret_login(content, self.secret, registry, self.repository)
 
     def _unreadable(self, error: AwsError) -> SecretError:
+        hint: Part | tuple[Part, ...] = error.hint
         if error.code == "ResourceNotFoundException":
-            where = f" in {self.secret.region}" if self.secret.region else ""
-            hint = "" if self.secret.region else "; one of another region is named by its ARN"
-            return SecretError(f"there is no such thing as {self.secret}{where} ({error}){hint}")
-        if error.is_denied or error.code == "DecryptionFailure":
-            return SecretError(
-                f"{self.secret} may not be read: {error}; grant {self.identity} "
-                f"{error.action} on it, and kms:Decrypt if it has a key of its own"
+            hint = "Check the name; a secret of another region or account is named by its ARN."
+        elif error.is_denied or error.code == "DecryptionFailure":
+            hint = (
+                f"Allow {error.action} on the secret{self.identity.grantee}, and kms:Decrypt if it "
+                "is encrypted with a customer managed key."
             )
-        return SecretError(f"{self.secret} cannot be read: {error}")
+        return SecretError(
+            f"cannot read {self.secret} in ",
+            _SETTINGS[self.identity.side],
+            f": {error.action} failed: {error.reason}",
+            hint=hint,
+        )

@@ -1,4 +1,4 @@
-"""What the process keeps of AWS between invocations, and opening it for one side."""
+"""AWS clients, sessions of roles and logins, cached for the life of the process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.errors import Side
     from ecr_image_replicator.model.ecr_hosts import EcrRegistry
+    from ecr_image_replicator.propagation import PermissionPropagation
     from ecr_image_replicator.request.logins import Credentials
     from ecr_image_replicator.request.roles import AssumedRole
     from ecr_image_replicator.request.secret_formats import SecretReference
@@ -20,18 +21,28 @@ if TYPE_CHECKING:
 
 
 class AwsAccess:
-    """Clients, roles' sessions and logins of the process; nothing is sent before it is needed."""
+    """Callers and credentials for the endpoints; nothing is sent before it is needed."""
 
     def __init__(self) -> None:
         self._clients = AwsClients()
         self._logins = LoginStore()
 
     def open_caller(
-        self, role: AssumedRole | None, side: Side, *, deadline: Deadline, retry_policy: RetryPolicy
+        self,
+        role: AssumedRole | None,
+        side: Side,
+        *,
+        deadline: Deadline,
+        retry_policy: RetryPolicy,
+        propagation: PermissionPropagation | None = None,
     ) -> AwsCaller:
-        """Make calls for one side, as its role or as the function itself."""
+        """Return a caller of AWS APIs for one endpoint, as its role or as the function itself."""
         return AwsCaller(
-            self._clients, Identity(role, side), deadline=deadline, retry_policy=retry_policy
+            self._clients,
+            Identity(role, side),
+            deadline=deadline,
+            retry_policy=retry_policy,
+            propagation=propagation,
         )
 
     def open_secret(
@@ -41,8 +52,8 @@ class AwsAccess:
         return SecretCredentials(secret, repository, caller.identity, caller, self._logins)
 
     def open_sign_in(self, registry: EcrRegistry, caller: AwsCaller) -> Credentials:
-        """Take a side's login from ECR itself."""
+        """Return the credentials that ECR or ECR Public issues to a caller."""
         if registry.is_public:
             return EcrPublicCredentials(caller.identity, caller, self._logins)
-        place = AwsEndpoint(registry.region, registry.is_fips, registry.is_dual_stack)
-        return EcrCredentials(place, caller.identity, caller, self._logins)
+        endpoint = AwsEndpoint(registry.region, registry.is_fips, registry.is_dual_stack)
+        return EcrCredentials(endpoint, caller.identity, caller, self._logins)

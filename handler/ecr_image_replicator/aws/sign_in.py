@@ -1,7 +1,7 @@
-"""Signing in to ECR and ECR Public with AWS credentials instead of a password.
+"""Authentication to ECR and ECR Public with AWS credentials.
 
-Amazon ECR API reference, GetAuthorizationToken: a token is the Basic credentials of every private
-registry in its region that the caller may reach, for twelve hours.
+Amazon ECR API reference, GetAuthorizationToken: a token is the Basic credentials for every private
+registry in its region that the caller has access to, valid for twelve hours.
 """
 
 from __future__ import annotations
@@ -16,120 +16,122 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.aws.clients import AwsEndpoint
 from ecr_image_replicator.aws.operations import Operation
-from ecr_image_replicator.errors import AwsError, CredentialsError
+from ecr_image_replicator.errors import AwsError, CredentialsError, Side
 from ecr_image_replicator.model.ecr_hosts import PUBLIC_REGION
 from ecr_image_replicator.request.logins import Login
 
 if TYPE_CHECKING:
     from ecr_image_replicator.aws.clients import AwsCaller, Identity
     from ecr_image_replicator.aws.logins import LoginStore
+    from ecr_image_replicator.errors import Part
 
 _LOGGER: Final = logging.getLogger(__name__)
 _EXPIRY_MARGIN_SECONDS: Final = 300.0
-#: A token whose expiry makes no sense by this clock is used so long, or until it is refused.
+#: Lifetime of a token whose expiry is in the past by this clock; a rejection renews it sooner.
 _DEFAULT_LIFETIME_SECONDS: Final = 3600.0
-#: After a failed sign-in to ECR Public, visits stay anonymous so long before it is tried again.
+#: How long access stays anonymous after authentication to ECR Public failed.
 _ANONYMOUS_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class EcrCredentials:
-    """ECR's own sign-in; equal to others of the same region and identity, who share its token.
+    """ECR's token for a region; equal for the same endpoint and role, so that they share it.
 
     Attributes
     ----------
     store
-        The process's.
+        The process's cache.
     """
 
-    place: AwsEndpoint
+    endpoint: AwsEndpoint
     identity: Identity
     caller: AwsCaller = field(compare=False, repr=False)
     store: LoginStore = field(compare=False, repr=False)
 
     def find_preemptive(self, registry: str) -> Login | None:
-        """Give the login at once: ECR's registries take Basic and nothing else."""
+        """Return the login: private ECR registries accept Basic authentication only."""
         return self.find(registry)
 
-    def find(self, registry: str) -> Login | None:  # noqa: ARG002 - a token is for all of a region
-        """Sign in, the first time and when the token is about to expire.
+    def find(self, registry: str) -> Login | None:  # noqa: ARG002 - one token for all of a region
+        """Return the token; fetch it if it is not cached or about to expire.
 
         Raises
         ------
         CredentialsError
-            The caller may not.
+            It cannot be fetched.
         """
-        return self.store.find(self._key, self._sign_in)
+        return self.store.find(self._key, self._fetch)
 
     def renew(self, registry: str, rejected: Login) -> Login | None:  # noqa: ARG002 - as above
-        """Sign in again; None when the refused token was a fresh one."""
-        return self.store.renew(self._key, rejected, self._sign_in)
+        """Fetch another token; return None if the rejected one was fetched seconds ago."""
+        return self.store.renew(self._key, rejected, self._fetch)
 
     @property
     def _key(self) -> tuple[object, ...]:
-        # the function's own identity has one token for both sides
-        return ("ecr", self.place, self.identity.role)
+        # without the side: the function's own identity has one token for both endpoints
+        return ("ecr", self.endpoint, self.identity.role)
 
-    def _sign_in(self) -> Login:
+    def _fetch(self) -> Login:
         try:
-            answer = self.caller.call(Operation.SIGN_IN, {}, self.place)
-            return _parse_token(answer["authorizationData"][0], self._origin)
+            response = self.caller.call(Operation.SIGN_IN, {}, self.endpoint)
         except AwsError as error:
+            hint: Part | tuple[Part, ...] = error.hint
+            if error.is_denied:
+                hint = f"Allow {error.action} on *{self.identity.grantee}."
             raise CredentialsError(
-                f"the {self.identity.side} registry is ECR in {self.place.region}, and signing in "
-                f"to it failed: {error}"
-                + (f"; grant {self.identity} {error.action}" if error.is_denied else "")
+                f"authentication failed for ECR in {self.endpoint.region}, the "
+                f"{self.identity.side}: {error.action} failed: {error.reason}",
+                hint=hint,
             ) from error
-
-    @property
-    def _origin(self) -> str:
-        return f"ECR's sign-in by {self.identity}"
+        return _parse_token(response["authorizationData"][0], f"ECR's token{self.identity.owner}")
 
 
 @dataclass(frozen=True, slots=True)
 class EcrPublicCredentials:
-    """ECR Public's sign-in, which visits do without when the caller may not have it.
+    """ECR Public's token; access is anonymous if the caller lacks the permission.
 
     Attributes
     ----------
     store
-        The process's.
+        The process's cache.
     """
 
     identity: Identity
     caller: AwsCaller = field(compare=False, repr=False)
     store: LoginStore = field(compare=False, repr=False)
 
-    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - the port asks for it
-        """Give none: ECR Public has a token service, which its challenge names."""
+    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - the port's
+        """Return None: ECR Public's challenge names its token service."""
         return None
 
-    def find(self, registry: str) -> Login | None:  # noqa: ARG002 - one token is for all of it
-        """Sign in if that is allowed; None for an anonymous visit."""
-        return _or_anonymous(self.store.find(self._key, self._sign_in))
+    def find(self, registry: str) -> Login | None:  # noqa: ARG002 - one token for all repositories
+        """Return the token, None for anonymous access."""
+        return _or_anonymous(self.store.find(self._key, self._fetch))
 
     def renew(self, registry: str, rejected: Login) -> Login | None:  # noqa: ARG002 - as above
-        """Sign in again; None when the refused token was a fresh one."""
-        renewed = self.store.renew(self._key, rejected, self._sign_in)
+        """Fetch another token; return None if the rejected one was fetched seconds ago."""
+        renewed = self.store.renew(self._key, rejected, self._fetch)
         return _or_anonymous(renewed) if renewed else None
 
     @property
     def _key(self) -> tuple[object, ...]:
         return ("ecr-public", self.identity.role)
 
-    def _sign_in(self) -> Login:
+    def _fetch(self) -> Login:
         try:
-            answer = self.caller.call(
-                Operation.SIGN_IN_PUBLICLY, {}, AwsEndpoint(PUBLIC_REGION), most_attempts=2
-            )
-            return _parse_token(
-                answer["authorizationData"],
-                f"ECR Public's sign-in by {self.identity}",
-                is_optional=True,
+            response = self.caller.call(
+                Operation.SIGN_IN_PUBLICLY,
+                {},
+                AwsEndpoint(PUBLIC_REGION),
+                max_attempts=2,
+                # a push needs the token, a pull works without it
+                waits_for_permission=self.identity.side is Side.DESTINATION,
             )
         except AwsError as error:
-            _LOGGER.info("ECR Public is visited anonymously: %s", error)
+            _LOGGER.info("access to ECR Public is anonymous: %s", error)
             return Login("", "", "", expires_at=time.monotonic() + _ANONYMOUS_SECONDS)
+        origin = f"ECR Public's token{self.identity.owner}"
+        return _parse_token(response["authorizationData"], origin, is_optional=True)
 
 
 def _or_anonymous(login: Login) -> Login | None:
@@ -137,13 +139,13 @@ def _or_anonymous(login: Login) -> Login | None:
 
 
 def _parse_token(data: Any, origin: str, *, is_optional: bool = False) -> Login:
-    """Read AuthorizationData."""
+    """Read the AuthorizationData of a response."""
     try:
         username, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
     except (KeyError, TypeError, ValueError, binascii.Error):
         password = username = ""
     if not username or not password:
-        raise CredentialsError(f"{origin} brought no token")
+        raise CredentialsError(f"authentication failed: {origin} is invalid")
     return Login(
         username,
         password,

@@ -1,1 +1,1 @@
-"""Private ECR as the destination."""
+"""Amazon ECR and ECR Public as the destination of an image."""

@@ -1,7 +1,4 @@
-"""ECR's control plane, as far as a repository that images are put into needs it.
-
-Amazon ECR API reference; what goes over the distribution protocol is in `registry`.
-"""
+"""The ECR API calls for one repository (Amazon ECR API reference)."""
 
 from __future__ import annotations
 
@@ -10,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.aws.clients import AwsEndpoint
 from ecr_image_replicator.aws.operations import Operation
-from ecr_image_replicator.errors import AwsError, DeniedError, NotFoundError, RegistryError, Side
+from ecr_image_replicator.errors import (
+    AwsError,
+    DeniedError,
+    NotFoundError,
+    RegistryError,
+    Setting,
+    Side,
+    ThrottledError,
+)
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.tag_mutability import TagMutability
 from ecr_image_replicator.sanitize import sanitize
@@ -19,86 +24,90 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ecr_image_replicator.aws.clients import AwsCaller
+    from ecr_image_replicator.errors import Part
     from ecr_image_replicator.model.ecr_hosts import EcrRegistry
     from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.request.repository_settings import RepositorySettings
 
 _LOGGER: Final = logging.getLogger(__name__)
-#: BatchCheckLayerAvailability and BatchDeleteImage: how many one call takes.
+#: BatchCheckLayerAvailability and BatchDeleteImage: the maximum per call.
 _BATCH: Final = 100
 #: ListImages: the largest maxResults.
 _LIST_PAGE: Final = 1000
 _NO_REPOSITORY: Final = "RepositoryNotFoundException"
+_ALREADY_EXISTS: Final = "RepositoryAlreadyExistsException"
+_NO_IMAGE: Final = "ImageNotFound"
+_REFERENCED: Final = "ImageReferencedByManifestList"
+_THROTTLED: Final = frozenset({"ThrottlingException", "LimitExceededException"})
 
 
 class RepositoryMissingError(NotFoundError):
-    """There is no such ECR repository."""
+    """The ECR repository does not exist."""
 
 
 class EcrRepository:
-    """One repository, by ECR's API.
+    """One repository in the ECR API, or the ECR Public API.
 
     Parameters
     ----------
     reference
-        What the stack named.
+        The destination.
     registry
-        What its host says.
+        Account and region of its host.
     caller
-        Of the destination's side.
+        The destination's.
     """
 
     def __init__(self, reference: ImageReference, registry: EcrRegistry, caller: AwsCaller) -> None:
         self._reference = reference
         self._registry = registry
         self._caller = caller
-        self._place = AwsEndpoint(registry.region, registry.is_fips, registry.is_dual_stack)
+        self._endpoint = AwsEndpoint(registry.region, registry.is_fips, registry.is_dual_stack)
         self._name: Mapping[str, Any] = (
-            # its names begin with the registry's alias, which the API does not know
+            # without the registry's alias, which the API does not accept
             {"repositoryName": reference.repository.partition("/")[2]}
             if registry.is_public
             else {"registryId": registry.account, "repositoryName": reference.repository}
         )
 
     @property
-    def region(self) -> str:
-        """Where the repository is, or would be."""
-        return self._registry.region
+    def is_public(self) -> bool:
+        """Whether this is a repository of ECR Public."""
+        return self._registry.is_public
 
     def find_layers(self, digests: Sequence[Digest]) -> frozenset[Digest] | None:
-        """Give the layers that are there, asking for a hundred at a time.
+        """Return the blobs that the repository has, with one call per 100.
 
-        None when that is denied, and for ECR Public, whose API wants to know its own names.
+        Returns
+        -------
+        frozenset or None
+            None if `ecr:BatchCheckLayerAvailability` is denied, and for ECR Public.
 
         Raises
         ------
         RepositoryMissingError
-            There is no repository.
+            The repository does not exist.
         RegistryError
-            The question was refused.
+            ECR rejected the call.
         """
         if self._registry.is_public:
             return None
-        found: set[Digest] = set()
+        available: set[Digest] = set()
         for batch in _batches(digests):
             parameters = {**self._name, "layerDigests": [str(digest) for digest in batch]}
-            try:
-                answer = self._caller.call(Operation.CHECK_LAYERS, parameters, self._place)
-            except AwsError as error:
-                if error.is_denied:
-                    _LOGGER.info("layers are asked for one by one: %s", error)
-                    return None
-                raise self._refusal(error, "say which layers it has") from error
-            there = {
+            response = self._ask(Operation.CHECK_LAYERS, parameters, "list the layers of")
+            if response is None:
+                return None
+            named = {
                 layer.get("layerDigest")
-                for layer in answer.get("layers", [])
+                for layer in response.get("layers", [])
                 if layer.get("layerAvailability") == "AVAILABLE"
             }
-            found |= {digest for digest in batch if str(digest) in there}
-        return frozenset(found)
+            available |= {digest for digest in batch if str(digest) in named}
+        return frozenset(available)
 
     def list_tag_digests(self) -> Mapping[str, Digest] | None:
-        """Return the digest that each tag points at.
+        """Return the digest that each tag points at, with one call per 1,000.
 
         Returns
         -------
@@ -115,19 +124,11 @@ class EcrRepository:
         if self._registry.is_public:
             return None
         tags: dict[str, Digest] = {}
-        parameters = {
-            **self._name,
-            "maxResults": _LIST_PAGE,
-            "filter": {"tagStatus": "TAGGED"},
-        }
+        parameters = {**self._name, "maxResults": _LIST_PAGE, "filter": {"tagStatus": "TAGGED"}}
         while True:
-            try:
-                response = self._caller.call(Operation.LIST_IMAGES, parameters, self._place)
-            except AwsError as error:
-                if error.is_denied:
-                    _LOGGER.info("cannot list tags, each is read on its own: %s", error)
-                    return None
-                raise self._refusal(error, "list the images of") from error
+            response = self._ask(Operation.LIST_IMAGES, parameters, "list the tags of")
+            if response is None:
+                return None
             for image_id in response.get("imageIds", []):
                 tags[image_id["imageTag"]] = Digest.parse(image_id["imageDigest"])
             if not (token := response.get("nextToken")):
@@ -135,14 +136,19 @@ class EcrRepository:
             parameters["nextToken"] = token
 
     def find_mutability(self) -> TagMutability | None:
-        """Ask which tags may be moved; None when that is denied, and for ECR Public.
+        """Return the repository's tag mutability.
+
+        Returns
+        -------
+        TagMutability or None
+            None if `ecr:DescribeRepositories` is denied, and for ECR Public.
 
         Raises
         ------
         RepositoryMissingError
-            There is no repository.
+            The repository does not exist.
         RegistryError
-            The question was refused.
+            ECR rejected the call.
         """
         if self._registry.is_public:
             return None
@@ -150,115 +156,147 @@ class EcrRepository:
             "registryId": self._registry.account,
             "repositoryNames": [self._reference.repository],
         }
-        try:
-            answer = self._caller.call(Operation.DESCRIBE_REPOSITORY, parameters, self._place)
-        except AwsError as error:
-            if error.is_denied:
-                _LOGGER.info("whether tags may be moved is not known: %s", error)
-                return None
-            raise self._refusal(error, "describe the repository") from error
-        for repository in answer.get("repositories", []):
+        response = self._ask(Operation.DESCRIBE_REPOSITORY, parameters, "describe")
+        if response is None:
+            return None
+        for repository in response.get("repositories", []):
             filters = repository.get("imageTagMutabilityExclusionFilters", [])
             wildcards = tuple(str(each.get("filter", "")) for each in filters)
             return TagMutability(repository.get("imageTagMutability", "MUTABLE"), wildcards)
         raise self.missing()
 
     def create(self, settings: RepositorySettings) -> None:
-        """Make the repository; one that somebody else makes at the same moment will do.
+        """Create the repository; one that another process creates at the same time is accepted.
 
         Raises
         ------
         RegistryError
-            It cannot be made, or it was and one of its policies is refused.
+            ECR rejected the repository, or one of its policies after creating it.
         """
+        parameters = {**self._name, **_creation(settings)}
         try:
-            self._caller.call(
-                Operation.CREATE_REPOSITORY, {**self._name, **_creation(settings)}, self._place
-            )
+            self._caller.call(Operation.CREATE_REPOSITORY, parameters, self._endpoint)
         except AwsError as error:
-            if error.code == "RepositoryAlreadyExistsException":
-                _LOGGER.info("the repository was made by somebody else meanwhile")
+            if error.code == _ALREADY_EXISTS:
+                _LOGGER.info("another process created the repository")
                 return
-            raise self._refusal(error, "make the repository") from error
-        _LOGGER.info("made the repository", extra={"repository": self._reference.name})
+            raise self._error(error, "create") from error
+        _LOGGER.info("created the repository", extra={"repository": self._reference.name})
         policies = (
-            (Operation.PUT_LIFECYCLE_POLICY, "lifecyclePolicyText", settings.lifecycle_policy),
-            (Operation.PUT_REPOSITORY_POLICY, "policyText", settings.repository_policy),
+            (
+                Operation.PUT_LIFECYCLE_POLICY,
+                {"lifecyclePolicyText": settings.lifecycle_policy},
+                "set the lifecycle policy of the new",
+            ),
+            (
+                Operation.PUT_REPOSITORY_POLICY,
+                {"policyText": settings.repository_policy},
+                "set the repository policy of the new",
+            ),
         )
-        for operation, key, policy in policies:
-            if policy:
+        for operation, policy, step in policies:
+            if any(policy.values()):
                 try:
-                    self._caller.call(operation, {**self._name, key: policy}, self._place)
+                    self._caller.call(operation, {**self._name, **policy}, self._endpoint)
                 except AwsError as error:
-                    asked = "give the repository, which has been made just now, its policy"
-                    raise self._refusal(error, asked) from error
+                    raise self._error(error, step) from error
 
-    def remove_tags(self, tags: Sequence[str]) -> None:
-        """Remove tags from their images; a tag or a repository that is gone is as well.
+    def remove_tags(self, tags: Sequence[str]) -> tuple[str, ...]:
+        """Remove tags from their images; a missing tag or repository is accepted.
+
+        Returns
+        -------
+        tuple
+            The tags that ECR keeps because their image is also in an index.
 
         Raises
         ------
         RegistryError
-            A tag cannot be removed.
+            ECR rejected the call or one of the tags.
         """
         operation = (
             Operation.REMOVE_PUBLIC_TAGS if self._registry.is_public else Operation.REMOVE_TAGS
         )
+        kept: list[str] = []
         for batch in _batches(tags):
             parameters = {**self._name, "imageIds": [{"imageTag": tag} for tag in batch]}
             try:
-                answer = self._caller.call(operation, parameters, self._place)
+                response = self._caller.call(operation, parameters, self._endpoint)
             except AwsError as error:
                 if error.code == _NO_REPOSITORY:
-                    return
-                raise self._refusal(error, "remove the tags") from error
-            for failure in answer.get("failures", []):
-                code = str(failure.get("failureCode", ""))
-                if code == "ImageNotFound":
-                    continue
-                tag = failure.get("imageId", {}).get("imageTag", "")
-                found = sanitize(failure.get("failureReason"), 200)
-                raise RegistryError(
-                    f"ECR did not remove the tag {tag} from {self._reference.name} "
-                    f"({code}: {found})",
-                    side=Side.DESTINATION,
-                    code=code,
-                )
+                    return ()
+                raise self._error(error, "remove tags from") from error
+            for failure in response.get("failures", []):
+                tag = str(failure.get("imageId", {}).get("imageTag", ""))
+                if failure.get("failureCode") == _REFERENCED:
+                    kept.append(tag)
+                elif failure.get("failureCode") != _NO_IMAGE:
+                    raise self._not_removed(tag, failure)
+        return tuple(kept)
 
     def missing(self) -> RepositoryMissingError:
-        """Make the sentence for a repository that is not there."""
+        """Return the error for a repository that does not exist."""
+        hint: Part | tuple[Part, ...] = ("Create it, or set ", Setting.CREATE_REPOSITORY, ": true.")
+        if self._registry.is_public:
+            hint = "Create it."
         return RepositoryMissingError(
-            f"there is no repository {self._reference.repository} in {self._where}",
+            f"cannot push {self._reference}: ECR repository {self._reference.repository} does not "
+            f"exist {self._where}",
             side=Side.DESTINATION,
             status=404,
             code="NAME_UNKNOWN",
+            hint=hint,
         )
 
     @property
     def _where(self) -> str:
         if self._registry.is_public:
-            return "ECR Public; make it first"
-        return (
-            f"ECR in {self._registry.region} of the account {self._registry.account}; make it, or "
-            "let CreateRepository make it"
-        )
+            return "in ECR Public"
+        return f"in account {self._registry.account}, region {self._registry.region}"
 
-    def _refusal(self, error: AwsError, asked: str) -> RegistryError:
+    def _ask(self, operation: Operation, parameters: Mapping[str, Any], step: str) -> Any:
+        """Make a call that the program can do without; return None if it is denied."""
+        try:
+            return self._caller.call(
+                operation, parameters, self._endpoint, waits_for_permission=False
+            )
+        except AwsError as error:
+            if error.is_denied:
+                _LOGGER.info("cannot %s the repository, continuing without: %s", step, error)
+                return None
+            raise self._error(error, step) from error
+
+    def _error(self, error: AwsError, step: str) -> RegistryError:
+        """Return the error to raise for a rejected call."""
         if error.code == _NO_REPOSITORY:
             return self.missing()
-        sentence = f"ECR was asked to {asked} {self._reference.name}: {error}"
+        message = (
+            f"cannot {step} ECR repository {self._reference.repository} {self._where}: "
+            f"{error.action} failed: {error.reason}"
+        )
         if error.is_denied:
             return DeniedError(
-                f"{sentence}; grant {self._caller.identity} {error.action} on the repository",
+                message,
                 side=Side.DESTINATION,
                 status=403,
                 code=error.code,
+                hint=f"Allow {error.action} on the repository{self._caller.identity.grantee}.",
             )
-        return RegistryError(sentence, side=Side.DESTINATION, code=error.code)
+        kind = ThrottledError if error.code in _THROTTLED else RegistryError
+        return kind(message, side=Side.DESTINATION, code=error.code, hint=error.hint)
+
+    def _not_removed(self, tag: str, failure: Mapping[str, Any]) -> RegistryError:
+        code = sanitize(failure.get("failureCode"), 80)
+        reason = sanitize(failure.get("failureReason"), 200)
+        return RegistryError(
+            f"cannot remove the tag {tag} from {self._reference.name}: {code}: {reason}",
+            side=Side.DESTINATION,
+            code=code,
+        )
 
 
 def _creation(settings: RepositorySettings) -> dict[str, Any]:
-    """Render CreateRepository's parameters."""
+    """Return the parameters of CreateRepository."""
     encryption = {"encryptionType": settings.encryption_type}
     if settings.kms_key:
         encryption["kmsKey"] = settings.kms_key

@@ -1,6 +1,6 @@
 """An ECR repository as the destination: the distribution protocol, and ECR's API where it helps.
 
-ECR's manners, and what is done about each, are in docs/decisions/0010-ecr-as-destination.md.
+docs/decisions/0010-ecr-as-destination.md lists how ECR differs from the specification.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.ecr.api import RepositoryMissingError
 from ecr_image_replicator.errors import (
     ImmutableTagError,
     NotFoundError,
     RegistryError,
+    Setting,
     Side,
     UnavailableError,
 )
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from ecr_image_replicator.copy.ports import BlobOutcome, ReferrerStore, Upload
+    from ecr_image_replicator.copy.ports import ReferrerStore, Upload
     from ecr_image_replicator.ecr.api import EcrRepository
     from ecr_image_replicator.model.digests import ByteReader, Digest
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
@@ -33,8 +35,13 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 _LOGGER: Final = logging.getLogger(__name__)
 _NO_REPOSITORY: Final = "NAME_UNKNOWN"
-#: Statuses of a refused manifest that the same content, there already, makes good.
+_IMMUTABLE_TAG: Final = "TAG_INVALID"
+#: Statuses of a rejected manifest that may be at the destination already.
 _PERHAPS_THERE: Final = frozenset({400, 409})
+_MIB: Final = 1024 * 1024
+#: Amazon ECR service quotas, "Layer size", and those of ECR Public.
+_MAX_LAYER_MIB: Final = 52_000
+_MAX_PUBLIC_LAYER_MIB: Final = 10_000
 
 
 class EcrDestination:
@@ -43,13 +50,13 @@ class EcrDestination:
     Parameters
     ----------
     reference
-        What the stack named.
+        The destination.
     registry
-        The repository by the distribution protocol.
+        The repository in the distribution protocol.
     repository
-        The same by ECR's API.
+        The repository in ECR's API.
     new_repository
-        How to make it should it be missing; None when it is not to be made.
+        Settings to create it with if it is missing; None to not create it.
     """
 
     def __init__(
@@ -64,21 +71,22 @@ class EcrDestination:
         self._repository = repository
         self._new_repository = new_repository
         self._creation = threading.Lock()
-        #: None while nothing has told.
+        #: None while unknown.
         self._is_missing: bool | None = None
         self._is_created = False
+        self._started: set[Digest] = set()
 
     @property
     def referrers(self) -> ReferrerStore:
-        """What refers to images of this repository; ECR has the referrers API."""
+        """The referrers of this repository's images; ECR has the referrers API."""
         return self._registry.referrers
 
     def find_manifest(self, tag: str) -> Manifest | None:
-        """Read what the tag points at."""
+        """Read the manifest that the tag points at."""
         return self._registry.find_manifest(tag)
 
     def find_digest(self, tag: str) -> Digest | None:
-        """Give what the tag points at without reading it."""
+        """Return the digest that the tag points at."""
         return self._registry.find_digest(tag)
 
     def list_tag_digests(self) -> Mapping[str, Digest] | None:
@@ -86,22 +94,22 @@ class EcrDestination:
         return self._repository.list_tag_digests()
 
     def check_tags(self, tags: Mapping[str, Digest | None], content: Digest) -> None:
-        """Refuse to move an immutable tag; ECR is asked only when a tag would have to move."""
-        moved = {tag: there for tag, there in tags.items() if there not in {None, content}}
-        if not moved:
+        """Reject a change of an immutable tag; ask ECR only if a tag would change."""
+        changed = {tag: current for tag, current in tags.items() if current not in {None, content}}
+        if not changed:
             return
         mutability = self._repository.find_mutability()
-        for tag, there in moved.items():
+        for tag, current in changed.items():
             if mutability is not None and mutability.is_immutable(tag):
-                raise self._immutable(tag, there, content)
+                raise self._immutable(tag, current, content)
 
     def repository_missing(self) -> bool:
-        """Tell whether a push would have to make the repository first.
+        """Return whether a push would create the repository first.
 
         Raises
         ------
         RepositoryMissingError
-            It is missing and is not to be made.
+            It does not exist and is not to be created.
         """
         if self._is_missing is None:
             try:
@@ -114,73 +122,95 @@ class EcrDestination:
 
     @property
     def needs_existence_check(self) -> bool:
-        """Whether a blob that `find_blobs` did not name may be there all the same."""
+        """Whether a blob that `find_blobs` did not return may exist all the same."""
         return self._registry.needs_existence_check
 
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
-        """Ask for all at once, or, where that is denied, let each be asked for with a HEAD."""
+        """Return the blobs that exist, with one call per 100; if denied, each needs a HEAD.
+
+        Raises
+        ------
+        RegistryError
+            ECR does not accept one of the others because of its size.
+        """
         digests = [descriptor.digest for descriptor in descriptors]
         try:
-            there = self._repository.find_layers(digests)
-            self._is_missing = None if there is None else False
+            found = self._repository.find_layers(digests)
+            self._is_missing = None if found is None else False
         except RepositoryMissingError:
-            # without settings a push may still make it, by a template of the account's for that
+            # a push may still create it, from a repository creation template
             self._is_missing = True
-            there = frozenset()
-        self._registry.needs_existence_check = there is None
-        self._check_empty_blobs(descriptors, there)
-        return there or frozenset()
+            found = frozenset()
+        self._registry.needs_existence_check = found is None
+        for descriptor in descriptors:
+            self._check_size(descriptor, found)
+        return found or frozenset()
 
     def start_upload(
         self, descriptor: Descriptor, *, mount_from: str | None
     ) -> Upload | BlobOutcome:
-        """Mount or find a blob, or open its upload session; make the repository if need be."""
+        """Mount or find a blob, or open its upload session; create the repository if needed."""
+        if descriptor.digest in self._started and self._registry.has_blob(descriptor.digest):
+            return BlobOutcome.SKIPPED  # only the response to its upload was lost
+        self._started.add(descriptor.digest)
         return self._with_repository(
             lambda: self._registry.start_upload(descriptor, mount_from=mount_from)
         )
 
     def has_blob(self, digest: Digest) -> bool:
-        """Ask for one blob."""
+        """Return whether a blob exists."""
         return self._registry.has_blob(digest)
 
     def open_upload(self, descriptor: Descriptor) -> Upload | BlobOutcome:
-        """Open an upload session without asking whether the blob is there."""
+        """Open an upload session without checking whether the blob exists."""
         return self._with_repository(lambda: self._registry.open_upload(descriptor))
 
     def start_streamed_upload(self) -> Upload:
-        """Open an upload session; make the repository if need be."""
+        """Open an upload session; create the repository if needed."""
         return self._with_repository(self._registry.start_streamed_upload)
 
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
-        """Start reading a blob that is there."""
+        """Start reading a blob that exists."""
         return self._registry.open_blob(descriptor)
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
-        """PUT the manifest's own bytes; the same content under an immutable tag is success."""
+        """Push a manifest's bytes; the same content under an immutable tag is success."""
         try:
             self._with_repository(lambda: self._registry.push_manifest(manifest, reference))
         except RegistryError as error:
             if error.status not in _PERHAPS_THERE:
                 raise
-            there = self._registry.find_digest(reference)
-            if there == manifest.digest:
-                _LOGGER.info("there already", extra={"reference": reference})
+            current = self._registry.find_digest(reference)
+            if current == manifest.digest:
+                _LOGGER.info("the manifest exists already", extra={"reference": reference})
                 return
-            if there is not None and error.code == "TAG_INVALID":
-                raise self._immutable(reference, there, manifest.digest) from error
+            if current is not None and error.code == _IMMUTABLE_TAG:
+                raise self._immutable(reference, current, manifest.digest) from error
             raise
 
     def remove_tags(self, tags: Sequence[str], content: Digest) -> None:
-        """Remove the tags that still point at the content, by ECR's API, and keep the content."""
-        found = [tag for tag in tags if self._registry.find_digest(tag) == content]
-        if found:
-            manifest = self._registry.find_manifest(found[0])
-            self._repository.remove_tags(found)
+        """Remove the tags that still point at the content, by ECR's API; keep the content."""
+        removed = [tag for tag in tags if self._registry.find_digest(tag) == content]
+        kept: tuple[str, ...] = ()
+        if removed:
+            manifest = self._registry.find_manifest(removed[0])
+            kept = self._repository.remove_tags(removed)
             self._keep(manifest, content)
-        _LOGGER.info("removed tags", extra={"tags": found, "left_alone": len(tags) - len(found)})
+        if kept:
+            _LOGGER.warning(
+                "ECR keeps tags whose image is also in an index of the repository",
+                extra={"tags": list(kept)},
+            )
+        _LOGGER.info(
+            "removed tags",
+            extra={
+                "tags": [tag for tag in removed if tag not in kept],
+                "kept": len(tags) - len(removed) + len(kept),
+            },
+        )
 
     def _keep(self, manifest: Manifest | None, content: Digest) -> None:
-        """Put an image back by its digest: ECR deletes one together with its last tag."""
+        """Push an image by its digest: ECR deletes an image together with its last tag."""
         if manifest is None or manifest.digest != content:
             return
         if self._registry.find_digest(str(content)) is not None:
@@ -188,53 +218,53 @@ class EcrDestination:
         try:
             self._registry.push_manifest(manifest, str(content))
         except RegistryError as error:
-            # the names are gone as was asked; a deletion must not fail for what was a favour
-            _LOGGER.warning("the image was deleted with its last tag: %s", error)
+            # the tags are removed, as requested; that the image stays is more than was promised
+            _LOGGER.warning("ECR deleted the image together with its last tag: %s", error)
 
     def _with_repository(self, step: Callable[[], _Result]) -> _Result:
-        """Take a step that a missing repository may stop; make it where that is wanted."""
+        """Do a step that fails if the repository is missing; create it if that is requested."""
         if self._is_missing:
-            self._create_if_wanted()
+            self._create_if_requested()
         try:
             return step()
         except NotFoundError as error:
             if error.code != _NO_REPOSITORY:
                 raise
-            if not self._create_if_wanted():
+            if not self._create_if_requested():
                 raise self._repository.missing() from error
         except UnavailableError as error:
-            # ECR closes the connection instead of answering when there is no repository
+            # ECR may close the connection without a response if the repository is missing
             if error.status:
                 raise
-            self._explain_silence(error)
+            self._create_or_explain(error)
         return step()
 
-    def _explain_silence(self, error: UnavailableError) -> None:
-        """Find out whether a connection was dropped for want of a repository, and make it.
+    def _create_or_explain(self, error: UnavailableError) -> None:
+        """Create a missing repository after ECR closed a connection without a response.
 
         Raises
         ------
         RegistryError
-            It is missing and is not to be made, or it is there and something else is wrong.
+            The repository is missing and is not to be created, or it exists.
         """
         try:
             self._repository.find_mutability()
         except RepositoryMissingError:
-            if self._create_if_wanted():
+            if self._create_if_requested():
                 return
             raise
         with self._creation:
             if self._is_created:
-                return  # by another stream, after this one's connection was dropped
+                return  # by another stream, after this one's connection was closed
         raise UnavailableError(
             *error.message,
-            "; ECR drops connections when the repository is missing or when "
-            "ecr:InitiateLayerUpload is not granted on it",
+            "; ECR closes connections if ecr:InitiateLayerUpload is denied",
             side=Side.DESTINATION,
+            hint=f"Allow ecr:InitiateLayerUpload on {self._reference.name}.",
         ) from error
 
-    def _create_if_wanted(self) -> bool:
-        """Make the repository, once; False when it is not to be made."""
+    def _create_if_requested(self) -> bool:
+        """Create the repository, once; return False if it is not to be created."""
         if self._new_repository is None:
             return False
         with self._creation:
@@ -243,32 +273,35 @@ class EcrDestination:
                 self._is_created = True
         return True
 
-    def _check_empty_blobs(
-        self, descriptors: Sequence[Descriptor], there: frozenset[Digest] | None
-    ) -> None:
-        """Refuse an image with an empty blob before anything is moved: ECR has no way to take it.
-
-        UploadLayerPart names a part by its first and its last byte, and CompleteLayerUpload wants
-        a part; a blob of no bytes has neither (EmptyUploadException).
-        """
-        for descriptor in descriptors:
-            if descriptor.size_bytes or descriptor.digest in (there or ()):
-                continue
-            if there is None and self._registry.has_blob(descriptor.digest):
-                continue
+    def _check_size(self, descriptor: Descriptor, found: frozenset[Digest] | None) -> None:
+        """Reject a blob that ECR does not accept, before anything is sent."""
+        maximum_mib = _MAX_PUBLIC_LAYER_MIB if self._repository.is_public else _MAX_LAYER_MIB
+        if 0 < descriptor.size_bytes <= maximum_mib * _MIB or descriptor.digest in (found or ()):
+            return
+        if found is None and self._registry.has_blob(descriptor.digest):
+            return
+        failed = f"cannot push blob {descriptor.digest} to {self._reference.name}"
+        if descriptor.size_bytes:
             raise RegistryError(
-                f"the image holds the blob {descriptor.digest} of no bytes, and ECR takes none "
-                f"such into {self._reference.name}; build the image or artifact without it, an "
-                "empty JSON object {} stands in its place by the OCI image specification",
+                f"{failed}: its {descriptor.size_bytes // _MIB:,} MiB exceed ECR's maximum of "
+                f"{maximum_mib:,} MiB per layer",
                 side=Side.DESTINATION,
+                hint="Split the layer.",
             )
+        # EmptyUploadException: UploadLayerPart names first and last byte, an empty blob has none
+        raise RegistryError(
+            f"{failed}: ECR does not support empty blobs",
+            side=Side.DESTINATION,
+            hint="Build the image or artifact without it; the OCI image specification's empty "
+            "descriptor is the JSON object {}.",
+        )
 
-    def _immutable(self, tag: str, there: Digest | None, content: Digest) -> ImmutableTagError:
+    def _immutable(self, tag: str, current: Digest | None, content: Digest) -> ImmutableTagError:
         return ImmutableTagError(
-            f"the tag {tag} of {self._reference.name} is immutable and points at {there}, so it "
-            f"cannot be made to point at {content}; choose a new tag, or allow the repository's "
-            "tags to be moved",
+            f"cannot push {self._reference.name}:{tag}: the tag is immutable and points at "
+            f"{current}, not at {content}",
             side=Side.DESTINATION,
             status=400,
-            code="TAG_INVALID",
+            code=_IMMUTABLE_TAG,
+            hint=("Choose a new tag in ", Setting.DESTINATION, ", or make the tag mutable."),
         )

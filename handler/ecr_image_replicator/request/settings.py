@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import RequestError
 from ecr_image_replicator.model.platforms import Platform, is_all
+from ecr_image_replicator.propagation import WINDOW_SECONDS
 from ecr_image_replicator.request.allow_lists import (
     DESTINATIONS_VARIABLE,
     SOURCES_VARIABLE,
@@ -38,6 +39,8 @@ class Settings:
         A connection that moves no byte for so long is broken.
     progress_interval_seconds
         The shortest time between two progress lines of the log.
+    propagation_seconds
+        How long denials by AWS are retried from the start of a Create or Update.
     allowed
         The allow lists of sources and destinations.
     """
@@ -47,6 +50,7 @@ class Settings:
     plain_http: tuple[str, ...] = ()
     stall_timeout_seconds: float = 30.0
     progress_interval_seconds: float = 5.0
+    propagation_seconds: float = WINDOW_SECONDS
     allowed: AllowLists = field(default_factory=AllowLists)
 
     @classmethod

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
@@ -14,8 +15,10 @@ from ecr_image_replicator.aws.clients import (
 )
 from ecr_image_replicator.aws.errors import aws_error
 from ecr_image_replicator.aws.operations import Operation
+from ecr_image_replicator.aws.sessions import AwsAccess
 from ecr_image_replicator.deadline import Deadline
-from ecr_image_replicator.errors import AwsError, OutOfTimeError, Side
+from ecr_image_replicator.errors import AwsError, OutOfTimeError, SecretError, Side
+from ecr_image_replicator.request.secret_formats import SecretReference
 from ecr_image_replicator.retries import RetryPolicy
 
 FUNCTION = Identity(None, Side.DESTINATION)
@@ -34,8 +37,8 @@ class NotSentError(Exception):
     """Stands in for the network."""
 
 
-def _asked_url(client: Any) -> str:
-    """Where a client would send a call, by all of botocore's rules."""
+def _endpoint_of(client: Any) -> str:
+    """Return the URL that a client sends calls to."""
     urls: list[str] = []
 
     def stop(request: Any, **_: Any) -> None:
@@ -48,8 +51,8 @@ def _asked_url(client: Any) -> str:
     return urls[0]
 
 
-def _client(place: AwsEndpoint, *, seconds: float = 900.0, attempts: int = 5) -> Any:
-    """The client that a call would be made with; nothing is sent."""
+def _client(endpoint: AwsEndpoint, *, seconds: float = 900.0, attempts: int = 5) -> Any:
+    """Return the client of a call; nothing is sent."""
     clients = AwsClients()
     caller = AwsCaller(
         clients,
@@ -57,11 +60,11 @@ def _client(place: AwsEndpoint, *, seconds: float = 900.0, attempts: int = 5) ->
         deadline=Deadline(seconds),
         retry_policy=RetryPolicy(attempts=attempts),
     )
-    return caller.open_client("ecr", place)
+    return caller.open_client("ecr", endpoint)
 
 
 @pytest.mark.parametrize(
-    ("place", "endpoint"),
+    ("endpoint", "url"),
     [
         (AwsEndpoint(), "https://api.ecr.eu-west-1.amazonaws.com"),
         (AwsEndpoint("us-east-1"), "https://api.ecr.us-east-1.amazonaws.com"),
@@ -74,19 +77,19 @@ def _client(place: AwsEndpoint, *, seconds: float = 900.0, attempts: int = 5) ->
         ),
     ],
 )
-def test_a_registry_s_api_is_spoken_to_as_its_host_is(place: AwsEndpoint, endpoint: str) -> None:
-    assert _asked_url(_client(place)) == endpoint
+def test_the_api_endpoint_has_the_kind_of_the_registry(endpoint: AwsEndpoint, url: str) -> None:
+    assert _endpoint_of(_client(endpoint)) == url
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ECR"])
-def test_a_configured_endpoint_stands_for_all_kinds(
+def test_a_configured_endpoint_replaces_all_kinds(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "http://localhost:4566")
 
     client = _client(AwsEndpoint("us-east-1", is_fips=True, is_dual_stack=True))
 
-    assert _asked_url(client) == "http://localhost:4566"
+    assert _endpoint_of(client) == "http://localhost:4566"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_a_configured_endpoint_stands_for_all_kinds(
         (900.0, 1, (20.0, 1)),
     ],
 )
-def test_all_attempts_fit_into_the_time_that_is_left(
+def test_all_attempts_fit_into_the_remaining_time(
     seconds: float, attempts: int, expected: tuple[float, int]
 ) -> None:
     config = _client(AwsEndpoint(), seconds=seconds, attempts=attempts).meta.config
@@ -110,7 +113,7 @@ def test_all_attempts_fit_into_the_time_that_is_left(
     assert config.retries["mode"] == "adaptive"
 
 
-def test_both_sides_share_the_function_s_own_client() -> None:
+def test_both_endpoints_share_the_function_s_own_client() -> None:
     clients = AwsClients()
 
     def client(side: Side) -> object:
@@ -121,14 +124,14 @@ def test_both_sides_share_the_function_s_own_client() -> None:
     assert client(Side.SOURCE) is client(Side.DESTINATION)
 
 
-def test_no_call_is_begun_after_the_deadline() -> None:
+def test_no_call_starts_after_the_deadline() -> None:
     caller = AwsCaller(AwsClients(), FUNCTION, deadline=Deadline(0), retry_policy=RetryPolicy())
 
     with pytest.raises(OutOfTimeError, match="call ecr:DescribeRepositories"):
         caller.call(Operation.DESCRIBE_REPOSITORY, {}, AwsEndpoint())
 
 
-def test_a_session_is_named_after_the_side_and_the_function(
+def test_a_session_name_has_the_endpoint_and_the_function(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert session_name(Side.SOURCE) == "ecr-image-replicator-source"
@@ -146,39 +149,82 @@ def _client_error(code: str, message: str) -> botocore.exceptions.ClientError:
 
 
 @pytest.mark.parametrize(
-    ("fault", "sentence"),
+    ("fault", "reason", "hint"),
     [
         (
             _client_error("AccessDeniedException", "User: x is not\nauthorized"),
-            "was refused (AccessDeniedException: User: x is not authorized)",
+            "access denied (AccessDeniedException: User: x is not authorized)",
+            "",
         ),
-        (_client_error("ThrottlingException", ""), "was refused (ThrottlingException)"),
-        (botocore.exceptions.NoCredentialsError(), "failed: there are no AWS credentials"),
+        (_client_error("ThrottlingException", ""), "rate limit exceeded (ThrottlingException)", ""),
+        (_client_error("NoSuchKey", "no"), "not found (NoSuchKey: no)", ""),
+        (
+            _client_error("RepositoryNotFoundException", "no"),
+            "not found (RepositoryNotFoundException: no)",
+            "",
+        ),
+        (_client_error("InvalidParameter", "no"), "rejected (InvalidParameter: no)", ""),
+        (
+            botocore.exceptions.NoCredentialsError(),
+            "no AWS credentials found",
+            ". Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
+        ),
         (
             botocore.exceptions.EndpointConnectionError(endpoint_url="https://x/?hunter2"),
-            "failed: the service was not reached",
+            "cannot connect to the service",
+            ". Check the network, and VPC endpoints if the function is in a VPC.",
         ),
         (
             botocore.exceptions.ReadTimeoutError(endpoint_url="https://x/?hunter2"),
-            "failed: the service did not answer in time",
+            "the response timed out",
+            "",
         ),
         (
             botocore.exceptions.ParamValidationError(
                 report="Invalid type for parameter tags[0].Value, value: hunter2, type: <x>"
             ),
-            "failed: a value is not of the form that it takes (tags[0].Value)",
+            "invalid parameter tags[0].Value",
+            "",
         ),
         (
             botocore.exceptions.HTTPClientError(error="https://x/?hunter2"),
-            "failed: the connection failed",
+            "the connection failed",
+            "",
         ),
     ],
 )
-def test_what_botocore_raises_is_one_sentence_without_a_secret(
-    fault: Exception, sentence: str
+def test_a_failed_call_is_described_without_secrets(
+    fault: Exception, reason: str, hint: str
 ) -> None:
-    error = aws_error(fault, Operation.DESCRIBE_REPOSITORY, "the function's role")
+    error = aws_error(fault, Operation.DESCRIBE_REPOSITORY)
 
     assert isinstance(error, AwsError)
-    assert str(error) == f"ecr:DescribeRepositories by the function's role {sentence}"
-    assert error.is_denied is ("AccessDenied" in sentence)
+    assert str(error) == f"ecr:DescribeRepositories failed: {reason}{hint}"
+    assert error.reason == reason
+    assert error.is_denied is ("access denied" in reason)
+    assert not error.is_explicit_deny
+
+
+def test_an_explicit_deny_is_recognised_by_iam_s_words() -> None:
+    message = f"User: {'x' * 400} is not authorized, with an explicit deny in a policy"
+
+    assert aws_error(_client_error("AccessDenied", message), Operation.READ_OBJECT).is_explicit_deny
+
+
+def test_without_a_region_the_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    caller = AwsAccess().open_caller(
+        None, Side.DESTINATION, deadline=Deadline(10), retry_policy=RetryPolicy()
+    )
+
+    with pytest.raises(SecretError) as caught:
+        AwsAccess().open_secret(SecretReference("alice"), "app", caller).find("ghcr.io")
+
+    assert caught.value.render(lambda setting: setting.name) == (
+        "cannot read the secret alice in DESTINATION_CREDENTIALS: secretsmanager:GetSecretValue "
+        "failed: no AWS region is set. Set AWS_REGION."
+    )

@@ -29,7 +29,7 @@ def test_a_login_is_fetched_once_until_it_expires() -> None:
     assert store.find("key", fetch).password == "two"
 
 
-def test_logins_of_different_keys_are_kept_apart() -> None:
+def test_every_key_has_its_own_login() -> None:
     store = LoginStore()
     fetch = _logins("one", "two")
 
@@ -38,7 +38,7 @@ def test_logins_of_different_keys_are_kept_apart() -> None:
     assert store.find("first", fetch).password == "one"
 
 
-def test_a_refused_login_is_fetched_again_when_it_has_some_age() -> None:
+def test_a_rejected_login_is_fetched_again_after_30_seconds() -> None:
     clock = Clock()
     store = LoginStore(clock=clock)
     fetch = _logins("one", "two")
@@ -52,14 +52,14 @@ def test_a_refused_login_is_fetched_again_when_it_has_some_age() -> None:
     assert store.find("key", fetch) == renewed
 
 
-def test_a_refused_login_that_is_fresh_is_not_fetched_again() -> None:
+def test_a_rejected_login_that_is_new_is_not_fetched_again() -> None:
     store = LoginStore(clock=Clock())
     fetch = _logins("one")
 
     assert store.renew("key", store.find("key", fetch), fetch) is None
 
 
-def test_a_login_that_comes_back_the_same_is_no_other_login() -> None:
+def test_an_unchanged_login_is_not_returned_again() -> None:
     clock = Clock()
     store = LoginStore(clock=clock)
     fetch = _logins("one", "one")
@@ -69,7 +69,7 @@ def test_a_login_that_comes_back_the_same_is_no_other_login() -> None:
     assert store.renew("key", old, fetch) is None
 
 
-def test_a_login_that_another_stream_has_renewed_is_not_fetched_again() -> None:
+def test_a_login_that_another_thread_renewed_is_not_fetched_again() -> None:
     clock = Clock()
     store = LoginStore(clock=clock)
     fetch = _logins("one", "two")
@@ -79,7 +79,7 @@ def test_a_login_that_another_stream_has_renewed_is_not_fetched_again() -> None:
     assert store.renew("key", old, fetch) == store.renew("key", old, fetch)
 
 
-def test_threads_that_come_together_fetch_one_login() -> None:
+def test_concurrent_threads_fetch_one_login() -> None:
     store = LoginStore()
     fetched: list[str] = []
     together = threading.Barrier(4)
