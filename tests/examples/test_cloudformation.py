@@ -52,6 +52,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "helm-chart": {},
     "several-regions": {},
+    "sagemaker-model": {
+        "SourceImage": "registry.example.com/ml/server:1.0",
+        "ExecutionRoleArn": f"arn:aws:iam::{ACCOUNT}:role/sagemaker",
+    },
     "signed-images-only": {
         "SourceImage": "registry.example.com/team/app:2.4",
         "SigningKeyArn": f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1",
@@ -289,6 +293,19 @@ def test_a_second_region_gets_the_same_bytes_from_the_first(
     assert world.manifest(f"{frankfurt}:1.27").content == index.manifest
     pulls = world.aws.requests_to("public.ecr.aws")
     assert sum("/manifests/" in each.path and each.method == "GET" for each in pulls) == 3
+    resolve_all(example)
+
+
+def test_sagemaker_gets_a_docker_manifest_of_one_platform(
+    stack: Callable[..., Stack], world: World, index: Index
+) -> None:
+    world.provide("registry.example.com/ml/server:1.0", index)
+    example = stack("sagemaker-model")
+
+    uri = example.properties("Model")["PrimaryContainer"]["Image"]
+
+    converted = world.manifest(uri)
+    assert converted.media_type == "application/vnd.docker.distribution.manifest.v2+json"
     resolve_all(example)
 
 
