@@ -120,9 +120,12 @@ hooks: ## run the quick checks before each commit
 
 # ---- building -------------------------------------------------------------------------------
 
-.PHONY: build sbom lock
+.PHONY: build release sbom lock
 build: sam ## the function and its layer, as `sam deploy` uploads them
 	$(SAM_BIN)/sam build --template template.yaml
+
+release: dev ## zip files, packaged template, wheel, bill of materials and checksums in dist/
+	$(BIN)/python .ci/release.py
 
 # from an environment with the layer's packages alone: licences stand in installed packages
 sbom: sbom-tool ## the software bill of materials of the layer
