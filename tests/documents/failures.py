@@ -118,7 +118,7 @@ def destination_that_is_not_served(scene: Scene) -> None:
     scene.replicate(settings=Settings(allowed=allowed))
 
 
-@under("there is no such image or what it refers to")
+@under("image not found, repository not found")
 def missing_image(scene: Scene) -> None:
     scene.replicate("nginx:1.72")
 
@@ -156,18 +156,18 @@ def no_such_image_in_the_archive(scene: Scene) -> None:
     scene.replicate(f"{location}:app:2.0")
 
 
-@under("does not let us in, refused to")
+@under("authentication failed, access denied")
 def private_image(scene: Scene) -> None:
     scene.world.aws.docker_hub.private_repositories.add("library/nginx")
     scene.replicate()
 
 
-@under("does not let us in, refused to")
+@under("authentication failed, access denied")
 def wrong_password(scene: Scene) -> None:
     scene.replicate(SrcCreds="ann:hunter3")
 
 
-@under("does not let us in, refused to")
+@under("authentication failed, access denied")
 def push_that_is_denied(scene: Scene) -> None:
     scene.world.aws.ecr().quirks.denied_actions.add("ecr:PutImage")
     scene.replicate()
@@ -203,25 +203,25 @@ def role_that_is_closed(scene: Scene) -> None:
     scene.replicate(f"{ECR}/team/app:1.0", f"{OTHER}/app:1.0", SrcRoleArn=ROLE)
 
 
-@under("allows … pulls and 0 are left")
+@under("pull rate limit exceeded")
 def pull_limit(scene: Scene) -> None:
     scene.world.aws.docker_hub.pull_limit = 0
     scene.replicate()
 
 
-@under("it was tried … times, see RetryConfigs")
+@under("rate limit exceeded, unavailable, after … attempts")
 def throttled(scene: Scene) -> None:
     scene.open(reads=RegistryError(ErrorCode.TOOMANYREQUESTS, "slow down", status=429))
     scene.replicate(f"{OTHER}/app:1.0", RetryConfigs=_ONCE)
 
 
-@under("it was tried … times, see RetryConfigs")
+@under("rate limit exceeded, unavailable, after … attempts")
 def unavailable(scene: Scene) -> None:
     scene.answer(OTHER, _always(Response(503)))
     scene.replicate(f"{OTHER}/app:1.0", RetryConfigs=_ONCE)
 
 
-@under("it was tried … times, see RetryConfigs")
+@under("rate limit exceeded, unavailable, after … attempts")
 def unreachable(scene: Scene) -> None:
     scene.world.aws.proxy.error_from_response = 502
     scene.replicate("no-such.example.com/app:1.0", RetryConfigs=_ONCE)
@@ -267,7 +267,7 @@ def empty_blob(scene: Scene) -> None:
     scene.replicate("demo/empty:1.0")
 
 
-@under("does not delete tags")
+@under("does not support deleting tags")
 def tag_that_stays(scene: Scene) -> None:
     scene.answer(OTHER, keeps_tags(scene.image))
     request = parse_untagging(
@@ -282,7 +282,7 @@ def tag_that_stays(scene: Scene) -> None:
         replicator.close()
 
 
-@under("as it misses what that refers to")
+@under("missing content")
 def parts_that_are_not_there(scene: Scene) -> None:
     scene.open(manifests=RegistryError(ErrorCode.MANIFEST_BLOB_UNKNOWN, "blob unknown"))
     scene.replicate(destination=f"{OTHER}/app:1.0")
@@ -299,7 +299,7 @@ def layer_that_is_lost_and_was_compressed_otherwise(scene: Scene) -> None:
     scene.replicate(source, f"{OTHER}/app:1.0", DestTags="1")
 
 
-@under("lost the upload")
+@under("the upload session was lost")
 def upload_that_is_lost(scene: Scene) -> None:
     scene.open(blobs=RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN, "blob upload unknown"))
     scene.replicate(destination=f"{OTHER}/app:1.0")
@@ -315,14 +315,14 @@ def storage_that_breaks_off(scene: Scene) -> None:
         scene.replicate(source, RetryConfigs=_ONCE)
 
 
-@under("that is refused")
+@under("blocked redirect, blocked upload location, blocked token service")
 def led_inward(scene: Scene) -> None:
     inward = {"Location": "http://169.254.169.254/latest/meta-data"}
     scene.answer(OTHER, _always(Response(307, inward)))
     scene.replicate(f"{OTHER}/app:1.0")
 
 
-@under("names no usable token service, asks for another sign-in, …")
+@under("invalid response")
 def odd_sign_in(scene: Scene) -> None:
     scene.answer(OTHER, _always(Response(401, {"WWW-Authenticate": "Negotiate"})))
     scene.replicate(f"{OTHER}/app:1.0")

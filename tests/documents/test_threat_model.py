@@ -32,9 +32,9 @@ BOUNDS: Final[dict[str, list[tuple[str, str, int]]]] = {
         ("referrers.copying", "_MAX_DEPTH", 1),
     ],
     "signatures looked at": [("referrers.signatures", "_MAX_SIGNATURES", 1)],
-    "a token service's answer": [("registry.client", "_MAX_TOKEN_BYTES", _MIB)],
+    "a token service's answer": [("registry.transport", "MAX_BODY_BYTES", _MIB)],
     "the head of an answer": [("registry.http.response_heads", "MAX_HEAD_BYTES", _KIB)],
-    "redirects": [("registry.client", "_MAX_REDIRECTS", 1)],
+    "redirects": [("registry.transport", "_MAX_REDIRECTS", 1)],
     "members of an archive": [("archive.tar_index", "_MAX_MEMBERS", 1)],
     "memory that unpacking an archive takes": [
         ("archive.compression", "MAX_WINDOW_BYTES", _MIB),

@@ -102,14 +102,14 @@ def test_a_server_without_ranges_is_read_from_the_start(stage: Stage) -> None:
 )
 def test_a_part_that_was_not_asked_for_is_refused(stage: Stage, content_range: str) -> None:
     stage.on_layer(cut_body(0.5), with_range(content_range))
-    with pytest.raises(ProtocolError, match="resumed a blob at other bytes than asked for"):
+    with pytest.raises(ProtocolError, match="other bytes than requested"):
         stage.replicate()
     assert stage.destination.store.open_uploads == ()
 
 
 def test_a_download_that_does_not_come_on_is_given_up(stage: Stage) -> None:
     stage.on_layer(*[cut_body(0.1)] * 100)
-    with pytest.raises(UnavailableError, match="it was tried 3 times, see retries"):
+    with pytest.raises(UnavailableError, match="after 3 attempts"):
         stage.replicate()
     # and the upload does not begin it all again
     assert stage.requests_for_layer() == 3

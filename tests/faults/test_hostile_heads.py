@@ -36,7 +36,7 @@ def test_a_length_that_is_none_is_refused(ends: Ends, length: str) -> None:
 @pytest.mark.parametrize("length", ["5", "5, 5", "9" * 18])
 def test_a_length_that_is_not_the_blobs_is_noticed(ends: Ends, length: str) -> None:
     ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", f"Content-Length: {length}"))
-    ends.fail(DigestMismatchError, "bytes where the manifest says")
+    ends.fail(DigestMismatchError, "bytes and the manifest says")
 
 
 @pytest.mark.parametrize("line", ["SSH-2.0-OpenSSH_9.6", "HTTP/2 200", "HTTP/1.1 2000 OK", ""])
@@ -73,7 +73,7 @@ def test_a_value_may_go_on_in_the_next_line(ends: Ends, encoding: str) -> None:
 @pytest.mark.parametrize("host", ["x" * 64 + ".example", "registry..example"])
 def test_a_name_that_no_host_can_have_is_refused(ends: Ends, host: str) -> None:
     ends.source_answers("/manifests/", answer(b"", 307, Location=f"http://{host}/"))
-    ends.fail(ProtocolError, "307 with an invalid URL: an invalid host name")
+    ends.fail(ProtocolError, "redirect with an invalid URL, an invalid host name")
 
 
 def test_two_lengths_for_one_body_are_refused(ends: Ends) -> None:

@@ -43,7 +43,7 @@ def test_an_endless_blob_is_read_to_its_size(ends: Ends, head: bytes, more: byte
 
 def test_a_blob_whose_length_is_announced_otherwise_is_not_read(ends: Ends) -> None:
     ends.source_answers("/blobs/", answer(b"x" * 99))
-    ends.fail(DigestMismatchError, "has 99 bytes where the manifest says")
+    ends.fail(DigestMismatchError, "has 99 bytes and the manifest says")
 
 
 def test_redirects_without_end_are_followed_five_times(ends: Ends) -> None:
@@ -54,14 +54,14 @@ def test_redirects_without_end_are_followed_five_times(ends: Ends) -> None:
         answer(b"", 307, Location=location)(exchange)
 
     ends.source_answers("/blobs/", strike)
-    ends.fail(ProtocolError, "redirects without end", Platforms="all")
+    ends.fail(ProtocolError, "more than 5 redirects in a row", Platforms="all")
     assert len([each for each in ends.source.exchanges if "/blobs/" in each.target]) <= 12
 
 
 @pytest.mark.parametrize("location", ["", "http://[", "ftp://example.com/x", "file:///etc/passwd"])
 def test_a_redirect_to_nowhere_is_refused(ends: Ends, location: str) -> None:
     ends.source_answers("/manifests/", answer(b"", 307, Location=location))
-    ends.fail(ProtocolError, "invalid response .307 with an invalid URL|redirects without end")
+    ends.fail(ProtocolError, "invalid response from .*redirect")
 
 
 # Where a public registry may not lead
@@ -85,7 +85,7 @@ def test_an_encoding_that_nobody_asked_for_is_refused(ends: Ends, encoding: str)
 
 def test_a_digest_that_head_and_get_disagree_on_is_not_followed(ends: Ends) -> None:
     ends.source_answers("/manifests/", answer(b"", Docker_Content_Digest=SHA), "HEAD")
-    ends.fail(ReplicationError, f"{SHA}.*no such image")
+    ends.fail(ReplicationError, f"{SHA}.*image not found")
 
 
 # Throttles and tokens

@@ -96,7 +96,7 @@ def test_a_redirect_cannot_make_another_hosts_connections_its_own(scene: Scene, 
         answer(b"", 307, Location=location)(exchange)
 
     scene.attacker.start_over(where("/manifests/", "", strike))
-    with pytest.raises(ProtocolError, match=r"invalid response|redirects without end"):
+    with pytest.raises(ProtocolError, match=r"invalid response|redirects in a row"):
         scene.copy_from_attacker()
     assert scene.victim.requests == ()
     _assert_the_victims_password_goes_to_the_victim_only(scene)
@@ -106,7 +106,7 @@ def test_a_redirect_cannot_make_another_hosts_connections_its_own(scene: Scene, 
 def test_a_realm_cannot_make_another_hosts_connections_its_own(scene: Scene, form: str) -> None:
     realm = f'Bearer realm="{_location(scene, form, "/token")}"'.replace("\\", "\\\\")
     scene.attacker.start_over(where("/v2/", "", answer(b"", 401, WWW_Authenticate=realm)))
-    with pytest.raises(ProtocolError, match=r"invalid re|without a token"):
+    with pytest.raises(ProtocolError, match="invalid response"):
         scene.copy_from_attacker()
     assert scene.victim.requests == ()
     _assert_the_victims_password_goes_to_the_victim_only(scene)

@@ -89,9 +89,18 @@ def stage() -> Iterator[Stage]:
         yield Stage(before_source, before_destination, destination, image)
 
 
-@pytest.mark.parametrize("status", PASSING_STATUSES)
-@pytest.mark.parametrize("what", REQUESTS)
-def test_a_status_that_passes_is_tried_again_once(stage: Stage, what: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("what", "status"),
+    [
+        (what, status)
+        for what in REQUESTS
+        for status in PASSING_STATUSES
+        # a GET settles a HEAD, and another one a manifest that cannot be read by its digest
+        if (what != "the source's tag" or status == 429)
+        and (what, status) != ("the source's manifest", 500)
+    ],
+)
+def test_a_transient_status_is_retried_once(stage: Stage, what: str, status: int) -> None:
     untouched = stage.strike(what)
     stage.replicate()
     stage.registry.store.delete_manifest("copy", stage.image.digest)
@@ -107,10 +116,12 @@ def test_a_status_that_passes_is_tried_again_once(stage: Stage, what: str, statu
     assert stage.registry.store.open_uploads == ()
 
 
-@pytest.mark.parametrize("what", [each for each in REQUESTS if each != "an upload"])
-def test_what_does_not_pass_is_tried_as_often_as_asked_for(stage: Stage, what: str) -> None:
+@pytest.mark.parametrize(
+    "what", [each for each in REQUESTS if each not in {"an upload", "the source's tag"}]
+)
+def test_a_status_that_stays_is_retried_as_often_as_configured(stage: Stage, what: str) -> None:
     struck = stage.strike(what, *[answer_status(503)] * 99)
-    with pytest.raises(UnavailableError, match="it was tried 3 times, see retries"):
+    with pytest.raises(UnavailableError, match=r"unavailable \(503 .* after 3 attempts"):
         stage.replicate()
     assert struck() == 3
     assert stage.registry.store.tags("copy") == {}
@@ -119,17 +130,15 @@ def test_what_does_not_pass_is_tried_as_often_as_asked_for(stage: Stage, what: s
 @pytest.mark.parametrize(
     ("what", "status", "times"),
     [
-        *((what, status, 1) for what in ("the source's manifest",) for status in (400, 404, 405)),
         *(("a blob", status, 1) for status in (400, 403, 404, 405)),
-        *(("the destination's tag", status, 1) for status in (400, 403, 405)),
-        *(("the opening of an upload", status, 1) for status in (403, 404)),
-        # without the mount, which some refuse
-        *(("the opening of an upload", status, 2) for status in (400, 405)),
+        *(("the destination's tag", status, 1) for status in (400, 405)),
+        # with a mount, which some registries reject, and without
+        *(("the opening of an upload", status, 2) for status in (400, 403, 404, 405)),
         *(("an upload", status, 1) for status in (400, 403, 405)),
         *(("the manifest", status, 1) for status in (400, 403, 405)),
     ],
 )
-def test_a_permanent_refusal_is_asked_once(
+def test_a_permanent_status_is_not_retried(
     stage: Stage, what: str, status: int, times: int
 ) -> None:
     struck = stage.strike(what, *[answer_status(status, "UNSUPPORTED")] * 99)
@@ -180,7 +189,7 @@ def test_a_registry_that_never_comes_up_is_given_up(stage: Stage) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # and never listens
         host = f"127.0.0.1:{reserved.getsockname()[1]}"
-        with pytest.raises(UnavailableError, match=r"connection refused.* tried 3 times"):
+        with pytest.raises(UnavailableError, match=r"connection refused.* after 3 attempts"):
             stage.replicate(source=host)
     assert stage.registry.store.tags("copy") == {}
 

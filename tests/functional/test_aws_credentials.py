@@ -129,8 +129,9 @@ def test_a_secret_s_arn_is_asked_for_in_its_own_region(
             "ann:hunter3",
             None,
             (
-                "the source registry docker.io does not let us in: its token service answered 401; "
-                "the credentials from the secret hub were used, see SrcCreds. Log stream"
+                "cannot pull docker.io/team/app:1: authentication failed (401 Unauthorized "
+                "from auth.docker.io) with the credentials in the secret hub. Check the user name "
+                "and the password there."
             ),
         ),
     ],
@@ -320,7 +321,8 @@ def test_docker_hub_s_limit_is_logged_and_named_when_it_is_used_up(
 ) -> None:
     caplog.set_level("INFO", "ecr_image_replicator")
     aws.docker_hub.put(_image(), "library/nginx", "1")
-    aws.docker_hub.put(build_image([build_layer(5000, seed=2)]), "library/nginx", "2")
+    second = build_image([build_layer(5000, seed=2)])
+    aws.docker_hub.put(second, "library/nginx", "2")
     aws.docker_hub.pull_limit = 1
     aws.ecr().create_repository("mirror/app")
     assert aws_function.create("nginx:1", DESTINATION)["Status"] == "SUCCESS"
@@ -330,9 +332,13 @@ def test_docker_hub_s_limit_is_logged_and_named_when_it_is_used_up(
     answer = aws_function.create("nginx:2", DESTINATION)
 
     assert answer["Reason"].startswith(
-        "the source registry docker.io allows 1 pulls in 6 hours and 0 are left; it opens again "
-        "within 6 hours; no credentials were given, SrcCreds takes them; official images are also "
-        "at public.ecr.aws/docker/library"
+        f"cannot pull docker.io/library/nginx@{second.digest}: pull rate limit exceeded (429 Too "
+        "Many Requests, TOOMANYREQUESTS: "
+    ), answer["Reason"]
+    assert answer["Reason"].startswith(
+        ": 0 of 1 pulls per 6 hours left. Set SrcCreds to raise the limit, or wait up to 6 hours; "
+        "official images are also at public.ecr.aws/docker/library.",
+        answer["Reason"].index(": 0 of 1"),
     ), answer["Reason"]
 
 

@@ -233,8 +233,9 @@ def test_a_registry_that_deletes_no_tags_is_named_with_what_to_do(
 
     assert answer["Status"] == "FAILED"
     assert answer["Reason"].startswith(
-        f"the destination registry {destination.host} does not delete tags (405 UNSUPPORTED: The "
-        f"operation is unsupported.), so {target} stays; OnDelete Retain asks nothing of it"
+        f"cannot delete {target}: the registry does not support deleting tags (405 Method Not "
+        "Allowed, UNSUPPORTED: The operation is unsupported.). Delete the tag in the registry, or "
+        "set OnDelete to Retain."
     ), answer["Reason"]
 
 
@@ -250,4 +251,4 @@ def test_a_registry_that_is_gone_fails_the_deletion_in_good_time(
     answer = function.delete(physical_id, target, OnDelete="Untag", RetryConfigs={"numAttempts": 1})
 
     assert answer["Status"] == "FAILED"
-    assert "it was tried once" in answer["Reason"]
+    assert "after 1 attempt" in answer["Reason"]

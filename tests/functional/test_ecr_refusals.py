@@ -95,7 +95,7 @@ def test_a_push_that_is_denied_names_what_it_was_for(
     answer = aws_function.create("nginx:1", DESTINATION)
 
     assert answer["Reason"].startswith(
-        f"the destination registry {HOST} refused to take the manifest {DESTINATION} (403 DENIED: "
+        f"cannot push {DESTINATION}: access denied (403 Forbidden, DENIED: "
     ), answer["Reason"]
     assert "ECR's token" in answer["Reason"]
 
@@ -159,7 +159,7 @@ def test_a_permanent_refusal_is_never_tried_again(aws: LoopbackAws, aws_function
     answer = aws_function.create("nginx:1", DESTINATION)
 
     assert answer["Status"] == "FAILED"
-    assert "(405 UNSUPPORTED: " in answer["Reason"], answer["Reason"]
+    assert "(405 Method Not Allowed, UNSUPPORTED: " in answer["Reason"], answer["Reason"]
     puts = [each for each in aws.requests_to(aws.ecr()) if each.method == "PUT"]
     assert [each.status for each in puts if "/manifests/" in each.path] == [405]
     assert aws.ecr().store.tags("mirror/app") == {}

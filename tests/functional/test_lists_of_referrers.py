@@ -143,9 +143,9 @@ class EndlessPages(SpecificationPolicy):
 @pytest.mark.parametrize(
     ("link", "sentence"),
     [
-        ("", "more than 50 pages"),
-        ("http://127.0.0.2:1/v2/", "continues its list of referrers on another host"),
-        ("ftp://127.0.0.1/", "a Link with an invalid URL"),
+        ("", "50 pages of them"),
+        ("http://127.0.0.2:1/v2/", "the next page is on another host"),
+        ("ftp://127.0.0.1/", "next page with an invalid URL"),
     ],
 )
 def test_pages_that_lead_nowhere_are_an_error(
@@ -220,7 +220,7 @@ def test_a_tag_that_others_keep_overwriting_is_given_up(
     answer = copy(function, source, destination, CopyReferrers="required")
 
     assert answer["Status"] == "FAILED"
-    assert "was overwritten by others 8 times in a row" in answer["Reason"]
+    assert "others overwrote it 8 times" in answer["Reason"]
     assert destination.store.tags("mirror/app").get("1") is None
 
 
@@ -305,8 +305,8 @@ def test_whatever_a_registry_answers_for_want_of_the_api_the_tag_is_read(
     assert referrers(destination, image.digest) == {attached.digest}
 
 
-@pytest.mark.parametrize("status", [401, 403, 418])
-def test_a_refusal_to_list_is_an_error(
+@pytest.mark.parametrize("status", [403, 418])
+def test_a_rejected_list_request_is_an_error(
     function: Function, registries: Start, image: Image, status: int
 ) -> None:
     source, destination = registries(policy=Answering(status)), registries()
@@ -315,7 +315,7 @@ def test_a_refusal_to_list_is_an_error(
     answer = copy(function, source, destination)
 
     assert answer["Status"] == "FAILED"
-    assert "referrers" in answer["Reason"] or "refers to" in answer["Reason"] or status == 401
+    assert "cannot list referrers of" in answer["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 
@@ -353,23 +353,21 @@ def test_a_page_that_is_no_list_is_an_error(
     answer = copy(function, source, destination)
 
     assert answer["Status"] == "FAILED"
-    assert "answered something else than a list of referrers" in answer["Reason"]
+    assert "not a list of referrers" in answer["Reason"]
 
 
-def test_a_tag_that_should_be_a_list_and_is_an_image_is_left_alone(
+def test_a_fallback_tag_that_is_the_subject_is_no_list(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries(referrers_api=False)
     push(image, source.host, "team/app", "1")
-    push(sbom(image), source.host, "team/app")
+    attached = sbom(image)
+    push(attached, source.host, "team/app")
     tag = fallback_tag(image.digest)
     push(image, destination.host, "mirror/app", tag)
 
-    answer = copy(function, source, destination)
-    required = copy(function, source, destination, CopyReferrers="required")
+    answer = copy(function, source, destination, CopyReferrers="required")
 
-    assert answer["Data"]["ReferrersRefused"] == "1", answer
-    assert required["Status"] == "FAILED"
-    assert f"the tag {tag} of" in required["Reason"]
-    assert "should list referrers and is an image" in required["Reason"]
-    assert destination.store.tags("mirror/app")[tag] == image.digest
+    assert answer["Data"]["ReferrersCopied"] == "1", answer
+    index = destination.store.manifest("mirror/app", tag).content
+    assert listed_digests(index) == {attached.digest}

@@ -83,7 +83,7 @@ def test_a_referrer_that_is_refused_fails_a_copy_that_requires_it(
 
     assert answer["Status"] == "FAILED"
     assert f"cannot copy referrer {attached.digest} of {image.digest}" in answer["Reason"]
-    assert "405 UNSUPPORTED: no referrers here" in answer["Reason"]
+    assert "405 Method Not Allowed, UNSUPPORTED: no referrers here" in answer["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 

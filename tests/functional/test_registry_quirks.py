@@ -116,7 +116,7 @@ def test_a_warm_function_signs_in_no_more(
 @pytest.mark.parametrize("side", ["source", "destination"])
 @pytest.mark.parametrize("kind", ["bearer", "basic"])
 @pytest.mark.parametrize("given", ["robot:wrong-battery", None])
-def test_a_refused_sign_in_names_the_side_the_host_and_where_credentials_came_from(
+def test_an_authentication_error_names_the_host_and_the_credentials(
     function: Function, registries: Start, image: Image, side: str, kind: str, given: str | None
 ) -> None:
     authentication = (
@@ -137,10 +137,12 @@ def test_a_refused_sign_in_names_the_side_the_host_and_where_credentials_came_fr
     )
 
     reason = answer["Reason"]
-    refusing = source if side == "source" else destination
+    rejecting = source if side == "source" else destination
     assert answer["Status"] == "FAILED"
-    assert f"the {side} registry {refusing.host}" in reason
+    assert f" {rejecting.host}/" in reason
+    assert f"(401 Unauthorized from {rejecting.host})" in reason
     assert name in reason
+    assert ("access denied" if given is None else "authentication failed") in reason
     assert ("no credentials were given" in reason) == (given is None)
     assert "wrong-battery" not in reason
     assert "robot" not in reason

@@ -1,72 +1,50 @@
-"""Signing in to a registry: challenges, tokens, and the header that comes of them; no I/O.
+"""The authorization of one repository: credentials, challenges and tokens, without I/O.
 
-RFC 9110, section 11 (challenges), RFC 6750 (Bearer), RFC 7617 (Basic), and the token
-specification of Docker's distribution project, which all registries follow.
+RFC 9110, section 11 (challenges), RFC 6750 (Bearer), RFC 7617 (Basic), and the distribution
+project's token specification. `registry.authentication` sends the requests.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import DeniedError, ProtocolError, Side
-from ecr_image_replicator.registry.error_responses import CREDENTIALS
-from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url, parse_url
+from ecr_image_replicator.errors import ProtocolError
+from ecr_image_replicator.registry.error_responses import authentication_error, status_text
+from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url
+from ecr_image_replicator.registry.tokens import (
+    Token,
+    TokenRequest,
+    TokenResponse,
+    build_token_request,
+    encode_basic,
+    parse_token,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from ecr_image_replicator.errors import Part
+    from ecr_image_replicator.errors import DeniedError, Part, Side
+    from ecr_image_replicator.registry.challenges import Challenge
     from ecr_image_replicator.request.logins import Credentials, Login
 
-_NAME: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_PARAMETER: Final = re.compile(
-    rf"\s*({_NAME})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]*))\s*(?:,|$)"
-)
-_SCHEME: Final = re.compile(rf"\s*,?\s*({_NAME})(?:\s+|$|(?=,))")
-_CLIENT_ID: Final = "ecr-image-replicator"
-#: What a token service answers to a login that it does not take.
-_REFUSALS: Final = frozenset({400, 401, 403})
-#: What a token is taken to live when its server does not say (token specification).
-_DEFAULT_LIFETIME_SECONDS: Final = 60.0
-#: A token is no longer used so long before it expires: a body may take a while to be accepted.
+#: Statuses by which a token service rejects a login.
+_REJECTED: Final = frozenset({400, 401, 403})
+#: A token is replaced so long before it expires: a body may take a while to be accepted.
 _EXPIRY_MARGIN_SECONDS: Final = 15.0
-#: A word of a refusal may be a shorter password by chance.
+#: A shorter password may be part of any word of an error body.
 _MIN_SECRET_CHARACTERS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Challenge:
-    """One WWW-Authenticate challenge; scheme and parameter names in lowercase."""
-
-    scheme: str
-    parameters: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
-    """What to ask a token service.
-
-    `form` is None for a GET; the headers may hold a password and are never logged.
-    """
+class Challenges:
+    """The challenges of one response, and its URL, against which relative realms resolve."""
 
     url: Url
-    headers: dict[str, str] = field(repr=False)
-    form: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenAnswer:
-    """What the token service answered."""
-
-    status: int
-    content: bytes = field(repr=False)
+    challenges: Sequence[Challenge]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,38 +53,21 @@ class _Authorization:
     expires_at: float
 
 
-def parse_challenges(values: Iterable[str]) -> list[Challenge]:
-    """Read WWW-Authenticate headers; what is malformed is passed over."""
-    challenges: list[Challenge] = []
-    for value in values:
-        position = 0
-        while match := _SCHEME.match(value, position):
-            position = match.end()
-            parameters: dict[str, str] = {}
-            while parameter := _PARAMETER.match(value, position):
-                name, quoted, plain = parameter.groups()
-                text = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
-                parameters.setdefault(name.lower(), text)
-                position = parameter.end()
-            challenges.append(Challenge(match[1].lower(), parameters))
-    return challenges
-
-
 class Authenticator:
-    """Keeps one repository's authorization, and says how to come by a new one.
+    """The authorization of one repository, and how to get a new one.
 
-    It does no I/O: `sign_in` is a generator that asks for token requests to be sent and is given
-    their answers. One authenticator serves all streams of a side, across invocations;
-    `lock` is held by whoever drives `sign_in`, so that many streams fetch one token.
+    It does no I/O: `authenticate` is a generator that yields token requests and is sent their
+    responses. All streams of an endpoint share one authenticator, across invocations. Whoever
+    drives `authenticate` holds `lock`, so that many streams fetch one token.
 
     Parameters
     ----------
     registry
         ``host[:port]`` by which credentials are found.
     scopes
-        ``repository:NAME:pull`` and their like, the most important first.
+        ``repository:NAME:pull`` and the like, the most important first.
     credentials
-        Where logins come from.
+        The configured logins.
     side
         For errors.
     clock
@@ -123,6 +84,11 @@ class Authenticator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lock: Final = threading.Lock()
+        #: The challenges that the last authorization answered; None before the first.
+        self.answered: Challenges | None = None
+        #: Whether ``/v2/`` was requested for a challenge, and what it offered.
+        self.is_probed = False
+        self.offered: Challenges | None = None
         self._registry = registry
         self._scopes = scopes
         self._credentials = credentials
@@ -130,213 +96,184 @@ class Authenticator:
         self._clock = clock
         self._current: _Authorization | None = None
         self._login: Login | None = None
-        self._is_ahead = False
+        self._is_preemptive = False
 
     @property
     def authorization(self) -> str | None:
-        """The Authorization header to send, None before the first challenge and after expiry."""
+        """The Authorization header to send; None before the first challenge and after expiry."""
         current = self._current
         if current is None or current.expires_at <= self._clock():
             return None
         return current.header
 
     @property
-    def login_origin(self) -> Part:
-        """Where the login in use comes from; "" for an anonymous visit."""
-        return self._login.origin if self._login else ""
+    def login_origin(self) -> Part | None:
+        """Where the credentials in use come from; None for anonymous access."""
+        return self._login.origin if self._login else None
 
-    def redact(self, error_from_response: bytes) -> bytes:
-        """Take out of a refusal's body what was sent to sign in with, should it be repeated there.
+    def has_credentials(self) -> bool:
+        """Tell whether credentials are configured for the registry; may read a secret."""
+        return self._login is not None or self._credentials.find(self._registry) is not None
+
+    def redact(self, body: bytes) -> bytes:
+        """Remove the credentials from the body of an error response that repeats them.
 
         A password of fewer than 8 characters, which may be part of any word, stays.
         """
         login, current = self._login, self._current
-        sent = [current.header.partition(" ")[2]] if current else []
+        secrets = [current.header.partition(" ")[2]] if current else []
         if login:
-            sent += [login.password, _basic(login).partition(" ")[2]]
-        for secret in filter(lambda each: len(each) >= _MIN_SECRET_CHARACTERS, sent):
+            secrets += [login.password, encode_basic(login).partition(" ")[2]]
+        for secret in filter(lambda each: len(each) >= _MIN_SECRET_CHARACTERS, secrets):
             for written in (secret, json.dumps(secret)[1:-1]):
-                error_from_response = error_from_response.replace(written.encode(), "…".encode())
-        return error_from_response
+                body = body.replace(written.encode(), "…".encode())
+        return body
 
     def use_credentials(self, credentials: Credentials) -> None:
-        """Take logins from here on; from equal credentials, which know the present invocation."""
+        """Use these credentials from now on: equal ones, that know the present invocation."""
         self._credentials = credentials
 
     def authenticate_preemptively(self) -> None:
-        """Come by an authorization before any challenge, where the credentials allow it."""
+        """Get an authorization before any challenge, where the credentials allow it."""
         if self.authorization is None:
             login = self._credentials.find_preemptive(self._registry)
             if login is not None:
-                self._use_ahead(login)
+                self._use_preemptively(login)
 
     def refresh_preemptive(self, rejected: str | None) -> bool:
-        """Come by another authorization in place of one that was sent ahead and may have expired.
+        """Replace a preemptive authorization that was rejected and may have expired.
 
-        Tells whether there is one: a registry that is not asked for a challenge need not answer
-        an expired login with a 401.
+        Returns False when there is no other. A registry that sends no challenge need not
+        respond to an expired login with a 401.
         """
         login = self._login
-        if not self._is_ahead or login is None or rejected is None:
+        if not self._is_preemptive or login is None or rejected is None:
             return False
-        if rejected == _basic(login):
+        if rejected == encode_basic(login):
             renewed = self._credentials.renew(self._registry, login)
             if renewed is None:
                 return False
-            self._use_ahead(renewed)
+            self._use_preemptively(renewed)
         return True
 
-    def sign_in(
-        self, challenges: list[Challenge], rejected: str | None
-    ) -> Generator[TokenRequest, TokenAnswer, None]:
-        """Come by a new authorization.
+    def authenticate(
+        self, challenges: Challenges, rejected: str | None, operation: str
+    ) -> Generator[TokenRequest, TokenResponse, None]:
+        """Get a new authorization.
 
         Parameters
         ----------
         challenges
             Of the 401 response.
         rejected
-            The Authorization header that was refused, None when none was sent.
+            The Authorization header that was rejected, None when none was sent.
+        operation
+            What the authorization is for, for errors: ``pull docker.io/acme/app:1.0``.
 
         Raises
         ------
         DeniedError
-            There is no login, or the token service refuses it.
+            There are no credentials, or the token service rejects them.
         ProtocolError
-            The challenge or the token makes no sense.
+            No challenge is supported, or the token service returns no token.
         """
-        self._choose_login(rejected)
-        by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
-        if "bearer" in by_scheme:
-            yield from self._fetch_token(by_scheme["bearer"])
-        elif "basic" in by_scheme:
-            self._use_basic(rejected)
+        self._choose_login(rejected, operation)
+        bearers = [each for each in challenges.challenges if each.scheme == "bearer"]
+        realms = [
+            (realm, each.parameters.get("service", ""))
+            for each in bearers
+            if (realm := _realm(challenges.url, each)) is not None
+        ]
+        if realms:
+            yield from self._fetch_token(*realms[0], operation)
+        elif any(each.scheme == "basic" for each in challenges.challenges):
+            self._use_basic(rejected, operation)
         else:
+            named = "token service" if bearers else "authentication scheme (Basic, Bearer)"
             raise ProtocolError(
-                f"the {self._side} registry {self._registry} asks for another sign-in than those "
-                "that are known (Basic, Bearer)",
+                f"cannot {operation}: invalid response from {self._registry}, its challenge names "
+                f"no supported {named}",
                 side=self._side,
                 status=401,
             )
+        self.answered = challenges
 
-    def _use_ahead(self, login: Login) -> None:
-        self._login, self._is_ahead = login, True
-        self._current = _Authorization(_basic(login), login.expires_at)
+    def _use_preemptively(self, login: Login) -> None:
+        self._login, self._is_preemptive = login, True
+        self._current = _Authorization(encode_basic(login), login.expires_at)
 
-    def _choose_login(self, rejected: str | None) -> None:
+    def _choose_login(self, rejected: str | None, operation: str) -> None:
         if self._login is None or self._login.expires_at <= self._clock():
             self._login = self._credentials.find(self._registry)
-        elif rejected is not None and rejected == _basic(self._login):
+        elif rejected is not None and rejected == encode_basic(self._login):
             renewed = self._credentials.renew(self._registry, self._login)
             if renewed is None:
-                refused = self._denied("the registry refused the user name or password", 401)
+                error = self._denied(operation, self._registry, 401)
                 self._login = self._current = None
-                raise refused
+                raise error
             self._login = renewed
 
-    def _use_basic(self, rejected: str | None) -> None:
+    def _use_basic(self, rejected: str | None, operation: str) -> None:
         if self._login is None:
-            raise self._denied("it asks for a user name and a password", 401)
-        header = _basic(self._login)
+            raise self._denied(operation, self._registry, 401)
+        header = encode_basic(self._login)
         if header == rejected:
-            raise self._denied("the registry refused the user name or password", 401)
+            raise self._denied(operation, self._registry, 401)
         self._current = _Authorization(header, self._login.expires_at)
 
-    def _fetch_token(self, challenge: Challenge) -> Generator[TokenRequest, TokenAnswer, None]:
-        try:
-            realm = parse_url(challenge.parameters.get("realm", ""))
-        except InvalidUrlError as error:
-            raise ProtocolError(
-                f"cannot authenticate to the {self._side} registry {self._registry}: invalid "
-                f"response (401 with an invalid realm: {error})",
-                side=self._side,
-                status=401,
-            ) from error
-        asked_at = self._clock()
-        service = challenge.parameters.get("service", "")
-        answer = yield self._token_request(realm, service)
-        for login in self._other_logins(answer):
+    def _fetch_token(
+        self, realm: Url, service: str, operation: str
+    ) -> Generator[TokenRequest, TokenResponse, None]:
+        requested_at = self._clock()
+        response = yield build_token_request(realm, service, self._scopes, self._login)
+        for login in self._other_logins(response):
             self._login = login
-            answer = yield self._token_request(realm, service)
-            if answer.status not in _REFUSALS:
+            response = yield build_token_request(realm, service, self._scopes, self._login)
+            if response.status not in _REJECTED:
                 break
-        if answer.status in _REFUSALS:
-            raise self._denied(f"its token service answered {answer.status}", answer.status)
-        self._current = self._parse_token(answer, asked_at)
+        if response.status in _REJECTED:
+            raise self._denied(operation, realm.authority, response.status)
+        token = parse_token(response)
+        if token is None:
+            raise ProtocolError(
+                f"cannot {operation}: invalid response from the token service {realm.authority}, "
+                f"no token ({status_text(response.status)})",
+                side=self._side,
+                status=response.status,
+            )
+        self._current = self._expiring(token, requested_at)
 
-    def _other_logins(self, answer: TokenAnswer) -> Iterator[Login | None]:
-        """Give what else to try when the token service refuses a login: a new one, or none."""
-        refused = self._login
-        if answer.status not in _REFUSALS or refused is None:
+    def _other_logins(self, response: TokenResponse) -> Iterator[Login | None]:
+        """Yield what to try after the token service rejected a login: a new one, or none."""
+        rejected = self._login
+        if response.status not in _REJECTED or rejected is None:
             return
-        renewed = self._credentials.renew(self._registry, refused)
+        renewed = self._credentials.renew(self._registry, rejected)
         if renewed is not None:
             yield renewed
-        if refused.is_optional:
+        if rejected.is_optional:
             yield None
 
-    def _token_request(self, realm: Url, service: str) -> TokenRequest:
-        query = [("service", service)] if service else []
-        login = self._login
-        if login is not None and not login.username:
-            # an identity token stands where the password would (Docker's "identitytoken")
-            form = [
-                ("grant_type", "refresh_token"),
-                ("refresh_token", login.password),
-                ("client_id", _CLIENT_ID),
-                ("scope", " ".join(self._scopes)),
-            ]
-            headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            return TokenRequest(realm, headers, urlencode(query + form).encode())
-        query += [("scope", scope) for scope in self._scopes]
-        headers = {"Authorization": _basic(login)} if login else {}
-        return TokenRequest(realm.with_parameters(query), headers)
-
-    def _parse_token(self, answer: TokenAnswer, asked_at: float) -> _Authorization:
-        document: Any = None
-        if answer.status == 200:
-            try:
-                document = json.loads(answer.content)
-            except (ValueError, RecursionError):
-                document = None
-        fields = document if isinstance(document, dict) else {}
-        token = fields.get("token") or fields.get("access_token")
-        if not isinstance(token, str) or not token or not _is_sendable(token):
-            raise ProtocolError(
-                f"the token service of the {self._side} registry {self._registry} answered "
-                f"{answer.status} without a token",
-                side=self._side,
-                status=answer.status,
-            )
-        lifetime = fields.get("expires_in")
-        if not isinstance(lifetime, int | float) or not 0 < lifetime < 10**6:
-            lifetime = _DEFAULT_LIFETIME_SECONDS
+    def _expiring(self, token: Token, requested_at: float) -> _Authorization:
         # a token that lives shorter than the margin would never be used: keep half its life
-        margin = min(_EXPIRY_MARGIN_SECONDS, lifetime / 2)
-        return _Authorization(f"Bearer {token}", asked_at + lifetime - margin)
+        margin = min(_EXPIRY_MARGIN_SECONDS, token.lifetime_seconds / 2)
+        expires_at = requested_at + token.lifetime_seconds - margin
+        return _Authorization(f"Bearer {token.value}", expires_at)
 
-    def _denied(self, found: str, status: int) -> DeniedError:
-        given: tuple[Part, ...] = (
-            ("the credentials from ", self._login.origin, " were used")
-            if self._login
-            else ("no credentials were given",)
-        )
-        return DeniedError(
-            f"the {self._side} registry {self._registry} does not let us in: {found}; ",
-            *given,
-            ", see ",
-            CREDENTIALS[self._side],
+    def _denied(self, operation: str, host: str, status: int) -> DeniedError:
+        return authentication_error(
+            f"cannot {operation}",
+            f"{status_text(status)} from {host}",
             side=self._side,
+            login_origin=self.login_origin,
             status=status,
-            code="UNAUTHORIZED",
         )
 
 
-def _is_sendable(token: str) -> bool:
-    """Tell whether a token can stand in a header without ending it."""
-    return token.isascii() and token.isprintable()
-
-
-def _basic(login: Login) -> str:
-    pair = f"{login.username}:{login.password}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"
+def _realm(base: Url, challenge: Challenge) -> Url | None:
+    """Return the URL of a challenge's token service; None when it names none."""
+    realm = challenge.parameters.get("realm", "")
+    try:
+        return base.resolve(realm) if realm else None
+    except InvalidUrlError:
+        return None

@@ -13,47 +13,48 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from ecr_image_replicator.copy.ports import BlobOutcome
-from ecr_image_replicator.errors import (
-    LostUploadError,
-    MissingContentError,
-    ProtocolError,
-    RegistryError,
-)
+from ecr_image_replicator.errors import MissingContentError, ProtocolError, RegistryError, Setting
+from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
+from ecr_image_replicator.registry.blobs import has_blob
+from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
 from ecr_image_replicator.registry.error_responses import (
-    LOST_UPLOAD_CODES,
     describe_response,
     error_code,
+    is_html,
     missing_content,
 )
-from ecr_image_replicator.registry.http.urls import InvalidUrlError
 from ecr_image_replicator.registry.manifest_responses import (
     ACCEPT_MANIFESTS,
     announced_digest,
     find_manifest,
+    is_success,
 )
 from ecr_image_replicator.registry.referrers import RegistryReferrers
 from ecr_image_replicator.registry.source import RegistrySource
+from ecr_image_replicator.registry.uploads import RegistryUpload
+from ecr_image_replicator.retries import RETRYABLE_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from ecr_image_replicator.model.digests import ByteReader, Digest, VerifiedStream
+    from ecr_image_replicator.model.digests import ByteReader, Digest
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
     from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.registry.client import RegistryClient
     from ecr_image_replicator.registry.http.messages import HttpResponse
-    from ecr_image_replicator.registry.http.urls import Url
     from ecr_image_replicator.registry.rate_limiter import RateLimiter
     from ecr_image_replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
 #: HEADs spent on finding out whether a registry honours mounts from the repository itself.
 _MOUNT_PROBES: Final = 2
+#: A mount that is rejected with any other status is followed by a plain upload at once.
+_RETRIED_MOUNTS: Final = RETRYABLE_STATUSES - {500}
 
 
 class _SelfMount(Enum):
-    """Whether a POST with ``mount`` and ``from`` the same repository tells what is there."""
+    """Whether a mount from the repository itself tells if a blob is there."""
 
     UNKNOWN = "unknown"
     HONOURED = "honoured"
@@ -62,17 +63,17 @@ class _SelfMount(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RegistryQuirks:
-    """What a kind of registry wants otherwise than the specification's common ground.
+    """How a kind of registry differs from the common ground of the specification.
 
     Attributes
     ----------
     probes
-        Whether blobs are asked for by mounting them from the repository itself. Where not,
-        `RegistryDestination.needs_existence_check` says whether each is asked for with a HEAD.
+        Whether blobs are looked for by mounting them from the repository itself. Where not,
+        `RegistryDestination.needs_existence_check` says whether a HEAD looks for each.
     mounts
         Whether blobs may be mounted from other repositories of the registry.
-    manifest_pace, upload_pace
-        For manifests, and for the start and end of uploads; None for as fast as it goes.
+    manifest_rate, upload_rate
+        For manifests, and for opening and closing uploads; None for no limit.
     """
 
     probes: bool = True
@@ -84,22 +85,21 @@ class RegistryQuirks:
 class RegistryDestination:
     """A repository in a registry.
 
-    Whether a blob is there is asked together with opening its upload session: a POST that wants
-    it mounted from the repository itself is answered 201 when it is there and 202, with a session,
-    when it is not. That is one request where a HEAD and a POST are two. A registry that ignores
-    such mounts answers 202 for every blob; it is found out by a HEAD on the first ones, and is
-    asked with HEADs from then on.
+    One POST looks for a blob and opens its upload session: it mounts the blob from the repository
+    itself, which returns 201 when the blob is there, and 202 with a session when it is not. A
+    registry that ignores such mounts returns 202 for every blob; a HEAD for each of the first
+    blobs finds that out, and from then on a HEAD looks for each blob.
 
     Parameters
     ----------
     reference
-        What the stack named.
+        Of the image.
     client
         Of the reference's registry.
     backoff
-        For reading what is there.
-    manners
-        Of its kind.
+        For downloads of what is there.
+    quirks
+        Of the registry's kind.
     """
 
     def __init__(
@@ -118,213 +118,225 @@ class RegistryDestination:
         self.needs_existence_check = True
         self._probes_left = _MOUNT_PROBES
         self._lock = threading.Lock()
+        self._forbidden_is_missing = parse_ecr_host(reference.registry) is None
 
     @property
     def referrers(self) -> RegistryReferrers:
-        """What refers to images of this repository."""
-        return RegistryReferrers(self._reference, self._client)
+        """The referrers of this repository's images."""
+        return self._content.referrers
 
     def find_manifest(self, tag: str) -> Manifest | None:
-        """Read what the tag points at."""
-        return find_manifest(self._client, self._reference, tag)
+        """Read the manifest that the tag points at."""
+        return find_manifest(
+            self._client,
+            self._reference,
+            tag,
+            forbidden_is_missing=self._forbidden_is_missing,
+        )
 
     def find_digest(self, tag: str) -> Digest | None:
-        """Ask with a HEAD; a registry that gives no digest with it is asked with a GET."""
-        answer = self._client.request(
-            "HEAD", f"{self._path}/manifests/{tag}", headers={"Accept": ACCEPT_MANIFESTS}
-        )
-        if answer.status == 404:
+        """Send a HEAD; where that fails or returns no digest, a GET."""
+        response = self._head(tag)
+        if response.status == 404:
             return None
-        if answer.status == 200 and (digest := announced_digest(answer)) is not None:
+        if response.status == 401:
+            raise self._client.error(response, f"read {self._name(tag)}")
+        if is_success(response) and (digest := announced_digest(response)) is not None:
             return digest
         manifest = self.find_manifest(tag)
         return manifest.digest if manifest else None
 
     def repository_missing(self) -> bool:
-        """Never: what the specification calls a repository comes with its first content."""
+        """Return False: in the specification, a repository comes with its first content."""
         return False
 
     def check_tags(self, tags: Mapping[str, Digest | None], content: Digest) -> None:
-        """Know of no tag that may not be moved: the specification has no such thing."""
+        """Accept all: the specification has no immutable tags."""
 
     def remove_tags(self, tags: Sequence[str], content: Digest) -> None:
-        """DELETE the tags, never what they point at (specification, "Deleting tags")."""
+        """Delete the tags, never what they point at (specification, "Deleting tags")."""
         for tag in tags:
-            if self.find_digest(tag) != content:
-                _LOGGER.info("left alone: a tag that points elsewhere", extra={"tag": tag})
+            if self._find_existing(tag) != content:
+                _LOGGER.info("kept a tag that points elsewhere", extra={"tag": tag})
                 continue
-            answer = self._client.request("DELETE", f"{self._path}/manifests/{tag}")
-            if answer.status in {400, 405}:
+            response = self._client.request(
+                "DELETE", f"{self._path}/manifests/{tag}", f"delete {self._name(tag)}"
+            )
+            is_kept = response.status == 404 and self._find_existing(tag) is not None
+            if is_kept or response.status in {400, 405}:
                 raise RegistryError(
-                    f"the destination registry {self._reference.registry} does not delete tags "
-                    f"({describe_response(answer)}), so {self._reference.name}:{tag} stays; "
-                    "OnDelete Retain asks nothing of it",
+                    f"cannot delete {self._name(tag)}: the registry does not support deleting "
+                    f"tags ({describe_response(response)})",
+                    hint=(
+                        "Delete the tag in the registry, or set ",
+                        Setting.ON_DELETE,
+                        " to Retain.",
+                    ),
                     side=self._client.side,
-                    status=answer.status,
+                    status=response.status,
+                    code=error_code(response),
                 )
-            if answer.status not in {200, 202, 204, 404}:
-                raise self._client.error_from_response(
-                    answer, "delete the tag", f"{self._reference.name}:{tag}"
-                )
+            if not is_success(response) and response.status != 404:
+                raise self._client.error(response, f"delete {self._name(tag)}")
 
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:  # noqa: ARG002
-        """Know of none: `start_upload` asks with the request that it needs anyway."""
+        """Return none: `start_upload` looks for each with the request that it sends anyway."""
         return frozenset()
 
     def has_blob(self, digest: Digest) -> bool:
-        """Ask with a HEAD."""
-        return self._client.request("HEAD", f"{self._path}/blobs/{digest}").status == 200
+        """Send a HEAD for a blob."""
+        return has_blob(self._client, self._reference, digest)
 
     def start_upload(
         self, descriptor: Descriptor, *, mount_from: str | None
     ) -> RegistryUpload | BlobOutcome:
         """Mount, find or open an upload session for a blob, in one request where possible."""
-        is_elsewhere = mount_from is not None and mount_from != self._reference.repository
-        if is_elsewhere and self._quirks.mounts:
-            return self._post(descriptor, mount_from) or BlobOutcome.MOUNTED
+        own = self._reference.repository
+        if mount_from is not None and mount_from != own and self._quirks.mounts:
+            mounted = self._mount(descriptor, mount_from) or self.open_upload(descriptor)
+            return BlobOutcome.MOUNTED if mounted is BlobOutcome.SKIPPED else mounted
         if self._self_mount is _SelfMount.IGNORED:
-            if self.needs_existence_check and self.has_blob(descriptor.digest):
-                return BlobOutcome.SKIPPED
-            return self.open_upload(descriptor)
-        upload = self._post(descriptor, self._reference.repository)
-        if upload is None:
+            return self._find_or_open(descriptor)
+        opened = self._mount(descriptor, own)
+        if opened is None:
+            self._self_mount = _SelfMount.IGNORED
+            return self._find_or_open(descriptor)
+        if isinstance(opened, BlobOutcome):
             self._self_mount = _SelfMount.HONOURED
-            return BlobOutcome.SKIPPED
-        if self._takes_a_probe() and self._is_needless(upload, descriptor):
+            return opened
+        if self._takes_a_probe() and self._is_needless(opened, descriptor):
             self._self_mount = _SelfMount.IGNORED
             return BlobOutcome.SKIPPED
-        return upload
+        return opened
 
     def open_upload(self, descriptor: Descriptor) -> RegistryUpload | BlobOutcome:
-        """Open an upload session without asking whether the blob is there."""
-        return self._post(descriptor, None) or BlobOutcome.SKIPPED
+        """Open an upload session without looking for the blob."""
+        operation = f"push blob {descriptor.digest} to {self._reference.name}"
+        response = self._post("", operation)
+        if response.status != 202 and is_success(response) and self.has_blob(descriptor.digest):
+            return BlobOutcome.SKIPPED
+        return self._session_of(response, operation)
 
     def start_streamed_upload(self) -> RegistryUpload:
-        """Open an upload session; nothing can be mounted that has no digest yet."""
-        target = f"{self._path}/blobs/uploads/"
-        answer = self._client.request("POST", target, pace=self._quirks.upload_rate)
-        return self._session_of(answer, f"a layer for {self._reference.name}")
+        """Open an upload session for a blob whose digest is not known yet."""
+        operation = f"push a layer to {self._reference.name}"
+        return self._session_of(self._post("", operation), operation)
 
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
         """Read a blob, as from a source."""
         return self._content.open_blob(descriptor)
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
-        """PUT the manifest's own bytes; once more when other bytes were stored."""
+        """Push the manifest's own bytes; once more when the registry stored other bytes."""
         stored = self._put_manifest(manifest, reference)
         if not stored.names(manifest.content):
             _LOGGER.warning("the manifest %s was stored as %s", manifest.digest, stored)
             stored = self._put_manifest(manifest, reference)
         if not stored.names(manifest.content):
             raise ProtocolError(
-                f"the destination stored {self._name(reference)} as {stored} where "
-                f"{manifest.digest} was sent",
+                f"cannot push {self._name(reference)}: invalid response, {manifest.digest} was "
+                f"sent and {stored} was stored",
                 side=self._client.side,
                 status=201,
             )
 
     def _put_manifest(self, manifest: Manifest, reference: str) -> Digest:
-        """PUT a manifest and give the digest that it was stored under."""
-        answer = self._client.request(
+        """Push a manifest and return the digest that it was stored under."""
+        name = self._name(reference)
+        response = self._client.request(
             "PUT",
             f"{self._path}/manifests/{reference}",
+            f"push {name}",
             headers={"Content-Type": manifest.media_type},
             body=manifest.content,
-            pace=self._quirks.manifest_rate,
+            rate_limiter=self._quirks.manifest_rate,
         )
-        if answer.status in {200, 201, 202}:
-            return announced_digest(answer) or manifest.digest
-        subject = self._name(reference)
-        if (missing := missing_content(answer)) is not None:
-            raise MissingContentError(
-                f"the destination registry {self._reference.registry} does not take the "
-                f"manifest {subject}, as it misses what that refers to "
-                f"({describe_response(answer)})",
+        if response.status in {200, 201, 204} and not is_html(response):
+            return announced_digest(response) or manifest.digest
+        if is_success(response):
+            found = self._head(reference)
+            if is_success(found) and not is_html(found):
+                return announced_digest(found) or manifest.digest
+            raise ProtocolError(
+                f"cannot push {name}: invalid response, the registry accepted the manifest and "
+                f"does not have it ({describe_response(response)})",
                 side=self._client.side,
-                status=answer.status,
-                code=error_code(answer),
+                status=response.status,
+            )
+        if (missing := missing_content(response)) is not None:
+            raise MissingContentError(
+                f"cannot push {name}: missing content, the registry does not have what the "
+                f"manifest refers to ({describe_response(response)})",
+                side=self._client.side,
+                status=response.status,
+                code=error_code(response),
                 digests=missing,
             )
-        raise self._client.error_from_response(answer, "take the manifest", subject)
+        raise self._client.error(response, f"push {name}")
 
     def _name(self, reference: str) -> str:
         return f"{self._reference.name}{'@' if ':' in reference else ':'}{reference}"
 
-    def close_upload(self, url: Url, digest: Digest, body: VerifiedStream | None = None) -> None:
-        """PUT a digest to its upload session, with the whole blob or after it was sent."""
-        answer = self._client.request(
-            "PUT",
-            url.with_parameters([("digest", str(digest))]),
-            headers={"Content-Type": "application/octet-stream"},
-            body=body,
-            pace=self._quirks.upload_rate,
+    def _head(self, reference: str) -> HttpResponse:
+        return self._client.request(
+            "HEAD",
+            f"{self._path}/manifests/{reference}",
+            f"read {self._name(reference)}",
+            headers={"Accept": ACCEPT_MANIFESTS},
+            retried=RETRY_THROTTLES_ONLY,
         )
-        if answer.status in {201, 204}:
-            return
-        if body is None and answer.status == 404 and self.has_blob(digest):
-            return  # an earlier answer was lost
-        raise self._upload_refusal(answer, self._blob_name(digest))
 
-    def append(self, url: Url, body: Iterable[bytes | memoryview]) -> Url:
-        """PATCH a stream to an upload session, and give the URL that the session has then.
-
-        One request in chunks of no announced number is what Docker itself sends; registries that
-        take anything take this.
-        """
-        answer = self._client.request(
-            "PATCH", url, headers={"Content-Type": "application/octet-stream"}, body=body
-        )
-        if answer.status not in {201, 202, 204}:
-            raise self._upload_refusal(answer, f"a layer for {self._reference.name}")
-        return self._location(answer) or url
-
-    def _upload_refusal(self, answer: HttpResponse, subject: str) -> Exception:
-        """Say that a session does not take bytes; one that was lost can be opened again."""
-        if answer.status == 416 or error_code(answer) in LOST_UPLOAD_CODES:
-            return LostUploadError(
-                f"the destination {self._reference.registry} lost the upload of {subject} "
-                f"({describe_response(answer)})"
-            )
-        return self._client.error_from_response(answer, "take the blob", subject)
-
-    def cancel(self, url: Url) -> None:
-        """DELETE an upload session."""
-        self._client.cancel_upload(url)
-
-    def _post(self, descriptor: Descriptor, mount_from: str | None) -> RegistryUpload | None:
-        """Open an upload session; None when the blob was mounted instead."""
-        target = f"{self._path}/blobs/uploads/"
-        if mount_from is not None:
-            target += "?" + urlencode({"mount": str(descriptor.digest), "from": mount_from})
-        answer = self._client.request("POST", target, pace=self._quirks.upload_rate)
-        if answer.status == 201:
+    def _find_existing(self, tag: str) -> Digest | None:
+        """Return what a tag points at, for sure: here a 403 is an error."""
+        response = self._head(tag)
+        if response.status == 404:
             return None
-        is_own = mount_from == self._reference.repository
-        if mount_from is not None and not is_own and answer.status in {403, 404}:
-            # the other repository may not be mounted from; a copy needs less
-            return self._post(descriptor, None)
-        if answer.status != 202 and mount_from is not None and answer.status not in {401, 403, 404}:
-            self._self_mount = _SelfMount.IGNORED  # some refuse what they do not know
-            return self._post(descriptor, None)
-        return self._session_of(answer, self._blob_name(descriptor.digest))
+        if is_success(response) and (digest := announced_digest(response)) is not None:
+            return digest
+        manifest = find_manifest(self._client, self._reference, tag, forbidden_is_missing=False)
+        return manifest.digest if manifest else None
 
-    def _session_of(self, answer: HttpResponse, subject: str) -> RegistryUpload:
-        url = self._location(answer)
-        if answer.status != 202 or url is None:
-            raise self._client.error_from_response(answer, "take the blob", subject)
-        return RegistryUpload(self, url)
+    def _find_or_open(self, descriptor: Descriptor) -> RegistryUpload | BlobOutcome:
+        if self.needs_existence_check and self.has_blob(descriptor.digest):
+            return BlobOutcome.SKIPPED
+        return self.open_upload(descriptor)
 
-    def _location(self, answer: HttpResponse) -> Url | None:
-        location = answer.header("location")
-        try:
-            return answer.url.resolve(location) if location else None
-        except InvalidUrlError as error:
-            raise ProtocolError(
-                f"cannot push to {self._reference.name}: invalid response ({answer.status} with an "
-                f"invalid upload URL: {error})",
-                side=self._client.side,
-                status=answer.status,
-            ) from error
+    def _mount(
+        self, descriptor: Descriptor, repository: str
+    ) -> RegistryUpload | BlobOutcome | None:
+        """Mount a blob; SKIPPED when it is there, a session when it is not, None when rejected.
+
+        Registries reject a mount of an unknown blob with any status (containerd#14086).
+        """
+        operation = f"push blob {descriptor.digest} to {self._reference.name}"
+        query = "?" + urlencode({"mount": str(descriptor.digest), "from": repository})
+        response = self._post(query, operation, retried=_RETRIED_MOUNTS)
+        if response.status == 201:
+            return BlobOutcome.SKIPPED
+        if response.status == 202:
+            return self._session_of(response, operation)
+        if response.status == 401:
+            raise self._client.error(response, operation)
+        if is_success(response) and self.has_blob(descriptor.digest):
+            return BlobOutcome.SKIPPED
+        return None
+
+    def _post(
+        self, query: str, operation: str, *, retried: frozenset[int] = RETRYABLE_STATUSES
+    ) -> HttpResponse:
+        return self._client.request(
+            "POST",
+            f"{self._path}/blobs/uploads/{query}",
+            operation,
+            rate_limiter=self._quirks.upload_rate,
+            retried=retried,
+        )
+
+    def _session_of(self, response: HttpResponse, operation: str) -> RegistryUpload:
+        if not is_success(response):
+            raise self._client.error(response, operation)
+        url = self._client.resolve(response, response.header("location"), "upload location")
+        return RegistryUpload(url, self._reference, self._client, self._quirks.upload_rate)
 
     def _takes_a_probe(self) -> bool:
         with self._lock:
@@ -334,7 +346,7 @@ class RegistryDestination:
             return True
 
     def _is_needless(self, upload: RegistryUpload, descriptor: Descriptor) -> bool:
-        """Tell whether a blob is there for which a session was opened; that is cancelled then."""
+        """Tell whether the blob of an open session is there, and then cancel the session."""
         try:
             is_there = self.has_blob(descriptor.digest)
         except BaseException:
@@ -343,30 +355,3 @@ class RegistryDestination:
         if is_there:
             upload.cancel()
         return is_there
-
-    def _blob_name(self, digest: Digest) -> str:
-        return f"{digest} for {self._reference.name}"
-
-
-class RegistryUpload:
-    """An upload session; its URL may hold a secret and is never shown."""
-
-    def __init__(self, destination: RegistryDestination, url: Url) -> None:
-        self._destination = destination
-        self._url = url
-
-    def finish(self, body: VerifiedStream) -> None:
-        """Send the whole blob and close the session."""
-        self._destination.close_upload(self._url, body.digest, body)
-
-    def append(self, body: Iterable[bytes | memoryview]) -> None:
-        """Send a stream that ends when it ends."""
-        self._url = self._destination.append(self._url, body)
-
-    def close_as(self, digest: Digest) -> None:
-        """Close the session over what was sent."""
-        self._destination.close_upload(self._url, digest)
-
-    def cancel(self) -> None:
-        """DELETE the session; one that cannot be is left to expire."""
-        self._destination.cancel(self._url)

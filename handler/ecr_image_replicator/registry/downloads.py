@@ -1,11 +1,11 @@
-"""Blobs as they come: resumed where they broke off, by ranges where one connection is slow."""
+"""Downloads of blobs: resumed where they broke off, by ranges where one connection is slow."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.copy.readahead import (
     READ_AHEAD,
@@ -20,23 +20,11 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.model.digests import ByteReader
     from ecr_image_replicator.model.manifests import Descriptor
-    from ecr_image_replicator.registry.http.messages import StreamedResponse
+    from ecr_image_replicator.registry.blobs import BlobRequests
 
 _LOGGER: Final = logging.getLogger(__name__)
-#: A download that broke off after fewer bytes has not come on, and is not tried for ever.
+#: A download that broke off after fewer bytes made no progress: its failures are counted.
 _PROGRESS_BYTES: Final = 1024 * 1024
-
-
-class BlobRequests(Protocol):
-    """A repository whose blobs are asked for; what the methods promise stands in `source`."""
-
-    def request_blob(
-        self, descriptor: Descriptor, offset: int, end: int | None = None
-    ) -> StreamedResponse:
-        """Ask for a blob's bytes from an offset on; the response stands at that byte."""
-
-    def wait_after(self, attempt: int, error: TransientError) -> None:
-        """Wait before a broken download goes on."""
 
 
 class Downloads:
@@ -45,9 +33,9 @@ class Downloads:
     Parameters
     ----------
     requests
-        Asks for them.
+        For blobs of the repository.
     limits
-        When one is read by ranges, which one at a time may be.
+        When a blob is read by ranges, at most one at a time.
     """
 
     def __init__(self, requests: BlobRequests, limits: ReadAheadLimits = READ_AHEAD) -> None:
@@ -74,12 +62,12 @@ class Downloads:
 
     @property
     def is_single(self) -> bool:
-        """Whether one blob is read at present, so that no other wants the network."""
+        """Whether one blob is being read, so that no other needs the network."""
         return self._open == 1
 
 
 class _LongReader:
-    """A blob that is long enough to look at how fast it comes."""
+    """A blob that is long enough to measure its download rate."""
 
     def __init__(
         self,
@@ -101,15 +89,15 @@ class _LongReader:
             count = self._ahead.readinto(buffer)
             if count or self._ahead.offset >= self._descriptor.size_bytes:
                 return count
-            self._go_on_alone(self._ahead)
+            self._continue_alone(self._ahead)
         if self._watched is None:
             return self._reader.readinto(buffer)
         count = self._watched.readinto(buffer)
         if self._watched.count_bytes >= self._limits.look_bytes:
-            self._look(self._watched)
+            self._measure(self._watched)
         return count
 
-    def _look(self, watched: WatchedReader) -> None:
+    def _measure(self, watched: WatchedReader) -> None:
         self._watched = None
         if self._downloads.is_single and self._reader.has_ranges and watched.is_slow(self._limits):
             self._reader.close()
@@ -123,15 +111,15 @@ class _LongReader:
                 limits=self._limits,
             )
             _LOGGER.info(
-                "a long blob is read by several ranges at once",
+                "reading a long blob by several ranges at once",
                 extra={
                     "blob": str(self._descriptor.digest),
                     "bytes_per_second": round(watched.bytes_per_second),
                 },
             )
 
-    def _go_on_alone(self, ahead: ReadAhead) -> None:
-        """Read what is left over one connection."""
+    def _continue_alone(self, ahead: ReadAhead) -> None:
+        """Read the rest over one connection."""
         _LOGGER.info("ranges are no faster", extra={"blob": str(self._descriptor.digest)})
         ahead.close()
         self._ahead = None
@@ -160,11 +148,11 @@ class _ResumingReader:
         self.offset = start
         self._failures = 0
         self._failed_at = start
-        self._response = requests.request_blob(descriptor, start, end)
+        self._response = requests.open(descriptor, start, end)
 
     @property
     def has_ranges(self) -> bool:
-        """Whether the server says that it gives ranges (RFC 9110, section 14.3)."""
+        """Whether the server announces that it supports ranges (RFC 9110, section 14.3)."""
         return self._response.header("accept-ranges").strip().lower() == "bytes"
 
     def readinto(self, buffer: memoryview, /) -> int:
@@ -173,7 +161,7 @@ class _ResumingReader:
                 count = self._read(buffer)
             except TransientError as error:
                 if self.offset >= self._stop:
-                    return 0  # only the end of the message was lost
+                    return 0  # all bytes are here, only the end of the message was lost
                 self._resume(error)
             else:
                 self.offset += count
@@ -183,8 +171,8 @@ class _ResumingReader:
         count = self._response.readinto(buffer)
         if not count and self.offset < self._stop:
             raise TransientError(
-                f"the source closed the connection {self.offset} bytes into the blob "
-                f"{self._descriptor.digest} of {self._descriptor.size_bytes} bytes"
+                f"cannot pull blob {self._descriptor.digest}: the connection was closed after "
+                f"{self.offset} of {self._descriptor.size_bytes} bytes"
             )
         return count
 
@@ -195,7 +183,7 @@ class _ResumingReader:
         self._failed_at = self.offset
         self._failures += 1
         self._requests.wait_after(self._failures, error)
-        self._response = self._requests.request_blob(self._descriptor, self.offset, self._end)
+        self._response = self._requests.open(self._descriptor, self.offset, self._end)
 
     def close(self) -> None:
         self._response.close()

@@ -1,10 +1,11 @@
-"""What a registry's refusal means: error bodies and statuses into one sentence of the error tree.
+"""Error responses of registries: what they say, and the errors that are raised for them.
 
 OCI distribution specification 1.1, "Error Codes".
 """
 
 from __future__ import annotations
 
+import http
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ecr_image_replicator.errors import (
     DeniedError,
     NotFoundError,
+    ProtocolError,
     RegistryError,
     Setting,
     Side,
@@ -28,141 +30,344 @@ if TYPE_CHECKING:
     from ecr_image_replicator.registry.http.messages import HttpResponse
 
 _MAX_MESSAGE_CHARACTERS: Final = 200
+#: Of a page or a text; its title or first line is within.
+_MAX_TEXT_BYTES: Final = 4096
 _THROTTLES: Final = frozenset({429, 503})
+#: Codes that name no reason.
+_UNSPECIFIC_CODES: Final = frozenset({"", "UNKNOWN", "INTERNAL_ERROR", "INTERNAL_SERVER_ERROR"})
+#: Messages that some registries give to every error.
+_UNSPECIFIC_MESSAGES: Final = frozenset({"", "unknown error", "internal server error"})
 #: Codes for a manifest that came before its parts, the last two as ECR's API names them.
 _MISSING_CONTENT: Final = re.compile(
     r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN|MANIFEST_UNKNOWN"
     r"|LayersNotFound(?:Exception)?|ReferencedImagesNotFound(?:Exception)?"
 )
+#: Codes of requests that fail again when they are repeated, whatever the status.
+_PERMANENT_CODES: Final = frozenset(
+    {
+        "BLOB_UNKNOWN",
+        "DENIED",
+        "MANIFEST_BLOB_UNKNOWN",
+        "MANIFEST_INVALID",
+        "MANIFEST_UNKNOWN",
+        "MANIFEST_UNVERIFIED",
+        "NAME_INVALID",
+        "NAME_UNKNOWN",
+        "TAG_INVALID",
+        "UNAUTHORIZED",
+        "UNSUPPORTED",
+    }
+)
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_TITLE: Final = re.compile(r"<title[^<>]{0,80}>([^<]{1,300})", re.IGNORECASE)
+#: Of S3 and its relatives.
+_XML_FIELD: Final = re.compile(r"<(Code|Message)>([^<]{1,300})")
 #: Codes for an upload session that is gone, or whose bytes are not those that were sent.
 LOST_UPLOAD_CODES: Final = frozenset(
     {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"}
 )
+REFERENCE_SETTINGS: Final = {
+    Side.SOURCE: Setting.SOURCE,
+    Side.DESTINATION: Setting.DESTINATION,
+}
 CREDENTIALS: Final = {
     Side.SOURCE: Setting.SOURCE_CREDENTIALS,
     Side.DESTINATION: Setting.DESTINATION_CREDENTIALS,
 }
+_RIGHTS: Final = {Side.SOURCE: "pull from", Side.DESTINATION: "push to"}
+_TOO_LARGE_HINT: Final = (
+    "The registry, or a proxy in front of it, limits the size of a request: raise that limit "
+    "(client_max_body_size in nginx, LimitRequestBody in Apache)."
+)
 
 
 class OverloadedError(TransientError):
-    """A status that may pass: too many requests, or a server in trouble."""
+    """A response whose status may pass: too many requests, or a server in trouble."""
 
     def __init__(
-        self, answer: HttpResponse, side: Side, registry: str, *, retry_after_seconds: float | None
+        self, response: HttpResponse, operation: str, *, retry_after_seconds: float | None
     ) -> None:
+        is_throttle = response.status == 429
+        problem = "rate limit exceeded" if is_throttle else "unavailable"
         super().__init__(
-            f"the {side} registry {registry} answered {describe_response(answer)}",
+            f"cannot {operation}: {problem} ({describe_response(response)})",
             retry_after_seconds=retry_after_seconds,
-            is_throttle=answer.status in _THROTTLES,
+            is_throttle=response.status in _THROTTLES,
         )
-        self.status: Final = answer.status
-        self.code: Final = error_code(answer)
+        self.status: Final = response.status
+        self.code: Final = error_code(response)
 
 
 def error_from_response(
-    answer: HttpResponse, *, side: Side, registry: str, asked: str, subject: str, login_origin: Part
+    response: HttpResponse, operation: str, *, side: Side, login_origin: Part | None
 ) -> RegistryError:
-    """Turn a refusal into an error.
+    """Return the error to raise for a response that is no success.
 
     Parameters
     ----------
-    asked
-        What was asked, as the end of "refused to …".
-    subject
-        What it was asked of: a reference or a digest in a repository.
+    operation
+        What failed: ``pull docker.io/acme/app:1.0``, ``push blob sha256:… to ghcr.io/acme/app``.
+    side
+        The endpoint that responded.
     login_origin
-        Where the credentials in use came from, "" for none.
+        Where the credentials in use come from, None when there are none.
     """
-    found = describe_response(answer)
-    code = error_code(answer)
-    if answer.status in {401, 403}:
-        return DeniedError(
-            f"the {side} registry {registry} refused to {asked} {subject} ({found}); ",
-            *credentials_hint(side, login_origin),
-            side=side,
-            status=answer.status,
-            code=code,
+    status, code = response.status, error_code(response)
+    failed, found = f"cannot {operation}", describe_response(response)
+    if status == 401:
+        return authentication_error(
+            failed, found, side=side, login_origin=login_origin, status=status, code=code
         )
-    if answer.status == 404:
-        what = "repository" if code == "NAME_UNKNOWN" else "image or what it refers to"
-        return NotFoundError(
-            f"the {side} registry {registry} could not {asked} {subject}: there is no such {what} "
-            f"({found}); check its name",
-            side=side,
-            status=404,
-            code=code,
+    if status == 403:
+        return _access_denied(failed, found, side, login_origin, code)
+    if status == 404:
+        return _not_found(failed, found, side, login_origin, code)
+    if status < 400:
+        return ProtocolError(
+            f"{failed}: invalid response ({found})", side=side, status=status, code=code
         )
+    if status >= 500 and code not in _PERMANENT_CODES:
+        return UnavailableError(
+            f"{failed}: unavailable ({found})", side=side, status=status, code=code
+        )
+    hint = _TOO_LARGE_HINT if status == 413 else ()
+    problem = "request too large" if status == 413 else "request rejected"
     return RegistryError(
-        f"the {side} registry {registry} refused to {asked} {subject} ({found})",
+        f"{failed}: {problem} ({found})", hint=hint, side=side, status=status, code=code
+    )
+
+
+def _access_denied(
+    failed: str, found: str, side: Side, login_origin: Part | None, code: str
+) -> DeniedError:
+    if login_origin is None:
+        return DeniedError(
+            f"{failed}: access denied ({found}) and no credentials were given",
+            hint=("Set ", CREDENTIALS[side], "."),
+            side=side,
+            status=403,
+            code=code,
+        )
+    return DeniedError(
+        f"{failed}: access denied ({found}) with the credentials in ",
+        login_origin,
+        hint=f"Allow that account to {_RIGHTS[side]} the repository.",
         side=side,
-        status=answer.status,
+        status=403,
         code=code,
     )
 
 
+def _not_found(
+    failed: str, found: str, side: Side, login_origin: Part | None, code: str
+) -> NotFoundError:
+    hint: tuple[Part, ...]
+    if side is Side.DESTINATION or code == "NAME_UNKNOWN":
+        missing, hint = "repository", ("Check the repository name in ", REFERENCE_SETTINGS[side])
+    else:
+        missing = "blob" if code == "BLOB_UNKNOWN" else "image"
+        hint = ("Check the repository name and the tag in ", REFERENCE_SETTINGS[side])
+    if login_origin is None:
+        # registries that serve anonymous users hide private repositories behind a 404
+        hint += ("; if the repository is private, set ", CREDENTIALS[side])
+    return NotFoundError(
+        f"{failed}: {missing} not found ({found})",
+        hint=(*hint, "."),
+        side=side,
+        status=404,
+        code=code,
+    )
+
+
+def authentication_error(
+    failed: str,
+    found: str,
+    *,
+    side: Side,
+    login_origin: Part | None,
+    status: int,
+    code: str = "UNAUTHORIZED",
+) -> DeniedError:
+    """Return the error for credentials that were rejected, or that are missing.
+
+    Parameters
+    ----------
+    failed
+        What failed: ``cannot pull docker.io/acme/app:1.0``.
+    found
+        The response: ``401 Unauthorized from auth.docker.io``.
+    """
+    if login_origin is None:
+        return DeniedError(
+            f"{failed}: access denied ({found}) and no credentials were given",
+            hint=("Set ", CREDENTIALS[side], "."),
+            side=side,
+            status=status,
+            code=code,
+        )
+    return DeniedError(
+        f"{failed}: authentication failed ({found}) with the credentials in ",
+        login_origin,
+        hint="Check the user name and the password there.",
+        side=side,
+        status=status,
+        code=code,
+    )
+
+
+def not_a_registry(response: HttpResponse, operation: str, host: str, side: Side) -> ProtocolError:
+    """Return the error for a web page where the registry's API should be."""
+    return ProtocolError(
+        f"cannot {operation}: invalid response, {host} is not a container registry "
+        f"({describe_response(response)}, {_media_type(response) or 'no content type'})",
+        hint=("Check the host name in ", REFERENCE_SETTINGS[side], "."),
+        side=side,
+        status=response.status,
+    )
+
+
 def retries_exhausted(error: TransientError, side: Side, attempts: int) -> RegistryError:
-    """Say that a passing trouble did not pass in as many attempts as there was time for."""
-    times = "once" if attempts == 1 else f"{attempts} times"
-    sentence: tuple[Part, ...] = (f"{error}; it was tried {times}, see ", Setting.RETRIES)
+    """Return the error for a transient failure that lasted through all attempts."""
+    times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    message = (*error.message, f" after {times}")
+    hint = (
+        error.hint if any(error.hint) else ("Deploy again later, or raise ", Setting.RETRIES, ".")
+    )
     if isinstance(error, OverloadedError):
         if error.status == 429:
             return ThrottledError(
-                *sentence,
+                *message,
+                hint=hint,
                 side=side,
                 status=error.status,
                 code=error.code,
                 retry_after_seconds=error.retry_after_seconds,
             )
-        return UnavailableError(*sentence, side=side, status=error.status, code=error.code)
+        return UnavailableError(
+            *message, hint=hint, side=side, status=error.status, code=error.code
+        )
     if isinstance(error, UnknownHostError):
-        return UntrustedHostError(*sentence, side=side)
-    return UnavailableError(*sentence, side=side)
+        return UntrustedHostError(*message, hint=hint, side=side)
+    return UnavailableError(*message, hint=hint, side=side)
 
 
-def missing_content(answer: HttpResponse) -> frozenset[str] | None:
-    """Recognise that a manifest was refused for want of its parts, and read which they are.
+def missing_content(response: HttpResponse) -> frozenset[str] | None:
+    """Return the digests that a registry reports as missing when it rejects a manifest.
 
-    None when it was refused for another reason; empty when the parts are not named.
+    None when it was rejected for another reason; empty when the parts are not named.
     """
-    codes = [_text(error.get("code")) for error in _errors(answer)]
-    if answer.status not in {400, 404} or not any(map(_MISSING_CONTENT.fullmatch, codes)):
+    codes = [_text(error.get("code")) for error in _errors(response)]
+    if response.status not in {400, 404} or not any(map(_MISSING_CONTENT.fullmatch, codes)):
         return None
-    return frozenset(_DIGEST.findall(answer.content.decode(errors="replace")))
+    return frozenset(_DIGEST.findall(response.content.decode(errors="replace")))
 
 
-def error_code(answer: HttpResponse) -> str:
-    """Give the first error code of the body, "" when there is none."""
-    return _first_error(answer)[0]
+def is_expired_token(response: HttpResponse) -> bool:
+    """Tell whether a response says that the token has expired; by the text, there is no code.
+
+    ECR: 400, 401 or 403 "Your authorization token has expired. Reauthenticate and try again."
+    (ECR Public: aws/containers-roadmap#2835).
+    """
+    text = response.content[:_MAX_TEXT_BYTES].lower()
+    return response.status in {400, 401, 403} and b"authorization token has expired" in text
 
 
-def describe_response(answer: HttpResponse) -> str:
-    """Give status, code and message in a few words, fit for a sentence."""
-    code, message = _first_error(answer)
-    words = f"{answer.status} {code}".strip()
-    return f"{words}: {message}" if message else words
+def is_permanent(response: HttpResponse) -> bool:
+    """Tell whether an error code says that the same request fails again, whatever the status."""
+    return any(_text(error.get("code")) in _PERMANENT_CODES for error in _errors(response))
 
 
-def _first_error(answer: HttpResponse) -> tuple[str, str]:
-    first = next(iter(_errors(answer)), {})
-    return sanitize(first.get("code"), 64), sanitize(first.get("message"), _MAX_MESSAGE_CHARACTERS)
+def is_html(response: HttpResponse) -> bool:
+    """Tell whether a response is a web page."""
+    return _media_type(response) in {"text/html", "application/xhtml+xml"}
 
 
-def _errors(answer: HttpResponse) -> list[dict[str, Any]]:
+def error_code(response: HttpResponse) -> str:
+    """Return the first error code that names a reason, else the first one; "" for none."""
+    codes = [sanitize(error.get("code"), 64) for error in _errors(response)]
+    specific = (code for code in codes if code not in _UNSPECIFIC_CODES)
+    return next(specific, codes[0] if codes else "")
+
+
+def describe_response(response: HttpResponse) -> str:
+    """Return status, code and reason of a response: ``404 Not Found, MANIFEST_UNKNOWN: …``."""
+    status = status_text(response.status)
+    code, reason = error_code(response), _reason(response)
+    if not reason or reason.lower() == status.lower():
+        return f"{status}, {code}" if code else status
+    return f"{status}, {code}: {reason}" if code else f"{status}, {reason}"
+
+
+def status_text(status: int) -> str:
+    """Return a status with its reason phrase (RFC 9110, section 15): ``404 Not Found``."""
     try:
-        document: Any = json.loads(answer.content) if answer.content else None
+        return f"{status} {http.HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _reason(response: HttpResponse) -> str:
+    """Return the reason that a body gives: the first error with a code or detail of its own."""
+    errors = _errors(response)
+    specific = (
+        each for each in errors if _text(each.get("code")) not in _UNSPECIFIC_CODES or _detail(each)
+    )
+    chosen = next(specific, errors[0] if errors else None)
+    return _describe(chosen) if chosen else _page(response)
+
+
+def _describe(error: dict[str, Any]) -> str:
+    """Join an error's message and detail."""
+    message, detail = sanitize(error.get("message"), _MAX_MESSAGE_CHARACTERS), _detail(error)
+    if message.lower() in _UNSPECIFIC_MESSAGES:
+        return detail or message
+    is_repeated = detail in message or any(each in message for each in _DIGEST.findall(detail))
+    return message if is_repeated else f"{message} ({detail})"
+
+
+def _detail(error: dict[str, Any]) -> str:
+    """Return an error's detail on one line; it may be any JSON value."""
+    detail = error.get("detail")
+    if not detail or isinstance(detail, bool | int | float):
+        return ""
+    text = detail if isinstance(detail, str) else json.dumps(detail, separators=(", ", ": "))
+    return sanitize(text if isinstance(detail, str) else text.replace('"', ""), 200)
+
+
+def _page(response: HttpResponse) -> str:
+    """Return a web page's title, S3's code and message, or the first line of a plain text."""
+    if response.status < 400:
+        return ""
+    document = _document(response)
+    for name in ("message", "error_description", "error"):  # of gateways, RFC 6749, GitLab
+        if message := sanitize(document.get(name), _MAX_MESSAGE_CHARACTERS):
+            return message
+    text = response.content[:_MAX_TEXT_BYTES].decode(errors="replace")
+    if title := _TITLE.search(text):
+        return sanitize(title[1], _MAX_MESSAGE_CHARACTERS)
+    if "<Error>" in text:
+        return sanitize(": ".join(value for _, value in _XML_FIELD.findall(text)), 200)
+    if _media_type(response) == "text/plain":
+        return sanitize(text.strip().partition("\n")[0], _MAX_MESSAGE_CHARACTERS)
+    return ""
+
+
+def _media_type(response: HttpResponse) -> str:
+    return sanitize(response.header("content-type").partition(";")[0], 80).lower()
+
+
+def _document(response: HttpResponse) -> dict[str, Any]:
+    try:
+        document: Any = json.loads(response.content) if response.content else None
     except (ValueError, RecursionError):
         document = None
-    errors = document.get("errors") if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
+
+
+def _errors(response: HttpResponse) -> list[dict[str, Any]]:
+    errors = _document(response).get("errors")
     return [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def credentials_hint(side: Side, login_origin: Part) -> tuple[Part, ...]:
-    """Return whether credentials were used and from where, as the end of a message."""
-    if login_origin:
-        return "the credentials from ", login_origin, " were used"
-    return "no credentials were given, ", CREDENTIALS[side], " takes them"

@@ -1,4 +1,4 @@
-"""Manifests and digests in a registry's answers (OCI distribution specification 1.1, "Pull")."""
+"""Manifests and digests in a registry's responses (OCI distribution specification 1.1, "Pull")."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ecr_image_replicator.model.manifests import (
     MAX_MANIFEST_BYTES,
     parse_manifest,
 )
+from ecr_image_replicator.registry.error_responses import is_html, not_a_registry
+from ecr_image_replicator.retries import RETRYABLE_STATUSES
 
 if TYPE_CHECKING:
     from ecr_image_replicator.model.manifests import Manifest
@@ -20,53 +22,94 @@ if TYPE_CHECKING:
     from ecr_image_replicator.registry.http.messages import HttpResponse
 
 ACCEPT_MANIFESTS: Final = ", ".join(sorted(MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES))
+#: Statuses of a response that has the manifest: OK, and OK through a transforming proxy.
+_WITH_MANIFEST: Final = frozenset({200, 203})
 
 
-def read_manifest(answer: HttpResponse, wanted: Digest | None, origin: str) -> Manifest:
-    """Parse a manifest that a registry answered with, and check that it is the one asked for.
+def get_manifest(
+    client: RegistryClient,
+    repository: str,
+    selector: str,
+    operation: str,
+    *,
+    retried: frozenset[int] = RETRYABLE_STATUSES,
+) -> HttpResponse:
+    """Send the GET for a manifest by its tag or digest."""
+    return client.request(
+        "GET",
+        f"/v2/{repository}/manifests/{selector}",
+        operation,
+        headers={"Accept": ACCEPT_MANIFESTS},
+        limit_bytes=MAX_MANIFEST_BYTES,
+        retried=retried,
+    )
+
+
+def has_manifest(response: HttpResponse) -> bool:
+    """Tell whether a response to a GET has the manifest as its body."""
+    return response.status in _WITH_MANIFEST
+
+
+def read_manifest(
+    response: HttpResponse, wanted: Digest | None, operation: str, client: RegistryClient
+) -> Manifest:
+    """Parse a manifest that a registry returned, and check that it is the one that was requested.
 
     Raises
     ------
+    ProtocolError
+        The response is a web page.
     DigestMismatchError
         It hashes to another digest.
     InvalidManifestError
-        It cannot be understood.
+        It is malformed or of an unsupported kind.
     """
-    if wanted is not None and not wanted.names(answer.content):
-        found = Digest.of(answer.content, wanted.algorithm)
+    if is_html(response) and not response.content.lstrip().startswith(b"{"):
+        raise not_a_registry(response, operation, response.url.authority, client.side)
+    if wanted is not None and not wanted.names(response.content):
+        found = Digest.of(response.content, wanted.algorithm)
         raise DigestMismatchError(
-            f"the manifest {wanted} from {origin} hashes to {found}; the origin is corrupt or was "
-            "tampered with"
+            f"cannot {operation}: digest mismatch, the manifest {wanted} from {client.registry} "
+            f"hashes to {found}",
+            hint="The registry's content is corrupt or was tampered with.",
         )
-    return parse_manifest(answer.content, answer.header("content-type"))
+    return parse_manifest(response.content, response.header("content-type"))
 
 
-def find_manifest(client: RegistryClient, reference: ImageReference, tag: str) -> Manifest | None:
-    """Read what a tag of the reference's repository points at; None where it is not there.
+def find_manifest(
+    client: RegistryClient, reference: ImageReference, tag: str, *, forbidden_is_missing: bool
+) -> Manifest | None:
+    """Read the manifest that a tag of the reference's repository points at; None for no such tag.
+
+    Parameters
+    ----------
+    forbidden_is_missing
+        Whether a 403 means that there is no such tag, as Artifactory responds.
 
     Raises
     ------
     RegistryError
-        The registry refuses.
+        The registry rejects the request.
     InvalidManifestError
-        It cannot be understood.
+        The manifest is malformed or of an unsupported kind.
     """
-    answer = client.request(
-        "GET",
-        f"/v2/{reference.repository}/manifests/{tag}",
-        headers={"Accept": ACCEPT_MANIFESTS},
-        limit_bytes=MAX_MANIFEST_BYTES,
-    )
-    if answer.status == 404:
+    operation = f"read {reference.name}:{tag}"
+    response = get_manifest(client, reference.repository, tag, operation)
+    if response.status == 404 or (response.status == 403 and forbidden_is_missing):
         return None
-    if answer.status != 200:
-        raise client.error_from_response(answer, "show", f"{reference.name}:{tag}")
-    return read_manifest(answer, None, reference.registry)
+    if not has_manifest(response):
+        raise client.error(response, operation)
+    return read_manifest(response, None, operation, client)
 
 
-def announced_digest(answer: HttpResponse) -> Digest | None:
-    """Read Docker-Content-Digest; None when it is missing or malformed, as it is at times."""
+def announced_digest(response: HttpResponse) -> Digest | None:
+    """Parse Docker-Content-Digest; None when it is absent or malformed, as it is at times."""
     try:
-        return Digest.parse(answer.header("docker-content-digest"))
+        return Digest.parse(response.header("docker-content-digest"))
     except ContentError:
         return None
+
+
+def is_success(response: HttpResponse) -> bool:
+    """Tell whether the status is one of success, 2xx."""
+    return 200 <= response.status < 300

@@ -1,4 +1,4 @@
-"""Docker Hub's pull limits: what its headers say, and what to do at the end of them.
+"""Pull rate limits, as Docker Hub's headers describe them.
 
 Docker Hub, "Usage and limits": ``ratelimit-limit: 100;w=21600``, the same of what remains, and
 ``docker-ratelimit-source``; a registry without limits sends none of them.
@@ -11,16 +11,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import Side, ThrottledError
+from ecr_image_replicator.errors import ThrottledError
 from ecr_image_replicator.model.references import DOCKER_HUB
-from ecr_image_replicator.registry.error_responses import credentials_hint, error_code
+from ecr_image_replicator.registry.error_responses import (
+    CREDENTIALS,
+    describe_response,
+    error_code,
+)
 from ecr_image_replicator.retries import parse_retry_after
 from ecr_image_replicator.sanitize import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ecr_image_replicator.errors import Part
+    from ecr_image_replicator.errors import Part, Side
     from ecr_image_replicator.registry.http.messages import HttpResponse
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -32,16 +36,16 @@ _ATTEMPTS_IN_WINDOW: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class PullLimit:
-    """What a registry says of its limit.
+    """A registry's pull rate limit.
 
     Attributes
     ----------
     limit, remaining
-        Pulls in the window, and those that are left; None where the registry does not say.
+        Pulls in the window, and those that are left; None when unknown.
     window_seconds
-        None where the registry does not say.
+        None when unknown.
     source
-        Whom it counts for: an address or an account, "" where the registry does not say.
+        The address or account that it applies to, "" when unknown.
     """
 
     limit: int | None
@@ -50,19 +54,19 @@ class PullLimit:
     source: str
 
 
-def parse_pull_limit(answer: HttpResponse) -> PullLimit | None:
-    """Read the headers of a manifest's answer; None when it has none of them."""
-    limit, window_seconds = _parse_count(answer.header("ratelimit-limit"))
-    remaining, _ = _parse_count(answer.header("ratelimit-remaining"))
+def parse_pull_limit(response: HttpResponse) -> PullLimit | None:
+    """Parse the headers of a manifest's response; None when it has none of them."""
+    limit, window_seconds = _parse_count(response.header("ratelimit-limit"))
+    remaining, _ = _parse_count(response.header("ratelimit-remaining"))
     if limit is None and remaining is None:
         return None
-    source = sanitize(answer.header("docker-ratelimit-source"), 80)
+    source = sanitize(response.header("docker-ratelimit-source"), 80)
     return PullLimit(limit, remaining, window_seconds, source)
 
 
-def log_pull_limit(answer: HttpResponse, registry: str) -> None:
-    """Log what a manifest's answer says of the limit, if it does."""
-    found = parse_pull_limit(answer)
+def log_pull_limit(response: HttpResponse, registry: str) -> None:
+    """Log the pull limit that a manifest's response has in its headers, if it has one."""
+    found = parse_pull_limit(response)
     if found is not None:
         _LOGGER.info(
             "pull limit",
@@ -77,31 +81,39 @@ def log_pull_limit(answer: HttpResponse, registry: str) -> None:
 
 
 def pull_limit_error(
-    answer: HttpResponse,
+    response: HttpResponse,
+    operation: str,
     side: Side,
     registry: str,
-    login_origin: Part,
+    login_origin: Part | None,
     *,
     now: Callable[[], float] = time.time,
 ) -> ThrottledError | None:
-    """Recognise a pull limit that is used up, which no wait of seconds outlasts."""
-    if answer.status != 429:
+    """Return the error for a pull limit that is used up, None for another response."""
+    if response.status != 429:
         return None
-    found = parse_pull_limit(answer)
-    is_hub = registry == DOCKER_HUB and error_code(answer) == _LIMIT_CODE
+    found = parse_pull_limit(response)
+    is_hub = registry == DOCKER_HUB and error_code(response) == _LIMIT_CODE
     if not is_hub and (found is None or found.remaining != 0):
         return None
-    after_seconds = parse_retry_after(answer.headers, now=now)
-    hint = credentials_hint(side, login_origin)
+    after_seconds = parse_retry_after(response.headers, now=now)
+    wait = f"wait {_describe_wait(found, after_seconds)}"
+    hint: tuple[Part, ...] = (
+        (f"{wait.capitalize()}, or use an account with a higher limit",)
+        if login_origin
+        else ("Set ", CREDENTIALS[side], f" to raise the limit, or {wait}")
+    )
     if registry == DOCKER_HUB:
-        hint = *hint, "; official images are also at public.ecr.aws/docker/library"
+        hint += ("; official images are also at public.ecr.aws/docker/library",)
+    used: tuple[Part, ...] = (" with the credentials in ", login_origin) if login_origin else ()
     return ThrottledError(
-        f"the {side} registry {registry} allows {_describe(found)}; "
-        f"{_opening(found, after_seconds)}; ",
-        *hint,
+        f"cannot {operation}: pull rate limit exceeded ({describe_response(response)})"
+        f"{_describe_limit(found)}",
+        *used,
+        hint=(*hint, "."),
         side=side,
         status=429,
-        code=error_code(answer),
+        code=error_code(response),
         retry_after_seconds=_next_attempt_seconds(found, after_seconds),
     )
 
@@ -113,28 +125,28 @@ def _next_attempt_seconds(found: PullLimit | None, after_seconds: float | None) 
     return after_seconds
 
 
-def _describe(found: PullLimit | None) -> str:
+def _describe_limit(found: PullLimit | None) -> str:
     if found is None or found.limit is None:
-        return "no more pulls for now, without saying how many it does"
-    window = f" in {_hours(found.window_seconds)}" if found.window_seconds else ""
-    return f"{found.limit} pulls{window} and {found.remaining or 0} are left"
+        return ""
+    window = f" per {_describe_hours(found.window_seconds)}" if found.window_seconds else ""
+    return f": {found.remaining or 0} of {found.limit} pulls{window} left"
 
 
-def _opening(found: PullLimit | None, after_seconds: float | None) -> str:
+def _describe_wait(found: PullLimit | None, after_seconds: float | None) -> str:
     if after_seconds is not None:
-        return f"it opens again in {max(1, round(after_seconds / 60))} minutes"
+        minutes = max(1, round(after_seconds / 60))
+        return f"{minutes} minute{'' if minutes == 1 else 's'}"
     window_seconds = found.window_seconds if found else None
-    within = _hours(window_seconds) if window_seconds else "some hours"
-    return f"it opens again within {within}"
+    return f"up to {_describe_hours(window_seconds)}" if window_seconds else "some hours"
 
 
-def _hours(seconds: int | None) -> str:
+def _describe_hours(seconds: int | None) -> str:
     hours = (seconds or 0) / 3600
     return f"{hours:g} hour" if hours == 1 else f"{hours:.2g} hours"
 
 
 def _parse_count(header: str) -> tuple[int | None, int | None]:
-    """Read ``100;w=21600``."""
+    """Parse ``100;w=21600``."""
     count, _, window = header[:40].partition(";w=")
     return _parse_number(count), _parse_number(window)
 

@@ -1,4 +1,4 @@
-"""Keeping under a registry's rate of requests instead of running into it."""
+"""A rate limiter that stays below a registry's request quota."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _FASTER: Final = 0.25
 
 
 class RateLimiter:
-    """So many starts in any one second, for all streams together; fewer after a throttle.
+    """A limit of requests in any one second for all streams together, lower after a throttle.
 
-    A throttle halves the rate, at most once a second, as several streams meet the same one; each
-    start that goes well gives a quarter of a start a second back.
+    A throttle halves the rate, at most once a second, since several streams receive the same one.
+    Each successful request raises the rate by a quarter of a request per second.
 
     Parameters
     ----------
     per_second
-        Starts, at most.
+        Requests, at most.
     clock
         Monotonic seconds.
     """
@@ -44,28 +44,28 @@ class RateLimiter:
 
     @property
     def per_second(self) -> float:
-        """Starts a second at present."""
+        """The current limit."""
         return self._rate
 
     def wait(self, deadline: Deadline) -> None:
-        """Wait for a start, and take it.
+        """Wait until a request may be sent.
 
         Raises
         ------
         OutOfTimeError
-            The deadline comes first.
+            The deadline is earlier.
         StoppedError
-            Something else failed meanwhile.
+            Something else failed.
         """
         seconds = self._reserve()
         if seconds > 0 and not deadline.wait(seconds):
             raise OutOfTimeError(
-                f"there was no time left for the {seconds:.1f} seconds that the registry's rate "
-                "of requests asks to wait"
+                f"timed out: the rate limit of the registry requires a wait of {seconds:.1f} s and "
+                f"only {deadline.remaining_seconds:.0f} s are left"
             )
 
     def decrease(self) -> None:
-        """Take a throttle to heart."""
+        """Lower the rate after a throttled request."""
         with self._lock:
             now = self._clock()
             if now - self._slowed_at >= _WINDOW_SECONDS:
@@ -73,12 +73,12 @@ class RateLimiter:
                 self._rate = max(_MIN_RATE, self._rate * _SLOWER)
 
     def increase(self) -> None:
-        """Learn that a start went well."""
+        """Raise the rate after a successful request."""
         with self._lock:
             self._rate = min(self._most, self._rate + _FASTER)
 
     def _reserve(self) -> float:
-        """Take the next start that is free, and give the seconds until then."""
+        """Reserve the next free slot, and return the seconds until then."""
         with self._lock:
             now = self._clock()
             allowed = max(1, int(self._rate))

@@ -1,4 +1,4 @@
-"""What the process keeps of registries between invocations, and opening them as either side."""
+"""The process's registries: connections and authorizations kept between invocations."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class Registries:
-    """Connections, sign-ins and pauses of every registry that the process has spoken to.
+    """The connections, authorizations and pauses of all registries.
 
     Parameters
     ----------
     plain_http
-        Hosts that are spoken to in plain HTTP.
+        Hosts that speak plain HTTP.
     connections
         Kept per host at most.
     stall_timeout_seconds
@@ -60,7 +60,7 @@ class Registries:
         backoff: Backoff,
         deadline: Deadline,
     ) -> RegistrySource:
-        """Make a source of an image in a registry; nothing is sent yet."""
+        """Return an image in a registry as a source; sends nothing."""
         scopes = (f"repository:{reference.repository}:pull",)
         client = self._client(
             reference.registry, Side.SOURCE, scopes, credentials, backoff, deadline
@@ -78,16 +78,16 @@ class Registries:
         quirks: RegistryQuirks = RegistryQuirks(),  # noqa: B008 - it is frozen
         deletes: bool = False,
     ) -> RegistryDestination:
-        """Make a destination of a repository; nothing is sent yet.
+        """Return a repository as a destination; sends nothing.
 
         Parameters
         ----------
         mount_from
-            Another repository that blobs will be mounted from, which the sign-in must cover.
-        manners
+            Another repository that blobs are mounted from, which the token must cover.
+        quirks
             Of the registry's kind.
         deletes
-            Whether the sign-in must cover deletion.
+            Whether the token must cover deletion.
         """
         actions = "pull,push,delete" if deletes else "pull,push"
         scopes = [f"repository:{reference.repository}:{actions}"]
@@ -114,7 +114,7 @@ class Registries:
         return RegistryTags(reference, client)
 
     def close(self) -> None:
-        """Drop every kept connection."""
+        """Close all kept connections."""
         self._session.close()
 
     def _client(
@@ -128,7 +128,7 @@ class Registries:
     ) -> RegistryClient:
         with self._lock:
             pause = self._pauses.setdefault(registry, SharedPause())
-            # a sign-in is kept for those only who bring the same credentials
+            # an authorization is reused with equal credentials only
             key = (registry, side, scopes, credentials)
             authenticator = self._authenticators.get(key)
             if authenticator is None:

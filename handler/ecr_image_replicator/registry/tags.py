@@ -58,6 +58,7 @@ class RegistryTags:
         ProtocolError
             The list is malformed, repeats itself, or has more than 100,000 tags.
         """
+        operation = f"list the tags of {self._reference.name}"
         tags: dict[str, None] = {}
         target: str | None = f"{self._path}/tags/list?n={_PAGE}"
         seen: set[str] = set()
@@ -69,12 +70,12 @@ class RegistryTags:
             response = self._client.request(
                 "GET",
                 target,
+                operation,
                 headers={"Accept": "application/json"},
                 limit_bytes=_MAX_PAGE_BYTES,
             )
             if response.status != 200:
-                subject = f"the tags of {self._reference.name}"
-                raise self._client.error_from_response(response, "list", subject)
+                raise self._client.error(response, operation)
             before = len(tags)
             tags.update(dict.fromkeys(self._parse(response)))
             if len(tags) > MAX_TAGS:
@@ -103,8 +104,12 @@ class RegistryTags:
         DeniedError, RegistryError
             The registry rejects the request.
         """
+        operation = f"read {self._reference.name}:{selector}"
         response = self._client.request(
-            "HEAD", f"{self._path}/manifests/{selector}", headers={"Accept": ACCEPT_MANIFESTS}
+            "HEAD",
+            f"{self._path}/manifests/{selector}",
+            operation,
+            headers={"Accept": ACCEPT_MANIFESTS},
         )
         if response.status == 200:
             media_type = response.header("content-type").partition(";")[0].strip()
@@ -113,8 +118,7 @@ class RegistryTags:
             return None
         if response.status in _WITHOUT_HEAD:
             return TagHead(None, "")
-        subject = f"{self._reference.name}:{selector}"
-        raise self._client.error_from_response(response, "show", subject)
+        raise self._client.error(response, operation)
 
     def _parse(self, response: HttpResponse) -> list[str]:
         try:

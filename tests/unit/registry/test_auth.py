@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Generator
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl
 
@@ -11,17 +12,14 @@ from hypothesis import strategies as st
 from tests.unit.builders import FakeClock
 
 from ecr_image_replicator.errors import DeniedError, ProtocolError, ReplicationError, Side
-from ecr_image_replicator.registry.auth import (
-    Authenticator,
-    Challenge,
-    TokenAnswer,
-    TokenRequest,
-    parse_challenges,
-)
+from ecr_image_replicator.registry.auth import Authenticator, Challenges
+from ecr_image_replicator.registry.challenges import Challenge, parse_challenges
 from ecr_image_replicator.registry.http.urls import parse_url
+from ecr_image_replicator.registry.tokens import TokenRequest, TokenResponse
 from ecr_image_replicator.request.credentials import InlineCredentials, NoCredentials
 from ecr_image_replicator.request.logins import Credentials, Login
 
+URL = parse_url("https://quay.io/v2/a/manifests/1")
 REALM = "https://auth.example/token"
 BEARER = Challenge("bearer", {"realm": REALM, "service": "registry"})
 BASIC = Challenge("basic", {"realm": "https://quay.io/"})
@@ -59,9 +57,24 @@ SCOPES = ("repository:a:pull,push", "repository:b:pull")
         ),
         (r'Basic realm="a \"b\" \\c"', [Challenge("basic", {"realm": r'a "b" \c'})]),
         ('Basic realm="first",realm="second"', [Challenge("basic", {"realm": "first"})]),
+        (
+            'Bearer realm="r" service="s" scope="a:b:pull"',
+            [Challenge("bearer", {"realm": "r", "service": "s", "scope": "a:b:pull"})],
+        ),
+        (
+            "Bearer realm=https://auth.example/token?a=b,service=s",
+            [Challenge("bearer", {"realm": "https://auth.example/token?a=b", "service": "s"})],
+        ),
+        (
+            'Basic realm="x" , , Bearer realm=/token',
+            [Challenge("basic", {"realm": "x"}), Challenge("bearer", {"realm": "/token"})],
+        ),
+        ('Bearer realm="without an end', [Challenge("bearer", {"realm": "without an end"})]),
+        ('=, realm="of nothing"', []),
+        ('Bearer realm="r";service="s"', [Challenge("bearer", {"realm": "r", "service": "s"})]),
     ],
 )
-def test_a_header_is_taken_apart_into_its_challenges(value: str, expected: list[Challenge]) -> None:
+def test_a_header_is_parsed_into_its_challenges(value: str, expected: list[Challenge]) -> None:
     assert parse_challenges([value]) == expected
 
 
@@ -72,8 +85,13 @@ def test_challenges_of_several_headers_are_put_together() -> None:
     ]
 
 
+def test_a_long_header_is_parsed_in_linear_time_and_cut() -> None:
+    [challenge] = parse_challenges(["Bearer " + 'a="' * 1_000_000])
+    assert len(challenge.parameters) <= 16 * 1024
+
+
 @given(st.lists(st.text(alphabet='Bearbsic="\\, \t@:/é\x00', max_size=60) | st.text(), max_size=3))
-def test_any_header_is_read_without_an_end(values: list[str]) -> None:
+def test_any_header_is_parsed(values: list[str]) -> None:
     for challenge in parse_challenges(values):
         assert challenge.scheme == challenge.scheme.lower()
 
@@ -107,26 +125,32 @@ def _authenticator(credentials: Credentials | None = None, clock: FakeClock | No
     )
 
 
-def _sign_in(
+def _authenticate(
     authenticator: Authenticator,
-    *answers: TokenAnswer,
+    *responses: TokenResponse,
     challenges: list[Challenge] | None = None,
     rejected: str | None = None,
 ) -> list[TokenRequest]:
-    """Drive a sign-in with prepared answers; give what it asked for."""
-    asked: list[TokenRequest] = []
-    flow = authenticator.sign_in(challenges or [BEARER], rejected)
+    """Drive an authentication with prepared responses, and return its token requests."""
+    requests: list[TokenRequest] = []
+    steps = _start(authenticator, challenges or [BEARER], rejected)
     try:
-        asked.append(next(flow))
-        for answer in answers:
-            asked.append(flow.send(answer))  # noqa: PERF401 - a generator cannot pass StopIteration on
+        requests.append(next(steps))
+        for response in responses:
+            requests.append(steps.send(response))  # noqa: PERF401 - StopIteration ends it
     except StopIteration:
-        return asked
-    raise AssertionError("more was asked than there are answers")
+        return requests
+    raise AssertionError("more requests than prepared responses")
 
 
-def _token(**fields: Any) -> TokenAnswer:
-    return TokenAnswer(200, json.dumps(fields).encode())
+def _start(
+    authenticator: Authenticator, challenges: list[Challenge], rejected: str | None = None
+) -> Generator[TokenRequest, TokenResponse, None]:
+    return authenticator.authenticate(Challenges(URL, challenges), rejected, "pull quay.io/a:1")
+
+
+def _token(**fields: Any) -> TokenResponse:
+    return TokenResponse(200, json.dumps(fields).encode())
 
 
 def _basic(login: Login) -> str:
@@ -137,16 +161,16 @@ def _basic(login: Login) -> str:
 def test_before_any_challenge_nothing_is_sent() -> None:
     authenticator = _authenticator(FakeCredentials(_login()))
     assert authenticator.authorization is None
-    assert authenticator.login_origin == ""
+    assert authenticator.login_origin is None
 
 
-def test_an_anonymous_visit_asks_for_a_token_without_a_login() -> None:
+def test_anonymous_access_requests_a_token_without_a_login() -> None:
     authenticator = _authenticator()
-    [asked] = _sign_in(authenticator, _token(token="t"))
-    assert asked.headers == {}
-    assert asked.form is None
-    assert str(asked.url) == REALM
-    assert parse_qsl(asked.url.query or "") == [
+    [request] = _authenticate(authenticator, _token(token="t"))
+    assert request.headers == {}
+    assert request.form is None
+    assert str(request.url) == REALM
+    assert parse_qsl(request.url.query or "") == [
         ("service", "registry"),
         ("scope", SCOPES[0]),
         ("scope", SCOPES[1]),
@@ -156,14 +180,14 @@ def test_an_anonymous_visit_asks_for_a_token_without_a_login() -> None:
 
 def test_a_realm_with_a_query_keeps_it() -> None:
     challenge = Challenge("bearer", {"realm": f"{REALM}?account=x"})
-    [asked] = _sign_in(_authenticator(), _token(token="t"), challenges=[challenge])
-    assert parse_qs(asked.url.query or "")["account"] == ["x"]
+    [request] = _authenticate(_authenticator(), _token(token="t"), challenges=[challenge])
+    assert parse_qs(request.url.query or "")["account"] == ["x"]
 
 
-def test_a_login_goes_to_the_token_service() -> None:
+def test_a_login_is_sent_to_the_token_service() -> None:
     authenticator = _authenticator(FakeCredentials(_login()))
-    [asked] = _sign_in(authenticator, _token(token="t"))
-    assert asked.headers == {"Authorization": _basic(_login())}
+    [request] = _authenticate(authenticator, _token(token="t"))
+    assert request.headers == {"Authorization": _basic(_login())}
     assert authenticator.login_origin == "the secret 1"
 
 
@@ -176,9 +200,9 @@ def test_a_login_goes_to_the_token_service() -> None:
         ({"token": "", "access_token": "a"}, "a"),
     ],
 )
-def test_the_token_stands_under_either_name(fields: dict[str, str], token: str) -> None:
+def test_the_token_has_either_name(fields: dict[str, str], token: str) -> None:
     authenticator = _authenticator()
-    _sign_in(authenticator, _token(**fields))
+    _authenticate(authenticator, _token(**fields))
     assert authenticator.authorization == f"Bearer {token}"
 
 
@@ -201,159 +225,181 @@ def test_a_token_is_used_until_shortly_before_it_expires(
 ) -> None:
     clock = FakeClock()
     authenticator = _authenticator(clock=clock)
-    _sign_in(authenticator, _token(token="t", expires_in=lifetime))
+    _authenticate(authenticator, _token(token="t", expires_in=lifetime))
     clock.now += usable_seconds - 0.01
     assert authenticator.authorization == "Bearer t"
     clock.now += 0.02
     assert authenticator.authorization is None
 
 
-def test_a_tokens_life_counts_from_when_it_was_asked_for() -> None:
+def test_a_tokens_lifetime_starts_with_its_request() -> None:
     clock = FakeClock()
     authenticator = _authenticator(clock=clock)
-    flow = authenticator.sign_in([BEARER], None)
-    next(flow)
+    steps = _start(authenticator, [BEARER])
+    next(steps)
     clock.now += 284
     with pytest.raises(StopIteration):
-        flow.send(_token(token="t", expires_in=300))
+        steps.send(_token(token="t", expires_in=300))
     assert authenticator.authorization == "Bearer t"
     clock.now += 2
     assert authenticator.authorization is None
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         _token(),
         _token(token=7),
         _token(token="a\r\nX-Evil: 1"),
         _token(token="a\rb"),
         _token(token="ä"),
-        TokenAnswer(200, b"[]"),
-        TokenAnswer(200, b"\xff"),
-        TokenAnswer(200, b"[" * 100_000),
-        TokenAnswer(404, b'{"token": "t"}'),
+        TokenResponse(200, b"[]"),
+        TokenResponse(200, b"\xff"),
+        TokenResponse(200, b"[" * 100_000),
+        TokenResponse(404, b'{"token": "t"}'),
     ],
 )
-def test_an_answer_without_a_usable_token_is_no_sign_in(answer: TokenAnswer) -> None:
+def test_a_response_without_a_valid_token_is_an_error(response: TokenResponse) -> None:
     authenticator = _authenticator()
-    with pytest.raises(ProtocolError, match="without a token"):
-        _sign_in(authenticator, answer)
+    with pytest.raises(
+        ProtocolError, match=r"invalid response from the token service auth\.example, no token"
+    ):
+        _authenticate(authenticator, response)
     assert authenticator.authorization is None
 
 
 @given(st.binary(), st.integers(200, 599))
-def test_whatever_a_token_service_answers_is_a_token_or_our_error(
+def test_any_response_of_a_token_service_is_a_token_or_a_replication_error(
     content: bytes, status: int
 ) -> None:
     try:
-        _sign_in(_authenticator(), TokenAnswer(status, content))
+        _authenticate(_authenticator(), TokenResponse(status, content))
     except ReplicationError as error:
         assert "quay.io" in str(error)  # noqa: PT017 - a success is as good
 
 
 @pytest.mark.parametrize(
-    "realm", ["", "/token", "ftp://a/b", "https://", "https://[::1", "https://a:99999/", "file:///"]
+    "realm", ["", "ftp://a/b", "https://", "https://[::1", "https://a:99999/", "file:///"]
 )
-def test_a_realm_that_is_no_url_is_refused(realm: str) -> None:
-    with pytest.raises(ProtocolError, match="invalid realm"):
-        _sign_in(_authenticator(), challenges=[Challenge("bearer", {"realm": realm})])
+def test_an_invalid_realm_is_an_error(realm: str) -> None:
+    with pytest.raises(ProtocolError, match="names no supported token service"):
+        _authenticate(_authenticator(), challenges=[Challenge("bearer", {"realm": realm})])
 
 
 @pytest.mark.parametrize("challenges", [[Challenge("digest", {})], [Challenge("negotiate", {})]])
-def test_another_way_of_signing_in_is_refused(challenges: list[Challenge]) -> None:
-    with pytest.raises(ProtocolError, match="another sign-in"):
-        _sign_in(_authenticator(), challenges=challenges)
+def test_an_unsupported_scheme_is_an_error(challenges: list[Challenge]) -> None:
+    with pytest.raises(ProtocolError, match="names no supported authentication scheme"):
+        _authenticate(_authenticator(), challenges=challenges)
+
+
+def test_a_relative_realm_is_on_the_host_of_the_challenge() -> None:
+    challenge = Challenge("bearer", {"realm": "/token"})
+    [request] = _authenticate(_authenticator(), _token(token="t"), challenges=[challenge])
+    assert str(request.url) == "https://quay.io/token"
+
+
+def test_basic_is_used_when_the_bearer_challenge_has_no_valid_realm() -> None:
+    authenticator = _authenticator(FakeCredentials(_login()))
+    bearer = Challenge("bearer", {"realm": "ftp://auth.example/"})
+    assert _authenticate(authenticator, challenges=[bearer, BASIC]) == []
+    assert authenticator.authorization == _basic(_login())
 
 
 def test_bearer_is_preferred_to_basic() -> None:
     authenticator = _authenticator(FakeCredentials(_login()))
-    _sign_in(authenticator, _token(token="t"), challenges=[BASIC, BEARER])
+    _authenticate(authenticator, _token(token="t"), challenges=[BASIC, BEARER])
     assert authenticator.authorization == "Bearer t"
 
 
 def test_basic_sends_the_login_itself_for_good() -> None:
     clock = FakeClock()
     authenticator = _authenticator(FakeCredentials(_login()), clock)
-    assert _sign_in(authenticator, challenges=[BASIC]) == []
+    assert _authenticate(authenticator, challenges=[BASIC]) == []
     clock.now += 10**6
     assert authenticator.authorization == _basic(_login())
 
 
 def test_basic_without_a_login_is_denied() -> None:
-    with pytest.raises(DeniedError, match="no credentials were given, see source_credentials"):
-        _sign_in(_authenticator(), challenges=[BASIC])
+    with pytest.raises(
+        DeniedError,
+        match=r"access denied \(401 Unauthorized from quay\.io\) and no credentials were given",
+    ):
+        _authenticate(_authenticator(), challenges=[BASIC])
 
 
-def test_a_refused_login_is_renewed_once() -> None:
+def test_a_rejected_login_is_renewed_once() -> None:
     credentials = FakeCredentials(_login(1), _login(2))
     authenticator = _authenticator(credentials)
-    _sign_in(authenticator, challenges=[BASIC])
-    _sign_in(authenticator, challenges=[BASIC], rejected=_basic(_login(1)))
+    _authenticate(authenticator, challenges=[BASIC])
+    _authenticate(authenticator, challenges=[BASIC], rejected=_basic(_login(1)))
     assert authenticator.authorization == _basic(_login(2))
     assert credentials.rejected == [_login(1)]
 
 
 def test_a_login_that_cannot_be_renewed_is_denied_by_its_origin() -> None:
     authenticator = _authenticator(InlineCredentials("user1", "hunter1", "SrcCreds"))
-    _sign_in(authenticator, challenges=[BASIC])
+    _authenticate(authenticator, challenges=[BASIC])
     with pytest.raises(DeniedError) as caught:
-        _sign_in(
+        _authenticate(
             authenticator,
             challenges=[BASIC],
             rejected=_basic(Login("user1", "hunter1", "SrcCreds")),
         )
-    assert "the credentials from SrcCreds were used" in str(caught.value)
+    assert "authentication failed (401 Unauthorized from quay.io)" in str(caught.value)
+    assert "with the credentials in SrcCreds" in str(caught.value)
     assert "hunter1" not in str(caught.value)
     assert authenticator.authorization is None
 
 
-def test_a_renewal_that_gives_the_refused_login_again_is_denied() -> None:
+def test_a_renewal_that_returns_the_rejected_login_is_denied() -> None:
     authenticator = _authenticator(FakeCredentials(_login(1), _login(1)))
-    _sign_in(authenticator, challenges=[BASIC])
+    _authenticate(authenticator, challenges=[BASIC])
     with pytest.raises(DeniedError):
-        _sign_in(authenticator, challenges=[BASIC], rejected=_basic(_login(1)))
+        _authenticate(authenticator, challenges=[BASIC], rejected=_basic(_login(1)))
 
 
-def test_a_refused_token_is_fetched_anew_with_the_same_login() -> None:
+def test_a_rejected_token_is_replaced_with_the_same_login() -> None:
     credentials = FakeCredentials(_login(1), _login(2))
     authenticator = _authenticator(credentials)
-    _sign_in(authenticator, _token(token="old"))
-    [asked] = _sign_in(authenticator, _token(token="new"), rejected="Bearer old")
-    assert asked.headers == {"Authorization": _basic(_login(1))}
+    _authenticate(authenticator, _token(token="old"))
+    [request] = _authenticate(authenticator, _token(token="new"), rejected="Bearer old")
+    assert request.headers == {"Authorization": _basic(_login(1))}
     assert credentials.rejected == []
     assert authenticator.authorization == "Bearer new"
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_token_service_that_refuses_the_login_is_asked_once_more_with_a_new_one(
+def test_a_token_service_that_rejects_the_login_is_sent_a_renewed_one_once(
     status: int,
 ) -> None:
     credentials = FakeCredentials(_login(1), _login(2), _login(3))
     authenticator = _authenticator(credentials)
-    asked = _sign_in(authenticator, TokenAnswer(status, b""), _token(token="t"))
-    assert [each.headers["Authorization"] for each in asked] == [
+    requests = _authenticate(authenticator, TokenResponse(status, b""), _token(token="t"))
+    assert [each.headers["Authorization"] for each in requests] == [
         _basic(_login(1)),
         _basic(_login(2)),
     ]
-    with pytest.raises(DeniedError, match=f"answered {status}; .* the secret 3 were used"):
-        _sign_in(authenticator, *[TokenAnswer(status, b"")] * 9)
+    with pytest.raises(
+        DeniedError,
+        match=rf"authentication failed \({status} .* with the credentials in the secret 3",
+    ):
+        _authenticate(authenticator, *[TokenResponse(status, b"")] * 9)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-def test_a_token_service_that_refuses_anonymous_visits_is_asked_once(status: int) -> None:
+def test_a_token_service_that_rejects_anonymous_access_gets_one_request(status: int) -> None:
     with pytest.raises(DeniedError, match="no credentials were given"):
-        _sign_in(_authenticator(), TokenAnswer(status, b""))
+        _authenticate(_authenticator(), TokenResponse(status, b""))
 
 
 def test_an_identity_token_is_exchanged_by_post() -> None:
     login = Login("", "identity&token", "the secret hub")
-    [asked] = _sign_in(_authenticator(FakeCredentials(login)), _token(access_token="t"))
-    assert asked.url == parse_url(REALM)
-    assert asked.form is not None
-    form = parse_qs(asked.form.decode())
+    [request] = _authenticate(_authenticator(FakeCredentials(login)), _token(access_token="t"))
+    assert request.url == parse_url(REALM)
+    assert request.form is not None
+    form = parse_qs(request.form.decode())
     assert form["grant_type"] == ["refresh_token"]
     assert form["refresh_token"] == ["identity&token"]
     assert form["scope"] == [" ".join(SCOPES)]
     assert form["service"] == ["registry"]
-    assert "Authorization" not in asked.headers
+    assert "Authorization" not in request.headers

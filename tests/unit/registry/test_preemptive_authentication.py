@@ -1,4 +1,4 @@
-"""The authenticator with logins that are sent before any challenge, and with optional ones."""
+"""The authenticator with preemptive and with optional logins."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from dataclasses import dataclass, field
 import pytest
 
 from ecr_image_replicator.errors import DeniedError, Side
-from ecr_image_replicator.registry.auth import Authenticator, Challenge, TokenAnswer, TokenRequest
+from ecr_image_replicator.registry.auth import Authenticator, Challenges
+from ecr_image_replicator.registry.challenges import Challenge
+from ecr_image_replicator.registry.http.urls import parse_url
+from ecr_image_replicator.registry.tokens import TokenRequest, TokenResponse
 from ecr_image_replicator.request.logins import Login
 
-_BEARER = [Challenge("bearer", {"realm": "https://auth.example/token", "service": "example"})]
+_BEARER = Challenges(
+    parse_url("https://host/v2/"),
+    [Challenge("bearer", {"realm": "https://auth.example/token", "service": "example"})],
+)
 
 
 @dataclass
 class ListedCredentials:
-    """Gives the listed logins, one after the other, whenever one is refused."""
+    """Returns the listed logins, one after the other, whenever one is rejected."""
 
     logins: list[Login]
-    ahead: bool = True
+    is_preemptive: bool = True
     renewals: list[str] = field(default_factory=list)
 
     def find_preemptive(self, registry: str) -> Login | None:
-        return self.find(registry) if self.ahead else None
+        return self.find(registry) if self.is_preemptive else None
 
     def find(self, registry: str) -> Login | None:  # noqa: ARG002 - one registry
         return self.logins[0] if self.logins else None
@@ -51,18 +57,18 @@ def _authenticator(credentials: ListedCredentials, clock: list[float]) -> Authen
 def _drive(
     authenticator: Authenticator, statuses: list[int], rejected: str | None
 ) -> list[TokenRequest]:
-    asked: list[TokenRequest] = []
-    flow = authenticator.sign_in(_BEARER, rejected)
+    requests: list[TokenRequest] = []
+    steps = authenticator.authenticate(_BEARER, rejected, "pull host/a:1")
     try:
-        asked.append(next(flow))
+        requests.append(next(steps))
         while True:
             status = statuses.pop(0)
-            asked.append(flow.send(TokenAnswer(status, b'{"token": "t"}')))
+            requests.append(steps.send(TokenResponse(status, b'{"token": "t"}')))
     except StopIteration:
-        return asked
+        return requests
 
 
-def test_a_login_for_ahead_is_sent_before_any_challenge() -> None:
+def test_a_preemptive_login_is_sent_before_any_challenge() -> None:
     authenticator = _authenticator(ListedCredentials([_login("one")]), [0.0])
     assert authenticator.authorization is None
 
@@ -72,8 +78,8 @@ def test_a_login_for_ahead_is_sent_before_any_challenge() -> None:
     assert authenticator.login_origin == "ECR's sign-in"
 
 
-def test_credentials_that_wait_for_the_challenge_send_nothing_ahead() -> None:
-    authenticator = _authenticator(ListedCredentials([_login("one")], ahead=False), [0.0])
+def test_credentials_that_wait_for_the_challenge_send_nothing_before_it() -> None:
+    authenticator = _authenticator(ListedCredentials([_login("one")], is_preemptive=False), [0.0])
 
     authenticator.authenticate_preemptively()
 
@@ -95,7 +101,7 @@ def test_an_expired_login_is_replaced_without_being_sent() -> None:
     assert authenticator.authorization == _basic("two")
 
 
-def test_a_refused_login_is_renewed_once_for_all_streams() -> None:
+def test_a_rejected_login_is_renewed_once_for_all_streams() -> None:
     credentials = ListedCredentials([_login("one"), _login("two")])
     authenticator = _authenticator(credentials, [0.0])
     authenticator.authenticate_preemptively()
@@ -107,7 +113,7 @@ def test_a_refused_login_is_renewed_once_for_all_streams() -> None:
     assert credentials.renewals == ["one"]
 
 
-def test_a_refusal_that_no_other_login_helps_stands() -> None:
+def test_a_rejected_login_without_a_renewal_stays_rejected() -> None:
     credentials = ListedCredentials([_login("one")])
     authenticator = _authenticator(credentials, [0.0])
     authenticator.authenticate_preemptively()
@@ -115,30 +121,30 @@ def test_a_refusal_that_no_other_login_helps_stands() -> None:
     assert not authenticator.refresh_preemptive(_basic("one"))
 
 
-def test_an_optional_login_that_is_refused_gives_way_to_an_anonymous_visit() -> None:
-    credentials = ListedCredentials([_login("one", optional=True)], ahead=False)
+def test_anonymous_access_follows_a_rejected_optional_login() -> None:
+    credentials = ListedCredentials([_login("one", optional=True)], is_preemptive=False)
     authenticator = _authenticator(credentials, [0.0])
 
-    asked = _drive(authenticator, [401, 200], None)
+    requests = _drive(authenticator, [401, 200], None)
 
-    assert [each.headers.get("Authorization") for each in asked] == [_basic("one"), None]
+    assert [each.headers.get("Authorization") for each in requests] == [_basic("one"), None]
     assert authenticator.authorization == "Bearer t"
-    assert authenticator.login_origin == ""
+    assert authenticator.login_origin is None
 
 
-def test_an_optional_login_is_renewed_before_it_is_done_without() -> None:
+def test_an_optional_login_is_renewed_before_anonymous_access() -> None:
     credentials = ListedCredentials(
-        [_login("one", optional=True), _login("two", optional=True)], ahead=False
+        [_login("one", optional=True), _login("two", optional=True)], is_preemptive=False
     )
     authenticator = _authenticator(credentials, [0.0])
 
-    asked = _drive(authenticator, [403, 200], None)
+    requests = _drive(authenticator, [403, 200], None)
 
-    assert [each.headers["Authorization"] for each in asked] == [_basic("one"), _basic("two")]
+    assert [each.headers["Authorization"] for each in requests] == [_basic("one"), _basic("two")]
 
 
-def test_a_login_that_was_given_is_never_done_without() -> None:
-    authenticator = _authenticator(ListedCredentials([_login("one")], ahead=False), [0.0])
+def test_anonymous_access_never_follows_a_configured_login() -> None:
+    authenticator = _authenticator(ListedCredentials([_login("one")], is_preemptive=False), [0.0])
 
-    with pytest.raises(DeniedError, match="the credentials from ECR's sign-in were used"):
+    with pytest.raises(DeniedError, match="with the credentials in ECR's sign-in"):
         _drive(authenticator, [401], None)

@@ -19,11 +19,10 @@ _HUB_BODY = json.dumps(
         ]
     }
 ).encode()
-_HINT = "no credentials were given, source_credentials takes them"
-_MIRROR = "; official images are also at public.ecr.aws/docker/library"
+_MIRROR = "; official images are also at public.ecr.aws/docker/library."
 
 
-def _answer(status: int, content: bytes = b"", /, **headers: str) -> HttpResponse:
+def _response(status: int, content: bytes = b"", /, **headers: str) -> HttpResponse:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return HttpResponse(status, named, content, parse_url("https://registry-1.docker.io/v2/"))
 
@@ -45,26 +44,25 @@ def _answer(status: int, content: bytes = b"", /, **headers: str) -> HttpRespons
         ({}, None),
     ],
 )
-def test_the_headers_of_a_limit_are_read(
+def test_the_headers_of_a_limit_are_parsed(
     headers: dict[str, str], expected: PullLimit | None
 ) -> None:
-    assert parse_pull_limit(_answer(200, b"", **headers)) == expected
+    assert parse_pull_limit(_response(200, b"", **headers)) == expected
 
 
 @pytest.mark.parametrize(
-    ("answer", "registry", "login", "sentence"),
+    ("response", "registry", "login", "message"),
     [
         (
-            _answer(429, ratelimit_limit="100;w=21600", ratelimit_remaining="0;w=21600"),
+            _response(429, ratelimit_limit="100;w=21600", ratelimit_remaining="0;w=21600"),
             "docker.io",
-            "",
-            (
-                "the source registry docker.io allows 100 pulls in 6 hours and 0 are left; it "
-                f"opens again within 6 hours; {_HINT}{_MIRROR}"
-            ),
+            None,
+            "cannot pull X: pull rate limit exceeded (429 Too Many Requests): 0 of 100 pulls per "
+            "6 hours left. Set source_credentials to raise the limit, or wait up to 6 hours"
+            + _MIRROR,
         ),
         (
-            _answer(
+            _response(
                 429,
                 ratelimit_limit="200;w=3600",
                 ratelimit_remaining="0;w=3600",
@@ -73,49 +71,49 @@ def test_the_headers_of_a_limit_are_read(
             "mirror.example",
             "the secret hub",
             (
-                "the source registry mirror.example allows 200 pulls in 1 hour and 0 are left; it "
-                "opens again in 12 minutes; the credentials from the secret hub were used"
+                "cannot pull X: pull rate limit exceeded (429 Too Many Requests): 0 of 200 pulls "
+                "per 1 hour left with the credentials in the secret hub. Wait 12 minutes, or use "
+                "an account with a higher limit."
             ),
         ),
         (
-            _answer(429, _HUB_BODY),
+            _response(429, _HUB_BODY),
             "docker.io",
-            "",
-            (
-                "the source registry docker.io allows no more pulls for now, without saying how "
-                f"many it does; it opens again within some hours; {_HINT}{_MIRROR}"
-            ),
+            None,
+            "cannot pull X: pull rate limit exceeded (429 Too Many Requests, TOOMANYREQUESTS: You "
+            "have reached your pull rate limit.). Set source_credentials to raise the limit, or "
+            "wait some hours" + _MIRROR,
         ),
     ],
 )
-def test_at_the_limit_the_sentence_names_it_and_when_it_opens_again(
-    answer: HttpResponse, registry: str, login: str, sentence: str
+def test_the_error_names_the_limit_and_when_to_pull_again(
+    response: HttpResponse, registry: str, login: str | None, message: str
 ) -> None:
-    error = pull_limit_error(answer, Side.SOURCE, registry, login)
+    error = pull_limit_error(response, "pull X", Side.SOURCE, registry, login)
 
-    assert str(error) == sentence
+    assert str(error) == message
 
 
 @pytest.mark.parametrize(
-    ("answer", "registry"),
+    ("response", "registry"),
     [
-        (_answer(429), "docker.io"),
-        (_answer(429, _HUB_BODY), "123456789012.dkr.ecr.eu-west-1.amazonaws.com"),
-        (_answer(429, ratelimit_limit="100;w=60", ratelimit_remaining="3;w=60"), "docker.io"),
-        (_answer(503, ratelimit_limit="100;w=60", ratelimit_remaining="0;w=60"), "docker.io"),
-        (_answer(200, ratelimit_limit="100;w=60", ratelimit_remaining="0;w=60"), "docker.io"),
+        (_response(429), "docker.io"),
+        (_response(429, _HUB_BODY), "123456789012.dkr.ecr.eu-west-1.amazonaws.com"),
+        (_response(429, ratelimit_limit="100;w=60", ratelimit_remaining="3;w=60"), "docker.io"),
+        (_response(503, ratelimit_limit="100;w=60", ratelimit_remaining="0;w=60"), "docker.io"),
+        (_response(200, ratelimit_limit="100;w=60", ratelimit_remaining="0;w=60"), "docker.io"),
     ],
 )
-def test_a_throttle_that_passes_is_no_limit_that_is_used_up(
-    answer: HttpResponse, registry: str
+def test_a_transient_throttle_is_not_an_exhausted_limit(
+    response: HttpResponse, registry: str
 ) -> None:
-    assert pull_limit_error(answer, Side.SOURCE, registry, "") is None
+    assert pull_limit_error(response, "pull X", Side.SOURCE, registry, None) is None
 
 
 @pytest.mark.parametrize("window", ["", "²", "soon", "-1", "0", "9" * 5000])
-def test_a_window_that_makes_no_sense_does_not_hide_the_limit(window: str) -> None:
-    answer = _answer(429, ratelimit_limit=f"100;w={window}", ratelimit_remaining="0")
+def test_an_invalid_window_does_not_hide_the_limit(window: str) -> None:
+    response = _response(429, ratelimit_limit=f"100;w={window}", ratelimit_remaining="0")
 
-    error = pull_limit_error(answer, Side.SOURCE, "docker.io", "SrcCreds")
+    error = pull_limit_error(response, "pull X", Side.SOURCE, "docker.io", "SrcCreds")
 
-    assert "docker.io allows 100 pulls" in str(error)
+    assert "0 of 100 pulls" in str(error)

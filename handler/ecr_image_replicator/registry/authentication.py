@@ -1,0 +1,247 @@
+"""Authenticated requests to one registry: challenges answered, tokens renewed in time."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.errors import TransientError
+from ecr_image_replicator.registry.auth import Challenges
+from ecr_image_replicator.registry.challenges import parse_challenges
+from ecr_image_replicator.registry.error_responses import OverloadedError, is_expired_token
+from ecr_image_replicator.registry.http.hosts import registry_url
+from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
+from ecr_image_replicator.registry.tokens import TokenResponse
+from ecr_image_replicator.registry.transport import MAX_BODY_BYTES
+from ecr_image_replicator.retries import RETRYABLE_STATUSES, parse_retry_after
+
+if TYPE_CHECKING:
+    from ecr_image_replicator.errors import Part
+    from ecr_image_replicator.registry.auth import Authenticator
+    from ecr_image_replicator.registry.http.addresses import AddressScope
+    from ecr_image_replicator.registry.http.messages import StreamedResponse
+    from ecr_image_replicator.registry.http.urls import Url
+    from ecr_image_replicator.registry.tokens import TokenRequest
+    from ecr_image_replicator.registry.transport import Transport
+
+#: Statuses that another authorization may change.
+_AUTH_STATUSES: Final = frozenset({400, 401, 403, 404})
+#: A kept token may be old, and the login that fetches the next one as well.
+_MAX_AUTHENTICATIONS: Final = 2
+
+
+class AuthenticatedTransport:
+    """Sends requests with the authorization of one repository.
+
+    Parameters
+    ----------
+    transport
+        Sends them.
+    authenticator
+        The repository's authorization, kept across invocations.
+    """
+
+    def __init__(self, transport: Transport, authenticator: Authenticator) -> None:
+        self._transport = transport
+        self._authenticator = authenticator
+
+    @property
+    def login_origin(self) -> Part | None:
+        """Where the credentials in use come from; None when there are none."""
+        return self._authenticator.login_origin
+
+    def redact(self, body: bytes) -> bytes:
+        """Remove the credentials from an error body."""
+        return self._authenticator.redact(body)
+
+    def send(
+        self, request: HttpRequest, operation: str, *, is_cleanup: bool = False
+    ) -> StreamedResponse:
+        """Send a request; authenticate and send it again when the registry wants that.
+
+        Parameters
+        ----------
+        request
+            With an absolute URL.
+        operation
+            For errors: ``pull docker.io/acme/app:1.0``.
+        is_cleanup
+            Whether the request has a short time of its own, also after a stop.
+
+        Raises
+        ------
+        TransientError
+            The body cannot be sent again, now with an authorization.
+        DeniedError
+            The credentials are missing or were rejected.
+        """
+        exchange = _Exchange(self._transport, self._authenticator, operation, is_cleanup=is_cleanup)
+        return exchange.send(request)
+
+
+class _Exchange:
+    """One request and what its authentication takes."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        authenticator: Authenticator,
+        operation: str,
+        *,
+        is_cleanup: bool,
+    ) -> None:
+        self._transport = transport
+        self._authenticator = authenticator
+        self._operation = operation
+        self._is_cleanup = is_cleanup
+        self._scheme = "https"
+
+    def send(self, request: HttpRequest) -> StreamedResponse:
+        self._scheme = request.url.scheme
+        if self._transport.is_registry_origin(request.url):
+            self._refresh()
+        for _ in range(_MAX_AUTHENTICATIONS):
+            authorization = self._authenticator.authorization
+            response = self._follow(request, authorization)
+            if (
+                response.status not in _AUTH_STATUSES
+                or not self._transport.is_registry_origin(response.url)
+                or (response.status == 404 and authorization is not None)
+            ):
+                return response
+            rejected = _BufferedResponse(response)
+            if not self._authenticate_after(rejected, authorization):
+                return rejected
+            if not request.is_repeatable:
+                raise TransientError(f"cannot {self._operation}: the token expired")
+        return self._follow(request, self._authenticator.authorization)
+
+    def _follow(self, request: HttpRequest, authorization: str | None) -> StreamedResponse:
+        return self._transport.follow(request, authorization, is_cleanup=self._is_cleanup)
+
+    def _refresh(self) -> None:
+        """Get an authorization before the request, where the way to one is known.
+
+        So no body is sent, perhaps in vain, with a token that has just expired.
+        """
+        authenticator = self._authenticator
+        if authenticator.authorization is not None:
+            return
+        with authenticator.lock:
+            authenticator.authenticate_preemptively()
+        if authenticator.answered is not None:
+            self._authenticate(authenticator.answered, None)
+
+    def _authenticate_after(self, response: _BufferedResponse, rejected: str | None) -> bool:
+        """Get another authorization after an error; False when none can help."""
+        authenticator = self._authenticator
+        if response.status == 401:
+            challenges = self._challenges(response) or authenticator.answered or self._probe()
+            if challenges is None:
+                return False
+            self._authenticate(challenges, rejected)
+            return True
+        if rejected is None:
+            return response.status != 400 and self._authenticate_unchallenged()
+        with authenticator.lock:
+            if authenticator.refresh_preemptive(rejected):
+                return True
+        if authenticator.answered is None or not is_expired_token(response.whole):
+            return False
+        self._authenticate(authenticator.answered, rejected)
+        return True
+
+    def _authenticate_unchallenged(self) -> bool:
+        """Use the configured credentials before a 403 or 404 is believed.
+
+        A registry that serves anonymous users may respond so for a private repository, and send
+        its challenge from ``/v2/`` only (containerd#3291).
+        """
+        challenges = self._probe() if self._authenticator.has_credentials() else None
+        if challenges is None:
+            return False
+        self._authenticate(challenges, None)
+        return True
+
+    def _probe(self) -> Challenges | None:
+        """Request ``/v2/`` for its challenge, once for each authenticator."""
+        authenticator = self._authenticator
+        with authenticator.lock:
+            if not authenticator.is_probed:
+                url = registry_url(self._transport.host, self._scheme, "/v2/")
+                response = self._follow(HttpRequest("GET", url), None)
+                response.read(MAX_BODY_BYTES)
+                if response.status == 401:
+                    authenticator.offered = self._challenges(response)
+                authenticator.is_probed = True
+            return authenticator.offered
+
+    def _challenges(self, response: StreamedResponse) -> Challenges | None:
+        found = parse_challenges(response.header_values("www-authenticate"))
+        return Challenges(response.url, found) if found else None
+
+    def _authenticate(self, challenges: Challenges, rejected: str | None) -> None:
+        with self._authenticator.lock:
+            current = self._authenticator.authorization
+            if current is not None and current != rejected:
+                return  # another stream has authenticated meanwhile
+            steps = self._authenticator.authenticate(challenges, rejected, self._operation)
+            try:
+                request = next(steps)
+                while True:
+                    request = steps.send(self._fetch_token(challenges.url, request))
+            except StopIteration:
+                return
+
+    def _fetch_token(self, base: Url, token_request: TokenRequest) -> TokenResponse:
+        url = self._transport.check(base, token_request.url, "token service")
+        method = "GET" if token_request.form is None else "POST"
+        response = self._transport.follow(
+            HttpRequest(method, url, token_request.headers, token_request.form),
+            token_request.headers.get("Authorization"),
+            may_authorize=lambda target: _is_same_service(url, target),
+            has_secret_body=token_request.form is not None,
+            is_cleanup=self._is_cleanup,
+        )
+        content = response.read(MAX_BODY_BYTES)
+        if response.status in RETRYABLE_STATUSES:
+            whole = HttpResponse.of(response, self._authenticator.redact(content))
+            after = parse_retry_after(whole.headers, now=time.time)
+            operation = f"authenticate with {url.authority}"
+            raise OverloadedError(whole, operation, retry_after_seconds=after)
+        return TokenResponse(response.status, content)
+
+
+def _is_same_service(service: Url, target: Url) -> bool:
+    """Tell whether a redirect of a token request stays: the same origin, or its TLS port."""
+    is_upgrade = service.scheme == "http" and target.origin == ("https", service.host, 443)
+    return is_upgrade or target.origin == service.origin
+
+
+class _BufferedResponse:
+    """A response whose body was read, for whoever expects one that was not."""
+
+    def __init__(self, response: StreamedResponse) -> None:
+        self.status: int = response.status
+        self.url: Url = response.url
+        self.scope: AddressScope | None = response.scope
+        self.header = response.header
+        self.header_values = response.header_values
+        self._content = response.read(MAX_BODY_BYTES)
+        self._position = 0
+
+    @property
+    def whole(self) -> HttpResponse:
+        return HttpResponse.of(self, self._content)
+
+    def read(self, limit_bytes: int) -> bytes:  # noqa: ARG002 - as of a response that was not read
+        return self._content
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        part = self._content[self._position : self._position + len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def close(self) -> None:
+        """Do nothing: the connection was given back."""

@@ -1,0 +1,52 @@
+"""Cancellation of upload sessions, also after everything else was stopped."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.errors import ReplicationError, TransientError
+from ecr_image_replicator.registry.error_responses import describe_response
+from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
+from ecr_image_replicator.registry.transport import MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from ecr_image_replicator.registry.authentication import AuthenticatedTransport
+    from ecr_image_replicator.registry.http.urls import Url
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class UploadCanceller:
+    """Cancels upload sessions that nobody completes (distribution project, "Canceling an Upload").
+
+    Parameters
+    ----------
+    transport
+        Of the sessions' repository.
+    """
+
+    def __init__(self, transport: AuthenticatedTransport) -> None:
+        self._transport = transport
+
+    def cancel(self, url: Url) -> None:
+        """Send a DELETE, in seconds, at most twice; never raises.
+
+        A registry that rejects it removes the session when that expires.
+        """
+        try:
+            try:
+                self._delete(url)
+            except TransientError:
+                # a kept connection may have been cut together with the others
+                self._delete(url)
+        except ReplicationError as error:
+            _LOGGER.warning("an upload session was not cancelled: %s", error)
+
+    def _delete(self, url: Url) -> None:
+        request = HttpRequest("DELETE", url)
+        streamed = self._transport.send(request, "cancel an upload", is_cleanup=True)
+        content = self._transport.redact(streamed.read(MAX_BODY_BYTES))
+        response = HttpResponse.of(streamed, content)
+        if not 200 <= response.status < 300 and response.status != 404:
+            _LOGGER.warning("an upload session was not cancelled: %s", describe_response(response))

@@ -1,0 +1,125 @@
+"""Upload sessions (OCI distribution specification 1.1, "Pushing blobs")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ecr_image_replicator.errors import LostUploadError, ReplicationError, TransientError
+from ecr_image_replicator.registry.blobs import has_blob
+from ecr_image_replicator.registry.error_responses import (
+    LOST_UPLOAD_CODES,
+    describe_response,
+    error_code,
+    is_html,
+)
+from ecr_image_replicator.registry.manifest_responses import is_success
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ecr_image_replicator.errors import RegistryError
+    from ecr_image_replicator.model.digests import Digest, VerifiedStream
+    from ecr_image_replicator.model.references import ImageReference
+    from ecr_image_replicator.registry.client import RegistryClient
+    from ecr_image_replicator.registry.http.messages import HttpResponse
+    from ecr_image_replicator.registry.http.urls import Url
+    from ecr_image_replicator.registry.rate_limiter import RateLimiter
+
+_BINARY: Final = {"Content-Type": "application/octet-stream"}
+#: Statuses of a stored blob: what the specification says, and what some registries send.
+_STORED: Final = frozenset({200, 201, 204})
+
+
+class RegistryUpload:
+    """An open upload session.
+
+    Parameters
+    ----------
+    url
+        Of the session; it may hold a secret and is never logged.
+    reference
+        Names the repository.
+    client
+        Of the reference's registry.
+    rate_limiter
+        For closing the session; None for no limit.
+    """
+
+    def __init__(
+        self,
+        url: Url,
+        reference: ImageReference,
+        client: RegistryClient,
+        rate_limiter: RateLimiter | None,
+    ) -> None:
+        self._url = url
+        self._reference = reference
+        self._client = client
+        self._rate_limiter = rate_limiter
+
+    def finish(self, body: VerifiedStream) -> None:
+        """Send the whole blob and close the session.
+
+        After a broken connection the blob may have arrived all the same: one HEAD tells.
+        """
+        try:
+            self._close(body.digest, body)
+        except LostUploadError:
+            raise
+        except TransientError:
+            if not self._arrived(body.digest):
+                raise
+
+    def append(self, body: Iterable[bytes | memoryview]) -> None:
+        """Send a stream of unknown length, in one PATCH as Docker does."""
+        operation = f"push a layer to {self._reference.name}"
+        response = self._client.request("PATCH", self._url, operation, headers=_BINARY, body=body)
+        if not is_success(response):
+            raise self._error(response, operation)
+        location = response.header("location")
+        if location:
+            self._url = self._client.resolve(response, location, "upload location")
+
+    def close_as(self, digest: Digest) -> None:
+        """Close the session over the bytes that were sent."""
+        self._close(digest, None)
+
+    def cancel(self) -> None:
+        """Cancel the session; one that cannot be cancelled expires."""
+        self._client.uploads.cancel(self._url)
+
+    def _close(self, digest: Digest, body: VerifiedStream | None) -> None:
+        operation = f"push blob {digest} to {self._reference.name}"
+        response = self._client.request(
+            "PUT",
+            self._url.with_parameters([("digest", str(digest))]),
+            operation,
+            headers=_BINARY,
+            body=body,
+            rate_limiter=self._rate_limiter,
+        )
+        if response.status in _STORED and not is_html(response):
+            return
+        may_be_stored = is_success(response) or (body is None and response.status == 404)
+        if may_be_stored and has_blob(self._client, self._reference, digest):
+            return  # 202 leaves it open; after a 404 an earlier response was lost
+        if is_success(response):
+            raise LostUploadError(
+                f"cannot {operation}: the registry accepted the blob and does not have it "
+                f"({describe_response(response)})"
+            )
+        raise self._error(response, operation)
+
+    def _arrived(self, digest: Digest) -> bool:
+        try:
+            return has_blob(self._client, self._reference, digest)
+        except ReplicationError:
+            return False  # the broken connection is the error to report
+
+    def _error(self, response: HttpResponse, operation: str) -> RegistryError | LostUploadError:
+        """Return the error for rejected bytes; after a lost session a new one may succeed."""
+        if response.status == 416 or error_code(response) in LOST_UPLOAD_CODES:
+            return LostUploadError(
+                f"cannot {operation}: the upload session was lost ({describe_response(response)})"
+            )
+        return self._client.error(response, operation)
