@@ -106,9 +106,9 @@ contracts: dev ## which package may import which
 	PYTHONPATH="$(CURDIR)/.contracts:$$PYTHONPATH" $(BIN)/lint-imports --config .importlinter --no-cache
 
 template: dev sam ## cfn-lint and sam validate
-	$(BIN)/cfn-lint --template template.yaml organization.yaml
+	$(BIN)/cfn-lint --template template.yaml organization.yaml monitoring.yaml
 	$(BIN)/cfn-lint $(EXAMPLES_LINTING) --template examples/cloudformation/*.yaml
-	for each in template.yaml organization.yaml; do \
+	for each in template.yaml organization.yaml monitoring.yaml; do \
 	  $(SAM_BIN)/sam validate --lint --template $$each --region eu-west-1 || exit 1; done
 
 pages: dev ## the documentation: links, names and numbers

@@ -21,7 +21,7 @@ def rows(heading: str) -> list[list[str]]:
     return [line.split(" | ") for line in lines]
 
 
-def test_every_parameter_is_told_of_in_the_templates_own_words() -> None:
+def test_every_parameter_is_described_as_in_the_template() -> None:
     written = {
         name.strip("`"): (default.strip("`"), meaning.replace("\\*", "*"))
         for name, default, meaning in rows("Parameters")
@@ -32,15 +32,16 @@ def test_every_parameter_is_told_of_in_the_templates_own_words() -> None:
     }
 
 
-def test_parameters_are_in_the_groups_in_which_they_are_asked_for() -> None:
+def test_parameters_are_in_the_groups_of_the_template() -> None:
     groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-    headings = re.findall(r"^### (.+)$", PAGE, re.MULTILINE)
+    text = PAGE.partition("\n## Parameters\n")[2].partition("\n## ")[0]
+    headings = re.findall(r"^### (.+)$", text, re.MULTILINE)
     assert headings == [each["Label"]["default"] for each in groups]
     order = [name for each in groups for name in each["Parameters"]]
     assert [row[0].strip("`") for row in rows("Parameters")] == order
 
 
-def test_every_output_is_told_of() -> None:
+def test_every_output_is_described() -> None:
     names = [name for row in rows("Outputs") for name in re.findall(r"`(\w+)`", row[0])]
     assert sorted(names) == sorted(TEMPLATE["Outputs"])
     exported = [name for row in rows("Outputs") for name in re.findall(r"`STACK-(\w+)`", row[1])]
@@ -51,7 +52,7 @@ def test_every_output_is_told_of() -> None:
     )
 
 
-def test_the_organization_s_command_gives_what_has_no_default() -> None:
+def test_the_organizations_command_sets_what_has_no_default() -> None:
     required = {name for name, each in ORGANIZATION["Parameters"].items() if "Default" not in each}
     (command,) = re.findall(r"--template-file organization.yaml.+?```", PAGE, re.DOTALL)
     assert set(re.findall(r"\b(\w+)=", command)) == required
@@ -62,15 +63,3 @@ def test_the_page_names_the_file_that_the_function_reads() -> None:
     bundle = variables["Variables"]["SSL_CERT_FILE"]["Fn::If"][1]
     assert f"`{bundle}`" in PAGE
     assert f"zip authorities.zip {Path(bundle).name}" in PAGE
-
-
-def test_the_application_is_what_its_repository_asks_for() -> None:
-    application = TEMPLATE["Metadata"]["AWS::ServerlessRepo::Application"]
-    for name in ("LicenseUrl", "ReadmeUrl"):
-        assert (ROOT / application[name]).is_file()
-    # AWS, "AWS SAM template Metadata section properties"
-    assert re.fullmatch(r"[a-zA-Z0-9-]{1,140}", application["Name"])
-    assert 1 <= len(application["Description"]) <= 256
-    assert 1 <= len(application["Author"]) <= 127
-    assert 1 <= len(application["Labels"]) <= 10
-    assert all(re.fullmatch(r"[a-zA-Z0-9+_:/@-]{1,127}", each) for each in application["Labels"])

@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Final
 
-from tests.examples.resolver import load_template
-
 from ecr_image_replicator.version import __version__
 
 ROOT: Final = Path(__file__).parents[2]
@@ -43,9 +41,3 @@ def test_the_changelog_is_in_order() -> None:
 def test_the_changelog_has_only_the_sections_of_keep_a_changelog() -> None:
     sections = set(re.findall(r"^### (.+)$", CHANGELOG, re.MULTILINE))
     assert sections <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
-
-
-def test_the_template_has_the_same_version() -> None:
-    metadata = load_template(ROOT / "template.yaml").get("Metadata", {})
-    application = metadata.get("AWS::ServerlessRepo::Application", {})
-    assert application.get("SemanticVersion", __version__) == __version__

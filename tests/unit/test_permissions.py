@@ -1,4 +1,4 @@
-"""The calls that the code can make, the permissions that are documented, and those granted."""
+"""The AWS calls in the code, the documented permissions and the granted permissions agree."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ _NETWORK = {
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 }
-_TRACES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 #: Permissions that calls need in addition to their own.
 _FURTHER = {
     Operation.READ_OBJECT: ("s3:GetObjectVersion", "s3:ListBucket", "kms:Decrypt"),
@@ -37,7 +36,12 @@ _FURTHER = {
     Operation.SIGN_IN_PUBLICLY: ("sts:GetServiceBearerToken",),
 }
 #: Permissions that requests of the distribution protocol need in ECR.
-_PULL = {"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+_PULL = {
+    "ecr:BatchGetImage",
+    # the first pull through a pull-through cache rule
+    "ecr:BatchImportUpstreamImage",
+    "ecr:GetDownloadUrlForLayer",
+}
 _PUSH = {
     "ecr:BatchCheckLayerAvailability",
     "ecr:BatchGetImage",
@@ -54,8 +58,8 @@ _PUBLIC_PUSH = {
     "ecr-public:PutImage",
     "ecr-public:UploadLayerPart",
 }
-#: What Lambda does in the role's name.
-_LAMBDAS = _LOGS | _NETWORK | _TRACES
+#: What Lambda itself does with the role.
+_LAMBDAS = _LOGS | _NETWORK
 
 
 class _TemplateLoader(yaml.SafeLoader):
@@ -101,11 +105,11 @@ def _needed() -> set[str]:
     return {operation.action for operation in Operation} | further | registries | _LAMBDAS
 
 
-def test_the_template_grants_what_the_code_needs_and_nothing_else() -> None:
+def test_the_template_grants_exactly_what_the_code_needs() -> None:
     assert _granted() == _needed()
 
 
-def test_the_documentation_lists_what_the_code_needs_and_nothing_else() -> None:
+def test_the_documentation_lists_exactly_what_the_code_needs() -> None:
     table = (_ROOT / "docs" / "operations.md").read_text()
     rows = re.findall(r"^\| `([a-z0-9-]+:[A-Za-z]+)` \|", table, re.MULTILINE)
 
@@ -113,7 +117,7 @@ def test_the_documentation_lists_what_the_code_needs_and_nothing_else() -> None:
     assert set(rows) == _needed()
 
 
-def test_only_what_cannot_be_named_is_granted_on_everything() -> None:
+def test_only_actions_without_resources_are_granted_on_all_resources() -> None:
     everything = {
         action
         for statement in _statements()
@@ -126,7 +130,6 @@ def test_only_what_cannot_be_named_is_granted_on_everything() -> None:
         "ecr-public:GetAuthorizationToken",
         "sts:GetServiceBearerToken",
         *_NETWORK,
-        *_TRACES,
     }
     assert not any("*" in action for action in _granted())
 
@@ -136,7 +139,7 @@ def test_the_function_may_invoke_only_itself_and_its_responder() -> None:
     assert invoked == ["ResponderFunction.Arn", "ReplicatorFunction.Arn"]
 
 
-def test_what_lambda_does_to_the_network_the_function_itself_may_not() -> None:
+def test_network_permissions_are_denied_to_the_functions_code() -> None:
     (denied,) = _statements("Deny")
     assert set(denied["Action"]) == _NETWORK
     assert denied["Resource"] == "*"
@@ -146,7 +149,7 @@ def test_what_lambda_does_to_the_network_the_function_itself_may_not() -> None:
 
 
 @pytest.mark.parametrize("operation", list(Operation), ids=lambda operation: operation.action)
-def test_every_operation_is_one_of_its_service_s_and_is_called_somewhere(
+def test_every_operation_exists_in_its_service_and_is_called(
     operation: Operation,
 ) -> None:
     session = botocore.session.get_session()
@@ -165,7 +168,7 @@ def _called_methods(tree: ast.AST) -> set[str]:
     }
 
 
-def test_no_call_is_made_past_the_list_of_operations() -> None:
+def test_no_call_bypasses_the_list_of_operations() -> None:
     session = botocore.session.get_session()
     services = {operation.service for operation in Operation}
     methods = {
@@ -178,3 +181,23 @@ def test_no_call_is_made_past_the_list_of_operations() -> None:
         called = _called_methods(ast.parse(path.read_text()))
         assert not called & methods, path.name
         assert path.name == "clients.py" or not called & {"client", "resource"}, path.name
+
+
+def test_kms_keys_are_used_through_services_except_for_public_keys() -> None:
+    statements = [each for each in _statements() if each["Resource"] == "KmsKeys"]
+    conditions = {
+        action: each.get("Condition", {}).get("StringLike", {}).get("kms:ViaService", [])
+        for each in statements
+        for action in each["Action"]
+    }
+    assert conditions == {
+        "kms:Decrypt": [
+            "s3.*.amazonaws.com",
+            "s3.*.${AWS::URLSuffix}",
+            "secretsmanager.*.amazonaws.com",
+            "secretsmanager.*.${AWS::URLSuffix}",
+        ],
+        "kms:CreateGrant": ["ecr.*.amazonaws.com", "ecr.*.${AWS::URLSuffix}"],
+        "kms:DescribeKey": ["ecr.*.amazonaws.com", "ecr.*.${AWS::URLSuffix}"],
+        "kms:GetPublicKey": [],
+    }

@@ -11,20 +11,68 @@ from tests.examples.resolver import load_template
 
 ROOT: Final = Path(__file__).parents[2]
 TEMPLATE: Final[dict[str, Any]] = load_template(ROOT / "template.yaml")
+MONITORING: Final[dict[str, Any]] = load_template(ROOT / "monitoring.yaml")
+#: SAM asks for each of them in `sam deploy --guided`.
+PARAMETERS: Final = {
+    *("DestinationRepositories", "SourceRepositories", "CreatableRepositories"),
+    *("UntaggableRepositories", "Archives", "Secrets", "Roles", "KmsKeys"),
+    *("AllowedSourceHosts", "AllowedDestinations", "DefaultPlatforms", "PlainHttpRegistries"),
+    *("Architecture", "MemorySize", "Timeout"),
+    *("SubnetIds", "SecurityGroupIds", "HttpsProxy", "NoProxy", "CaBundleLayer"),
+    *("EncryptionKey", "LogLevel", "LogRetentionDays", "MirrorBucket"),
+}
 ORGANIZATION: Final[dict[str, Any]] = load_template(ROOT / "organization.yaml")
+
+
+def test_there_are_24_parameters_which_all_have_a_default_that_sam_shows() -> None:
+    parameters = TEMPLATE["Parameters"]
+    assert parameters.keys() == PARAMETERS
+    assert len(PARAMETERS) == 24
+    for name, parameter in parameters.items():
+        assert "Default" in parameter, name
+        assert "NoEcho" not in parameter, name
+        pattern = parameter.get("AllowedPattern", ".*")
+        assert re.fullmatch(pattern, str(parameter["Default"])), name
+
+
+def test_nothing_is_said_for_the_serverless_application_repository() -> None:
+    assert "AWS::ServerlessRepo::Application" not in TEMPLATE["Metadata"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://proxy.internal:3128",
+        "https://proxy.internal:3128/",
+        "{{resolve:secretsmanager:proxy:SecretString:url}}",
+        "http://{{resolve:secretsmanager:team/proxy:SecretString:login}}@proxy.internal:3128",
+    ],
+)
+def test_a_proxy_may_be_a_reference_to_secrets_manager(value: str) -> None:
+    assert re.fullmatch(TEMPLATE["Parameters"]["HttpsProxy"]["AllowedPattern"], value)
+
+
+def test_monitoring_imports_only_what_the_template_exports() -> None:
+    imported = set(re.findall(r"\$\{ReplicatorStack\}-(\w+)", str(MONITORING)))
+    exported = {
+        each["Export"]["Name"]["Fn::Sub"].partition("-")[2] for each in TEMPLATE["Outputs"].values()
+    }
+    assert imported
+    assert imported <= exported
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("AlarmTopic", "operators"),
+        ("Archives", "s3://builds/app.tar"),
         ("CaBundleLayer", "arn:aws:lambda:eu-west-1:123456789012:layer:authorities"),
         ("DestinationRepositories", "mirror/*"),
         ("DestinationRepositories", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror"),
-        ("EnvironmentKey", "alias/logs"),
+        ("EncryptionKey", "alias/logs"),
         ("HttpsProxy", "proxy.internal:3128"),
         ("HttpsProxy", "http://proxy.internal:3128/a path"),
-        ("LogKey", "1234abcd-12ab-34cd-56ef-1234567890ab"),
+        ("KmsKeys", "arn:aws:kms:eu-west-1:123456789012:alias/images"),
+        ("MirrorBucket", "arn:aws:s3:::mirrors"),
         ("NoProxy", "one two"),
         ("Secrets", "hub"),
         ("SecurityGroupIds", "subnet-12345678"),
