@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,3 +64,18 @@ def test_the_page_names_the_file_that_the_function_reads() -> None:
     bundle = variables["Variables"]["SSL_CERT_FILE"]["Fn::If"][1]
     assert f"`{bundle}`" in PAGE
     assert f"zip authorities.zip {Path(bundle).name}" in PAGE
+
+
+def test_the_script_that_the_page_names_is_valid_shell() -> None:
+    script = ROOT / "scripts" / "check_in_aws.sh"
+    assert f"../{script.relative_to(ROOT)}" in PAGE
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_the_first_deployment_takes_ten_commands_and_the_stack_of_the_readme() -> None:
+    section = PAGE.partition("\n## First deployment\n")[2].partition("\n## ")[0]
+    block = re.findall(r"^```console\n(.+?)^```$", section, re.MULTILINE | re.DOTALL)[0]
+    commands = re.sub(r"<<'END'\n.*?^END$", "", block, flags=re.MULTILINE | re.DOTALL)
+    assert len(commands.strip().splitlines()) == 10
+    stack = re.findall(r"<<'END'\n(.*?)^END$", block, re.MULTILINE | re.DOTALL)[0]
+    assert stack in (ROOT / "README.md").read_text()

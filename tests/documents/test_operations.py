@@ -30,6 +30,9 @@ from custom_resource.metrics import NAMESPACE
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "operations.md").read_text()
 TEMPLATE: Final[dict[str, Any]] = load_template(ROOT / "template.yaml")
+MONITORING: Final[dict[str, Any]] = load_template(ROOT / "monitoring.yaml")
+#: Printed by the failure responder.
+RESPONDER_METRIC: Final = "ResponderResponses"
 #: Logs Insights' own, and those of Lambda's lines; AWS, "Supported logs and discovered fields".
 _DISCOVERED: Final = {
     "@billedDuration",
@@ -142,8 +145,8 @@ def test_what_the_responder_query_looks_for_is_what_it_logs() -> None:
 def test_every_metric_is_documented_and_no_other(logged: list[dict[str, Any]]) -> None:
     directives = [line["_aws"]["CloudWatchMetrics"][0] for line in logged if "_aws" in line]
     emitted = {metric["Name"] for each in directives for metric in each["Metrics"]}
-    table = section("Metrics, alarms, a dashboard, traces")
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == emitted
+    table = section("Metrics, alarms and dashboard")
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {*emitted, RESPONDER_METRIC}
     assert {each["Namespace"] for each in directives} == {NAMESPACE}
     assert f"`{NAMESPACE}`" in table
 
@@ -153,12 +156,15 @@ def test_alarms_and_dashboard_look_at_metrics_that_are_emitted(
 ) -> None:
     directives = [line["_aws"]["CloudWatchMetrics"][0] for line in logged if "_aws" in line]
     emitted = {metric["Name"] for each in directives for metric in each["Metrics"]}
-    resources = TEMPLATE["Resources"].values()
+    emitted.add(RESPONDER_METRIC)
+    resources = MONITORING["Resources"].values()
     alarms = [each["Properties"] for each in resources if each["Type"] == "AWS::CloudWatch::Alarm"]
-    own = {each["MetricName"] for each in alarms if each["Namespace"] == NAMESPACE}
+    own = {each["MetricName"] for each in alarms if each.get("Namespace") == NAMESPACE}
     assert own
     assert own <= emitted
-    body = TEMPLATE["Resources"]["OperationsDashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body = MONITORING["Resources"]["OperationsDashboard"]["Properties"]["DashboardBody"]["Fn::Sub"][
+        0
+    ]
     shown = {
         row[1] if row[0] in {NAMESPACE, "."} else ""
         for widget in json.loads(body)["widgets"]
@@ -171,7 +177,7 @@ def test_alarms_and_dashboard_look_at_metrics_that_are_emitted(
 
 def test_an_alarm_names_a_question_that_is_answered() -> None:
     questions = set(re.findall(r"^### \d+\. (.+)$", PAGE, re.MULTILINE))
-    for resource in TEMPLATE["Resources"].values():
+    for resource in MONITORING["Resources"].values():
         if resource["Type"] == "AWS::CloudWatch::Alarm":
             (named,) = re.findall(r'"(.+)"', resource["Properties"]["AlarmDescription"])
             assert named in questions
