@@ -1,4 +1,4 @@
-"""How much time is left, refusing to start what does not fit, and stopping what goes on."""
+"""A deadline for an invocation: it ends waits, cuts connections and stops threads."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from ecr_image_replicator.errors import OutOfTimeError, StoppedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ecr_image_replicator.errors import Part
+
 
 class Deadline:
-    """A moment on a monotonic clock, which all threads of an invocation look at.
+    """A point in time that all threads of an invocation check.
 
     Parameters
     ----------
     seconds
-        From now until the moment.
+        From now until the deadline.
     clock
         Monotonic seconds.
     wait
-        Waits so many seconds, or until stopped, and tells whether it was stopped; the default
+        Waits so many seconds, or until `stop`, and returns whether it was stopped. The default
         waits in real time.
     """
 
@@ -35,19 +37,30 @@ class Deadline:
         wait: Callable[[float], bool] | None = None,
     ) -> None:
         self._clock = clock
-        self._at = clock() + seconds
+        self._began_at = clock()
+        self._at = self._began_at + seconds
         self._stopped = threading.Event()
         self._wait = wait or self._stopped.wait
         self._lock = threading.Lock()
-        #: By whether they outlast `stop`.
+        #: By whether they ignore `stop`.
         self._cuts: dict[bool, dict[object, Callable[[], None]]] = {False: {}, True: {}}
         self._is_cut = {False: False, True: False}
         self._branches: list[Deadline] = []
 
     @property
     def remaining_seconds(self) -> float:
-        """Seconds left, 0 when it has passed."""
+        """Seconds until the deadline, 0 after it."""
         return max(0.0, self._at - self._clock())
+
+    def out_of_time(self, *reason: Part) -> OutOfTimeError:
+        """Return the error for work that does not fit: ``timed out after 870 s: reason``."""
+        elapsed_seconds = self._clock() - self._began_at
+        return OutOfTimeError(
+            f"timed out after {elapsed_seconds:.0f} s",
+            ": ",
+            *reason,
+            hint="Increase MemorySize or deploy again: copied blobs are reused.",
+        )
 
     @property
     def is_stopped(self) -> bool:
@@ -55,25 +68,27 @@ class Deadline:
         return self._stopped.is_set()
 
     def check(self, step: str) -> None:
-        """Go on only if there is time and nothing has failed.
+        """Raise if the deadline has passed or the work was stopped.
+
+        Parameters
+        ----------
+        step
+            The next step, as an infinitive: ``copy blob sha256:…``.
 
         Raises
         ------
         OutOfTimeError
-            The moment has passed.
+            The deadline has passed.
         StoppedError
             `stop` was called.
         """
         if self._stopped.is_set():
-            raise StoppedError(f"stopped before it could {step}")
+            raise StoppedError(f"cancelled before it could {step}")
         if self._clock() >= self._at:
-            raise OutOfTimeError(
-                f"there was no time left to {step}; give the function a longer timeout or more "
-                "memory, or deploy again: what has been copied is not copied twice"
-            )
+            raise self.out_of_time(f"cannot {step}")
 
     def wait(self, seconds: float) -> bool:
-        """Wait, unless that would pass the moment: then return False at once.
+        """Wait, or return False at once if the wait would exceed the deadline.
 
         Raises
         ------
@@ -81,15 +96,15 @@ class Deadline:
             `stop` was called before or while waiting.
         """
         if self._stopped.is_set():
-            raise StoppedError("stopped while waiting")
+            raise StoppedError("cancelled while waiting")
         if seconds >= self.remaining_seconds:
             return False
         if self._wait(seconds):
-            raise StoppedError("stopped while waiting")
+            raise StoppedError("cancelled while waiting")
         return True
 
     def stop(self) -> None:
-        """End every wait, cut every connection, let every further check raise: something failed."""
+        """End every wait, cut every connection, and let every further check raise."""
         self._stopped.set()
         self._cut_off(outlasting=False)
         for branch in tuple(self._branches):
@@ -98,21 +113,21 @@ class Deadline:
     def when_cut(
         self, cut: Callable[[], None], *, outlasts_stop: bool = False
     ) -> Callable[[], None]:
-        """Have something that blocks cut off when there is nothing left to wait for.
+        """Register a function that ends a blocking call.
 
-        That is at `stop` and when an `enforced` moment comes; at once if it was before.
+        It is called at `stop` and when an `enforced` deadline passes, or at once after that.
 
         Parameters
         ----------
         cut
-            Ends a wait, from another thread.
+            Ends the blocking call from another thread.
         outlasts_stop
-            Only the moment ends the wait: half done, it would leave something behind.
+            Whether only the deadline ends the call, because it cleans something up.
 
         Returns
         -------
         Callable
-            Forgets it again; to be called when nothing blocks any more.
+            Removes the registration; call it after the blocking call.
         """
         key = object()
         with self._lock:
@@ -124,7 +139,7 @@ class Deadline:
 
     @contextmanager
     def enforced(self) -> Iterator[None]:
-        """Cut what still blocks when the moment comes; a check alone wakes nobody."""
+        """End blocking calls when the deadline passes; `check` alone does not wake them."""
         timer = threading.Timer(self.remaining_seconds, self._expire)
         timer.name, timer.daemon = "deadline", True
         timer.start()
@@ -135,16 +150,17 @@ class Deadline:
             timer.join()
 
     def branch(self, most_seconds: float = float("inf")) -> Deadline:
-        """Give a deadline of the same moment that ends with this one and can be stopped alone.
+        """Return a deadline that is stopped with this one, and can be stopped alone.
 
-        For work whose failure is not the failure of everything.
+        Use it for work whose failure does not end the rest.
 
         Parameters
         ----------
         most_seconds
-            The branch ends earlier, after so many seconds.
+            The longest time of the branch.
         """
         branch = Deadline(min(self.remaining_seconds, most_seconds), clock=self._clock)
+        branch._began_at = self._began_at
         self._branches.append(branch)
         if self._stopped.is_set():
             branch.stop()

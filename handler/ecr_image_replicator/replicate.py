@@ -16,7 +16,7 @@ from ecr_image_replicator.copy.results import TransferReport, count_results, mer
 from ecr_image_replicator.copy.state import check_planned_tags, read_state
 from ecr_image_replicator.copy.transfer import Transfer
 from ecr_image_replicator.endpoints import EndpointFactory
-from ecr_image_replicator.errors import RequestError, Setting
+from ecr_image_replicator.errors import OutOfTimeError, RequestError, Setting
 from ecr_image_replicator.model.conversion import image_media_type
 from ecr_image_replicator.model.manifests import ImageManifest, parse_config_platform
 from ecr_image_replicator.outcome import Outcome, find_digest_of_id
@@ -145,6 +145,10 @@ class Replicator:
             )
             with deadline.enforced():
                 return replication.run()
+        except OutOfTimeError as error:
+            elapsed, *reason = error.message
+            done = f" with {progress.summary()}"
+            raise OutOfTimeError(elapsed, done, *reason, hint=error.hint) from error
         finally:
             endpoints.close()
 

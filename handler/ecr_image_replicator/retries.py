@@ -1,4 +1,4 @@
-"""When to try a request again, as values that answer questions; waiting is the caller's."""
+"""Retries: exponential backoff with full jitter, Retry-After, and pauses shared by all streams."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import OutOfTimeError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -18,20 +16,20 @@ if TYPE_CHECKING:
     from ecr_image_replicator.errors import TransientError
     from ecr_image_replicator.propagation import PermissionPropagation
 
-#: Statuses of overload and passing trouble (RFC 9110, section 15; RFC 6585, section 4).
+#: Statuses of overload and temporary failures (RFC 9110, section 15; RFC 6585, section 4).
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-#: A host that asks for more is asked again by the next who needs it: pauses outlive invocations.
+#: Pauses outlive invocations: after a longer Retry-After, the next request asks the host again.
 _MAX_SHARED_PAUSE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how long: full-jitter exponential backoff.
+    """Full-jitter exponential backoff.
 
     Attributes
     ----------
     attempts
-        Times that a request is sent at most, at least 1.
+        The largest number of times that a request is sent, at least 1.
     base_delay_seconds, max_delay_seconds
         The backoff before attempt n + 1 is drawn from 0 to ``base * 2**(n - 1)``, at most the
         maximum.
@@ -48,12 +46,12 @@ class RetryPolicy:
         retry_after_seconds: float | None,
         draw: Callable[[], float],
     ) -> float | None:
-        """Give the seconds to wait after the attempt (the first is 1), None to give up.
+        """Return the seconds to wait after an attempt (the first is 1), None to give up.
 
-        `draw` gives a random number from 0 to 1.
+        `draw` returns a random number from 0 to 1.
 
-        A server's Retry-After is obeyed in full, plus jitter, even past the maximum: asking
-        sooner only prolongs a throttle.
+        Retry-After is honoured in full, plus jitter, even beyond the maximum: an earlier request
+        only prolongs the throttling.
         """
         if attempt >= self.attempts:
             return None
@@ -64,14 +62,14 @@ class RetryPolicy:
 
 
 def parse_retry_after(headers: Mapping[str, str], *, now: Callable[[], float]) -> float | None:
-    """Read Retry-After as seconds, from either of its forms (RFC 9110, section 10.2.3).
+    """Parse Retry-After as seconds, in either of its forms (RFC 9110, section 10.2.3).
 
     Parameters
     ----------
     headers
         Of the response, by case-insensitive or lowercase name.
     now
-        Seconds since the epoch, to turn a date into a delay.
+        Seconds since the epoch, to convert a date into a delay.
     """
     value = headers.get("retry-after", "").strip()
     if not value:
@@ -86,7 +84,7 @@ def parse_retry_after(headers: Mapping[str, str], *, now: Callable[[], float]) -
 
 
 class SharedPause:
-    """A moment before which nobody speaks to a host, so that one throttle slows every stream."""
+    """A pause of all requests to a host, so that one throttled response slows every stream."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -94,30 +92,30 @@ class SharedPause:
         self._until = 0.0
 
     def extend(self, seconds: float) -> None:
-        """Keep everybody away for that long, at most a minute; a longer pause that is set stays."""
+        """Pause for that long, at most a minute; a longer pause is kept."""
         with self._lock:
             until = self._clock() + min(seconds, _MAX_SHARED_PAUSE_SECONDS)
             self._until = max(self._until, until)
 
     @property
     def remaining_seconds(self) -> float:
-        """Seconds until anybody may speak again."""
+        """Seconds until requests may be sent again."""
         return max(0.0, self._until - self._clock())
 
 
 class Backoff:
-    """Carries a policy out: waits within the deadline, and makes others wait when throttled.
+    """Waits between attempts, within a deadline.
 
     Parameters
     ----------
     policy
-        How often and how long.
+        The number of attempts and their delays.
     deadline
-        No wait may pass it.
+        No wait exceeds it.
     draw
-        Gives a random number from 0 to 1.
+        Returns a random number from 0 to 1.
     on_retry
-        Told of each failure that is to be followed by another attempt.
+        Called with each failure that another attempt follows.
     propagation
         Retries of denials by AWS; None if a denial is final.
     """
@@ -141,35 +139,35 @@ class Backoff:
 
     @property
     def throttles(self) -> int:
-        """How many answers so far wanted fewer requests."""
+        """The number of throttled responses so far."""
         return self._throttles
 
     def wait_after(
         self, attempt: int, error: TransientError, pause: SharedPause | None = None
     ) -> bool:
-        """Wait before the next attempt; False when there have been enough.
+        """Wait before the next attempt; return False if there have been enough.
 
         Parameters
         ----------
         attempt
-            The one that failed, from 1.
+            The number of the failed attempt, from 1.
         error
-            Why.
+            The failure.
         pause
-            The host's: a throttle holds back all its streams.
+            The pause of the host, which a throttled response extends.
 
         Raises
         ------
         OutOfTimeError
-            The wait does not fit into the time that is left.
+            The wait would exceed the deadline.
         StoppedError
             Something else failed meanwhile.
         """
         if error.is_throttle:
             with self._lock:
                 self._throttles += 1
-        # what broke when the time was over was cut off: that is the reason to give
-        self._deadline.check("try again")
+        # a connection that broke at the deadline was cut there: report the deadline
+        self._deadline.check("retry")
         seconds = self._policy.delay_seconds(
             attempt, retry_after_seconds=error.retry_after_seconds, draw=self._draw
         )
@@ -180,25 +178,23 @@ class Backoff:
         if pause is not None and error.retry_after_seconds is not None:
             pause.extend(error.retry_after_seconds)
         if not self._deadline.wait(seconds):
-            raise OutOfTimeError(
-                f"{error}; the next attempt would be in {seconds:.0f} seconds and there are only "
-                f"{self._deadline.remaining_seconds:.0f} left"
+            raise self._deadline.out_of_time(
+                *error.message, f"; the next attempt in {seconds:.0f} s exceeds the deadline"
             ) from error
         return True
 
     def wait_for(self, pause: SharedPause, host: str = "the registry") -> None:
-        """Wait until a host may be spoken to again.
+        """Wait until the pause of a host ends.
 
         Raises
         ------
         OutOfTimeError
-            That is past the deadline.
+            The pause exceeds the deadline.
         StoppedError
             Something else failed meanwhile.
         """
         seconds = pause.remaining_seconds
         if seconds > 0 and not self._deadline.wait(seconds + self._draw() * min(1.0, seconds)):
-            raise OutOfTimeError(
-                f"{host} asked to be left alone for another {seconds:.0f} seconds and there are "
-                f"only {self._deadline.remaining_seconds:.0f} left; deploy again later"
+            raise self._deadline.out_of_time(
+                f"{host} allows the next request in {seconds:.0f} s (Retry-After)"
             )

@@ -376,7 +376,7 @@ def missing_object(scene: Scene) -> None:
     scene.replicate("s3://builds/app-2.tar")
 
 
-@under("there was no time left")
+@under("timed out")
 def no_time(scene: Scene) -> None:
     scene.replicate(seconds=0)
 

@@ -206,7 +206,7 @@ def test_without_a_response_url_work_does_not_continue(stage: Stage) -> None:
     push(image_of(*[180_000] * 9), stage.source.host, "app", "1")
     response = stage.invoke({**stage.event(), "ResponseURL": "http://pre-signed"})
     assert response["Status"] == "FAILED"
-    assert "there was no time left" in response["Reason"]
+    assert "timed out after" in response["Reason"]
     with pytest.raises(queue.Empty):
         stage.functions.events.get_nowait()
 

@@ -38,7 +38,7 @@ def test_an_endless_refusal_is_read_to_its_limit(ends: Ends) -> None:
 )
 def test_an_endless_blob_is_read_to_its_size(ends: Ends, head: bytes, more: bytes) -> None:
     ends.source_answers("/blobs/", go_on_for_ever(head, more))
-    ends.fail(DigestMismatchError, "goes on after its end")
+    ends.fail(DigestMismatchError, "it is longer")
 
 
 def test_a_blob_whose_length_is_announced_otherwise_is_not_read(ends: Ends) -> None:
@@ -71,7 +71,7 @@ def test_a_body_that_trickles_is_cut_when_the_time_is_over(ends: Ends) -> None:
     layer = next(digest for digest, blob in ends.image.blobs.items() if blob != ends.image.config)
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(ends.image.blobs[layer])}\r\n\r\n".encode()
     ends.source_answers(layer, go_on_for_ever(head, b"x", pause_seconds=0.05))
-    ends.fail(OutOfTimeError, "there was no time left", seconds=0.6)
+    ends.fail(OutOfTimeError, "timed out after", seconds=0.6)
 
 
 # Manifests
@@ -93,7 +93,7 @@ def test_a_digest_that_head_and_get_disagree_on_is_not_followed(ends: Ends) -> N
 
 def test_a_pause_of_years_ends_this_time_and_spares_the_next(ends: Ends) -> None:
     ends.source_answers("/manifests/", answer(b"", 429, Retry_After="9" * 40), "HEAD")
-    ends.fail(OutOfTimeError, "the next attempt would be in 999999999 seconds")
+    ends.fail(OutOfTimeError, "the next attempt in 999999999 s exceeds")
     ends.source.start_over(lambda _: pass_on)
     replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
     ends.replicator.close()

@@ -9,8 +9,8 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from ecr_image_replicator.cli.report import size
-from ecr_image_replicator.cli.tally import ProgressCounter
 from ecr_image_replicator.copy.ports import BlobOutcome, Progress
+from ecr_image_replicator.copy.progress import ProgressCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -69,6 +69,10 @@ class NullDisplay:
         """Not shown."""
         return nullcontext()
 
+    def summary(self) -> str:
+        """Return "", as nothing is counted."""
+        return ""
+
 
 class PlainLines(NullDisplay):
     """A line a blob, and one every few seconds.
@@ -84,7 +88,7 @@ class PlainLines(NullDisplay):
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
-        self._tally = ProgressCounter(clock=clock)
+        self._counter = ProgressCounter(clock=clock)
         self._printed_at = clock()
         self._order = threading.Lock()
 
@@ -96,11 +100,11 @@ class PlainLines(NullDisplay):
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
         """Count what is to be done."""
-        self._tally.plan(blobs)
+        self._counter.plan(blobs)
 
     def start(self, blob: Descriptor) -> None:
         """Count from the first byte."""
-        self._tally.start(blob)
+        self._counter.start(blob)
 
     def retry(self, error: TransientError) -> None:
         """Print what is retried, before the wait."""
@@ -108,31 +112,35 @@ class PlainLines(NullDisplay):
 
     def advance(self, blob: Descriptor, count_bytes: int) -> None:
         """Count, and print a line when it is time."""
-        self._tally.advance(blob, count_bytes)
+        self._counter.advance(blob, count_bytes)
         now = self._clock()
         if now - self._printed_at >= _INTERVAL_SECONDS:
             self._printed_at = now
-            snapshot = self._tally.snapshot()
-            left = snapshot.seconds_left
+            totals = self._counter.totals()
+            left = totals.seconds_left
             self.show(
-                f"{size(snapshot.done_bytes)} of {size(snapshot.total_bytes)}, "
-                f"{size(snapshot.bytes_per_second)}/s"
+                f"{size(totals.done_bytes)} of {size(totals.total_bytes)}, "
+                f"{size(totals.bytes_per_second)}/s"
                 + (f", {left:.0f} s left" if left is not None else "")
             )
 
     def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
         """Print a line for the blob, in the order in which blobs are counted."""
         with self._order:
-            if self._tally.finish(blob, outcome):
-                snapshot = self._tally.snapshot()
+            if self._counter.finish(blob, outcome):
+                totals = self._counter.totals()
                 self.show(
                     f"{name_of(blob)} {_WORDS[outcome]}, {size(blob.size_bytes)} "
-                    f"({snapshot.done_blobs} of {snapshot.total_blobs})"
+                    f"({totals.done_blobs} of {totals.total_blobs})"
                 )
 
-    def make(self, stored: Descriptor, blob: Descriptor) -> None:  # noqa: ARG002 - the port's
+    def make(self, stored: Descriptor, blob: Descriptor) -> None:
         """Count the blob no second time."""
-        self._tally.make(blob)
+        self._counter.make(stored, blob)
+
+    def summary(self) -> str:
+        """Describe the progress."""
+        return str(self._counter.totals())
 
 
 @contextmanager

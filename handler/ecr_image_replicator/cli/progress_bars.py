@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from ecr_image_replicator.cli.display import NullDisplay, name_of
-from ecr_image_replicator.cli.tally import ProgressCounter
+from ecr_image_replicator.copy.progress import ProgressCounter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ class ProgressBars(NullDisplay):
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._tally = ProgressCounter()
+        self._counter = ProgressCounter()
         self._lock = threading.Lock()
         self._tasks: dict[Descriptor, TaskID] = {}
         self._all = progress.add_task("", total=None, visible=False)
@@ -52,12 +52,12 @@ class ProgressBars(NullDisplay):
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
         """Make the whole larger."""
-        self._tally.plan(blobs)
+        self._counter.plan(blobs)
         self._update()
 
     def start(self, blob: Descriptor) -> None:
         """Show a bar for the blob, or let it begin again."""
-        self._tally.start(blob)
+        self._counter.start(blob)
         with self._lock:
             if blob in self._tasks:
                 self._progress.reset(self._tasks[blob])
@@ -66,7 +66,7 @@ class ProgressBars(NullDisplay):
 
     def advance(self, blob: Descriptor, count_bytes: int) -> None:
         """Move the blob's bar and that of everything."""
-        count = self._tally.advance(blob, count_bytes)
+        count = self._counter.advance(blob, count_bytes)
         with self._lock:
             task = self._tasks.get(blob)
         if task is not None:
@@ -75,29 +75,33 @@ class ProgressBars(NullDisplay):
 
     def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
         """Take the blob's bar away."""
-        self._tally.finish(blob, outcome)
+        self._counter.finish(blob, outcome)
         with self._lock:
             task = self._tasks.pop(blob, None)
         if task is not None:
             self._progress.remove_task(task)
         self._update()
 
-    def make(self, stored: Descriptor, blob: Descriptor) -> None:  # noqa: ARG002 - the port's
+    def make(self, stored: Descriptor, blob: Descriptor) -> None:
         """Count the blob no second time."""
-        self._tally.make(blob)
+        self._counter.make(stored, blob)
 
     def retry(self, error: TransientError) -> None:
         """Print what is retried, before the wait."""
         self.show(f"retrying: {error}")
 
+    def summary(self) -> str:
+        """Describe the progress."""
+        return str(self._counter.totals())
+
     def _update(self) -> None:
-        snapshot = self._tally.snapshot()
+        totals = self._counter.totals()
         self._progress.update(
             self._all,
             visible=True,
-            total=snapshot.total_bytes,
-            completed=snapshot.done_bytes,
-            description=f"{snapshot.done_blobs} of {snapshot.total_blobs} blobs",
+            total=totals.total_bytes,
+            completed=totals.done_bytes,
+            description=f"{totals.done_blobs} of {totals.total_blobs} blobs",
         )
 
 

@@ -303,4 +303,7 @@ class Progress(Protocol):
         """Learn that something is tried again, and why."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Time a part of the work, from its beginning to its end."""
+        """Measure a stage of the replication."""
+
+    def summary(self) -> str:
+        """Describe the progress: ``3 of 7 blobs copied (1.2 of 4.0 GiB)``; "" for nothing."""

@@ -1,4 +1,4 @@
-"""How far a copy has come, as log lines every few seconds, and what it took."""
+"""Progress of a copy: one counter for logs, command line, metrics and continuations."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ if TYPE_CHECKING:
 
 _LOGGER: Final = logging.getLogger(__name__)
 DEFAULT_INTERVAL_SECONDS: Final = 5.0
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressSnapshot:
-    """How far a copy came that has to go on another time.
+    """The state of an unfinished copy, for the invocation that continues it.
 
     Attributes
     ----------
     pinned
-        What the source's reference stands for; None when that was not found out.
+        The digest of the source's reference; None when it is not known.
     copied
-        Blobs that were moved to their end.
+        The number of blobs that were copied completely.
     largest_left
-        Of those that are not there yet; None when all are, or none is known.
+        The largest blob that is still missing; None when none is, or none is known.
     bytes_per_second
         Over all streams, since the first blob.
     etag
-        Of the object that the source is in; "" when it is in none.
+        The ETag of the source's S3 object; "" for other sources.
     made
         The blobs that were made of stored layers, by their diff_ids.
     copied_bytes, lost_bytes
-        Of the blobs that were moved to their end, and of those that were cut off before it.
+        Of the blobs that were copied completely, and of those that were interrupted.
     """
 
     pinned: Digest | None
@@ -57,18 +58,18 @@ class ProgressSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What one invocation has done, whether or not it came to its end.
+    """What one invocation has done, finished or not; each blob is counted once.
 
     Attributes
     ----------
     bytes_moved
-        Of blobs, as they were read; a blob that was sent again counts again.
+        Bytes of blobs that were read; a blob that is sent again counts again.
     blobs_copied, blobs_skipped, blobs_mounted
-        That came to their end: sent, found there, taken from another repository.
+        Blobs by outcome.
     retries
-        Attempts after the first, of requests and of blobs; botocore's own are not among them.
+        Attempts after the first, of requests and of blobs; botocore's own are not included.
     throttles
-        Those of the retries that a registry's wish for fewer requests was the reason for.
+        The retries after a response that limits the rate.
     """
 
     bytes_moved: int = 0
@@ -79,13 +80,172 @@ class Counts:
     throttles: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ProgressTotals:
+    """The progress of a copy.
+
+    Attributes
+    ----------
+    done_bytes, total_bytes
+        Of the blobs to copy, as far as they are known; blobs that exist already are not included.
+    done_blobs, total_blobs
+        Blobs that exist already are included.
+    bytes_per_second
+        Over all streams, since the first byte.
+    """
+
+    done_bytes: int
+    total_bytes: int
+    done_blobs: int
+    total_blobs: int
+    bytes_per_second: float
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The remaining seconds at this rate; None when the rate is not known yet."""
+        if not self.bytes_per_second:
+            return None
+        return (self.total_bytes - self.done_bytes) / self.bytes_per_second
+
+    def __str__(self) -> str:
+        """Describe the progress: ``3 of 7 blobs copied (1.2 of 4.0 GiB)``."""
+        if not self.total_blobs:
+            return "0 blobs copied"
+        blobs = f"{self.done_blobs} of {self.total_blobs} blobs copied"
+        return f"{blobs} ({_format_share(self.done_bytes, self.total_bytes)})"
+
+
+class ProgressCounter:
+    """A thread-safe counter of blobs and bytes; see `ports.Progress`.
+
+    Parameters
+    ----------
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._began_at: float | None = None
+        self._planned: dict[Digest, Descriptor] = {}
+        self._done: dict[Digest, BlobOutcome] = {}
+        self._running: dict[Descriptor, int] = {}
+        self._made: dict[Digest, Descriptor] = {}
+        self._made_blobs: set[Digest] = set()
+        self._total_bytes = self._copied_bytes = self._moved_bytes = 0
+        self._retries = self._throttles = 0
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes of blobs that were read so far."""
+        return self._moved_bytes
+
+    def plan(self, blobs: Iterable[Descriptor]) -> None:
+        """Add blobs to the total, each once."""
+        with self._lock:
+            for blob in blobs:
+                if blob.digest not in self._planned and blob.digest not in self._made_blobs:
+                    self._planned[blob.digest] = blob
+                    self._total_bytes += blob.size_bytes
+
+    def start(self, blob: Descriptor) -> None:
+        """Count from the first byte of a blob."""
+        with self._lock:
+            self._running[blob] = 0
+            if self._began_at is None:
+                self._began_at = self._clock()
+
+    def advance(self, blob: Descriptor, count_bytes: int) -> int:
+        """Count bytes of a blob, and return how many it has."""
+        with self._lock:
+            self._running[blob] = count = self._running.get(blob, 0) + count_bytes
+            self._moved_bytes += count_bytes
+            return count
+
+    def finish(self, blob: Descriptor, outcome: BlobOutcome) -> bool:
+        """Count a blob as done; return False if it was counted before."""
+        with self._lock:
+            self._running.pop(blob, None)
+            if blob.digest in self._done or blob.digest in self._made_blobs:
+                return False
+            self._done[blob.digest] = outcome
+            if outcome is BlobOutcome.COPIED:
+                self._copied_bytes += blob.size_bytes
+            elif blob.digest in self._planned:
+                self._total_bytes -= blob.size_bytes
+            return True
+
+    def make(self, stored: Descriptor, blob: Descriptor) -> None:
+        """Remember the blob of a stored layer, so that it is not counted again."""
+        with self._lock:
+            self._made[stored.digest] = blob
+            self._made_blobs.add(blob.digest)
+
+    def retry(self, error: TransientError) -> None:
+        """Count a retry."""
+        with self._lock:
+            self._retries += 1
+            self._throttles += error.is_throttle
+
+    def running(self) -> dict[Descriptor, int]:
+        """Return the blobs that are being copied, with their bytes so far."""
+        with self._lock:
+            return dict(self._running)
+
+    def totals(self) -> ProgressTotals:
+        """Return the progress so far."""
+        with self._lock:
+            return ProgressTotals(
+                self._copied_bytes + sum(self._running.values()),
+                self._total_bytes,
+                len(self._done),
+                len(self._planned.keys() | self._done.keys()),
+                self._rate(),
+            )
+
+    def counts(self) -> Counts:
+        """Return the counts so far."""
+        with self._lock:
+            outcomes = Counter(self._done.values())
+            return Counts(
+                bytes_moved=self._moved_bytes,
+                blobs_copied=outcomes[BlobOutcome.COPIED],
+                blobs_skipped=outcomes[BlobOutcome.SKIPPED],
+                blobs_mounted=outcomes[BlobOutcome.MOUNTED],
+                retries=self._retries,
+                throttles=self._throttles,
+            )
+
+    def snapshot(self, pinned: Digest | None, etag: str) -> ProgressSnapshot:
+        """Return what another invocation needs to continue the copy."""
+        with self._lock:
+            outcomes = Counter(self._done.values())
+            left = [blob for digest, blob in self._planned.items() if digest not in self._done]
+            return ProgressSnapshot(
+                pinned,
+                outcomes[BlobOutcome.COPIED],
+                max(left, key=lambda blob: blob.size_bytes, default=None),
+                self._rate(),
+                etag,
+                dict(self._made),
+                self._copied_bytes,
+                sum(self._running.values()),
+            )
+
+    def _rate(self) -> float:
+        if self._began_at is None:
+            return 0.0
+        return self._moved_bytes / max(self._clock() - self._began_at, 1e-3)
+
+
 class LoggedProgress:
-    """Counts bytes as they pass, logs at most once an interval, and after each stage.
+    """Progress that logs a line at most once an interval, and one after each stage.
 
     Parameters
     ----------
     interval_seconds
-        Between two lines at least; a copy that is shorter logs none.
+        The shortest time between two lines; a shorter copy logs none.
     clock
         Monotonic seconds.
     """
@@ -98,75 +258,49 @@ class LoggedProgress:
     ) -> None:
         self._interval_seconds = interval_seconds
         self._clock = clock
+        self._counter = ProgressCounter(clock=clock)
         self._lock = threading.Lock()
-        self._began_at = self._logged_at = clock()
-        self._total_bytes = 0
-        self._finished_bytes = 0
-        self._moved_bytes = 0
-        self._running: dict[Descriptor, int] = {}
+        self._logged_at = clock()
         self._pinned: Digest | None = None
         self._etag = ""
-        self._made: dict[Digest, Descriptor] = {}
-        self._left: dict[Descriptor, None] = {}
-        self._done: Counter[BlobOutcome] = Counter()
-        self._copied_bytes = self._retries = self._throttles = 0
-        self._first_blob_at: float | None = None
 
     def pin(self, digest: Digest, etag: str = "") -> None:
-        """Learn what the source's reference stands for."""
+        """Remember the digest of the source's reference."""
         self._pinned, self._etag = digest, etag
 
-    def snapshot(self) -> ProgressSnapshot:
-        """Say how far it has come, for another invocation to go on from there."""
-        with self._lock:
-            began_at = self._first_blob_at
-            seconds = max(self._clock() - began_at, 1e-3) if began_at is not None else 1.0
-            return ProgressSnapshot(
-                self._pinned,
-                self._done[BlobOutcome.COPIED],
-                max(self._left, key=lambda blob: blob.size_bytes, default=None),
-                self._moved_bytes / seconds,
-                self._etag,
-                dict(self._made),
-                self._copied_bytes,
-                sum(self._running.values()),
-            )
-
     def plan(self, blobs: Iterable[Descriptor]) -> None:
-        """Learn of all blobs that are going to be dealt with."""
-        planned = list(blobs)
-        with self._lock:
-            self._total_bytes += sum(blob.size_bytes for blob in planned)
-            self._left.update(dict.fromkeys(planned))
+        """Add blobs to the total."""
+        self._counter.plan(blobs)
 
     def start(self, blob: Descriptor) -> None:
-        """Count from the blob's first byte."""
-        with self._lock:
-            self._running[blob] = 0
-            if self._first_blob_at is None:
-                self._first_blob_at = self._clock()
+        """Count from the first byte of a blob."""
+        self._counter.start(blob)
 
     def advance(self, blob: Descriptor, count_bytes: int) -> None:
-        """Count bytes, and log when it is time."""
+        """Count bytes, and log a line when it is due."""
+        self._counter.advance(blob, count_bytes)
+        now = self._clock()
         with self._lock:
-            self._running[blob] = self._running.get(blob, 0) + count_bytes
-            self._moved_bytes += count_bytes
-            now = self._clock()
             if now - self._logged_at < self._interval_seconds:
                 return
             self._logged_at = now
-            line = self._describe(now)
-        _LOGGER.info("progress", extra=line)
+        totals = self._counter.totals()
+        _LOGGER.info(
+            "progress",
+            extra={
+                "bytes_done": totals.done_bytes,
+                "bytes_total": totals.total_bytes,
+                "bytes_per_second": round(totals.bytes_per_second),
+                "running": {
+                    f"{blob.digest.encoded[:12]} of {blob.size_bytes}": count
+                    for blob, count in self._counter.running().items()
+                },
+            },
+        )
 
     def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
-        """Count the blob as done."""
-        with self._lock:
-            self._running.pop(blob, None)
-            self._left.pop(blob, None)
-            self._done[outcome] += 1
-            if outcome is BlobOutcome.COPIED:
-                self._copied_bytes += blob.size_bytes
-            self._finished_bytes += blob.size_bytes
+        """Count a blob as done."""
+        self._counter.finish(blob, outcome)
         _LOGGER.debug(
             "blob done",
             extra={
@@ -177,64 +311,47 @@ class LoggedProgress:
         )
 
     def make(self, stored: Descriptor, blob: Descriptor) -> None:
-        """Learn which blob was made of a stored layer."""
-        with self._lock:
-            self._made[stored.digest] = blob
+        """Remember the blob of a stored layer."""
+        self._counter.make(stored, blob)
 
     def retry(self, error: TransientError) -> None:
-        """Count it, and whether a registry wants fewer requests."""
-        with self._lock:
-            self._retries += 1
-            self._throttles += error.is_throttle
+        """Count a retry."""
+        self._counter.retry(error)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Log how many seconds and bytes a part of the work has taken, also when it fails."""
-        began_at, bytes_before = self._clock(), self._moved_bytes
+        """Log the seconds and bytes of a stage, also when it fails."""
+        began_at, bytes_before = self._clock(), self._counter.moved_bytes
         try:
             yield
         finally:
             extra = {
                 "stage": name,
                 "stage_seconds": round(self._clock() - began_at, 3),
-                "stage_bytes": self._moved_bytes - bytes_before,
+                "stage_bytes": self._counter.moved_bytes - bytes_before,
             }
             _LOGGER.info("stage", extra=extra)
 
     def counts(self) -> Counts:
-        """Say what there was to do so far."""
-        with self._lock:
-            return Counts(
-                bytes_moved=self._moved_bytes,
-                blobs_copied=self._done[BlobOutcome.COPIED],
-                blobs_skipped=self._done[BlobOutcome.SKIPPED],
-                blobs_mounted=self._done[BlobOutcome.MOUNTED],
-                retries=self._retries,
-                throttles=self._throttles,
-            )
+        """Return the counts so far."""
+        return self._counter.counts()
+
+    def snapshot(self) -> ProgressSnapshot:
+        """Return what another invocation needs to continue the copy."""
+        return self._counter.snapshot(self._pinned, self._etag)
 
     def summary(self) -> str:
-        """Say in a few words how far it has come and what is running."""
-        with self._lock:
-            line = self._describe(self._clock())
-            running = ", ".join(
-                f"{blob.digest} at {count} of {blob.size_bytes}"
-                for blob, count in self._running.items()
-            )
-        return (
-            f"{line['bytes_done']} of {line['bytes_total']} bytes were there, at "
-            f"{line['bytes_per_second']} bytes a second"
-            + (f", with {running} still running" if running else "")
-        )
+        """Describe the progress: ``3 of 7 blobs copied (1.2 of 4.0 GiB)``."""
+        return str(self._counter.totals())
 
-    def _describe(self, now: float) -> dict[str, object]:
-        seconds = max(now - self._began_at, 1e-3)
-        return {
-            "bytes_done": self._finished_bytes + sum(self._running.values()),
-            "bytes_total": self._total_bytes,
-            "bytes_per_second": round(self._moved_bytes / seconds),
-            "running": {
-                f"{blob.digest.encoded[:12]} of {blob.size_bytes}": count
-                for blob, count in self._running.items()
-            },
-        }
+
+def _format_share(part_bytes: int, whole_bytes: int) -> str:
+    """Format two sizes in the unit of the larger: ``1.2 of 4.0 GiB``."""
+    whole = max(part_bytes, whole_bytes)
+    if whole < 1024:
+        return f"{part_bytes} of {whole} B"
+    power = 1
+    while whole >= 1024 ** (power + 1) and power < len(_UNITS):
+        power += 1
+    scale = 1024**power
+    return f"{part_bytes / scale:.1f} of {whole / scale:.1f} {_UNITS[power - 1]}"

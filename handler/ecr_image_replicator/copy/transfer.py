@@ -230,7 +230,7 @@ class Transfer:
         """Do something with a blob, from its start again when it breaks off; give the failures."""
         failures: list[TransientError] = []
         for attempt in itertools.count(1):
-            self._deadline.check(f"copy the blob {blob.digest}")
+            self._deadline.check(f"copy blob {blob.digest}")
             try:
                 return once(), failures
             except TransientError as error:
@@ -278,12 +278,12 @@ class Transfer:
         return blob
 
     def _lane(self, blob: Descriptor) -> AbstractContextManager[memoryview]:
-        return self._lanes.enter(self._deadline, f"copy the blob {blob.digest}")
+        return self._lanes.enter(self._deadline, f"copy blob {blob.digest}")
 
     def _start(self, blob: Descriptor) -> Callable[[int], None]:
         """Begin to count a blob's bytes; gives what is to be told of each buffer of them."""
         progress, lanes, deadline = self._progress, self._lanes, self._deadline
-        step = f"copy the blob {blob.digest} of {blob.size_bytes} bytes"
+        step = f"copy blob {blob.digest} ({blob.size_bytes} bytes)"
 
         def advance(count_bytes: int) -> None:
             progress.advance(blob, count_bytes)
@@ -297,7 +297,7 @@ class Transfer:
         self, manifest: Manifest, reference: str, below: Mapping[Digest, Manifest]
     ) -> dict[Digest, BlobResult]:
         """Push a manifest, and once more after content that is missing; return the blobs sent."""
-        self._deadline.check(f"push the manifest {manifest.digest}")
+        self._deadline.check(f"push manifest {manifest.digest}")
         try:
             self._destination.push_manifest(manifest, reference)
         except MissingContentError as error:
@@ -311,8 +311,13 @@ class Transfer:
         self, manifest: Manifest, error: MissingContentError, below: Mapping[Digest, Manifest]
     ) -> dict[Digest, BlobResult]:
         """Push the content of a manifest again: what is named as missing, or else all of it."""
+<<<<<<< HEAD
         missing = error.digests
         results: dict[Digest, BlobResult] = {}
+=======
+        results: dict[Digest, BlobResult] = {}
+        missing = error.digests
+>>>>>>> 2a09a0a (Use one progress counter, and report timeouts with the progress)
         if isinstance(manifest, ImageManifest):
             blobs = {blob.digest: blob for blob in manifest.blobs}
             named = [blob for digest, blob in blobs.items() if str(digest) in missing]

@@ -73,3 +73,7 @@ class ProgressRecorder:
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Pass on."""
         return self._progress.stage(name)
+
+    def summary(self) -> str:
+        """Pass on."""
+        return self._progress.summary()

@@ -19,8 +19,8 @@ from ecr_image_replicator.cli.command import run
 from ecr_image_replicator.cli.display import PlainLines, opened_display
 from ecr_image_replicator.cli.exit_codes import Exit, exit_status
 from ecr_image_replicator.cli.report import size
-from ecr_image_replicator.cli.tally import ProgressCounter
 from ecr_image_replicator.copy.ports import BlobOutcome
+from ecr_image_replicator.copy.progress import ProgressCounter
 from ecr_image_replicator.errors import AwsError, ReplicationError, Side
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import Descriptor
@@ -173,11 +173,11 @@ def test_a_tally_leaves_out_what_was_there_and_counts_a_restart_once() -> None:
     clock.now += 2.0
     assert tally.advance(new, 40) == 40
 
-    snapshot = tally.snapshot()
-    assert (snapshot.done_bytes, snapshot.total_bytes) == (40, 100)
-    assert (snapshot.done_blobs, snapshot.total_blobs) == (1, 2)
-    assert snapshot.bytes_per_second == 50
-    assert snapshot.seconds_left == 60 / 50
+    totals = tally.totals()
+    assert (totals.done_bytes, totals.total_bytes) == (40, 100)
+    assert (totals.done_blobs, totals.total_blobs) == (1, 2)
+    assert totals.bytes_per_second == 50
+    assert totals.seconds_left == 60 / 50
 
 
 def test_plain_lines_are_one_a_blob_and_one_every_few_seconds() -> None:

@@ -134,7 +134,7 @@ def test_waiting_for_a_lane_ends_with_the_deadline() -> None:
     lanes = ConcurrencyLimiter(1, 16)
     with (
         lanes.enter(Deadline(1000), "copy this"),
-        pytest.raises(OutOfTimeError, match="to copy that"),
+        pytest.raises(OutOfTimeError, match="cannot copy that"),
         lanes.enter(Deadline(0.01), "copy that"),
     ):
         pass

@@ -6,7 +6,12 @@ import pytest
 from tests.unit.builders import FakeClock, blob
 
 from ecr_image_replicator.copy.ports import BlobOutcome
-from ecr_image_replicator.copy.progress import Counts, LoggedProgress
+from ecr_image_replicator.copy.progress import (
+    Counts,
+    LoggedProgress,
+    ProgressCounter,
+    ProgressTotals,
+)
 from ecr_image_replicator.errors import DeniedError, Side, TransientError
 
 ONE, TWO = blob(b"0123456789"), blob(b"01234")
@@ -35,11 +40,9 @@ def test_the_summary_says_how_far_it_came_and_what_is_running() -> None:
     progress.start(ONE)
     clock.now += 2
     progress.advance(ONE, 4)
-    assert progress.summary() == (
-        f"9 of 15 bytes were there, at 2 bytes a second, with {ONE.digest} at 4 of 10 still running"
-    )
+    assert progress.summary() == "1 of 2 blobs copied (4 of 10 B)"
     progress.finish(ONE, BlobOutcome.COPIED)
-    assert progress.summary() == "15 of 15 bytes were there, at 2 bytes a second"
+    assert progress.summary() == "2 of 2 blobs copied (10 of 10 B)"
 
 
 def test_a_blob_that_begins_again_counts_from_its_first_byte() -> None:
@@ -48,7 +51,7 @@ def test_a_blob_that_begins_again_counts_from_its_first_byte() -> None:
     progress.start(ONE)
     progress.advance(ONE, 9)
     progress.start(ONE)
-    assert progress.summary().startswith("0 of 10 bytes")
+    assert progress.summary() == "0 of 1 blobs copied (0 of 10 B)"
 
 
 def test_what_was_done_is_counted() -> None:
@@ -64,6 +67,31 @@ def test_what_was_done_is_counted() -> None:
     progress.retry(TransientError("too many", is_throttle=True))
 
     assert progress.counts() == Counts(14, 1, 1, 1, retries=2, throttles=1)
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "share"),
+    [
+        (300 * 1024, 2 * 1024**2, "0.3 of 2.0 MiB"),
+        (1_288_490_188, 4 * 1024**3, "1.2 of 4.0 GiB"),
+        (0, 0, "0 of 0 B"),
+    ],
+)
+def test_sizes_have_the_unit_of_the_whole(done: int, total: int, share: str) -> None:
+    assert str(ProgressTotals(done, total, 3, 7, 1.0)) == f"3 of 7 blobs copied ({share})"
+
+
+def test_without_a_plan_there_is_no_total() -> None:
+    assert LoggedProgress().summary() == "0 blobs copied"
+
+
+def test_a_blob_of_several_plans_is_counted_once() -> None:
+    progress = ProgressCounter()
+    for outcome in (BlobOutcome.COPIED, BlobOutcome.SKIPPED):
+        progress.plan([ONE])
+        progress.finish(ONE, outcome)
+    assert progress.counts() == Counts(blobs_copied=1)
+    assert progress.totals().total_blobs == 1
 
 
 def test_a_stage_is_a_line_that_can_be_added_up(caplog: pytest.LogCaptureFixture) -> None:
