@@ -356,6 +356,11 @@ class ReferrersError(ReplicationError):
 class OutOfTimeError(ReplicationError):
     """The deadline has passed, or the next step would exceed it."""
 
+    def with_progress(self, progress: str) -> OutOfTimeError:
+        """Return the error with the progress after the time: ``timed out after 9 s with …``."""
+        elapsed, *reason = self.message
+        return OutOfTimeError(elapsed, f" with {progress}", *reason, hint=self.hint)
+
 
 class StoppedError(ReplicationError):
     """Cancelled because something else failed first; the other error is the one to report."""

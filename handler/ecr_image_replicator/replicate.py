@@ -109,7 +109,6 @@ class Replicator:
             streams=streams,
             stop=deadline.stop,
         )
-        # a dry run counts nothing as moved
         moves = LoggedProgress() if request.dry_run else progress
 
         def new_transfer(deadline: Deadline) -> Transfer:
@@ -146,9 +145,7 @@ class Replicator:
             with deadline.enforced():
                 return replication.run()
         except OutOfTimeError as error:
-            elapsed, *reason = error.message
-            done = f" with {progress.summary()}"
-            raise OutOfTimeError(elapsed, done, *reason, hint=error.hint) from error
+            raise error.with_progress(progress.summary()) from error
         finally:
             endpoints.close()
 

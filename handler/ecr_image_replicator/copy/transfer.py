@@ -311,13 +311,8 @@ class Transfer:
         self, manifest: Manifest, error: MissingContentError, below: Mapping[Digest, Manifest]
     ) -> dict[Digest, BlobResult]:
         """Push the content of a manifest again: what is named as missing, or else all of it."""
-<<<<<<< HEAD
-        missing = error.digests
-        results: dict[Digest, BlobResult] = {}
-=======
         results: dict[Digest, BlobResult] = {}
         missing = error.digests
->>>>>>> 2a09a0a (Use one progress counter, and report timeouts with the progress)
         if isinstance(manifest, ImageManifest):
             blobs = {blob.digest: blob for blob in manifest.blobs}
             named = [blob for digest, blob in blobs.items() if str(digest) in missing]
