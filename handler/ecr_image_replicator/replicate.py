@@ -165,7 +165,7 @@ class Replicator:
 
     @property
     def endpoints(self) -> EndpointFactory:
-        """What opens endpoints, with what is kept of earlier ones."""
+        """The factory of endpoints."""
         return self._opener
 
     def close(self) -> None:
@@ -210,9 +210,8 @@ class _Replication:
         with self._progress.stage("state"):
             endpoints, request = self._endpoints, self._request
             tags = (*request.all_tags, *request.arch_tags.values())
-            state = read_state(
-                endpoints.source, endpoints.destination, tags, stop=self._transfer.stop
-            )
+            stop = self._transfer.stop
+            state = read_state(endpoints.source, endpoints.destination, tags, stop=stop)
         if (current := self._unchanged_at_a_glance(state)) is not None:
             _LOGGER.info("nothing to do", extra={"digest": str(current.digest)})
             return self._outcome(current, self._reader.platforms_at_hand(current), None)
