@@ -69,7 +69,7 @@ COVERAGE := --cov --cov-append --cov-report=
 unit: dev ## unit tests: no sockets, no other program
 	$(PYTEST) tests/unit
 
-test: dev ## unit, functional and fault tests, with coverage
+test: dev sam ## unit, functional and fault tests, with coverage
 	$(BIN)/python -m coverage erase
 	$(PYTEST) $(COVERAGE) $(TEST_FOLDERS)
 	$(BIN)/python -m coverage report

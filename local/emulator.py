@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import platform
+import random
 import shutil
 import signal
 import socket
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _INVOCATIONS: Final = "/2015-03-31/functions/function/invocations"
 _START_SECONDS: Final = 10.0
+#: Below the range of /proc/sys/net/ipv4/ip_local_port_range.
+_PORTS = (10240, 32768)
 _STOP_SECONDS: Final = 5.0
 
 
@@ -215,11 +218,18 @@ class LambdaEmulator:
 
 
 def _free_ports() -> tuple[int, int]:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as first,
-        socket.create_server(("127.0.0.1", 0)) as second,
-    ):
-        return int(first.getsockname()[1]), int(second.getsockname()[1])
+    """Choose two ports that the kernel gives to nobody else before the emulator listens on them.
+
+    The emulator cannot report a port that the kernel chose for it, so both are below the range that
+    connections and other servers get theirs from.
+    """
+    first, second = random.SystemRandom().sample(range(*_PORTS), 2)
+    try:
+        for port in (first, second):
+            socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return _free_ports()
+    return first, second
 
 
 def _end_session(leader: subprocess.Popen[bytes]) -> None:

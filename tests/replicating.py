@@ -1,4 +1,4 @@
-"""One replication by an engine of its own, in the test's process."""
+"""One replication by a new engine, in the test's process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ecr_image_replicator.request.settings import Settings
 
 
 def replicate_once(
-    properties: Mapping[str, Any], *, seconds: float = 20, **settings: Any
+    properties: Mapping[str, Any], *, seconds: float = 120, **settings: Any
 ) -> Outcome:
-    """Replicate as a stack with these properties has it; 127.0.0.1 is spoken to without TLS."""
+    """Replicate with these resource properties; connections to 127.0.0.1 use plain HTTP."""
     replicator = Replicator(Settings(**{"plain_http": ("127.0.0.1",), **settings}))
     try:
         return replicator.replicate(

@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import http.client
-import os
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 
@@ -15,6 +11,7 @@ from local.cloudformation import CloudFormationEndpoint
 from local.images import build_image, build_layer, push
 from local.proxy import ConnectProxy
 from local.registry import RegistryServer
+from tests.docker_registry import running_docker_registry
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.fault_scenes import (
     DockerRegistry,
@@ -32,7 +29,7 @@ from ecr_image_replicator.request.settings import Settings
 
 @pytest.fixture(scope="session", autouse=True)
 def small_trust_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CertificateAuthority]:
-    """One authority, which is also quicker to load than all of the world's, a thousand times."""
+    """One authority: it loads faster than the system's store, which counts a thousand times."""
     authority = CertificateAuthority(tmp_path_factory.mktemp("authority"))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"):
@@ -62,53 +59,17 @@ def docker_scene(docker_registry: DockerRegistry) -> Iterator[Scene]:
 
 @pytest.fixture(scope="session")
 def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    """Debian's docker-registry, on a directory that tests look into."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("docker-registry is not installed")
-        pytest.skip("docker-registry is not installed")
+    """Debian's docker-registry, on a directory that tests inspect."""
     directory = tmp_path_factory.mktemp("docker-registry")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        host = f"127.0.0.1:{listener.getsockname()[1]}"
-    configuration = directory / "config.yml"
-    configuration.write_text(
-        "version: 0.1\nlog: {level: error}\n"
-        f"storage: {{filesystem: {{rootdirectory: {directory / 'data'}}}}}\n"
-        f"http: {{addr: '{host}'}}\n"
-    )
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "serve", str(configuration)], stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait_until_it_serves(host)
-        yield DockerRegistry(host, directory / "data")
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_until_it_serves(host: str) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(host, timeout=1)
-        try:
-            connection.request("GET", "/v2/")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.05)
-        finally:
-            connection.close()
-    pytest.fail("docker-registry does not answer")
+    with running_docker_registry(directory) as (host, data):
+        yield DockerRegistry(host, data)
 
 
 @pytest.fixture(scope="module")
 def ecr_scene(small_trust_store: CertificateAuthority) -> Iterator[Scene]:
-    """ECR under its real name, with TLS, sign-in and its API; faults strike the registry alone."""
+    """ECR with its real name, TLS, sign-in and API; faults hit only the registry."""
     with (
-        # time flies there: its ten manifests a second would make the walk a slow one
+        # a fast clock: ten manifests a second would slow the walk down
         LoopbackAws(authority=small_trust_store, clock=lambda: time.time() * 20) as aws,
         pytest.MonkeyPatch.context() as patch,
     ):
@@ -131,10 +92,10 @@ def ecr_scene(small_trust_store: CertificateAuthority) -> Iterator[Scene]:
         with faulty, ConnectProxy(find_port) as proxy:
             for name, value in {**aws.environment, "HTTPS_PROXY": proxy.url}.items():
                 patch.setenv(name, value)
-            # boto3's clients take longer to be made than such an image takes to be copied
+            # making boto3's clients takes longer than copying such an image
             access = AwsAccess()
             patch.setattr("ecr_image_replicator.endpoints.AwsAccess", lambda: access)
-            # where time flies, so may manifests
+            # the same rate by the fast clock
             patch.setattr("ecr_image_replicator.endpoints._ECR_RATE", 9 * 20)
             with scene(EcrBehindNames(registry), destination=faulty) as opened:
                 yield opened

@@ -1,4 +1,4 @@
-"""What can happen to an exchange. Each fault deals with one, and says what may come of it."""
+"""The faults that the tests inject: what each does to an exchange, and the allowed results."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ from tests.faults.fault_proxy import Exchange, Fault, Message, Record
 
 @dataclass(frozen=True)
 class FaultKind:
-    """A fault with its name and what is expected.
+    """A fault, its name and what is expected.
 
-    `passes`: once, it must not keep the image from arriving. `keeps_answer`: the replicator never
-    learns what the registry answered, so that it cannot cancel an upload which that opened.
-    `needs`: the body that it spoils; an exchange without one is as good as untouched. `is_seen`:
-    the registry behind takes part in it. `stalls`: it takes a stall timeout to be noticed.
+    Attributes
+    ----------
+    passes
+        If it happens once, the image still arrives.
+    hides_response
+        The replicator never sees the registry's response, so it cannot cancel an upload session
+        that the request opened.
+    needs
+        The body that the fault changes. An exchange without such a body is passed on unchanged.
+    is_seen
+        The registry behind the proxy takes part: the fault is worth a test with another registry.
+    stalls
+        Only the stall timeout detects it.
     """
 
     name: str
     strike: Fault
     passes: bool = True
-    keeps_answer: bool = False
-    needs: Literal["", "request", "answer"] = ""
+    hides_response: bool = False
+    needs: Literal["", "request", "response"] = ""
     is_seen: bool = True
     stalls: bool = False
 
@@ -34,7 +43,7 @@ class FaultKind:
         wanted = {
             "": True,
             "request": record.request_bytes > 0,
-            "answer": record.answer_bytes > 0,
+            "response": record.response_bytes > 0,
         }
         return wanted[self.needs]
 
@@ -48,18 +57,18 @@ def close_at_once(exchange: Exchange) -> None:
     exchange.close()
 
 
-def never_answer(exchange: Exchange) -> None:
+def never_respond(exchange: Exchange) -> None:
     exchange.read_body()
     exchange.wait_for_client_to_go()
 
 
-def answer_garbage(exchange: Exchange) -> None:
+def send_garbage(exchange: Exchange) -> None:
     exchange.read_body()
-    exchange.client.sendall(b"\x16\x03 what is this\r\n\r\n")
+    exchange.client.sendall(b"\x16\x03 garbage\r\n\r\n")
     exchange.close()
 
 
-def lose_answer(exchange: Exchange) -> None:
+def lose_response(exchange: Exchange) -> None:
     exchange.read_body()
     exchange.forward()
     exchange.reset()
@@ -73,40 +82,40 @@ def send_twice(exchange: Exchange) -> None:
 
 def cut_head(exchange: Exchange) -> None:
     exchange.read_body()
-    answer = exchange.forward()
-    exchange.client.sendall(answer.head[: len(answer.head) // 2])
+    response = exchange.forward()
+    exchange.client.sendall(response.head[: len(response.head) // 2])
     exchange.close()
 
 
-def answer_slowly(exchange: Exchange) -> None:
+def respond_slowly(exchange: Exchange) -> None:
     exchange.read_body()
-    answer = exchange.forward()
+    response = exchange.forward()
     time.sleep(0.02)
-    exchange.client.sendall(answer.head[:20])
+    exchange.client.sendall(response.head[:20])
     time.sleep(0.02)
-    exchange.client.sendall(answer.head[20:])
-    half = len(answer.body) // 2
-    exchange.client.sendall(answer.body[:half])
+    exchange.client.sendall(response.head[20:])
+    half = len(response.body) // 2
+    exchange.client.sendall(response.body[:half])
     time.sleep(0.02)
-    exchange.client.sendall(answer.body[half:])
+    exchange.client.sendall(response.body[half:])
 
 
 def trickle_at(bytes_per_second: int) -> Fault:
-    """Pass an answer on at a rate, fifty times a second."""
+    """Forward a response at this rate, in fifty parts a second."""
     step = bytes_per_second // 50
 
     def strike(exchange: Exchange) -> None:
         exchange.read_body()
-        answer = exchange.forward()
-        exchange.client.sendall(answer.head)
-        for at in range(0, len(answer.body), step):
-            exchange.client.sendall(answer.body[at : at + step])
+        response = exchange.forward()
+        exchange.client.sendall(response.head)
+        for at in range(0, len(response.body), step):
+            exchange.client.sendall(response.body[at : at + step])
             time.sleep(1 / 50)
 
     return strike
 
 
-def answer_status(status: int, code: str = "", header: Callable[[], bytes] | None = None) -> Fault:
+def respond_with(status: int, code: str = "", header: Callable[[], bytes] | None = None) -> Fault:
     def strike(exchange: Exchange) -> None:
         exchange.read_body()
         content = json.dumps({"errors": [{"code": code, "message": "a fault"}]}).encode()
@@ -129,11 +138,11 @@ def redirect_to_itself(exchange: Exchange) -> None:
 def cut_body(where: float, *, by_reset: bool = False, stalls: bool = False) -> Fault:
     def strike(exchange: Exchange) -> None:
         exchange.read_body()
-        answer = exchange.forward()
-        if not answer.body:
-            exchange.send(answer)
+        response = exchange.forward()
+        if not response.body:
+            exchange.send(response)
             return
-        exchange.send(answer, min(int(len(answer.body) * where), len(answer.body) - 1))
+        exchange.send(response, min(int(len(response.body) * where), len(response.body) - 1))
         if stalls:
             exchange.wait_for_client_to_go()
         elif by_reset:
@@ -147,22 +156,22 @@ def cut_body(where: float, *, by_reset: bool = False, stalls: bool = False) -> F
 def corrupt_body(where: float) -> Fault:
     def strike(exchange: Exchange) -> None:
         exchange.read_body()
-        answer = exchange.forward()
-        exchange.send(Message(answer.head, _with_a_flip(answer.body, where)))
+        response = exchange.forward()
+        exchange.send(Message(response.head, _with_a_flip(response.body, where)))
 
     return strike
 
 
 def announce_other_length(difference: int) -> Fault:
-    """Lie about the length of a body: the bytes that are too many come, or those too few do not."""
+    """Announce and send more or fewer bytes than the body has."""
 
     def strike(exchange: Exchange) -> None:
         exchange.read_body()
-        answer = exchange.forward()
-        if answer.body:
-            answer.body = (answer.body + b" " * 16)[: len(answer.body) + difference]
-            answer = answer.announcing(len(answer.body))
-        exchange.send(answer)
+        response = exchange.forward()
+        if response.body:
+            response.body = (response.body + b" " * 16)[: len(response.body) + difference]
+            response = response.announcing(len(response.body))
+        exchange.send(response)
 
     return strike
 
@@ -205,93 +214,93 @@ def _retry_after_date() -> bytes:
     return b"Retry-After: " + email.utils.formatdate(time.time(), usegmt=True).encode()
 
 
-def answer_a_passing_status(exchange: Exchange) -> None:
-    """Answer another of the statuses that pass for each request."""
-    status = PASSING_STATUSES[exchange.number % len(PASSING_STATUSES)]
-    answer_status(status)(exchange)
+def respond_with_temporary_status(exchange: Exchange) -> None:
+    """Respond with one of the temporary statuses after the other."""
+    status = TEMPORARY_STATUSES[exchange.number % len(TEMPORARY_STATUSES)]
+    respond_with(status)(exchange)
 
 
-PASSING_STATUSES = (500, 502, 503, 504, 408, 425, 429)
+TEMPORARY_STATUSES = (500, 502, 503, 504, 408, 425, 429)
 PLACES = {"its first byte": 0.0, "the middle": 0.5, "its last byte": 1.0}
 KINDS = (
     FaultKind("reset at once", reset_at_once),
-    FaultKind("closed without an answer", close_at_once),
-    FaultKind("no answer ever", never_answer, is_seen=False, stalls=True),
-    FaultKind("garbage for an answer", answer_garbage, is_seen=False),
-    FaultKind("the answer is lost", lose_answer, keeps_answer=True),
-    FaultKind("sent twice", send_twice, keeps_answer=True),
-    FaultKind("the head is cut", cut_head, keeps_answer=True),
-    FaultKind("slow", answer_slowly, is_seen=False),
-    FaultKind("a server in passing trouble", answer_a_passing_status, is_seen=False),
+    FaultKind("closed without a response", close_at_once),
+    FaultKind("no response", never_respond, is_seen=False, stalls=True),
+    FaultKind("garbage as a response", send_garbage, is_seen=False),
+    FaultKind("the response is lost", lose_response, hides_response=True),
+    FaultKind("sent twice", send_twice, hides_response=True),
+    FaultKind("the head is cut", cut_head, hides_response=True),
+    FaultKind("slow", respond_slowly, is_seen=False),
+    FaultKind("temporary server error", respond_with_temporary_status, is_seen=False),
     FaultKind(
         "throttled for seconds",
-        answer_status(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 0"),
+        respond_with(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 0"),
         is_seen=False,
     ),
     FaultKind(
         "throttled until a date",
-        answer_status(429, "TOOMANYREQUESTS", _retry_after_date),
+        respond_with(429, "TOOMANYREQUESTS", _retry_after_date),
         is_seen=False,
     ),
-    FaultKind("denied", answer_status(403, "DENIED"), passes=False),
-    FaultKind("unknown", answer_status(404, "MANIFEST_UNKNOWN"), passes=False, is_seen=False),
-    FaultKind("unsupported", answer_status(405, "UNSUPPORTED"), passes=False, is_seen=False),
-    FaultKind("unauthorized", answer_status(401, "UNAUTHORIZED"), passes=False, is_seen=False),
+    FaultKind("denied", respond_with(403, "DENIED"), passes=False),
+    FaultKind("unknown", respond_with(404, "MANIFEST_UNKNOWN"), passes=False, is_seen=False),
+    FaultKind("unsupported", respond_with(405, "UNSUPPORTED"), passes=False, is_seen=False),
+    FaultKind("unauthorized", respond_with(401, "UNAUTHORIZED"), passes=False, is_seen=False),
     FaultKind("redirected to itself", redirect_to_itself, passes=False, is_seen=False),
     *(
         FaultKind(
-            f"the answer's body is cut at {place}",
+            f"the response's body is cut at {place}",
             cut_body(where),
-            keeps_answer=True,
-            needs="answer",
+            hides_response=True,
+            needs="response",
             is_seen=False,
         )
         for place, where in PLACES.items()
     ),
     FaultKind(
-        "the answer's body is cut by a reset",
+        "the response's body is cut by a reset",
         cut_body(0.5, by_reset=True),
-        keeps_answer=True,
-        needs="answer",
+        hides_response=True,
+        needs="response",
         is_seen=False,
     ),
     FaultKind(
-        "the answer's body stalls",
+        "the response's body stalls",
         cut_body(0.5, stalls=True),
-        keeps_answer=True,
-        needs="answer",
+        hides_response=True,
+        needs="response",
         is_seen=False,
         stalls=True,
     ),
     *(
         FaultKind(
-            f"the answer's body is corrupt at {place}",
+            f"the response's body is corrupt at {place}",
             corrupt_body(where),
             passes=False,
-            needs="answer",
+            needs="response",
             is_seen=False,
         )
         for place, where in PLACES.items()
     ),
     FaultKind(
-        "the answer is longer",
+        "the response is longer",
         announce_other_length(3),
         passes=False,
-        needs="answer",
+        needs="response",
         is_seen=False,
     ),
     FaultKind(
-        "the answer is shorter",
+        "the response is shorter",
         announce_other_length(-1),
         passes=False,
-        needs="answer",
+        needs="response",
         is_seen=False,
     ),
     FaultKind(
-        "an encoding nobody asked for",
+        "an encoding that was not accepted",
         claim_gzip,
         passes=False,
-        keeps_answer=True,
+        hides_response=True,
         is_seen=False,
     ),
     *(

@@ -1,4 +1,4 @@
-"""A proxy between the replicator and a registry which spoils one exchange, or many, on purpose."""
+"""A proxy between the replicator and a registry that injects faults into chosen exchanges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -18,21 +17,22 @@ _BLOCK_BYTES = 65536
 _HEAD_BLOCK_BYTES = 4096
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CONNECTION = re.compile(rb"\r\nconnection: *[^\r]*", re.IGNORECASE)
-_NEVER_SECONDS = 10.0
+#: Longer than any test's stall timeout.
+_NEVER_SECONDS = 60.0
 
 
 class ClientGoneError(Exception):
-    pass
+    """The client closed the connection in the middle of a request."""
 
 
 @dataclass
 class Record:
-    """What passed in an exchange."""
+    """The request line and the sizes of an exchange."""
 
     method: str
     target: str
     request_bytes: int
-    answer_bytes: int = 0
+    response_bytes: int = 0
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Message:
 
 @dataclass
 class Exchange:
-    """One request on its way through the proxy; what a fault may do with it."""
+    """One request on its way through the proxy, with the operations that faults are made of."""
 
     record: Record
     number: int
@@ -82,7 +82,7 @@ class Exchange:
     def read_body(self, limit_bytes: int | None = None) -> None:
         wanted = self.unread_bytes if limit_bytes is None else min(limit_bytes, self.unread_bytes)
         while wanted:
-            block = bytes(self.received[:wanted])  # it came with the head
+            block = bytes(self.received[:wanted])  # what arrived with the head
             del self.received[: len(block)]
             block = block or self.client.recv(min(_BLOCK_BYTES, wanted))
             if not block:
@@ -92,31 +92,32 @@ class Exchange:
             wanted -= len(block)
 
     def forward(self) -> Message:
-        """Send the request on, with as much of its body as was read, and read the answer."""
+        """Forward the request with the part of its body that was read; return the response."""
         head = _CONNECTION.sub(b"", self.request.head).removesuffix(b"\r\n")
         self.forwarded += 1
         with self.connect() as server:
             server.sendall(head + b"Connection: close\r\n\r\n" + self.request.body)
             if self.unread_bytes:
                 return Message(b"")
-            answer = b"".join(iter(lambda: server.recv(_BLOCK_BYTES), b""))
-        answered_head, end, body = answer.partition(b"\r\n\r\n")
-        self.record.answer_bytes = len(body)
-        return Message(_CONNECTION.sub(b"", answered_head) + end, body)
+            response = b"".join(iter(lambda: server.recv(_BLOCK_BYTES), b""))
+        head, end, body = response.partition(b"\r\n\r\n")
+        self.record.response_bytes = len(body)
+        return Message(_CONNECTION.sub(b"", head) + end, body)
 
-    def send(self, answer: Message, count: int | None = None) -> None:
-        body = answer.body if count is None else answer.body[:count]
-        self.client.sendall(answer.head + body)
+    def send(self, response: Message, count: int | None = None) -> None:
+        """Send a response, or its head and the first `count` bytes of its body."""
+        body = response.body if count is None else response.body[:count]
+        self.client.sendall(response.head + body)
 
     def wait_for_client_to_go(self) -> None:
-        """Be silent until the client has had enough of it."""
+        """Send nothing until the client closes the connection."""
         self.client.settimeout(_NEVER_SECONDS)
         self.ended = True
         try:
             while self.client.recv(_BLOCK_BYTES):
                 pass
         except TimeoutError as error:
-            message = f"the client waited for {_NEVER_SECONDS} seconds and more"
+            message = f"the client waited for more than {_NEVER_SECONDS} s"
             raise AssertionError(message) from error
 
     def close(self) -> None:
@@ -128,7 +129,7 @@ class Exchange:
 
 
 Fault = Callable[[Exchange], None]
-"""Deals with one exchange; ends the connection by `close` or `reset`."""
+"""Handles one exchange; may end the connection with `close` or `reset`."""
 
 
 def pass_on(exchange: Exchange) -> None:
@@ -138,9 +139,9 @@ def pass_on(exchange: Exchange) -> None:
 
 @dataclass
 class FaultProxy:
-    """Listens on loopback from `with` to its end; `choose` gives each exchange its fate.
+    """A proxy on loopback, serving inside `with`; `choose` returns the fault of each exchange.
 
-    `upstream` is a plain ``host:port``, or gives connections; `tls` is for the side of the client.
+    `upstream` is a plain ``host:port``, or a function that connects; `tls` is for clients.
     """
 
     upstream: str | Callable[[], socket.socket]
@@ -153,6 +154,7 @@ class FaultProxy:
         self._listener = socket.create_server((self.address, 0), backlog=64)
         self.host = f"{self.address}:{self._listener.getsockname()[1]}"
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._open: dict[socket.socket, threading.Thread] = {}
         self.defects: list[BaseException] = []
 
@@ -178,17 +180,15 @@ class FaultProxy:
             thread.join()
 
     def start_over(self, choose: Callable[[Exchange], Fault]) -> None:
-        """Count exchanges from 0 again, with other fates."""
+        """Forget the exchanges so far, and choose other faults."""
         with self._lock:
             self.exchanges.clear()
             self.choose = choose
 
-    def is_left_alone(self, timeout_seconds: float = 2.0) -> bool:
-        """Tell whether every client has closed its connections, waiting for them to do it."""
-        until = time.monotonic() + timeout_seconds
-        while self._open and time.monotonic() < until:
-            time.sleep(0.001)
-        return not self._open
+    def wait_until_closed(self) -> bool:
+        """Wait until every client has closed its connections; return whether all have."""
+        with self._lock:
+            return self._changed.wait_for(lambda: not self._open, _NEVER_SECONDS)
 
     def _accept(self) -> None:
         while True:
@@ -219,15 +219,15 @@ class FaultProxy:
             while (head := _read_head(client, received)) and self._handle(head, received, client):
                 pass
         except (OSError, ClientGoneError):
-            pass  # the client went away, or the registry did not like what it was sent
-        except Exception as error:  # noqa: BLE001 - shown by the test that finds it
+            pass  # the client or the registry closed the connection
+        except Exception as error:  # noqa: BLE001 - the scene asserts that there is none
             self.defects.append(error)
         finally:
-            # before the socket: whoever waits for it to be closed must find it gone
             client.close()
             accepted.close()
             with self._lock:
                 del self._open[accepted]
+                self._changed.notify_all()
 
     def _handle(self, head: bytes, received: bytearray, client: socket.socket) -> bool:
         request = Message(head)
@@ -244,7 +244,7 @@ class FaultProxy:
 
 
 def _read_head(client: socket.socket, received: bytearray) -> bytes:
-    """Take a head off what was received, b"" when the client sends no more."""
+    """Take a head from the received bytes; return b"" if the client sends no more."""
     while (end := received.find(b"\r\n\r\n") + 4) < 4:
         block = client.recv(_HEAD_BLOCK_BYTES)
         if not block:

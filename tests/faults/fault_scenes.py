@@ -1,4 +1,4 @@
-"""Two registries behind fault proxies, and a replication between them that is looked at closely."""
+"""Two registries behind fault proxies, and a replication between them with its checks."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
 
-#: Long enough for a busy machine, and short enough to be waited for.
+#: The stall timeout of faults that only it detects.
 STALL_SECONDS = 0.5
-#: Never to be waited for.
+#: A stall timeout that is never reached.
 PATIENT_SECONDS = 60.0
+_DEADLINE_SECONDS = 120.0
 _ENGINE_THREADS = ("stream", "state", "children", "configs", "referrers", "deadline")
 Choice = Callable[[Exchange], Fault]
 Act = Callable[[Replicator, Mapping[str, Any]], Digest | ReplicationError]
 
 
 class Registry(Protocol):
-    """A registry that tests can look into."""
+    """A registry whose content tests can inspect."""
 
     @property
     def host(self) -> str: ...
@@ -68,11 +69,11 @@ class LocalRegistry:
 
 @dataclass(frozen=True)
 class DockerRegistry:
-    """Debian's docker-registry, read where it keeps its files.
+    """Debian's docker-registry, inspected through its files.
 
-    Of its uploads those count that it lets be cancelled: once bytes have arrived, it takes back
-    only an address that it gives with the answer to them, and that is never had when they broke
-    off. A cancelled upload leaves an empty folder.
+    Only upload sessions that can be cancelled are counted. Once bytes have arrived, docker-registry
+    accepts only the location that its response to them names, and a client whose upload broke off
+    never gets that response. A cancelled session leaves an empty folder.
     """
 
     host: str
@@ -130,7 +131,7 @@ def small_index() -> Index:
 
 @dataclass
 class Scene:
-    """An index at the source, an older image under the tag at the destination."""
+    """An index at the source, and an older image with the tag at the destination."""
 
     source: FaultProxy
     destination: FaultProxy
@@ -151,10 +152,10 @@ class Scene:
         act: Act | None = None,
         stall_seconds: float = STALL_SECONDS,
     ) -> tuple[Digest | ReplicationError, str]:
-        """Replicate into a repository of its own, and give what came of it with its name.
+        """Replicate into a new repository; return the result and the repository.
 
-        Whatever it is: the tag points at the new index when it succeeded and at the old image
-        when it failed, no thread and no connection is left.
+        Checks that the tag points at the new index after a success and at the old image after a
+        failure, and that no thread and no connection is left.
         """
         repository = f"copy/{next(self._numbers)}"
         self.registry.put(self._old, repository)
@@ -177,8 +178,8 @@ class Scene:
             names = [thread.name for thread in threading.enumerate()]
             replicator.close()
         assert not [name for name in names if name.startswith(_ENGINE_THREADS)]
-        assert self.source.is_left_alone()
-        assert self.destination.is_left_alone()
+        assert self.source.wait_until_closed()
+        assert self.destination.wait_until_closed()
         assert not self.source.defects + self.destination.defects
         found = self.registry.tag(repository, "1")
         if isinstance(result, ReplicationError):
@@ -191,7 +192,9 @@ class Scene:
 def replicate(replicator: Replicator, properties: Mapping[str, Any]) -> Digest | ReplicationError:
     try:
         outcome = replicator.replicate(
-            parse_request(properties), deadline=Deadline(20), progress=LoggedProgress()
+            parse_request(properties),
+            deadline=Deadline(_DEADLINE_SECONDS),
+            progress=LoggedProgress(),
         )
     except ReplicationError as error:
         return error
@@ -199,20 +202,20 @@ def replicate(replicator: Replicator, properties: Mapping[str, Any]) -> Digest |
     return outcome.digest
 
 
-def answering(endpoint: CloudFormationEndpoint) -> Act:
-    """Replicate as the whole function does, and see that CloudFormation hears of it once."""
+def responding(endpoint: CloudFormationEndpoint) -> Act:
+    """Replicate as the whole function does; check that CloudFormation gets one response."""
 
     def act(replicator: Replicator, properties: Mapping[str, Any]) -> Digest | ReplicationError:
-        answers_before = len(endpoint.responses)
+        responses_before = len(endpoint.responses)
         event = endpoint.event("Create", properties)
-        told = ReplicationResource(lambda: replicator).respond(event, LambdaContext())
-        assert endpoint.wait_for_response(event["RequestId"]).document == told
-        assert len(endpoint.responses) == answers_before + 1
+        sent = ReplicationResource(lambda: replicator).respond(event, LambdaContext())
+        assert endpoint.wait_for_response(event["RequestId"]).document == sent
+        assert len(endpoint.responses) == responses_before + 1
         assert not endpoint.violations
-        if told["Status"] == "FAILED":
-            assert "defect" not in told["Reason"]
-            return ReplicationError(told["Reason"])
-        return Digest.parse(told["Data"]["ImageDigest"])
+        if sent["Status"] == "FAILED":
+            assert "defect" not in sent["Reason"]
+            return ReplicationError(sent["Reason"])
+        return Digest.parse(sent["Data"]["ImageDigest"])
 
     return act
 
@@ -225,9 +228,9 @@ def scene(
     attempts: int = 6,
     destination: FaultProxy | None = None,
 ) -> Iterator[Scene]:
-    """Put an index into a source whose blobs are redirected, and proxies before both.
+    """Push an index to a source that redirects blobs, and put proxies before both registries.
 
-    A `destination` that is given is the one before a registry that is reached by its own name.
+    `destination` is the proxy before a registry that is reached by its own name.
     """
     index = small_index()
     with ExitStack() as opened:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from local.images import Image, build_image, build_layer, push
 from local.registry import RegistryServer
-from tests.faults.fault_kinds import answer_status, cut_body, never_answer
+from tests.faults.fault_kinds import cut_body, never_respond, respond_with
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_on
 from tests.replicating import replicate_once
 
@@ -118,7 +118,7 @@ def test_a_download_that_does_not_come_on_is_given_up(stage: Stage) -> None:
 
 def test_a_signed_url_of_a_storage_that_has_run_out_is_asked_for_again(stage: Stage) -> None:
     with FaultProxy(stage.source.upstream) as storage:
-        refusals = [answer_status(403, "AccessDenied"), pass_on]
+        refusals = [respond_with(403, "AccessDenied"), pass_on]
         storage.start_over(lambda _: refusals.pop(0))
 
         def redirect(exchange: Exchange) -> None:
@@ -145,7 +145,7 @@ def test_a_signed_url_that_runs_out_in_the_middle_of_a_body_is_renewed(stage: St
         return strike
 
     with FaultProxy(stage.source.upstream) as storage:
-        expired = answer_status(403, "AccessDenied")
+        expired = respond_with(403, "AccessDenied")
         left = [cut_body(0.5), noted(expired), noted(pass_on)]
         storage.start_over(lambda _: left.pop(0))
 
@@ -166,7 +166,7 @@ def test_a_signed_url_that_runs_out_in_the_middle_of_a_body_is_renewed(stage: St
 
 
 def test_a_storage_that_refuses_is_asked_twice_and_not_more(stage: Stage) -> None:
-    with FaultProxy(stage.source.upstream, lambda _: answer_status(403, "AccessDenied")) as storage:
+    with FaultProxy(stage.source.upstream, lambda _: respond_with(403, "AccessDenied")) as storage:
 
         def redirect(exchange: Exchange) -> None:
             location = f"http://{storage.host}{exchange.request.target}"
@@ -185,11 +185,11 @@ def test_a_stream_that_waits_does_not_hold_a_failure_up(stage: Stage) -> None:
 
     def wait(exchange: Exchange) -> None:
         waiting.set()
-        never_answer(exchange)
+        never_respond(exchange)
 
     def refuse(exchange: Exchange) -> None:
         assert waiting.wait(5)
-        answer_status(403, "DENIED")(exchange)
+        respond_with(403, "DENIED")(exchange)
 
     def choose(exchange: Exchange) -> Fault:
         if stage.layer in exchange.request.target:
@@ -200,7 +200,7 @@ def test_a_stream_that_waits_does_not_hold_a_failure_up(stage: Stage) -> None:
     with pytest.raises(DeniedError):
         # long enough that the proxy would lose patience, and find fault with it
         stage.replicate(streams=2, stall_seconds=60)
-    assert stage.source.is_left_alone()
+    assert stage.source.wait_until_closed()
     assert stage.source.defects == []
     assert stage.destination.store.open_uploads == ()
 

@@ -1,4 +1,4 @@
-"""A destination that says at the manifest that something is missing gets it once more."""
+"""Missing content is pushed again, once, if the destination rejects a manifest for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from local.images import Image, Index, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
-from tests.faults.fault_kinds import answer_status
+from tests.faults.fault_kinds import respond_with
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_on
 from tests.replicating import replicate_once
 
@@ -40,14 +40,14 @@ class Stage:
         )
 
     def on_manifest(self, reference: str, *faults: Fault) -> None:
-        """Let one fault after another strike the PUTs of a manifest."""
+        """Inject these faults, one each, into the PUTs of a manifest."""
         left = list(faults)
 
         def choose(exchange: Exchange) -> Fault:
-            is_meant = exchange.request.method == "PUT" and exchange.request.target.endswith(
+            is_chosen = exchange.request.method == "PUT" and exchange.request.target.endswith(
                 f"/manifests/{reference}"
             )
-            return left.pop(0) if is_meant and left else pass_on
+            return left.pop(0) if is_chosen and left else pass_on
 
         self.proxy.start_over(choose)
 
@@ -74,7 +74,7 @@ def after(act: Callable[[], object]) -> Fault:
     return strike
 
 
-def test_a_blob_that_went_missing_is_pushed_again_and_no_other() -> None:
+def test_a_missing_blob_is_pushed_again_and_no_other() -> None:
     image = build_image([SHARED, build_layer(2000, seed=2)])
     lost = SHARED.digest
     with stage(image) as scene:
@@ -87,7 +87,7 @@ def test_a_blob_that_went_missing_is_pushed_again_and_no_other() -> None:
     assert outcome.report.blobs_copied == len(image.blobs)
 
 
-def test_a_child_and_its_blob_that_went_missing_are_pushed_again() -> None:
+def test_a_missing_child_manifest_and_its_blob_are_pushed_again() -> None:
     index = two_platforms()
     child = index.images[1]
 
@@ -115,38 +115,38 @@ def test_a_child_and_its_blob_that_went_missing_are_pushed_again() -> None:
         (404, "ReferencedImagesNotFound"),
     ],
 )
-def test_without_a_name_everything_is_pushed_again(status: int, code: str) -> None:
+def test_without_a_digest_in_the_error_everything_is_pushed_again(status: int, code: str) -> None:
     image = build_image([SHARED])
     with stage(image) as scene:
-        scene.on_manifest("1", answer_status(status, code))
+        scene.on_manifest("1", respond_with(status, code))
         scene.replicate()
         assert scene.destination.store.tags("copy") == {"1": image.digest}
         assert scene.puts("/blobs/") == 2 * len(image.blobs)
 
 
-def test_what_is_missing_again_is_reported() -> None:
+def test_content_that_is_missing_again_is_reported() -> None:
     image = build_image([SHARED])
-    unknown = answer_status(400, "MANIFEST_BLOB_UNKNOWN")
+    unknown = respond_with(400, "MANIFEST_BLOB_UNKNOWN")
     with stage(image) as scene:
         scene.on_manifest("1", *[unknown] * 9)
-        with pytest.raises(MissingContentError, match="it misses what that refers to") as caught:
+        with pytest.raises(MissingContentError, match="missing") as caught:
             scene.replicate()
         assert scene.puts("/manifests/") == 2
         assert scene.destination.store.tags("copy") == {}
     assert (caught.value.status, caught.value.code) == (400, "MANIFEST_BLOB_UNKNOWN")
 
 
-def test_another_refusal_is_not_healed() -> None:
+def test_after_another_error_nothing_is_pushed_again() -> None:
     image = build_image([SHARED])
     with stage(image) as scene:
-        scene.on_manifest("1", answer_status(403, "DENIED"))
+        scene.on_manifest("1", respond_with(403, "DENIED"))
         with pytest.raises(DeniedError):
             scene.replicate()
         assert scene.puts("/manifests/") == 1
         assert scene.puts("/blobs/") == len(image.blobs)
 
 
-def test_a_digest_in_somebody_elses_words_is_found() -> None:
+def test_a_digest_in_the_text_of_an_error_is_found() -> None:
     image = build_image([SHARED, build_layer(2000, seed=2)])
 
     def strike(exchange: Exchange) -> None:

@@ -15,7 +15,7 @@ import pytest
 from local.certificates import CertificateAuthority
 from local.images import Image, build_image, push
 from local.registry import RegistryServer
-from tests.faults.fault_kinds import PASSING_STATUSES, answer_status
+from tests.faults.fault_kinds import TEMPORARY_STATUSES, respond_with
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
 from tests.replicating import replicate_once
 
@@ -94,7 +94,7 @@ def stage() -> Iterator[Stage]:
     [
         (what, status)
         for what in REQUESTS
-        for status in PASSING_STATUSES
+        for status in TEMPORARY_STATUSES
         # a GET settles a HEAD, and another one a manifest that cannot be read by its digest
         if (what != "the source's tag" or status == 429)
         and (what, status) != ("the source's manifest", 500)
@@ -107,7 +107,7 @@ def test_a_transient_status_is_retried_once(stage: Stage, what: str, status: int
     for digest in stage.image.blobs:
         stage.registry.store.delete_blob("copy", digest)
 
-    struck = stage.strike(what, answer_status(status))
+    struck = stage.strike(what, respond_with(status))
     stage.replicate()
 
     # an upload's body was sent, so that it takes another opening too
@@ -120,7 +120,7 @@ def test_a_transient_status_is_retried_once(stage: Stage, what: str, status: int
     "what", [each for each in REQUESTS if each not in {"an upload", "the source's tag"}]
 )
 def test_a_status_that_stays_is_retried_as_often_as_configured(stage: Stage, what: str) -> None:
-    struck = stage.strike(what, *[answer_status(503)] * 99)
+    struck = stage.strike(what, *[respond_with(503)] * 99)
     with pytest.raises(UnavailableError, match=r"unavailable \(503 .* after 3 attempts"):
         stage.replicate()
     assert struck() == 3
@@ -141,7 +141,7 @@ def test_a_status_that_stays_is_retried_as_often_as_configured(stage: Stage, wha
 def test_a_permanent_status_is_not_retried(
     stage: Stage, what: str, status: int, times: int
 ) -> None:
-    struck = stage.strike(what, *[answer_status(status, "UNSUPPORTED")] * 99)
+    struck = stage.strike(what, *[respond_with(status, "UNSUPPORTED")] * 99)
     with pytest.raises(ReplicationError, match=f"{status}"):
         stage.replicate()
     assert struck() == times
@@ -150,7 +150,7 @@ def test_a_permanent_status_is_not_retried(
 
 
 def test_no_pause_that_the_deadline_does_not_allow_is_begun(stage: Stage) -> None:
-    later = answer_status(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 3600")
+    later = respond_with(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 3600")
     struck = stage.strike("the source's manifest", later)
     with pytest.raises(OutOfTimeError, match="3600 seconds and there are only"):
         stage.replicate()

@@ -1,3 +1,5 @@
+"""Many faults at once, chosen at random: each replication still ends in exactly one response."""
+
 from __future__ import annotations
 
 import random
@@ -8,7 +10,7 @@ from local.cloudformation import CloudFormationEndpoint
 from local.registry import RegistryServer
 from tests.faults.fault_kinds import KINDS
 from tests.faults.fault_proxy import Exchange, Fault, pass_on
-from tests.faults.fault_scenes import Choice, LocalRegistry, Scene, answering, scene
+from tests.faults.fault_scenes import Choice, LocalRegistry, Scene, responding, scene
 
 STORMS = 200
 
@@ -19,18 +21,22 @@ def parallel_scene() -> Iterator[Scene]:
         yield opened
 
 
-def weather(generator: random.Random, chance: float) -> Choice:
+def random_faults(generator: random.Random, probability: float) -> Choice:
     def choose(_: Exchange) -> Fault:
-        strikes = generator.random() < chance
+        strikes = generator.random() < probability
         return generator.choice(KINDS).strike if strikes else pass_on
 
     return choose
 
 
 @pytest.mark.parametrize("seed", range(STORMS))
-def test_a_storm_ends_in_one_true_answer(
+def test_many_faults_at_once_end_in_one_correct_response(
     parallel_scene: Scene, endpoint: CloudFormationEndpoint, seed: int
 ) -> None:
     generator = random.Random(seed)
-    chance = generator.choice((0.02, 0.1, 0.3))
-    parallel_scene.run(weather(generator, chance), weather(generator, chance), answering(endpoint))
+    probability = generator.choice((0.02, 0.1, 0.3))
+    parallel_scene.run(
+        random_faults(generator, probability),
+        random_faults(generator, probability),
+        responding(endpoint),
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from local.images import Image, build_image, build_layer, push
 from local.registry import BearerAuthentication, RegistryServer
-from tests.faults.fault_kinds import answer_status
+from tests.faults.fault_kinds import respond_with
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
 from tests.replicating import replicate_once
 
@@ -88,7 +88,7 @@ def test_a_token_that_runs_out_before_the_end_does_not_leave_a_session_open(stag
         if not was_revoked:
             was_revoked.append(True)
             stage.authentication.revoke_all()
-        answer_status(403, "DENIED")(exchange)
+        respond_with(403, "DENIED")(exchange)
 
     stage.source.start_over(
         lambda exchange: refuse if "/blobs/" in exchange.request.target else pass_on

@@ -1,13 +1,8 @@
 from __future__ import annotations
 
-import http.client
 import os
-import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +10,9 @@ from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
 from local.dockerhub import HubUser
 from local.registry import RegistryServer
+from tests.docker_registry import find_program, running_docker_registry
 from tests.local.ecr_api import checked
 from tests.local.wire_client import FakeClock, WireClient
-
-_DOCKER_REGISTRY_CONFIGURATION = """\
-version: 0.1
-log: {{level: error}}
-storage:
-  filesystem: {{rootdirectory: {directory}}}
-  delete: {{enabled: true}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
 
 
 @pytest.fixture
@@ -85,7 +72,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
 
 @pytest.fixture(scope="session")
 def skopeo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    program = _installed("skopeo")
+    program = find_program("skopeo")
     home = tmp_path_factory.mktemp("skopeo")
 
     def run(*arguments: str, **environment: str) -> str:
@@ -107,54 +94,8 @@ def skopeo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The host of Debian's docker-registry, which implements Docker's protocol, not OCI 1.1."""
-    program = _installed("docker-registry")
-    directory = tmp_path_factory.mktemp("docker-registry")
-    port = _free_port()
-    configuration = directory / "config.yml"
-    configuration.write_text(
-        _DOCKER_REGISTRY_CONFIGURATION.format(directory=directory / "data", port=port)
-    )
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "serve", str(configuration)], stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait_until_it_serves(process, port, directory / "log")
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _installed(name: str) -> str:
-    program = shutil.which(name)
-    if program is None:
-        message = f"{name} is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return program
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def _wait_until_it_serves(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-        try:
-            connection.request("GET", "/v2/")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.05)
-        finally:
-            connection.close()
-    pytest.fail(f"docker-registry does not answer: {log.read_text()}")
+    with running_docker_registry(tmp_path_factory.mktemp("docker-registry")) as (host, _):
+        yield host
 
 
 @pytest.fixture

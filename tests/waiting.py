@@ -1,0 +1,29 @@
+"""Waiting for a condition instead of for a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+#: Much longer than any condition takes on a busy machine: only a broken program reaches it.
+PATIENCE_SECONDS = 60.0
+_POLL_SECONDS = 0.005
+
+
+def wait_until(
+    condition: Callable[[], object],
+    describe: Callable[[], str] = lambda: "the condition was never met",
+) -> None:
+    """Wait until a condition holds that no event announces.
+
+    Raises
+    ------
+    AssertionError
+        With the description, after `PATIENCE_SECONDS`.
+    """
+    pause = threading.Event()
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end, describe()
+        pause.wait(_POLL_SECONDS)
