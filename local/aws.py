@@ -1,8 +1,7 @@
-"""AWS and Docker Hub in one object: every host under its real name, through one proxy.
+"""AWS and Docker Hub on loopback, under their real host names, through one proxy.
 
-A program that is given `LoopbackAws.environment` reaches `123456789012.dkr.ecr.eu-west-1.amazonaws
-.com`, `sts.eu-west-1.amazonaws.com` or `registry-1.docker.io` on loopback, with TLS, and nothing
-else.
+A program with `LoopbackAws.environment` connects to `123456789012.dkr.ecr.eu-west-1.amazonaws.com`,
+`sts.eu-west-1.amazonaws.com` or `registry-1.docker.io` on loopback, with TLS, and to nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import contextlib
 import functools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +21,7 @@ from local.ecr import Caller, EcrRegistry, EcrService
 from local.ecr.hosts import parse_registry_host
 from local.ecr.public import EcrPublic
 from local.hosts import Hosts
+from local.permissions import IdentityPolicies
 from local.proxy import ConnectProxy, Tunnel
 from local.running import Running
 from local.web import AccessLogEntry, Application, LoopbackServer
@@ -34,16 +34,15 @@ _SECRET_ACCESS_KEY = "loopback/secret/key/which/opens/nothing"  # noqa: S105 - i
 class LoopbackAws(Running):
     """ECR, ECR Public, Docker Hub, STS, Secrets Manager, S3, KMS and IAM, from `with` to its end.
 
-    `environment` is for a program that is to find them. `docker_hub` and `public_ecr` are there
-    to put images into; `ecr` gives any account's registry in any region. `clock` gives seconds
-    since 1970, for tokens, rates and limits of all but moto's services. Port 0 takes a free port
-    for the proxy. `authority` signs the hosts' certificates; one is made in a temporary directory
-    if absent.
+    `environment` has the variables for a program. `docker_hub` and `public_ecr` are registries,
+    `ecr` returns any account's registry in any region. `clock` returns seconds since 1970, for
+    tokens, rates and limits of all but moto's services. Port 0 is a free port for the proxy.
+    `authority` signs the hosts' certificates; without one, one is created in a temporary directory.
 
     Raises
     ------
     OSError
-        The port is taken.
+        The port is in use.
     """
 
     def __init__(
@@ -59,10 +58,12 @@ class LoopbackAws(Running):
                 directory = opened.enter_context(tempfile.TemporaryDirectory(prefix="loopback-"))
                 authority = CertificateAuthority(Path(directory))
             self.authority = authority
-            self.services = AwsServices()
-            self._ecr = EcrService(self.services.find_caller, clock=clock)
+            self.policies = IdentityPolicies()
+            self.services = AwsServices(self.policies)
+            find_caller = self.services.find_caller
+            self._ecr = EcrService(find_caller, clock=clock, policies=self.policies)
             opened.callback(self._ecr.close)
-            self.public_ecr = EcrPublic(self.services.find_caller, clock=clock)
+            self.public_ecr = EcrPublic(find_caller, clock=clock, policies=self.policies)
             opened.callback(self.public_ecr.close)
             self.docker_hub = DockerHub(hub_users, clock)
             opened.callback(self.docker_hub.close)
@@ -82,7 +83,7 @@ class LoopbackAws(Running):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which a program finds all of this, with credentials of the account."""
+        """The variables for a program, with an administrator's credentials."""
         return {
             "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
             "AWS_SECRET_ACCESS_KEY": _SECRET_ACCESS_KEY,
@@ -97,28 +98,61 @@ class LoopbackAws(Running):
         }
 
     def ecr(self, account: str = DEFAULT_ACCOUNT, region: str = DEFAULT_REGION) -> EcrRegistry:
-        """Return an account's registry in a region, to prepare, to switch and to look at."""
+        """Return an account's registry in a region."""
         return self._ecr.registry(account, region)
 
     def authorization(self, account: str = DEFAULT_ACCOUNT, region: str = DEFAULT_REGION) -> str:
-        """Return the Authorization header of an account for a region's registries; no request."""
+        """Return an Authorization header of an account for a region's registries; sends nothing."""
         caller = Caller(account, f"arn:aws:iam::{account}:root")
         return f"Basic {self._ecr.tokens.issue(caller, region).authorization_token}"
 
     def expire_tokens(self) -> None:
-        """Make every token and password that any registry has issued one that has expired."""
+        """Expire every token and password that any registry has issued."""
         self._ecr.tokens.expire_all()
         self.public_ecr.expire_tokens()
         self.docker_hub.expire_tokens()
 
     def add_host(self, host: str, application: Application) -> None:
-        """Have an application answer at a further host."""
+        """Serve an application at another host name."""
         self._hosts.add_names(application, host)
 
     def add_role(self, arn: str, *, external_id: str | None = None) -> str:
-        """Let a role be assumed, with an external id if it wants one, and return its ARN."""
+        """Allow a role to be assumed, with an external ID if one is given; return its ARN."""
         self.services.roles[arn] = external_id
         return arn
+
+    def environment_of(
+        self,
+        role_arn: str,
+        policies: Sequence[Mapping[str, Any]],
+        context: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
+        """Return the variables for a program that runs as a role.
+
+        Its calls are denied unless its identity policies or a repository policy allow them.
+
+        Parameters
+        ----------
+        policies
+            Policy documents with their CloudFormation functions resolved.
+        context
+            Condition keys of every call: ``{"lambda:SourceFunctionArn": …}``.
+
+        Raises
+        ------
+        UnsupportedPolicyError
+            A document has something that the evaluator does not support.
+        """
+        self.add_role(role_arn)
+        session = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="function")
+        credentials = session["Credentials"]
+        self.policies.attach(role_arn, policies, context)
+        return {
+            **self.environment,
+            "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": credentials["SessionToken"],
+        }
 
     def client(
         self,
@@ -128,9 +162,9 @@ class LoopbackAws(Running):
         role: str | None = None,
         endpoint_url: str | None = None,
     ) -> Any:
-        """Return a boto3 client that reaches these services, as the account or as a role.
+        """Return a boto3 client for these services, as an administrator or as a role.
 
-        A role that nobody has added is added.
+        A role that was not added is added.
         """
         from botocore.config import Config  # noqa: PLC0415 - slow to import, and not always needed
 
@@ -155,18 +189,18 @@ class LoopbackAws(Running):
 
     @property
     def requests(self) -> tuple[AccessLogEntry, ...]:
-        """A snapshot of all requests to all hosts, in the order in which their answers began."""
+        """A snapshot of all requests to all hosts, in the order of their responses."""
         return self._server.requests
 
     def requests_to(self, *hosts: str | EcrRegistry) -> tuple[AccessLogEntry, ...]:
-        """Return a snapshot of the requests to hosts, or to registries under all names."""
+        """Return a snapshot of the requests to hosts, or to registries under any host name."""
         return tuple(
             entry for entry in self.requests if any(_is_host(entry.host, each) for each in hosts)
         )
 
     @property
     def tunnels(self) -> tuple[Tunnel, ...]:
-        """Every CONNECT that the proxy was asked for."""
+        """Every CONNECT request to the proxy."""
         return self.proxy.tunnels
 
     def clear_requests(self) -> None:
@@ -177,14 +211,14 @@ class LoopbackAws(Running):
         self.services.clear_calls()
 
     def start(self) -> Self:
-        """Begin to accept connections; moto begins empty."""
+        """Accept connections; moto starts empty."""
         self.services.reset()
         self._server.start()
         self.proxy.start()
         return self
 
     def close(self) -> None:
-        """Stop serving and remove what was kept on disk. May be called twice."""
+        """Stop serving and delete all content. May be called twice."""
         self._opened.close()
 
     def _target(self, host: str, port: int) -> int | None:
@@ -193,14 +227,14 @@ class LoopbackAws(Running):
 
 @functools.cache
 def _session() -> Any:
-    """Return the one boto3 session, which reads each service's model once for all clients."""
+    """Return the boto3 session of all clients, which reads each service's model once."""
     import boto3  # noqa: PLC0415 - slow to import, and not always needed
 
     return boto3.session.Session()
 
 
-def _is_host(asked: str, host: str | EcrRegistry) -> bool:
-    name = asked.partition(":")[0]
+def _is_host(requested: str, host: str | EcrRegistry) -> bool:
+    name = requested.partition(":")[0]
     if isinstance(host, EcrRegistry):
         return parse_registry_host(name) == (host.account, host.region)
     return name == host

@@ -1,7 +1,7 @@
-"""Docker Hub on loopback: registry-1.docker.io, auth.docker.io, its blobs, the limit on pulls.
+"""Docker Hub on loopback: registry-1.docker.io, auth.docker.io, blob storage, pull limit.
 
-Follows Docker's documentation ("Docker Hub pull usage and limits"): the GET of a manifest is a
-pull, its HEAD is not, and the layers are nobody's concern.
+Docker's documentation, "Docker Hub pull usage and limits": the GET of a manifest is a pull; its
+HEAD and the layers' GETs are not.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LIMIT_REACHED = (
 
 @dataclass(frozen=True, slots=True)
 class HubUser:
-    """An account; `pull_limit` in six hours, None for the paid ones' lack of one."""
+    """An account; `pull_limit` per six hours, None for a paid account."""
 
     password: str
     pull_limit: int | None = 200
@@ -51,8 +51,9 @@ class HubUser:
 class DockerHub:
     """Docker Hub's hosts as applications.
 
-    `pull_limit` is what anonymous visitors have in six hours, `private_repositories` what only
-    users may pull; both may be changed. `users` are the accounts by name. `clock` gives seconds.
+    `pull_limit` is the limit of anonymous users per six hours, `private_repositories` are those
+    that only accounts may pull; both may be changed. `users` are the accounts by name. `clock`
+    returns seconds.
     """
 
     def __init__(
@@ -78,38 +79,38 @@ class DockerHub:
             blob_storage=self._storage,
             storage_origin=f"https://{STORAGE_HOST}",
         )
-        self._registry = RegistryApplication(context, _RegistrySide(self._tokens))
+        self._registry = RegistryApplication(context, _TokenAuthentication(self._tokens))
 
     def close(self) -> None:
-        """Remove what is kept on disk."""
+        """Delete the content."""
         self.store.close()
 
     def put(self, content: Content, repository: str, tag: str | None = None) -> Digest:
-        """Put an image or index into a repository, `library/nginx`; no request is sent."""
+        """Store an image or index in a repository, `library/nginx`; no request is sent."""
         return place(content, self.store, repository, tag)
 
     def expire_tokens(self) -> None:
-        """Make every token issued so far invalid."""
+        """Revoke every token issued so far."""
         self._tokens.revoke_all()
 
     def application(self, host: str) -> Application | None:
-        """Return what answers at a host, None when that is not Docker Hub's."""
+        """Return the application for a host, None if it is not Docker Hub's."""
         if host == REGISTRY_HOST:
             return self._registry
         if host == TOKEN_HOST:
-            return self._answer_token_host
+            return self._serve_tokens
         return self._storage.handle if host == STORAGE_HOST else None
 
     def limit_of(self, user: str | None) -> int | None:
-        """Return how many pulls a user, or an anonymous visitor, has in six hours."""
+        """Return the pull limit of a user, or of anonymous users, per six hours."""
         return self.pull_limit if user is None else self._users[user].pull_limit
 
-    def _answer_token_host(self, request: Request) -> Response:
+    def _serve_tokens(self, request: Request) -> Response:
         return self._tokens.serve(request) or Response(404)
 
 
-class _RegistrySide:
-    """The registry's half of the sign-in: it takes tokens and issues none."""
+class _TokenAuthentication:
+    """Accepts tokens and issues none, as the registry's host."""
 
     def __init__(self, tokens: BearerAuthentication) -> None:
         self._tokens = tokens
@@ -122,7 +123,7 @@ class _RegistrySide:
 
 
 class _HubPolicy(SpecificationPolicy):
-    """Counts pulls by their source, and hides what does not exist."""
+    """Counts pulls by source; challenges for missing and for private repositories alike."""
 
     def __init__(
         self, hub: DockerHub, tokens: BearerAuthentication, clock: Callable[[], float]

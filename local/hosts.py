@@ -1,4 +1,4 @@
-"""One server for many hosts: who answers is decided by the host's name."""
+"""One server for many host names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from local.web import Application, Request, Response
 
 HostRule = Callable[[str], Application | None]
-"""Gives what answers at a host's name (lower case, no port), None when the host is not its own."""
+"""Returns the application for a host name (lower case, no port), None for other hosts."""
 
 
 class Hosts:
-    """Finds the application of a host; the first rule that knows the host has it."""
+    """Applications by host name; the first matching rule wins."""
 
     def __init__(self) -> None:
         self._rules: list[HostRule] = []
@@ -21,15 +21,15 @@ class Hosts:
         self._rules.append(rule)
 
     def add_names(self, application: Application, *names: str) -> None:
-        """Have an application answer at some names."""
+        """Serve an application at some host names."""
         self.add(lambda host: application if host in names else None)
 
     def find(self, host: str) -> Application | None:
-        """Return what answers at a host, or None."""
+        """Return the application for a host, or None."""
         return next((found for rule in self._rules if (found := rule(host)) is not None), None)
 
     def __call__(self, request: Request) -> Response:
-        """Answer a request by its Host, 421 when that is nobody's (RFC 9110, section 15.5.20)."""
+        """Serve a request by its Host; 421 for an unknown one (RFC 9110, section 15.5.20)."""
         host = request.headers.get("host", "").partition(":")[0].lower()
         application = self.find(host)
         return application(request) if application is not None else Response(421)

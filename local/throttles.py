@@ -1,4 +1,4 @@
-"""Rates, as services enforce them."""
+"""Rate limits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 class TokenBucket:
-    """Lets `rate_per_second` requests pass on average, and as many at once after a pause.
+    """Allows `rate_per_second` requests on average, and bursts of as many (a token bucket).
 
-    `clock` gives seconds. Safe for threads.
+    `clock` returns seconds. Safe for threads.
     """
 
     def __init__(self, rate_per_second: float, clock: Callable[[], float]) -> None:
@@ -21,7 +21,7 @@ class TokenBucket:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Return whether one more request may pass now."""
+        """Return whether one more request is allowed now."""
         with self._lock:
             now = self._clock()
             gained = max(0.0, now - self._filled_at) * self._rate_per_second

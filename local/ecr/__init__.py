@@ -1,16 +1,16 @@
-"""Amazon ECR on loopback: its registries' manners and the API beside them.
+"""Amazon ECR on loopback: registries and the ECR API.
 
-Reading order: `hosts` and `callers` say what is asked for and by whom; `repositories` and
-`registry` hold one account's registry in one region; `quirks` are its switches; `authentication`
-and `policy` make it behave over the registry protocol; `control_plane` and the `…_operations`
-answer the API; `service` has all registries, behind the hosts' names.
+Reading order: `hosts` and `callers` parse host names and principals; `repositories` and `registry`
+are one account's registry in one region; `quirks` has its settings; `authentication` and `policy`
+implement the registry protocol's differences; `control_plane` and the `…_operations` implement the
+API; `service` finds the registry for a host name.
 """
 
 from local.ecr.callers import Caller
 from local.ecr.errors import EcrError
-from local.ecr.quirks import Manners
+from local.ecr.quirks import EcrQuirks
 from local.ecr.registry import ApiCall, EcrRegistry
 from local.ecr.repositories import Repository
 from local.ecr.service import EcrService
 
-__all__ = ["ApiCall", "Caller", "EcrError", "EcrRegistry", "EcrService", "Manners", "Repository"]
+__all__ = ["ApiCall", "Caller", "EcrError", "EcrQuirks", "EcrRegistry", "EcrService", "Repository"]

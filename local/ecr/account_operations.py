@@ -1,4 +1,4 @@
-"""Signing in, and the settings of an account (ECR API Reference)."""
+"""Authorization tokens and account settings (ECR API Reference)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def get_authorization_token(
     caller: Caller,
     tokens: AuthorizationTokens,
 ) -> dict[str, Any]:
-    """Answer a password that opens every registry of the region which lets the caller in."""
+    """Return a token for every registry of the region that the caller has access to."""
     accounts = parameters.get("registryIds") or [caller.account]
     issued = tokens.issue(caller, registry.region)
     return {
@@ -40,7 +40,7 @@ def get_authorization_token(
 
 
 def get_account_setting(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer a setting's value."""
+    """Return a setting's value."""
     name = _setting(parameters)
     return {"name": name, "value": registry.account_settings[name]}
 

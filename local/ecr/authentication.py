@@ -1,10 +1,10 @@
-"""Signing in to ECR's registries: HTTP Basic with the API's tokens, no token service."""
+"""Authentication to ECR's registries: HTTP Basic with the API's tokens, no token service."""
 
 from __future__ import annotations
 
 from local.ecr.callers import Caller
-from local.ecr.quirks import Manners
-from local.ecr.tokens import AuthorizationTokens, Refusal
+from local.ecr.quirks import EcrQuirks
+from local.ecr.tokens import AuthorizationTokens, Rejection
 from local.registry import Access, ErrorCode, RegistryError
 from local.registry.authentication import parse_basic
 from local.web import Request, Response
@@ -14,19 +14,19 @@ INVALID_TOKEN = "Your Authorization Token is invalid."  # noqa: S105 - words
 
 
 class EcrAuthentication:
-    """Takes the user `AWS` with a token of the registry's region; nobody is let in without one."""
+    """Accepts the user `AWS` with a token of the registry's region."""
 
-    def __init__(self, tokens: AuthorizationTokens, region: str, quirks: Manners) -> None:
+    def __init__(self, tokens: AuthorizationTokens, region: str, quirks: EcrQuirks) -> None:
         self._tokens = tokens
         self._region = region
         self._quirks = quirks
 
-    def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:  # noqa: ARG002 - who may do what is the policy's question
-        """Let whoever has a token pass; see `Authentication`."""
+    def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:  # noqa: ARG002 - the policy checks permissions
+        """Accept any valid token; see `Authentication`."""
         self.caller(request)
 
     def caller(self, request: Request) -> Caller:
-        """Return who sent a request.
+        """Return the caller of a request.
 
         Raises
         ------
@@ -41,21 +41,21 @@ class EcrAuthentication:
         if credentials is None:
             raise RegistryError(ErrorCode.DENIED, INVALID_TOKEN, status=400)
         found = self._tokens.find_caller(*credentials, self._region)
-        if found is Refusal.INVALID:
+        if found is Rejection.INVALID:
             raise RegistryError(ErrorCode.DENIED, INVALID_TOKEN, status=400)
-        if found is Refusal.EXPIRED:
+        if found is Rejection.EXPIRED:
             status = self._quirks.expired_token_status
             headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
             raise RegistryError(ErrorCode.DENIED, EXPIRED_TOKEN, status=status, headers=headers)
         return found
 
     def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - the protocol's signature
-        """Have no end point."""
+        """Return None: there is no token service."""
         return None
 
 
 class _NotAuthorizedError(RegistryError):
-    """The challenge, which comes with a body that is not the specification's JSON."""
+    """The challenge; its body is not the specification's JSON."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Who calls ECR, and what a repository's own policy lets callers of other accounts do."""
+"""Principals, and what a repository policy allows them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Caller:
 
 
 CallerLookup = Callable[[str], Caller | None]
-"""Finds the principal that an access key id belongs to; None when nobody's."""
+"""Returns the principal of an access key ID, None for an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What the Authorization header of Signature Version 4 says, unverified."""
+    """The fields of a Signature Version 4 header, unverified."""
 
     access_key_id: str
     region: str
@@ -37,7 +37,7 @@ class Signature:
 
 
 def parse_signature(authorization: str | None) -> Signature | None:
-    """Return who signed a request and for what, None when nobody did."""
+    """Return the signature of a request, None if it is unsigned."""
     match = _CREDENTIAL.match(authorization or "")
     if match is None:
         return None
@@ -45,10 +45,9 @@ def parse_signature(authorization: str | None) -> Signature | None:
 
 
 def policy_allows(policy_text: str | None, caller: Caller, action: str) -> bool:
-    """Return whether a repository's policy lets a caller of another account act.
+    """Return whether a repository policy allows an action.
 
-    Reads Effect, Principal and Action; conditions, which only narrow, are taken as met. An explicit
-    Deny wins.
+    Reads Effect, Principal and Action; conditions count as met. An explicit Deny wins.
     """
     statements = _as_list(json.loads(policy_text).get("Statement", [])) if policy_text else []
     effects = {

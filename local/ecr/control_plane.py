@@ -1,4 +1,4 @@
-"""ECR's API: AWS JSON 1.1, one POST a call, the operation in X-Amz-Target."""
+"""ECR's API: AWS JSON 1.1, one POST per call, the operation in X-Amz-Target."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _OPERATIONS: dict[str, _Operation] = {
     "PutAccountSetting": account_operations.put_account_setting,
 }
 OPERATIONS = frozenset({*_OPERATIONS, "GetAuthorizationToken"})
-"""Everything of the API that is answered here."""
+"""The operations that are implemented here."""
 
 
 class ControlPlane:
-    """Answers a region's API calls; which region, the host says.
+    """The API of the region that the host names.
 
-    `find_caller` tells whose an access key is. `registry` gives an account's registry in a region.
-    Signatures are read and not verified.
+    `find_caller` returns the principal of an access key. `registry` returns an account's registry
+    in a region. Signatures are not verified.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class ControlPlane:
         self._registry = registry
 
     def __call__(self, request: Request) -> Response:
-        """Answer one call."""
+        """Respond to one call."""
         try:
-            return json_response(self._answer(request))
+            return json_response(self._respond(request))
         except EcrError as error:
             return error.response()
 
-    def _answer(self, request: Request) -> dict[str, Any]:
+    def _respond(self, request: Request) -> dict[str, Any]:
         region = parse_api_host(request.headers.get("host", "").partition(":")[0]) or ""
         caller = authenticate(request, region, "ecr", self._find_caller)
         target = request.headers.get("x-amz-target", "")
@@ -77,8 +77,8 @@ class ControlPlane:
         error: str | None = None
         try:
             return self._perform(operation, parameters, caller, registry)
-        except EcrError as error_from_response:
-            error = error_from_response.code
+        except EcrError as failure:
+            error = failure.code
             raise
         finally:
             registry.record(ApiCall(operation, parameters, caller, error))
@@ -96,16 +96,18 @@ class ControlPlane:
             )
         for repository in _repositories(operation, parameters):
             registry.permit(caller, action, repository)
+        if operation == "CreateRepository":
+            _permit_settings(registry, caller, parameters)
         return _OPERATIONS[operation](registry, parameters)
 
 
 def authenticate(request: Request, region: str, service: str, find_caller: CallerLookup) -> Caller:
-    """Return who signed a call.
+    """Return the caller of a signed call.
 
     Raises
     ------
     EcrError
-        Nobody did, or for another region or service, or the key is nobody's.
+        The call is unsigned, signed for another region or service, or with an unknown key.
     """
     signature = parse_signature(request.headers.get("authorization"))
     if signature is None:
@@ -148,7 +150,7 @@ def _registry_id(operation: str, parameters: Mapping[str, Any], caller: Caller) 
 
 
 def _repositories(operation: str, parameters: Mapping[str, Any]) -> list[str | None]:
-    """Return the repositories whose ARNs the caller needs rights on; None for `*`."""
+    """Return the repositories that the caller needs a permission on; None for `*`."""
     if operation == "DescribeRepositories":
         return list(parameters.get("repositoryNames") or [None])
     if operation == "TagResource":
@@ -156,3 +158,15 @@ def _repositories(operation: str, parameters: Mapping[str, Any]) -> list[str | N
     if operation in _REPOSITORY_OPERATIONS:
         return [str(parameters.get("repositoryName"))]
     return [None]
+
+
+def _permit_settings(registry: EcrRegistry, caller: Caller, parameters: Mapping[str, Any]) -> None:
+    """Check the permissions that tags and a customer managed key need (ECR User Guide)."""
+    repository = str(parameters.get("repositoryName"))
+    if parameters.get("tags"):
+        registry.permit(caller, "ecr:TagResource", repository)
+    key = str((parameters.get("encryptionConfiguration") or {}).get("kmsKey") or "")
+    if key.startswith("arn:") and ":key/" in key:
+        via = {"kms:ViaService": f"ecr.{registry.region}.amazonaws.com"}
+        for action in ("kms:DescribeKey", "kms:CreateGrant"):
+            registry.permit(caller, action, resource=key, context=via)

@@ -1,4 +1,4 @@
-"""Refusals of ECR's, worded alike by its API and its registry (ECR API Reference, "Errors")."""
+"""ECR's errors, with the same messages in its API and its registry (ECR API Reference)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from local.web import Response
 
 
 class EcrError(Exception):
-    """A refusal of ECR's API: AWS JSON 1.1 with `__type`, 400 unless another status is given."""
+    """An error of ECR's API: AWS JSON 1.1 with `__type`, status 400 by default."""
 
     def __init__(self, code: str, message: str, *, status: int = 400) -> None:
         super().__init__(message)
@@ -19,25 +19,41 @@ class EcrError(Exception):
         self.status = status
 
     def response(self) -> Response:
-        """Return the answer that an AWS SDK reads."""
+        """Return the response for an AWS SDK."""
         body = {"__type": self.code, "message": self.message}
         return json_response(body, self.status)
 
 
 class AccessDeniedError(EcrError):
-    """The caller may not do that; answered alike by both planes."""
+    """The caller lacks a permission; the API and the registry send the same message.
 
-    def __init__(self, caller_arn: str, action: str, resource: str, because: str) -> None:
+    `kind` is the kind of policy: identity-based or resource-based.
+    """
+
+    def __init__(
+        self,
+        caller_arn: str,
+        action: str,
+        resource: str,
+        *,
+        kind: str = "identity-based",
+        is_explicit: bool = False,
+    ) -> None:
+        because = (
+            f"with an explicit deny in an {kind} policy"
+            if is_explicit
+            else f"because no {kind} policy allows the {action} action"
+        )
         super().__init__(
             "AccessDeniedException",
             f"User: {caller_arn} is not authorized to perform: {action} on resource: {resource} "
-            f"because no {because} policy allows the {action} action",
+            f"{because}",
         )
         self.action = action
 
 
 def json_response(document: object, status: int = 200) -> Response:
-    """Return an answer in AWS JSON 1.1."""
+    """Return a response in AWS JSON 1.1."""
     headers = {
         "Content-Type": "application/x-amz-json-1.1",
         "x-amzn-RequestId": str(uuid.uuid4()),

@@ -1,4 +1,4 @@
-"""The names under which ECR is reached, in every partition (ECR User Guide, "Endpoints")."""
+"""ECR's host names in every partition (ECR User Guide, "Endpoints")."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STORAGE = re.compile(
 
 
 def parse_registry_host(host: str) -> tuple[str, str] | None:
-    """Return the account and region that a registry's host names, None for any other host."""
+    """Return the account and region of a registry's host, None for any other host."""
     for form in _REGISTRY:
         match = form.fullmatch(host)
         if match:
@@ -40,7 +40,7 @@ def parse_registry_host(host: str) -> tuple[str, str] | None:
 
 
 def parse_api_host(host: str) -> str | None:
-    """Return the region that an end point of ECR's API serves, None for any other host."""
+    """Return the region of an endpoint of ECR's API, None for any other host."""
     for form in _API:
         match = form.fullmatch(host)
         if match:
@@ -49,24 +49,24 @@ def parse_api_host(host: str) -> str | None:
 
 
 def parse_storage_host(host: str) -> str | None:
-    """Return the region whose layers are in a bucket of ECR's, None for any other host."""
+    """Return the region of a bucket with ECR's layers, None for any other host."""
     match = _STORAGE.fullmatch(host)
     return match["region"] if match else None
 
 
 def registry_host(account: str, region: str) -> str:
-    """Return the name under which a registry is usually reached."""
+    """Return the usual host name of a registry."""
     suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return f"{account}.dkr.ecr.{region}.{suffix}"
 
 
 def storage_host(region: str) -> str:
-    """Return the bucket to which a region's blobs are redirected."""
+    """Return the bucket that requests for a region's blobs are redirected to."""
     return f"prod-{region}-starport-layer-bucket.s3.{region}.amazonaws.com"
 
 
 def arn_partition(region: str) -> str:
-    """Return the partition that a region's ARNs name."""
+    """Return the partition of a region."""
     if region.startswith("cn-"):
         return "aws-cn"
     return "aws-us-gov" if region.startswith("us-gov-") else "aws"

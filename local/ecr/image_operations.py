@@ -1,4 +1,4 @@
-"""Asking for images and removing them (ECR API Reference)."""
+"""Operations on images (ECR API Reference)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REFERRERS_LIMIT = 50
 
 
 def batch_get_image(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer at most a hundred manifests as they were pushed, whatever types are accepted."""
+    """Return at most 100 manifests as they were pushed, whatever types are accepted."""
     repository = registry.repository(str(parameters.get("repositoryName"))).name
     images, failures = [], []
     for image_id in _image_ids(parameters):
@@ -41,7 +41,7 @@ def batch_get_image(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dic
 
 
 def describe_images(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer the details of the images named, or of all by pages."""
+    """Return the details of the named images, or one page of all."""
     repository = registry.repository(str(parameters.get("repositoryName"))).name
     if parameters.get("imageIds"):
         details = []
@@ -81,7 +81,10 @@ def list_images(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[st
 
 
 def batch_delete_image(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove tags, and images by digest; an image whose last tag goes, goes with it."""
+    """Remove tags, and images by digest; an image is deleted together with its last tag.
+
+    The last tag of an image that is also in an index cannot be removed (containers-roadmap#1567).
+    """
     repository = registry.repository(str(parameters.get("repositoryName"))).name
     removed: list[dict[str, str]] = []
     failures: list[dict[str, Any]] = []
@@ -93,14 +96,15 @@ def batch_delete_image(registry: EcrRegistry, parameters: Mapping[str, Any]) -> 
         by_tag = image_id.get("imageTag")
         parents = _parents(registry, repository, found.digest)
         tags = _tags_of(registry, repository, found.digest)
-        if by_tag is not None:
-            registry.store.delete_tag(repository, by_tag)
-            removed.append({"imageDigest": str(found.digest), "imageTag": by_tag})
-            if tags == [by_tag] and not parents:
-                registry.store.delete_manifest(repository, found.digest)
-        elif parents:
+        is_last = by_tag is None or tags == [by_tag]
+        if parents and is_last:
             reason = f"Requested image referenced by manifest list: {parents}"
             failures.append(_failure(image_id, "ImageReferencedByManifestList", reason))
+        elif by_tag is not None:
+            registry.store.delete_tag(repository, by_tag)
+            removed.append({"imageDigest": str(found.digest), "imageTag": by_tag})
+            if is_last:
+                registry.store.delete_manifest(repository, found.digest)
         else:
             registry.store.delete_manifest(repository, found.digest)
             digest = str(found.digest)
@@ -110,7 +114,7 @@ def batch_delete_image(registry: EcrRegistry, parameters: Mapping[str, Any]) -> 
 
 
 def list_image_referrers(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer the manifests whose subject is a digest, by pages."""
+    """Return one page of the manifests whose subject is a digest."""
     repository = registry.repository(str(parameters.get("repositoryName"))).name
     digest = (parameters.get("subjectId") or {}).get("imageDigest")
     if not digest:
@@ -135,7 +139,7 @@ def _image_ids(parameters: Mapping[str, Any]) -> list[dict[str, str]]:
 def _find(
     registry: EcrRegistry, repository: str, image_id: Mapping[str, str]
 ) -> Manifest | dict[str, Any]:
-    """Return an image, or the failure to find it."""
+    """Return an image, or the failure that the API reports."""
     tag, digest = image_id.get("imageTag"), image_id.get("imageDigest")
     if tag is None and digest is None:
         return _failure(image_id, "MissingDigestAndTag", "an image id has a tag or a digest")
@@ -173,7 +177,7 @@ def _details(registry: EcrRegistry, repository: str, manifest: Manifest) -> dict
         "imageSizeInBytes": sum(int(each.get("size", 0)) for each in descriptors_of(manifest)),
         "imagePushedAt": registry.pushed_at(repository, manifest.digest),
         "imageManifestMediaType": manifest.media_type,
-        "imageStatus": "ACTIVE",
+        "imageStatus": "ARCHIVED" if manifest.digest in registry.quirks.archived else "ACTIVE",
     }
     tags = _tags_of(registry, repository, manifest.digest)
     if tags:

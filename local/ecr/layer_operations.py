@@ -1,4 +1,4 @@
-"""Asking for layers (ECR API Reference)."""
+"""Operations on layers (ECR API Reference)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ _BATCH_LIMIT = 100
 def batch_check_layer_availability(
     registry: EcrRegistry, parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Answer which of at most a hundred blobs a repository has."""
+    """Return which of at most 100 blobs a repository has."""
     repository = registry.repository(str(parameters.get("repositoryName"))).name
     digests = parameters.get("layerDigests") or []
     if not 1 <= len(digests) <= _BATCH_LIMIT:
         raise invalid_parameter("layerDigests", f"between 1 and {_BATCH_LIMIT} digests")
     layers, failures = [], []
     media_types = _media_types(registry, repository)
+    archived = _archived_layers(registry, repository)
     for digest in digests:
         try:
             parse_digest(digest)
@@ -37,11 +38,21 @@ def batch_check_layer_availability(
         blob = registry.store.find_blob(repository, digest)
         layer: dict[str, Any] = {"layerDigest": digest, "layerAvailability": "UNAVAILABLE"}
         if blob is not None:
-            layer |= {"layerAvailability": "AVAILABLE", "layerSize": blob.size_bytes}
+            availability = "ARCHIVED" if digest in archived else "AVAILABLE"
+            layer |= {"layerAvailability": availability, "layerSize": blob.size_bytes}
             if digest in media_types:
                 layer["mediaType"] = media_types[digest]
         layers.append(layer)
     return {"layers": layers, "failures": failures}
+
+
+def _archived_layers(registry: EcrRegistry, repository: str) -> set[str]:
+    """Return the layers that only archived images refer to."""
+    layers: dict[bool, set[str]] = {True: set(), False: set()}
+    for manifest in registry.store.manifests(repository):
+        is_archived = manifest.digest in registry.quirks.archived
+        layers[is_archived] |= {str(each["digest"]) for each in descriptors_of(manifest)}
+    return layers[True] - layers[False]
 
 
 def _media_types(registry: EcrRegistry, repository: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Lists by pages (`maxResults`, `nextToken`)."""
+"""Paginated lists (`maxResults`, `nextToken`)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def page(
     if token is not None:
         number = str(token).removeprefix(_PAGE_PREFIX)
         if number == token or not number.isdecimal():
-            raise invalid_parameter("nextToken", "a token of an earlier answer")
+            raise invalid_parameter("nextToken", "a token of an earlier response")
         start = int(number)
-    answer: dict[str, Any] = {name: list(items[start : start + count])}
+    response: dict[str, Any] = {name: list(items[start : start + count])}
     if start + count < len(items):
-        answer["nextToken"] = f"{_PAGE_PREFIX}{start + count}"
-    return answer
+        response["nextToken"] = f"{_PAGE_PREFIX}{start + count}"
+    return response

@@ -1,4 +1,4 @@
-"""What ECR's registries ask and answer beyond the specification."""
+"""How ECR's registries differ from the specification."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from local.ecr.errors import (
     references_not_found,
     repository_not_found,
 )
+from local.ecr.pull_through import copy_image
 from local.ecr.registry import EcrRegistry
 from local.registry import (
     Action,
@@ -47,7 +48,7 @@ _INVALID_JSON = invalid_parameter("ImageManifest", "Invalid JSON syntax").messag
 
 
 class EcrPolicy(SpecificationPolicy):
-    """The manners of one of ECR's registries."""
+    """The behaviour of one of ECR's registries."""
 
     def __init__(self, registry: EcrRegistry, authentication: EcrAuthentication) -> None:
         self._registry = registry
@@ -56,10 +57,11 @@ class EcrPolicy(SpecificationPolicy):
         self._lock = threading.Lock()
 
     def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the registry has it
-        """Refuse what the caller may not do, what ECR does not have, and manifests too fast."""
+        """Check permission, repository and rate; import what a pull-through cache rule covers."""
         if operation.action is Action.PING:
             return
         self._check_permission(operation, request)
+        self._import(operation, request)
         self._check_repository(operation)
         match operation.action:
             case Action.PUT_MANIFEST:
@@ -67,13 +69,15 @@ class EcrPolicy(SpecificationPolicy):
                     raise RegistryError(ErrorCode.TOOMANYREQUESTS, "Rate exceeded")
             case Action.LIST_TAGS:
                 _check_page(request)
+            case Action.GET_MANIFEST:
+                self._check_storage_class(operation)
             case Action.GET_BLOB:
                 self._check_reference(operation, request)
             case Action.DELETE_BLOB | Action.DELETE_MANIFEST:
                 raise RegistryError(ErrorCode.UNSUPPORTED, "use BatchDeleteImage", status=404)
 
     def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - the registry has it
-        """Allow it where the account has it on, of referenced blobs, under the same encryption."""
+        """Allow it if the account setting is on, for referenced blobs with the same encryption."""
         known = self._registry.find_repository(source), self._registry.find_repository(target)
         return (
             self._registry.account_settings["BLOB_MOUNTING"] == "ENABLED"
@@ -84,7 +88,7 @@ class EcrPolicy(SpecificationPolicy):
         )
 
     def before_blob(self, session: UploadSession, digest: Digest, store: Store) -> None:  # noqa: ARG002 - empty is empty
-        """Refuse a blob without bytes."""
+        """Reject an empty blob."""
         if session.received_bytes == 0:
             store.cancel_upload(session)
             raise RegistryError(
@@ -97,7 +101,7 @@ class EcrPolicy(SpecificationPolicy):
     def before_manifest(
         self, repository: str, reference: str, manifest: Manifest, store: Store
     ) -> None:
-        """Refuse a tag that is there for good, one too many, or a body that ECR misreads."""
+        """Reject an immutable tag, a tag above the limit, or a body that ECR misreads."""
         body_types = {manifest.document.get("mediaType"), manifest.media_type}
         if self._registry.quirks.refuses_bodies_without_media_type and len(body_types) > 1:
             raise RegistryError(ErrorCode.UNSUPPORTED, _INVALID_JSON)
@@ -122,15 +126,15 @@ class EcrPolicy(SpecificationPolicy):
     def missing_references(
         self, repository: str, manifest: Manifest, missing: Sequence[Digest]
     ) -> RegistryError:
-        """Word MANIFEST_BLOB_UNKNOWN as the API words its exceptions."""
+        """Return MANIFEST_BLOB_UNKNOWN with the message of the API's exceptions."""
         kind = "Images" if "manifests" in manifest.document else "Layers"
-        words = references_not_found(kind, missing, repository, self._registry.account)
-        return RegistryError(ErrorCode.MANIFEST_BLOB_UNKNOWN, words.message)
+        error = references_not_found(kind, missing, repository, self._registry.account)
+        return RegistryError(ErrorCode(self._registry.quirks.missing_layers_code), error.message)
 
-    def after(self, operation: Operation, request: Request, response: Response) -> Response:  # noqa: ARG002 - the answer says it all
-        """Answer chunks in ECR's way, and leave digests out where that is asked for."""
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:  # noqa: ARG002 - the response has it all
+        """Send ECR's response to a chunk; leave digests out if the quirk is set."""
         if operation.action is Action.APPEND_UPLOAD and response.status == 202:
-            return self._answer_chunk(operation.reference, response)
+            return self._chunk_response(operation.reference, response)
         if operation.action in {Action.FINISH_UPLOAD, Action.CANCEL_UPLOAD}:
             with self._lock:
                 self._first_ranges.pop(operation.reference, None)
@@ -157,6 +161,40 @@ class EcrPolicy(SpecificationPolicy):
                 raise DroppedConnectionError from error
             raise RegistryError(ErrorCode.DENIED, error.message) from error
 
+    def _import(self, operation: Operation, request: Request) -> None:
+        """Import an image with the first GET of its manifest (ECR User Guide, "Pull through")."""
+        repository, reference = operation.repository, operation.reference
+        prefixes = self._registry.quirks.pull_through
+        prefix = next((each for each in prefixes if repository.startswith(each)), None)
+        is_pull = operation.action is Action.GET_MANIFEST and request.method == "GET"
+        if prefix is None or not is_pull:
+            return
+        upstream, name = prefixes[prefix], repository.removeprefix(prefix)
+        found = upstream.find_manifest(name, reference)
+        if found is None or self._registry.store.find_manifest(repository, found.digest):
+            return
+        self._check_action("ecr:BatchImportUpstreamImage", repository, request)
+        if self._registry.find_repository(repository) is None:
+            self._check_action("ecr:CreateRepository", repository, request)
+            self._registry.open_repository(repository)
+        copy_image(upstream, name, found, self._registry.store, repository)
+        if ":" not in reference:
+            self._registry.store.put_manifest(
+                repository, reference, found.content, found.media_type
+            )
+
+    def _check_action(self, action: str, repository: str, request: Request) -> None:
+        try:
+            self._registry.permit(self._authentication.caller(request), action, repository)
+        except AccessDeniedError as error:
+            raise RegistryError(ErrorCode.DENIED, error.message) from error
+
+    def _check_storage_class(self, operation: Operation) -> None:
+        """Return 404 for an archived image (ECR User Guide, "Archiving an image")."""
+        found = self._registry.store.find_manifest(operation.repository, operation.reference)
+        if found is not None and found.digest in self._registry.quirks.archived:
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, "Requested image not found")
+
     def _check_repository(self, operation: Operation) -> None:
         if self._registry.find_repository(operation.repository) is not None:
             return
@@ -168,11 +206,11 @@ class EcrPolicy(SpecificationPolicy):
         drops = self._registry.quirks.drops_uploads_to_missing_repositories
         if drops and operation.action is Action.START_UPLOAD:
             raise DroppedConnectionError
-        words = repository_not_found(operation.repository, self._registry.account)
-        raise RegistryError(ErrorCode.NAME_UNKNOWN, words.message)
+        error = repository_not_found(operation.repository, self._registry.account)
+        raise RegistryError(ErrorCode.NAME_UNKNOWN, error.message)
 
     def _check_reference(self, operation: Operation, request: Request) -> None:
-        """Refuse to send a blob that no manifest refers to; its presence may be asked for."""
+        """Reject the GET of a blob that no manifest refers to; a HEAD finds it."""
         blob = self._registry.store.find_blob(operation.repository, operation.reference)
         if blob is None or request.method == "HEAD":
             return
@@ -183,7 +221,7 @@ class EcrPolicy(SpecificationPolicy):
                 "Unassociated image layers may be cleaned up at any time.",
             )
 
-    def _answer_chunk(self, session_id: str, response: Response) -> Response:
+    def _chunk_response(self, session_id: str, response: Response) -> Response:
         with self._lock:
             first = self._first_ranges.setdefault(session_id, response.headers["Range"])
         return replace(response, status=201, headers={**response.headers, "Range": first})

@@ -1,4 +1,4 @@
-"""ECR Public on loopback: public.ecr.aws, its tokens, and the API that gives passwords for them."""
+"""ECR Public on loopback: public.ecr.aws, its token service and its API."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from local.denials import Denials
 from local.ecr.authentication import EXPIRED_TOKEN, INVALID_TOKEN
 from local.ecr.callers import Caller, CallerLookup
 from local.ecr.control_plane import authenticate, read_parameters
 from local.ecr.errors import AccessDeniedError, EcrError, json_response
 from local.ecr.public_policy import PublicPolicy
-from local.ecr.tokens import USER, AuthorizationTokens, Refusal
+from local.ecr.tokens import USER, AuthorizationTokens, Rejection
 from local.images import Content, place
+from local.permissions import Decision, IdentityPolicies, Permission
 from local.registry import Access, ErrorCode, RegistryError, Store
 from local.registry.application import RegistryApplication
 from local.registry.authentication import parse_basic
@@ -34,20 +36,25 @@ _TOKEN_PATHS = ("/token/", "/token")
 
 
 class EcrPublic:
-    """ECR Public's registry, token service and API, all accounts' repositories in one namespace.
+    """ECR Public's registry, token service and API, with all accounts' repositories.
 
-    Anybody may pull. `owners` says which account pushes below an alias, the first part of a
-    repository's name. `denied_actions` are IAM actions that nobody may perform.
+    Pulls may be anonymous. `owners` has the account that may push below an alias, the first part
+    of a repository's name. `denials` are the IAM actions that are denied.
     `anonymous_pulls_per_second` and `pulls_per_second` limit the GETs of manifests, None for no
-    limit. `clock` gives seconds since 1970.
+    limit. `clock` returns seconds since 1970. `policies` are the identity policies of roles.
     """
 
     def __init__(
-        self, find_caller: CallerLookup, *, clock: Callable[[], float] = time.time
+        self,
+        find_caller: CallerLookup,
+        *,
+        clock: Callable[[], float] = time.time,
+        policies: IdentityPolicies | None = None,
     ) -> None:
+        self.policies = policies or IdentityPolicies()
+        self.denials = Denials()
         self.store = Store()
         self.owners: dict[str, str] = {}
-        self.denied_actions: set[str] = set()
         self.anonymous_pulls_per_second: float | None = None
         self.pulls_per_second: float | None = None
         self.tokens = AuthorizationTokens(clock)
@@ -63,28 +70,48 @@ class EcrPublic:
         )
         self._registry = RegistryApplication(context, self._authentication)
 
+    @property
+    def denied_actions(self) -> set[str]:
+        """The IAM actions that are denied to everybody; may be changed."""
+        return self.denials.actions
+
+    def permit(self, caller: Caller, action: str, resource: str = "*") -> None:
+        """Check that a caller may perform an IAM action.
+
+        Raises
+        ------
+        AccessDeniedError
+            The caller lacks the permission.
+        """
+        decision = self.denials.take(action)
+        if decision is None:
+            decision = self.policies.decide(caller.arn, Permission(action, resource))
+        if decision is not Decision.ALLOWED:
+            is_explicit = decision is Decision.DENIED
+            raise AccessDeniedError(caller.arn, action, resource, is_explicit=is_explicit)
+
     def close(self) -> None:
-        """Remove what is kept on disk."""
+        """Delete the content."""
         self.store.close()
 
     def put(self, content: Content, repository: str, tag: str | None = None) -> Digest:
-        """Put an image or index into a repository, `docker/library/nginx`; no request is sent."""
+        """Store an image or index in a repository, `docker/library/nginx`; no request is sent."""
         return place(content, self.store, repository, tag)
 
     def expire_tokens(self) -> None:
-        """Make every password and token issued so far one that has expired."""
+        """Expire every password and token issued so far."""
         self.tokens.expire_all()
         self._authentication.expire_all()
 
     def application(self, host: str) -> Application | None:
-        """Return what answers at a host, None when that is not ECR Public's."""
+        """Return the application for a host, None if it is not ECR Public's."""
         if host in HOSTS:
             return self._registry
         if host in API_HOSTS:
-            return self._answer_api
+            return self._serve_api
         return self._storage.handle if host == STORAGE_HOST else None
 
-    def _answer_api(self, request: Request) -> Response:
+    def _serve_api(self, request: Request) -> Response:
         try:
             return json_response(self._authorization_token(request))
         except EcrError as error:
@@ -97,8 +124,7 @@ class EcrPublic:
         if target != _TARGET:
             raise EcrError("UnknownOperationException", f"no such operation: {target}", status=404)
         for action in _NEEDED_ACTIONS:
-            if action in self.denied_actions:
-                raise AccessDeniedError(caller.arn, action, "*", "identity-based")
+            self.permit(caller, action)
         issued = self.tokens.issue(caller, _REGION)
         data = {
             "authorizationToken": issued.authorization_token,
@@ -108,9 +134,9 @@ class EcrPublic:
 
 
 class PublicAuthentication:
-    """Bearer tokens of the registry's own service, for anybody, and longer ones for who signs in.
+    """Bearer tokens of the registry's own token service, anonymous ones or for a caller.
 
-    A token that is invalid or has expired is answered 400 without a challenge, as ECR Public does.
+    For an invalid or expired token ECR Public sends 400 without a challenge.
     """
 
     def __init__(self, passwords: AuthorizationTokens, clock: Callable[[], float]) -> None:
@@ -120,18 +146,18 @@ class PublicAuthentication:
         self._lock = threading.Lock()
 
     def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
-        """Let anybody with a token pull, and whoever signed in push; see `Authentication`."""
+        """Accept any token for pulls and a caller's token for pushes; see `Authentication`."""
         caller = self.caller(request)
         if caller is None and any(access.action != "pull" for access in accesses):
             raise RegistryError(ErrorCode.DENIED, "Not Authorized")
 
     def caller(self, request: Request) -> Caller | None:
-        """Return who sent a request, None for anybody.
+        """Return the caller of a request, None for an anonymous one.
 
         Raises
         ------
         RegistryError
-            401 with a challenge without a token, 400 DENIED with one that is not good.
+            401 with a challenge without a token, 400 DENIED with an invalid one.
         """
         header = request.headers.get("authorization")
         if header is None:
@@ -150,7 +176,7 @@ class PublicAuthentication:
         return caller
 
     def serve(self, request: Request) -> Response | None:
-        """Answer the token service: 200 with a token; 400 or 403 DENIED with a bad password."""
+        """Issue tokens: 200 with a token; 400 or 403 DENIED with an invalid password."""
         if request.path not in _TOKEN_PATHS:
             return None
         header = request.headers.get("authorization")
@@ -158,14 +184,14 @@ class PublicAuthentication:
             return self._issue(None)
         user, password = parse_basic(header) or ("", "")
         found = self._passwords.find_caller(user, password, _REGION)
-        if found is Refusal.INVALID:
+        if found is Rejection.INVALID:
             return RegistryError(ErrorCode.DENIED, INVALID_TOKEN, status=400).response()
-        if found is Refusal.EXPIRED:
+        if found is Rejection.EXPIRED:
             return RegistryError(ErrorCode.DENIED, EXPIRED_TOKEN, status=403).response()
         return self._issue(found)
 
     def expire_all(self) -> None:
-        """Make every token issued so far one that has expired."""
+        """Expire every token issued so far."""
         with self._lock:
             for token, (caller, _) in self._callers.items():
                 self._callers[token] = caller, float("-inf")

@@ -1,4 +1,4 @@
-"""What ECR Public's registry asks beyond the specification."""
+"""How ECR Public's registry differs from the specification."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from local.ecr.callers import Caller
-from local.ecr.errors import repository_not_found
+from local.ecr.errors import AccessDeniedError, repository_not_found
 from local.registry import (
     Action,
     ErrorCode,
@@ -19,30 +19,31 @@ from local.registry.digests import Digest
 from local.throttles import TokenBucket
 from local.web import Request
 
-_PUSHES = frozenset(
-    {
-        Action.START_UPLOAD,
-        Action.GET_UPLOAD,
-        Action.APPEND_UPLOAD,
-        Action.FINISH_UPLOAD,
-        Action.CANCEL_UPLOAD,
-        Action.PUT_MANIFEST,
-        Action.DELETE_BLOB,
-        Action.DELETE_MANIFEST,
-    }
-)
+_PUSHES = {
+    Action.START_UPLOAD: "ecr-public:InitiateLayerUpload",
+    Action.GET_UPLOAD: "ecr-public:UploadLayerPart",
+    Action.APPEND_UPLOAD: "ecr-public:UploadLayerPart",
+    Action.FINISH_UPLOAD: "ecr-public:CompleteLayerUpload",
+    Action.CANCEL_UPLOAD: "ecr-public:UploadLayerPart",
+    Action.PUT_MANIFEST: "ecr-public:PutImage",
+    Action.DELETE_BLOB: "ecr-public:BatchDeleteImage",
+    Action.DELETE_MANIFEST: "ecr-public:BatchDeleteImage",
+}
 
 
 class PublicSettings(Protocol):
-    """The switches of `EcrPublic` that its registry reads."""
+    """The settings of `EcrPublic` that its registry reads."""
 
     owners: dict[str, str]
     anonymous_pulls_per_second: float | None
     pulls_per_second: float | None
 
+    def permit(self, caller: Caller, action: str, resource: str = "*") -> None:
+        """Check that a caller may perform an IAM action; raise AccessDeniedError."""
+
 
 class PublicPolicy(SpecificationPolicy):
-    """Pushes below one's own alias, into repositories that exist; pulls at a limited rate."""
+    """Pushes below the caller's alias into existing repositories; rate-limited pulls."""
 
     def __init__(
         self,
@@ -56,22 +57,32 @@ class PublicPolicy(SpecificationPolicy):
         self._pulls: dict[tuple[str, float], TokenBucket] = {}
 
     def before(self, operation: Operation, request: Request, store: Store) -> None:
-        """Refuse what is not the caller's to push, what does not exist, and pulls too fast."""
+        """Check permission, repository and rate."""
         if operation.action is Action.PING:
             return
         caller = self._caller(request)
         owner = self._settings.owners.get(operation.repository.partition("/")[0])
         if operation.action in _PUSHES and (caller is None or caller.account != owner):
             raise RegistryError(ErrorCode.DENIED, "Not Authorized")
+        if caller is not None and operation.action in _PUSHES:
+            self._check_permission(caller, operation)
         if operation.repository not in store.repositories:
-            words = repository_not_found(operation.repository, owner or "")
-            raise RegistryError(ErrorCode.NAME_UNKNOWN, words.message)
+            error = repository_not_found(operation.repository, owner or "")
+            raise RegistryError(ErrorCode.NAME_UNKNOWN, error.message)
         if operation.action is Action.GET_MANIFEST and request.method == "GET":
             self._check_rate(caller)
 
     def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - nothing is mounted
-        """Mount nothing."""
+        """Return False."""
         return False
+
+    def _check_permission(self, caller: Caller, operation: Operation) -> None:
+        _, _, name = operation.repository.partition("/")
+        resource = f"arn:aws:ecr-public::{caller.account}:repository/{name}"
+        try:
+            self._settings.permit(caller, _PUSHES[operation.action], resource)
+        except AccessDeniedError as error:
+            raise RegistryError(ErrorCode.DENIED, error.message) from error
 
     def _check_rate(self, caller: Caller | None) -> None:
         rate = (

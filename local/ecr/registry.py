@@ -1,4 +1,4 @@
-"""One account's registry in one region: its repositories, and who may do what with them."""
+"""One account's registry in one region: repositories, images and permissions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 from local.ecr.callers import Caller, policy_allows
 from local.ecr.errors import AccessDeniedError, EcrError, repository_not_found
 from local.ecr.hosts import arn_partition, registry_host
-from local.ecr.quirks import Manners
+from local.ecr.quirks import EcrQuirks
 from local.ecr.repositories import Repository, parse_repository
 from local.images import Content, place
+from local.permissions import Decision, IdentityPolicies, Permission
 from local.registry import Manifest, Store
 from local.registry.digests import Digest
 from local.throttles import TokenBucket
@@ -20,7 +21,7 @@ from local.throttles import TokenBucket
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One call of the API; `error` is the code of its refusal, None when it went well."""
+    """One call of the API; `error` is its error code, None for success."""
 
     operation: str
     parameters: Mapping[str, Any]
@@ -31,16 +32,24 @@ class ApiCall:
 class EcrRegistry:
     """A registry that `….dkr.ecr.REGION.amazonaws.com` and `api.ecr.REGION.amazonaws.com` serve.
 
-    `quirks` and `account_settings` may be changed between requests; `store` is for looking and for
-    putting what no client would push. `clock` gives seconds since 1970. Safe for threads.
+    `quirks` and `account_settings` may be changed between requests. `store` has the content.
+    `clock` returns seconds since 1970. `policies` are the identity policies of roles. Safe for
+    threads.
     """
 
-    def __init__(self, account: str, region: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        account: str,
+        region: str,
+        clock: Callable[[], float],
+        policies: IdentityPolicies | None = None,
+    ) -> None:
+        self.policies = policies or IdentityPolicies()
         self.account = account
         self.region = region
         self.host = registry_host(account, region)
         self.store = Store()
-        self.quirks = Manners()
+        self.quirks = EcrQuirks()
         self.account_settings = {
             "BASIC_SCAN_TYPE_VERSION": "AWS_NATIVE",
             "BLOB_MOUNTING": "DISABLED",
@@ -67,7 +76,7 @@ class EcrRegistry:
             return tuple(self._repositories[name] for name in sorted(self._repositories))
 
     def create_repository(self, name: str, **parameters: Any) -> Repository:
-        """Make a repository with CreateRepository's parameters, `imageTagMutability="IMMUTABLE"`.
+        """Create a repository with CreateRepository's parameters, `imageTagMutability="IMMUTABLE"`.
 
         Raises
         ------
@@ -88,7 +97,7 @@ class EcrRegistry:
         return repository
 
     def open_repository(self, name: str) -> Repository:
-        """Return a repository, which is made with the usual settings if missing."""
+        """Return a repository; create it with the default settings if it is missing."""
         with self._lock:
             return self._repositories.get(name) or self.create_repository(name)
 
@@ -125,12 +134,13 @@ class EcrRegistry:
     # Images
 
     def put(self, content: Content, repository: str, tag: str | None = None) -> Digest:
-        """Put an image or index into a repository, which is made if missing; no request is sent."""
+        """Store an image or index in a repository, created if missing; no request is sent."""
         self.open_repository(repository)
         return place(content, self.store, repository, tag)
 
     def note_push(self, repository: str, digest: str) -> None:
-        """Remember when a manifest was pushed."""
+        """Record the time of a push, which also restores an archived image."""
+        self.quirks.archived.discard(digest)
         with self._lock:
             self._pushed_at[repository, digest] = self._clock()
 
@@ -148,7 +158,7 @@ class EcrRegistry:
         )
 
     def take_put_image(self) -> bool:
-        """Return whether one more manifest may be put now."""
+        """Return whether the rate limit allows one more PutImage."""
         rate = self.quirks.put_images_per_second
         if rate is None:
             return True
@@ -157,40 +167,61 @@ class EcrRegistry:
                 self._put_images = rate, TokenBucket(rate, self._clock)
             return self._put_images[1].take()
 
-    # Who may do what
+    # Permissions
 
-    def permit(self, caller: Caller, action: str, repository: str | None = None) -> None:
-        """Let a caller perform an IAM action; `repository` is None for those on everything.
+    def permit(
+        self,
+        caller: Caller,
+        action: str,
+        repository: str | None = None,
+        *,
+        resource: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> None:
+        """Check that a caller may perform an IAM action.
+
+        `repository` is None for actions on `*`; `resource` replaces its ARN. IAM User Guide: in
+        its own account a caller needs an Allow in its policies or the repository's, in another
+        account in both.
 
         Raises
         ------
         AccessDeniedError
-            The action is denied, or the caller is of another account and not let in.
+            The caller lacks the permission.
         """
         with self._lock:
             self._actions.add(action)
-            resource = "*" if repository is None else self.arn(repository)
-            if action in self.quirks.denied_actions:
-                raise AccessDeniedError(caller.arn, action, resource, "identity-based")
-            if caller.account == self.account:
-                return
+            arn = resource or ("*" if repository is None else self.arn(repository))
+            denied = self.quirks.denials.take(action)
+            if denied is not None:
+                raise AccessDeniedError(
+                    caller.arn, action, arn, is_explicit=denied is Decision.DENIED
+                )
+            decision = self.policies.decide(caller.arn, Permission(action, arn, context or {}))
+            if decision is Decision.DENIED:
+                raise AccessDeniedError(caller.arn, action, arn, is_explicit=True)
             known = None if repository is None else self._repositories.get(repository)
-            if known is None or not policy_allows(known.policy, caller, action):
-                raise AccessDeniedError(caller.arn, action, resource, "resource-based")
+            is_shared = known is not None and policy_allows(known.policy, caller, action)
+            if caller.account == self.account:
+                if decision is Decision.NOT_ALLOWED and not is_shared:
+                    raise AccessDeniedError(caller.arn, action, arn)
+            elif not is_shared or decision is Decision.NOT_ALLOWED:
+                kind = "identity-based" if is_shared else "resource-based"
+                raise AccessDeniedError(caller.arn, action, arn, kind=kind)
 
     def take_throttling(self, action: str) -> bool:
-        """Return whether an API call of an action is to be throttled, and count it."""
+        """Return whether an API call of an action is throttled, and count it."""
         with self._lock:
             left = self.quirks.throttled_actions.get(action, 0)
             if left:
                 self.quirks.throttled_actions[action] = left - 1
             return left > 0
 
-    # What happened
+    # Calls so far
 
     @property
     def calls(self) -> tuple[ApiCall, ...]:
-        """The calls of the API that concerned this registry, in the order of their answers."""
+        """The API calls for this registry, in the order of their responses."""
         with self._lock:
             return tuple(self._calls)
 
@@ -201,7 +232,7 @@ class EcrRegistry:
 
     @property
     def used_actions(self) -> frozenset[str]:
-        """The IAM actions that callers needed, on both planes, whether they had them or not."""
+        """The IAM actions that callers needed, in the API and the registry, denied ones too."""
         with self._lock:
             return frozenset(self._actions)
 

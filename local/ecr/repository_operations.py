@@ -1,4 +1,4 @@
-"""Making and changing repositories (ECR API Reference)."""
+"""Operations on repositories (ECR API Reference)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from local.ecr.repositories import Repository, check_policy_text, parse_tags
 
 
 def create_repository(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a repository."""
+    """Create a repository."""
     settings = {name: value for name, value in parameters.items() if name != "registryId"}
     name = str(settings.pop("repositoryName", ""))
     return {"repository": _described(registry, registry.create_repository(name, **settings))}
 
 
 def describe_repositories(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer the repositories named, or all of them by pages."""
+    """Return the named repositories, or one page of all."""
     names = parameters.get("repositoryNames")
     if names:
         return {"repositories": [_described(registry, registry.repository(name)) for name in names]}

@@ -1,4 +1,4 @@
-"""All of ECR: every account's registries in every region, behind the hosts' names."""
+"""ECR in every account and region, found by host name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from local.ecr.hosts import parse_api_host, parse_registry_host, parse_storage_h
 from local.ecr.policy import EcrPolicy
 from local.ecr.registry import EcrRegistry
 from local.ecr.tokens import AuthorizationTokens
+from local.permissions import IdentityPolicies
 from local.registry.application import RegistryApplication
 from local.registry.context import RegistryContext
 from local.registry.redirects import SignedBlobStorage
@@ -20,15 +21,20 @@ from local.web import Application, Request, Response
 
 
 class EcrService:
-    """Registries by account and region; each comes into being when it is first asked for.
+    """Registries by account and region, created when first used.
 
-    `find_caller` tells whose an access key is. `clock` gives seconds since 1970, for tokens, rates
-    and times of pushes.
+    `find_caller` returns the principal of an access key. `clock` returns seconds since 1970, for
+    tokens, rates and times of pushes. `policies` are the identity policies of roles.
     """
 
     def __init__(
-        self, find_caller: CallerLookup, *, clock: Callable[[], float] = time.time
+        self,
+        find_caller: CallerLookup,
+        *,
+        clock: Callable[[], float] = time.time,
+        policies: IdentityPolicies | None = None,
     ) -> None:
+        self._policies = policies or IdentityPolicies()
         self.tokens = AuthorizationTokens(clock)
         self._clock = clock
         self._control_plane = ControlPlane(self.tokens, find_caller, self.registry)
@@ -42,30 +48,30 @@ class EcrService:
         place = account, region
         with self._lock:
             if place not in self._registries:
-                self._open(EcrRegistry(account, region, self._clock))
+                self._open(EcrRegistry(account, region, self._clock, self._policies))
             return self._registries[place]
 
     def clear_calls(self) -> None:
-        """Forget the calls that any registry has had."""
+        """Forget the calls of all registries."""
         with self._lock:
             for registry in self._registries.values():
                 registry.clear_calls()
 
     def close(self) -> None:
-        """Remove what the registries keep on disk."""
+        """Delete the content of the registries."""
         with self._lock:
             for registry in self._registries.values():
                 registry.close()
 
     def application(self, host: str) -> Application | None:
-        """Return what answers at a host, None when that is not ECR's."""
+        """Return the application for a host, None if it is not ECR's."""
         if parse_api_host(host) is not None:
             return self._control_plane
         place = parse_registry_host(host)
         if place is not None:
             self.registry(*place)
             return self._applications[place]
-        return self._answer_storage if parse_storage_host(host) is not None else None
+        return self._serve_storage if parse_storage_host(host) is not None else None
 
     def _open(self, registry: EcrRegistry) -> None:
         place = registry.account, registry.region
@@ -84,7 +90,7 @@ class EcrService:
         self._storages[place] = storage
         self._applications[place] = RegistryApplication(context, authentication)
 
-    def _answer_storage(self, request: Request) -> Response:
+    def _serve_storage(self, request: Request) -> Response:
         region = parse_storage_host(request.headers.get("host", "").partition(":")[0]) or ""
         account = request.path.split("/")[1]
         with self._lock:

@@ -1,4 +1,4 @@
-"""Passwords for the user `AWS`, good for twelve hours (ECR User Guide, "Registry auth")."""
+"""Authorization tokens: passwords for the user `AWS`, valid for 12 hours (ECR User Guide)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from enum import Enum
 from local.ecr.callers import Caller
 
 USER = "AWS"
-# the passwords that AWS hands out have about so many characters
+# about the length of the passwords that AWS issues
 _PASSWORD_BYTES = 1500
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token as GetAuthorizationToken answers it; `expires_at` in seconds since 1970."""
+    """The result of GetAuthorizationToken; `expires_at` in seconds since 1970."""
 
     authorization_token: str = field(repr=False)
     expires_at: float
 
 
-class Refusal(Enum):
-    """Why a password does not open a registry."""
+class Rejection(Enum):
+    """Why a password is rejected."""
 
     INVALID = "invalid"
     EXPIRED = "expired"
@@ -39,9 +39,9 @@ class _Grant:
 
 
 class AuthorizationTokens:
-    """Issues passwords for a region's registries and knows whose they are.
+    """Issues tokens and finds their callers.
 
-    `lifetime_seconds` may be changed; it counts for tokens issued from then on.
+    `lifetime_seconds` may be changed for later tokens.
     """
 
     def __init__(self, clock: Callable[[], float], lifetime_seconds: float = 12 * 3600) -> None:
@@ -59,16 +59,16 @@ class AuthorizationTokens:
         token = base64.b64encode(f"{USER}:{password}".encode()).decode()
         return IssuedToken(token, expires_at)
 
-    def find_caller(self, user: str, password: str, region: str) -> Caller | Refusal:
-        """Return whom a user name and password stand for in a region."""
+    def find_caller(self, user: str, password: str, region: str) -> Caller | Rejection:
+        """Return the caller that a user name and password belong to in a region."""
         with self._lock:
             grant = self._grants.get(password)
         if user != USER or grant is None or grant.region != region:
-            return Refusal.INVALID
-        return grant.caller if grant.expires_at > self._clock() else Refusal.EXPIRED
+            return Rejection.INVALID
+        return grant.caller if grant.expires_at > self._clock() else Rejection.EXPIRED
 
     def expire_all(self) -> None:
-        """Make every token issued so far one that has expired."""
+        """Expire every token issued so far."""
         with self._lock:
             self._grants = {
                 password: _Grant(grant.caller, grant.region, float("-inf"))

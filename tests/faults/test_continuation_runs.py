@@ -221,7 +221,7 @@ def test_a_function_without_permission_to_invoke_itself_says_so(
         response = stage.invoke(event)
         assert response["Status"] == "FAILED"
         assert (
-            "lambda:InvokeFunction by the function's role was refused (AccessDeniedException: no)"
+            "lambda:InvokeFunction failed: access denied (AccessDeniedException: no)"
             in response["Reason"]
         )
         assert len(stage.cloudformation.responses) == 1

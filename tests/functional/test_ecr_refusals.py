@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import pytest
 from local.aws import LoopbackAws
 from local.images import build_image, build_index, build_layer
 from local.images.manifests import Image
@@ -132,8 +133,8 @@ def test_functions_that_make_one_repository_at_once_all_succeed(aws: LoopbackAws
     assert set(made) <= {None, "RepositoryAlreadyExistsException"}
 
 
-def test_a_tag_goes_and_the_image_that_an_index_refers_to_stays(
-    aws: LoopbackAws, aws_function: Function
+def test_the_last_tag_of_an_image_in_an_index_stays_and_is_logged(
+    aws: LoopbackAws, aws_function: Function, caplog: pytest.LogCaptureFixture
 ) -> None:
     child = build_image([build_layer(5000, seed=1)], "linux/amd64")
     aws.docker_hub.put(child, "library/nginx", "1")
@@ -146,7 +147,9 @@ def test_a_tag_goes_and_the_image_that_an_index_refers_to_stays(
     gone = aws_function.delete(answer["PhysicalResourceId"], DESTINATION, OnDelete="Untag")
 
     assert gone["Status"] == "SUCCESS", gone["Reason"]
-    assert aws.ecr().store.tags("mirror/app") == {"index": index.digest}
+    assert aws.ecr().store.tags("mirror/app") == {"index": index.digest, "1.0": child.digest}
+    kept = [vars(each).get("tags") for each in caplog.records if "ECR keeps tags" in each.message]
+    assert kept == [["1.0"]]
     assert aws.ecr().store.find_manifest("mirror/app", child.digest) is not None
 
 

@@ -142,5 +142,5 @@ def test_a_proxy_that_refuses_the_way_to_aws_is_named_too(
     host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
     answer = aws_function.create(f"{host}/a:1", f"{host}/b:1", RetryConfigs=retries)
 
-    assert "failed: the proxy was not reached, or refused to connect" in answer["Reason"]
+    assert "failed: cannot connect to the proxy" in answer["Reason"]
     assert {tunnel.host for tunnel in aws.tunnels} == {"api.ecr.eu-west-1.amazonaws.com"}
