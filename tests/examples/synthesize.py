@@ -19,6 +19,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
@@ -136,6 +137,30 @@ class OwnUsages(cdk.Stack):
         )
         ours.ECRDeployment(
             self,
+            "Shared",
+            src=ours.DockerImageName("nginx:latest"),
+            dest=to(repository, "shared"),
+            image_format="docker",
+            compression="none",
+            create_repository={"ScanOnPush": True},
+            src_external_id="of-source",
+            service_token=cdk.Fn.import_value("ecr-image-replicator-ServiceToken"),
+        )
+        ours.ECRDeployment(
+            self,
+            "Settings",
+            src=ours.DockerImageName("nginx:latest"),
+            dest=to(repository, "settings"),
+            create_repository=True,
+            settings=ours.FunctionSettings(
+                https_proxy="http://proxy.example.com:3128",
+                default_platforms=["linux/arm64"],
+                allowed_destinations=["*.dkr.ecr.*/mirror/*"],
+                architecture=lambda_.Architecture.X86_64,
+            ),
+        )
+        ours.ECRDeployment(
+            self,
             "OtherAccount",
             src=ours.DockerImageName("210987654321.dkr.ecr.eu-west-1.amazonaws.com/app:1.0"),
             src_role=other,
@@ -160,6 +185,18 @@ def refusals() -> dict[str, str]:
         "two architectures": {"image_arch": ["arm64", "amd64"]},
         "architecture and platforms": {"image_arch": ["arm64"], "platforms": ["linux/amd64"]},
         "tags without index": {"arch_image_tags": {"amd64": "1"}},
+        "string for a list": {"platforms": "all"},
+        "string for tags": {"tags": "stable"},
+        "not a tag": {"tags": ["a b"]},
+        "unknown choice": {"on_delete": "Delete"},
+        "unknown compression": {"compression": "brotli"},
+        "unknown key": {"retry_configs": {"attempts": 3}},
+        "unknown repository key": {"create_repository": {"Scan": True}},
+        "all and one": {"platforms": ["all", "linux/amd64"]},
+        "function that exists": {
+            "service_token": "arn:aws:lambda:eu-west-1:123456789012:function:f",
+            "memory_limit": 1024,
+        },
     }
     said: dict[str, str] = {}
     name = ours.DockerImageName("nginx:latest")

@@ -114,7 +114,7 @@ def test_sam_finds_the_code_and_the_layer_by_the_assets_metadata(synthesis: Synt
     assert Path("responder.py") in files(Path(responder))
     code, layers = found["app.lambda_handler"]
     modules = {path.relative_to(HANDLER) for path in HANDLER.rglob("*.py")}
-    assert files(Path(code)) == modules
+    assert {file for file in files(Path(code)) if file.suffix == ".py"} == modules
     (layer,) = layers
     assert {Path("python/crhelper/__init__.py"), Path("python/requests/__init__.py")} <= files(
         Path(layer)
@@ -226,6 +226,31 @@ def test_properties_are_what_the_options_say(own: Stack) -> None:
     }
 
 
+def test_a_function_deployed_once_is_used_by_its_service_token(own: Stack) -> None:
+    properties = own.resources[find(own, "SharedImage")]["Properties"]
+    token = properties.pop("ServiceToken")
+
+    assert token == {"Fn::ImportValue": "ecr-image-replicator-ServiceToken"}
+    assert properties["Format"] == "docker"
+    assert properties["Compression"] == "none"
+    assert properties["CreateRepository"] == {"ScanOnPush": True}
+    assert properties["SrcExternalId"] == "of-source"
+
+
+def test_settings_are_the_functions_environment(synthesis: Synthesis) -> None:
+    (function,) = (
+        each
+        for each in functions(synthesis.template("Own"))
+        if "HTTPS_PROXY" in each["Environment"]["Variables"]
+    )
+
+    variables = function["Environment"]["Variables"]
+    assert variables["HTTPS_PROXY"] == "http://proxy.example.com:3128"
+    assert variables["DEFAULT_PLATFORMS"] == "linux/arm64"
+    assert variables["ALLOWED_DESTINATIONS"] == "*.dkr.ecr.*/mirror/*"
+    assert function["Architectures"] == ["x86_64"]
+
+
 def test_a_dry_run_answers_and_puts_nothing(own: Stack, world: World, index: Index) -> None:
     name = find(own, "DryRunImage")
     properties = own.properties(name)
@@ -241,7 +266,7 @@ def test_a_dry_run_answers_and_puts_nothing(own: Stack, world: World, index: Ind
 
 
 def test_equal_options_share_a_function_and_others_have_their_own(synthesis: Synthesis) -> None:
-    assert memory_sizes(synthesis.template("Own")) == [512, 512]
+    assert memory_sizes(synthesis.template("Own")) == [512, 512, 512]
     assert memory_sizes(synthesis.template("Moved")) == [512, 1024]
     own = synthesis.template("Own")
     (in_network,) = (each for each in functions(own) if "VpcConfig" in each)
@@ -252,9 +277,10 @@ def test_equal_options_share_a_function_and_others_have_their_own(synthesis: Syn
 def test_the_service_token_is_the_function_itself(synthesis: Synthesis) -> None:
     resources = synthesis.template("Own")["Resources"]
     tokens = [
-        each["Properties"]["ServiceToken"]["Fn::GetAtt"]
+        token["Fn::GetAtt"]
         for each in resources.values()
         if each["Type"] == "Custom::ECRImage"
+        and "Fn::GetAtt" in (token := each["Properties"]["ServiceToken"])
     ]
     assert {attribute for _, attribute in tokens} == {"Arn"}
     assert all(_is_replicator(resources[name]) for name, _ in tokens)
@@ -266,13 +292,13 @@ def test_a_function_may_invoke_itself_and_its_responder_only(synthesis: Synthesi
     template = synthesis.template("Own")
     granted = [
         statement["Resource"]
-        for role in ("EcrImageReplicatorRole", "OwnRole")
+        for role in ("EcrImageReplicatorRole", "EcrImageReplicator[0-9a-f]{8}Role", "OwnRole")
         for statement in statements(template, role)
         if statement["Action"] == "lambda:InvokeFunction"
     ]
     arns = [each[0] if isinstance(each, list) else each for each in granted]
     names = {name for name, each in template["Resources"].items() if _is_replicator(each)}
-    assert len(names) == 2
+    assert len(names) == 3
     responder = name_of(template, "EcrImageReplicatorResponder")
     assert {each["Fn::GetAtt"][0] for each in arns} == {*names, responder}
 
@@ -285,7 +311,7 @@ def test_failed_invocations_go_to_the_responder(synthesis: Synthesis) -> None:
         if each["Type"] == "AWS::Lambda::EventInvokeConfig"
         and each["Properties"]["MaximumRetryAttempts"] == 0
     ]
-    assert [each["Qualifier"] for each in configurations] == ["$LATEST"] * 2
+    assert [each["Qualifier"] for each in configurations] == ["$LATEST"] * 3
     responder = name_of(template, "EcrImageReplicatorResponder")
     for each in configurations:
         destination = each["DestinationConfig"]["OnFailure"]["Destination"]
@@ -306,7 +332,7 @@ def test_the_functions_settings_are_the_templates(synthesis: Synthesis) -> None:
         if each["Type"] == "AWS::Lambda::Function"
     }
     for handler, properties in sam.items():
-        for name in ("Runtime", "Timeout", "Description"):
+        for name in ("Runtime", "Timeout"):
             assert made[handler][name] == properties[name], (handler, name)
     assert made["responder.lambda_handler"]["MemorySize"] == 128
     assert (
@@ -316,11 +342,24 @@ def test_the_functions_settings_are_the_templates(synthesis: Synthesis) -> None:
 
 def test_contradictions_are_refused_by_name(synthesis: Synthesis) -> None:
     refused = synthesis.read("refusals.json")
-    assert {what: re.findall(r"[a-z]+_[a-z_]+", said)[0] for what, said in refused.items()} == {
+    names = {
+        what: said.removeprefix("invalid ").replace(":", " ").split()[0]
+        for what, said in refused.items()
+    }
+    assert names == {
         "architecture and index": "image_arch",
         "two architectures": "image_arch",
         "architecture and platforms": "image_arch",
         "tags without index": "arch_image_tags",
+        "string for a list": "platforms",
+        "string for tags": "tags",
+        "not a tag": "tags",
+        "unknown choice": "on_delete",
+        "unknown compression": "compression",
+        "unknown key": "retry_configs",
+        "unknown repository key": "create_repository",
+        "all and one": "platforms",
+        "function that exists": "service_token",
     }
 
 

@@ -1,11 +1,11 @@
-"""A CDK construct that puts a container image into a repository while a stack is deployed.
+"""A CDK construct that copies a container image into a repository while a stack is deployed.
 
-Reading order: `deployment` (the construct), `images` (what it copies from and to, and the
-permissions that this takes), `function` (the Lambda function behind it), `names` (texts that are
-known in part only while the app runs).
+Reading order: `deployment` (the construct), `images` (sources, destinations, permissions),
+`function` (the Lambda function), `assets` (its code), `options` (checks), `names` (tokens).
 """
 
 from ecr_replicator.deployment import ECRDeployment
+from ecr_replicator.function import FunctionSettings
 from ecr_replicator.images import DockerImageName, S3ArchiveName
 
-__all__ = ["DockerImageName", "ECRDeployment", "S3ArchiveName"]
+__all__ = ["DockerImageName", "ECRDeployment", "FunctionSettings", "S3ArchiveName"]

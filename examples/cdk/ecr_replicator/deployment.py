@@ -1,4 +1,4 @@
-"""The construct: `ECRDeployment`, with the surface of cdk-ecr-deployment's and more."""
+"""The construct `ECRDeployment`: the options of cdk-ecr-deployment's, and more."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from ecr_replicator.function import FunctionOptions, share_function
+from ecr_replicator.function import FunctionOptions, FunctionSettings, share_function
 from ecr_replicator.images import DockerImageName
+from ecr_replicator.options import (
+    check_choice,
+    check_platforms,
+    check_repository,
+    check_retries,
+    check_strings,
+    check_tags,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,57 +34,71 @@ _RESOURCE_TYPE: Final = "Custom::ECRImage"
 
 
 class ECRDeployment(Construct):
-    """An image, put into a repository before what uses it is made.
+    """An image in a repository, copied before the resources that use it are created.
 
     Parameters
     ----------
     src
-        The image: a name in a registry, a tarball in S3, or an asset that CDK publishes.
+        The source: a name in a registry, an archive in S3, or an asset that the CDK publishes.
     dest
-        Where it goes, and under which tag.
+        The destination repository and tag.
     image_arch
-        One architecture of an index, in a list.
+        One architecture of an index, as a list of one.
     copy_image_index
-        The whole index, byte for byte.
+        Copy the whole index, byte for byte.
     arch_image_tags
-        A tag for each architecture's own image, with `copy_image_index`.
+        A tag for each architecture's own image, with `copy_image_index` or `platforms`.
     retry_configs
-        ``numAttempts``, ``baseDelay`` and ``maxDelay`` (seconds) for each request.
+        ``numAttempts``, ``baseDelay`` and ``maxDelay`` (seconds) of each request.
     memory_limit
-        MiB of the function's memory, 512 if absent.
+        The function's memory in MiB; 512 if absent.
     role
-        What the function runs as; a role that this construct makes if absent. Either is granted
-        what the copy takes, on the repositories, secrets and objects that are named.
+        The function's role; created if absent. It is granted access to the repositories, secrets
+        and objects that the deployment names.
     vpc, vpc_subnets, security_groups
-        Where the function's network interfaces are.
+        The function's network.
     tags
-        Further tags of the same content.
+        Additional tags of the same content.
     platforms
         ``os/architecture[/variant]``, several, or ``["all"]``.
     copy_referrers
-        Signatures, SBOMs and attestations too; ``"required"`` fails where they cannot be stored.
+        Copy signatures, SBOMs and attestations too; ``"required"`` fails if one is rejected.
     verify_signature_key
-        Copy only what this key has signed: a public key in PEM, or an asymmetric KMS key.
+        Copy only what this key signed: a PEM public key, or an asymmetric KMS key.
     src_role, dest_role
-        Roles, of other accounts for instance, that the function assumes for a side. What they may
-        do is theirs to say: nothing is granted to the function for that side but to assume them.
+        Roles that the function assumes for an endpoint, for example in other accounts. Their
+        permissions are not changed; the function is only allowed to assume them.
+    src_external_id, dest_external_id
+        The external IDs that these roles require.
+    create_repository
+        Create a missing ECR repository: True, or its settings as in the reference.
+    image_format
+        ``docker`` or ``oci``: convert the manifest.
+    compression
+        ``gzip``, ``zstd`` or ``none``: for layers that an archive stores uncompressed.
     on_delete
-        ``Retain`` or ``Untag``: remove the tags with the resource, if they still hold what it put.
+        ``Retain`` or ``Untag``: with ``Untag``, the deletion removes tags that still point at the
+        deployed content.
     dry_run
-        Only answer with what would be done, and log it; the copy stays to be made.
+        Respond with the plan and log it; copy nothing.
     trigger
-        Whatever changes when the copy is to be made again, though its names stay the same.
+        Change this value to copy again although nothing else changed.
+    service_token
+        The ``ServiceToken`` output of the replicator's own stack. No function is created and no
+        permission is granted: that stack's parameters and resource policies decide.
+    settings
+        Settings of the created function; see `FunctionSettings`.
 
     Raises
     ------
     ValueError
-        Options contradict each other.
+        An option is invalid, or options contradict each other.
     """
 
-    def __init__(  # noqa: PLR0913 - the surface of cdk-ecr-deployment, and more
+    def __init__(  # noqa: PLR0913 - the options of cdk-ecr-deployment, and more
         self,
         scope: Construct,
-        id: str,  # noqa: A002 - every construct names it so
+        id: str,  # noqa: A002 - the name that every construct uses
         *,
         src: Image | ecr_assets.DockerImageAsset | ecr_assets.TarballImageAsset,
         dest: DockerImageName,
@@ -95,37 +117,72 @@ class ECRDeployment(Construct):
         verify_signature_key: str | kms.IKey | None = None,
         src_role: iam.IRole | None = None,
         dest_role: iam.IRole | None = None,
+        src_external_id: str | None = None,
+        dest_external_id: str | None = None,
+        create_repository: bool | Mapping[str, Any] | None = None,
+        image_format: str | None = None,
+        compression: str | None = None,
         on_delete: str | None = None,
         dry_run: bool | None = None,
         trigger: str | None = None,
+        service_token: str | None = None,
+        settings: FunctionSettings | None = None,
     ) -> None:
         super().__init__(scope, id)
-        _check(image_arch, copy_image_index, arch_image_tags, platforms)
+        check_platforms(image_arch, copy_image_index, arch_image_tags, platforms)
+        check_strings("tags", tags)
+        check_tags("tags", tags or ())
+        check_tags("arch_image_tags", (arch_image_tags or {}).values())
+        check_choice("copy_referrers", copy_referrers, (True, False, "required"))
+        check_choice("image_format", image_format, ("docker", "oci"))
+        check_choice("compression", compression, ("gzip", "zstd", "none"))
+        check_choice("on_delete", on_delete, ("Retain", "Untag"))
+        check_retries(retry_configs)
+        check_repository(create_repository)
         if isinstance(src, (ecr_assets.DockerImageAsset, ecr_assets.TarballImageAsset)):
             src = DockerImageName.from_asset(src)
         self._destination = dest
-        self._function = share_function(
-            self,
-            FunctionOptions(memory_limit, role, vpc, vpc_subnets, tuple(security_groups or ())),
-        )
-        self._grant(src, dest, src_role, dest_role, deletes=on_delete == "Untag")
+        self._function: lambda_.Function | None = None
+        if service_token is None:
+            self._function = share_function(
+                cdk.Stack.of(self),
+                FunctionOptions(
+                    memory_limit,
+                    role,
+                    vpc,
+                    vpc_subnets,
+                    tuple(security_groups or ()),
+                    settings or FunctionSettings(),
+                ),
+            )
+            self._grant(src, dest, src_role, dest_role, deletes=on_delete == "Untag")
+            if create_repository:
+                dest.grant_create(self, self._function)
+        elif settings or role or vpc or memory_limit:
+            raise ValueError(
+                "service_token cannot be combined with settings, role, vpc or memory_limit: "
+                "the function exists already."
+            )
         if verify_signature_key is not None and not isinstance(verify_signature_key, str):
-            verify_signature_key.grant(self._principal, "kms:GetPublicKey")
+            if self._function is not None:
+                verify_signature_key.grant(self._principal, "kms:GetPublicKey")
             verify_signature_key = verify_signature_key.key_arn
-        # not the child's name in cdk-ecr-deployment: CloudFormation changes neither the type nor
-        # the ServiceToken of a resource, so that a stack which moves here needs a new one
+        # cdk-ecr-deployment's child has another name: CloudFormation can change neither the type
+        # nor the ServiceToken of a resource, so a stack that migrates needs a new one
         self._resource = cdk.CustomResource(
             self,
             "Image",
             resource_type=_RESOURCE_TYPE,
-            service_token=self._function.function_arn,
+            service_token=service_token or self._function_arn,
             properties=_given(
                 SrcImage=src.uri,
                 SrcCreds=src.creds,
                 SrcRoleArn=src_role.role_arn if src_role else None,
+                SrcExternalId=src_external_id,
                 DestImage=dest.uri,
                 DestCreds=dest.creds,
                 DestRoleArn=dest_role.role_arn if dest_role else None,
+                DestExternalId=dest_external_id,
                 DestTags=list(tags or ()),
                 ImageArch=image_arch[0] if image_arch else None,
                 Platforms=list(platforms or ()),
@@ -133,6 +190,9 @@ class ECRDeployment(Construct):
                 ArchImageTags=dict(arch_image_tags or {}),
                 CopyReferrers=copy_referrers,
                 VerifySignatureKey=verify_signature_key,
+                CreateRepository=create_repository,
+                Format=image_format,
+                Compression=compression,
                 RetryConfigs=dict(retry_configs or {}),
                 OnDelete=on_delete,
                 DryRun=dry_run,
@@ -142,19 +202,19 @@ class ECRDeployment(Construct):
 
     @property
     def image_digest(self) -> str:
-        """What the tags point at: ``sha256:…``, a token that makes its user wait for the copy."""
-        # told apart by its first seven characters, which a token would hide from ECS and Lambda
+        """The digest, ``sha256:…``: a token, so that whatever uses it waits for the copy."""
+        # ECS and Lambda detect a digest by this prefix, which a token would hide
         hexadecimal = cdk.Fn.select(1, cdk.Fn.split(":", self.get_att("ImageDigest")))
         return f"sha256:{hexadecimal}"
 
     @property
     def image_uri(self) -> str:
-        """``host/repository@sha256:…``, a token that makes its user wait for the copy."""
+        """``host/repository@sha256:…``: a token, so that whatever uses it waits for the copy."""
         return self.get_att("ImageUri")
 
     @property
     def image(self) -> ecs.ContainerImage:
-        """The copied bytes, for containers of ECS; the task may pull them."""
+        """The copied image for ECS containers; the task is allowed to pull it."""
         repository = self._destination.find_repository(self)
         if repository is None:
             return ecs.ContainerImage.from_registry(self.image_uri)
@@ -162,31 +222,43 @@ class ECRDeployment(Construct):
 
     @property
     def image_code(self) -> lambda_.DockerImageCode:
-        """The copied bytes, for a `DockerImageFunction`; Lambda may pull them.
+        """The copied image for a `DockerImageFunction`; Lambda is allowed to pull it.
 
         Raises
         ------
         ValueError
-            The destination is not ECR, and Lambda runs images of ECR only.
+            The destination is not ECR; Lambda runs images from ECR only.
         """
         repository = self._destination.find_repository(self)
         if repository is None:
-            raise ValueError("Lambda runs images of ECR only, and the destination is elsewhere")
+            raise ValueError(
+                "image_code: Lambda runs images from ECR only, and the destination is not ECR."
+            )
         return lambda_.DockerImageCode.from_ecr(repository, tag_or_digest=self.image_digest)
 
     def get_att(self, name: str) -> str:
-        """Give any of the resource's values, such as ``TaggedUri``."""
+        """Return one of the resource's values, such as ``TaggedUri``."""
         return self._resource.get_att_string(name)
 
     def add_to_principal_policy(
         self, statement: iam.PolicyStatement
     ) -> iam.AddToPrincipalPolicyResult:
-        """Let the function do more, such as decrypt with the key of a secret."""
+        """Grant the function more, such as decrypting with the key of a secret."""
         return self._principal.add_to_principal_policy(statement)
 
     @property
+    def _function_arn(self) -> str:
+        return self._owned_function.function_arn
+
+    @property
     def _principal(self) -> iam.IPrincipal:
-        return self._function.grant_principal
+        return self._owned_function.grant_principal
+
+    @property
+    def _owned_function(self) -> lambda_.Function:
+        if self._function is None:
+            raise ValueError("With service_token the function belongs to another stack.")
+        return self._function
 
     def _grant(
         self,
@@ -203,30 +275,13 @@ class ECRDeployment(Construct):
                 other_role.grant_assume_role(self._principal)
                 continue
             side = Construct(self, construct_id)
-            image.grant_credentials(side, self._function)
+            image.grant_credentials(side, self._owned_function)
             if image is dest:
-                dest.grant_write(side, self._function, deletes=deletes)
+                dest.grant_write(side, self._owned_function, deletes=deletes)
             else:
-                image.grant_read(side, self._function)
-
-
-def _check(
-    image_arch: Sequence[str] | None,
-    copy_image_index: bool | None,
-    arch_image_tags: Mapping[str, str] | None,
-    platforms: Sequence[str] | None,
-) -> None:
-    if image_arch and copy_image_index:
-        raise ValueError("image_arch chooses one image of an index and copy_image_index takes all")
-    if image_arch is not None and len(image_arch) != 1:
-        raise ValueError(f"image_arch has {len(image_arch)} elements; platforms takes several")
-    if image_arch and platforms:
-        raise ValueError("image_arch and platforms both choose platforms; give one of them")
-    takes_index = copy_image_index or platforms
-    if arch_image_tags and not takes_index:
-        raise ValueError("arch_image_tags is for an index: set copy_image_index or platforms")
+                image.grant_read(side, self._owned_function)
 
 
 def _given(**properties: Any) -> dict[str, Any]:
-    """Leave out what is not said."""
+    """Drop options that were not given."""
     return {name: value for name, value in properties.items() if value not in (None, [], {})}

@@ -1,47 +1,132 @@
-"""The Lambda function behind the construct, built from this repository's handler and layer.
+"""The Lambda function behind the construct.
 
-Docker is not needed: the Makefiles that SAM runs build both.
+An installed package contains the built function and layer. In this repository they are built from
+`handler` and `layers` with the Makefiles that `sam build` uses; Docker is not needed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import aws_cdk as cdk
-import jsii
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
 
-if TYPE_CHECKING:
-    from aws_cdk import aws_ec2 as ec2
-    from constructs import Construct
+from ecr_replicator.assets import function_code, layer_code
+from ecr_replicator.options import check_strings
 
-#: Where `handler/` and `layers/` are.
-_SOURCES: Final = Path(__file__).resolve().parents[3]
-_ARCHITECTURE: Final = lambda_.Architecture.ARM_64
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aws_cdk import aws_ec2 as ec2
+
 _DEFAULT_MEMORY_MEBIBYTES: Final = 512
 _RESPONDER: Final = "EcrImageReplicatorResponder"
+_CA_BUNDLE: Final = "/opt/ca-bundle.pem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSettings:
+    """Settings of the function, with the meaning of the template's parameters.
+
+    Attributes
+    ----------
+    https_proxy, no_proxy
+        The proxy for registries and AWS, and the hosts that bypass it.
+    ca_bundle_layer
+        A layer with ``ca-bundle.pem``: certificate authorities to trust.
+    default_platforms
+        The platforms copied from an index when a deployment names none.
+    plain_http_registries
+        Registries to access over plain HTTP, ``host`` or ``host:port``.
+    allowed_source_hosts, allowed_destinations
+        Where images may come from and go to; everywhere if empty.
+    architecture
+        The function's architecture.
+    timeout
+        The time limit of one invocation.
+    log_retention
+        How long log events are kept.
+    log_level
+        ``INFO``, ``DEBUG``, ``WARNING`` or ``ERROR``.
+
+    Raises
+    ------
+    ValueError
+        A string is given where a list is expected.
+    """
+
+    https_proxy: str | None = None
+    no_proxy: Sequence[str] = ()
+    ca_bundle_layer: lambda_.ILayerVersion | None = None
+    default_platforms: Sequence[str] = ()
+    plain_http_registries: Sequence[str] = ()
+    allowed_source_hosts: Sequence[str] = ()
+    allowed_destinations: Sequence[str] = ()
+    architecture: lambda_.Architecture = lambda_.Architecture.ARM_64
+    timeout: cdk.Duration = field(default_factory=lambda: cdk.Duration.minutes(15))
+    log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH
+    log_level: str = "INFO"
+
+    def __post_init__(self) -> None:
+        for name in (
+            "no_proxy",
+            "default_platforms",
+            "plain_http_registries",
+            "allowed_source_hosts",
+            "allowed_destinations",
+        ):
+            check_strings(name, getattr(self, name))
+
+    def environment(self) -> dict[str, str]:
+        """Return the function's environment variables."""
+        bundle = _CA_BUNDLE if self.ca_bundle_layer else ""
+        variables = {
+            "HTTPS_PROXY": self.https_proxy or "",
+            "NO_PROXY": ",".join(self.no_proxy),
+            "SSL_CERT_FILE": bundle,
+            "REQUESTS_CA_BUNDLE": bundle,
+            "AWS_CA_BUNDLE": bundle,
+            "DEFAULT_PLATFORMS": ",".join(self.default_platforms),
+            "PLAIN_HTTP_REGISTRIES": ",".join(self.plain_http_registries),
+            "ALLOWED_SOURCE_HOSTS": ",".join(self.allowed_source_hosts),
+            "ALLOWED_DESTINATIONS": ",".join(self.allowed_destinations),
+            "POWERTOOLS_LOG_LEVEL": self.log_level,
+        }
+        return {name: value for name, value in variables.items() if value}
+
+    @property
+    def key(self) -> str:
+        """A text that is equal for equal settings."""
+        layer = self.ca_bundle_layer.node.addr if self.ca_bundle_layer else ""
+        parts = (
+            sorted(self.environment().items()),
+            layer,
+            self.architecture.name,
+            self.timeout.to_seconds(),
+            str(self.log_retention),
+        )
+        return repr(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionOptions:
-    """What a user of the construct may choose; equal choices share a function.
+    """The options of one function; equal options share a function.
 
     Attributes
     ----------
     memory_mebibytes
         None for 512.
     role
-        What the function runs as; None for one that it alone has.
+        The function's role; None creates one.
     vpc, vpc_subnets, security_groups
-        Where the function's network interfaces are; None for Lambda's own network.
+        The function's network; None for no VPC.
+    settings
+        Everything else.
     """
 
     memory_mebibytes: int | None = None
@@ -49,54 +134,53 @@ class FunctionOptions:
     vpc: ec2.IVpc | None = None
     vpc_subnets: ec2.SubnetSelection | None = None
     security_groups: tuple[ec2.ISecurityGroup, ...] = ()
-
-    @property
-    def _key(self) -> str:
-        parts = [
-            self.memory_mebibytes or _DEFAULT_MEMORY_MEBIBYTES,
-            self.role.node.addr if self.role else "",
-            self.vpc.node.addr if self.vpc else "",
-            _described(self.vpc_subnets),
-            *(group.node.addr for group in self.security_groups),
-        ]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+    settings: FunctionSettings = field(default_factory=FunctionSettings)
 
     @property
     def construct_id(self) -> str:
-        """Name the function within its stack."""
-        return "EcrImageReplicator" + ("" if self == FunctionOptions() else self._key)
+        """The function's name in its stack."""
+        is_default = self._parts() == FunctionOptions()._parts()  # noqa: SLF001 - the same class
+        key = hashlib.sha256(repr(self._parts()).encode()).hexdigest()[:8]
+        return "EcrImageReplicator" + ("" if is_default else key)
+
+    def _parts(self) -> list[object]:
+        return [
+            self.memory_mebibytes or _DEFAULT_MEMORY_MEBIBYTES,
+            self.role.node.addr if self.role else "",
+            self.vpc.node.addr if self.vpc else "",
+            _describe(self.vpc_subnets),
+            [group.node.addr for group in self.security_groups],
+            self.settings.key,
+        ]
 
 
-def share_function(scope: Construct, options: FunctionOptions) -> lambda_.Function:
+def share_function(scope: cdk.Stack, options: FunctionOptions) -> lambda_.Function:
     """Return the stack's function with these options; it is created on first use."""
-    stack = cdk.Stack.of(scope)
-    existing = stack.node.try_find_child(options.construct_id)
+    existing = scope.node.try_find_child(options.construct_id)
     if isinstance(existing, lambda_.Function):
         return existing
-    return _make_function(stack, options)
+    return _create_function(scope, options)
 
 
-def _make_function(stack: cdk.Stack, options: FunctionOptions) -> lambda_.Function:
-    log_group = logs.LogGroup(
-        stack,
-        f"{options.construct_id}Logs",
-        retention=logs.RetentionDays.ONE_MONTH,
-        removal_policy=cdk.RemovalPolicy.DESTROY,
-    )
+def _create_function(stack: cdk.Stack, options: FunctionOptions) -> lambda_.Function:
+    settings = options.settings
+    log_group = _create_log_group(stack, options.construct_id, settings.log_retention)
     role = _prepare_role(stack, options, log_group)
+    layers = [_share_layer(stack, settings.architecture)]
+    if settings.ca_bundle_layer is not None:
+        layers.append(settings.ca_bundle_layer)
     function = lambda_.Function(
         stack,
         options.construct_id,
         description="Puts container images into repositories for CloudFormation stacks.",
-        code=_handler_code("build-ReplicatorFunction"),
+        code=function_code("build-ReplicatorFunction"),
         handler="app.lambda_handler",
         runtime=lambda_.Runtime.PYTHON_3_13,
-        architecture=_ARCHITECTURE,
-        layers=[_share_layer(stack)],
-        timeout=cdk.Duration.minutes(15),
+        architecture=settings.architecture,
+        layers=layers,
+        timeout=settings.timeout,
         memory_size=options.memory_mebibytes or _DEFAULT_MEMORY_MEBIBYTES,
-        # the dimension of the metrics: several functions of an account are told apart by it
-        environment={"POWERTOOLS_SERVICE_NAME": f"{stack.stack_name}-{options.construct_id}"},
+        environment=_environment(stack, options),
         log_group=log_group,
         role=role,
         vpc=options.vpc,
@@ -106,77 +190,83 @@ def _make_function(stack: cdk.Stack, options: FunctionOptions) -> lambda_.Functi
         # responder responds for an invocation that was killed
         retry_attempts=0,
         max_event_age=cdk.Duration.hours(1),
-        on_failure=destinations.LambdaDestination(_share_responder(stack)),
+        on_failure=destinations.LambdaDestination(
+            _share_responder(stack, settings.architecture, settings.log_retention)
+        ),
     )
-    # a policy of its own, since it names the function, which needs the role
+    # a policy of its own: it names the function, which depends on the role
     iam.Policy(
         stack,
         f"{options.construct_id}Continuation",
         roles=[role],
         statements=[
             iam.PolicyStatement(
-                actions=["lambda:InvokeFunction"],
-                resources=[function.function_arn],
+                actions=["lambda:InvokeFunction"], resources=[function.function_arn]
             )
         ],
     )
     return function
 
 
-def _share_responder(stack: cdk.Stack) -> lambda_.Function:
-    """Give the function that answers for the others of the stack when those were killed."""
-    there = stack.node.try_find_child(_RESPONDER)
-    if isinstance(there, lambda_.Function):
-        return there
-    log_group = logs.LogGroup(
-        stack,
-        f"{_RESPONDER}Logs",
-        retention=logs.RetentionDays.ONE_MONTH,
-        removal_policy=cdk.RemovalPolicy.DESTROY,
-    )
+def _environment(stack: cdk.Stack, options: FunctionOptions) -> Mapping[str, str]:
+    # the dimension of the metrics, which distinguishes an account's functions
+    service = f"{stack.stack_name}-{options.construct_id}"
+    return {"POWERTOOLS_SERVICE_NAME": service, **options.settings.environment()}
+
+
+def _share_responder(
+    stack: cdk.Stack, architecture: lambda_.Architecture, retention: logs.RetentionDays
+) -> lambda_.Function:
+    """Return the function that responds when another one of the stack was killed."""
+    existing = stack.node.try_find_child(_RESPONDER)
+    if isinstance(existing, lambda_.Function):
+        return existing
+    log_group = _create_log_group(stack, _RESPONDER, retention)
     role = iam.Role(
         stack,
         f"{_RESPONDER}Role",
         assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-        description="What the image replicator's failure responder may do.",
+        description="The role of the image replicator's failure responder.",
     )
     log_group.grant_write(role)
     return lambda_.Function(
         stack,
         _RESPONDER,
-        description="Answers stacks for the image replicator when that was killed.",
-        code=_handler_code("build-ResponderFunction"),
+        description="Responds to CloudFormation when the image replicator was killed.",
+        code=function_code("build-ResponderFunction"),
         handler="responder.lambda_handler",
         runtime=lambda_.Runtime.PYTHON_3_13,
-        architecture=_ARCHITECTURE,
+        architecture=architecture,
         timeout=cdk.Duration.minutes(1),
         memory_size=128,
         log_group=log_group,
         role=role,
-        # CloudFormation did not take the answer: it may a minute later
+        # if CloudFormation does not accept the response, Lambda retries a minute later
         retry_attempts=2,
         max_event_age=cdk.Duration.hours(1),
     )
 
 
-def _handler_code(target: str) -> lambda_.Code:
-    return lambda_.Code.from_asset(
-        str(_SOURCES / "handler"),
-        exclude=["__pycache__/"],
-        ignore_mode=cdk.IgnoreMode.GIT,
-        bundling=_bundling(_SOURCES / "handler", "Makefile", target),
+def _create_log_group(
+    stack: cdk.Stack, construct_id: str, retention: logs.RetentionDays
+) -> logs.LogGroup:
+    return logs.LogGroup(
+        stack,
+        f"{construct_id}Logs",
+        retention=retention,
+        removal_policy=cdk.RemovalPolicy.DESTROY,
     )
 
 
 def _prepare_role(
     stack: cdk.Stack, options: FunctionOptions, log_group: logs.ILogGroup
 ) -> iam.IRole:
-    """Give the role that the user chose, or a new one, what every function needs."""
+    """Grant the given role, or a new one, what every function needs."""
     role = options.role or iam.Role(
         stack,
         f"{options.construct_id}Role",
         assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-        description="What the image replicator's function may do.",
+        description="The role of the image replicator's function.",
     )
     log_group.grant_write(role)
     if options.vpc is not None:
@@ -188,59 +278,24 @@ def _prepare_role(
     return role
 
 
-def _share_layer(stack: cdk.Stack) -> lambda_.ILayerVersion:
-    construct_id = "EcrImageReplicatorDependencies"
-    there = stack.node.try_find_child(construct_id)
-    if isinstance(there, lambda_.LayerVersion):
-        return there
-    directory = _SOURCES / "layers" / "dependencies"
+def _share_layer(stack: cdk.Stack, architecture: lambda_.Architecture) -> lambda_.ILayerVersion:
+    is_default = architecture.name == lambda_.Architecture.ARM_64.name
+    construct_id = "EcrImageReplicatorDependencies" + ("" if is_default else architecture.name)
+    existing = stack.node.try_find_child(construct_id)
+    if isinstance(existing, lambda_.LayerVersion):
+        return existing
     return lambda_.LayerVersion(
         stack,
         construct_id,
-        description="What the image replicator imports beside its own code.",
-        code=lambda_.Code.from_asset(
-            str(directory),
-            bundling=_bundling(
-                directory, f"{_ARCHITECTURE.name}/Makefile", "build-DependenciesLayer"
-            ),
-        ),
-        compatible_architectures=[_ARCHITECTURE],
+        description="The packages that the image replicator imports.",
+        code=layer_code(architecture),
+        compatible_architectures=[architecture],
         compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
     )
 
 
-def _bundling(directory: Path, makefile: str, target: str) -> cdk.BundlingOptions:
-    """Build as SAM does; the asset's hash is that of its sources, and of this command."""
-    command = ["make", "--silent", "--file", makefile, target]
-    return cdk.BundlingOptions(
-        # asks for Docker only if the local build declines, which it never does
-        image=lambda_.Runtime.PYTHON_3_13.bundling_image,
-        command=[*command, "ARTIFACTS_DIR=/asset-output"],
-        local=_LocalBuild(directory, command),
-    )
-
-
-@jsii.implements(cdk.ILocalBundling)
-class _LocalBuild:
-    """Runs a command on this machine."""
-
-    def __init__(self, directory: Path, command: list[str]) -> None:
-        self._directory = directory
-        self._command = command
-
-    def try_bundle(self, output_dir: str, *_: Any, **__: Any) -> bool:
-        """Build into a directory; a failure ends the synthesis, with the command's own words."""
-        subprocess.run(  # noqa: S603 - the command is written above
-            [*self._command, f"ARTIFACTS_DIR={output_dir}"],
-            cwd=self._directory,
-            stdout=sys.stderr,
-            check=True,
-        )
-        return True
-
-
-def _described(subnets: ec2.SubnetSelection | None) -> list[str]:
-    """Say which subnets are meant, the same in every run."""
+def _describe(subnets: ec2.SubnetSelection | None) -> list[str]:
+    """Describe a selection of subnets, equally in every run."""
     if subnets is None:
         return []
     return [

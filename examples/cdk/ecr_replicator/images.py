@@ -1,4 +1,4 @@
-"""What is copied from and to, and the permissions that each side takes."""
+"""Sources and destinations, and the permissions that they need."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ if TYPE_CHECKING:
     from aws_cdk import aws_secretsmanager as secretsmanager
     from constructs import Construct
 
-#: A private ECR registry's host and repository; a part that only CloudFormation knows is one mark.
+#: A private ECR registry's host and repository; a token is one private-use character.
 _ECR_NAME: Final = re.compile(
     r"(?P<account>[0-9]{12}|[\ue000-\uf8ff])\.dkr[.-]ecr(?:-fips)?\.(?P<region>[^./]+)\.[^/:]+/"
     r"(?P<repository>[^:@]+)(?:[:@].*)?",
     re.DOTALL,
 )
 _PUBLIC_NAME: Final = re.compile(r"(?:public\.ecr\.aws|ecr-public\.aws\.com)/(?P<path>[^:@]+).*")
-#: An object's key ends at a known suffix, at the version, or at the first colon.
+#: A key ends at a known suffix, at the version, or at the first colon.
 _ARCHIVE: Final = re.compile(
     r"(?P<bucket>[^/]+)/"
     r"(?P<key>.+?\.(?:tar(?:\.(?:gz|zst|zstd|bz2|xz))?|t(?:gz|zst|bz2|bz|xz))(?=[:?]|$)|[^:?]+)"
     r"(?:[:?].*)?",
     re.DOTALL,
+)
+_CREATE_ACTIONS: Final = (
+    "ecr:CreateRepository",
+    "ecr:PutLifecyclePolicy",
+    "ecr:SetRepositoryPolicy",
+    "ecr:TagResource",
 )
 _S3_ACTIONS: Final = ("s3:GetObject", "s3:GetObjectVersion")
 _PUBLIC_SIGN_IN: Final = ("ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken")
@@ -43,38 +49,38 @@ _PUBLIC_PUSH: Final = (
 
 
 class Image(Protocol):
-    """One side of a copy."""
+    """A source or destination."""
 
     @property
     def uri(self) -> str:
-        """What the resource's SrcImage or DestImage is."""
+        """The value of SrcImage or DestImage."""
 
     @property
     def creds(self) -> str | None:
-        """What its SrcCreds or DestCreds is."""
+        """The value of SrcCreds or DestCreds."""
 
     def grant_read(self, scope: Construct, role: iam.IGrantable) -> None:
-        """Let a role read the image."""
+        """Allow a role to read the image."""
 
     def grant_credentials(self, scope: Construct, role: iam.IGrantable) -> None:
-        """Let a role read the secret that `creds` names."""
+        """Allow a role to read the secret in `creds`."""
 
 
 class _Credentials:
-    """What a registry is signed in to with; ECR and ECR Public need none."""
+    """Credentials for a registry; ECR and ECR Public need none."""
 
     def __init__(self, given: str | secretsmanager.ISecret | None) -> None:
         self._given = given
 
     @property
     def text(self) -> str | None:
-        """What the property says."""
+        """The property's value."""
         if self._given is None or isinstance(self._given, str):
             return self._given
         return self._given.secret_arn
 
     def grant_read(self, scope: Construct, role: iam.IGrantable) -> None:
-        """Let a role read the secret, if it is one."""
+        """Allow a role to read the secret, if there is one."""
         if self._given is None:
             return
         if not isinstance(self._given, str):
@@ -84,8 +90,8 @@ class _Credentials:
         if arn is None:
             cdk.Annotations.of(scope).add_warning_v2(
                 "ecr-replicator:plain-credentials",
-                "a user and a password stand in the template, where everyone who may read the "
-                "stack sees them; put them into a secret and name that",
+                "creds has a user name and password in plain text, visible to everybody who may "
+                "read the stack. Store them in a secret and pass the secret.",
             )
             return
         _allow(role, ["secretsmanager:GetSecretValue"], [arn])
@@ -113,32 +119,32 @@ class DockerImageName:
     def from_asset(
         cls, asset: ecr_assets.DockerImageAsset | ecr_assets.TarballImageAsset
     ) -> DockerImageName:
-        """Name an image that CDK builds or loads, and publishes before the stack is deployed."""
+        """Return the name of an image that the CDK builds or loads, and publishes."""
         name = cls(asset.image_uri)
         name._repository = asset.repository
         return name
 
     @classmethod
     def from_repository(cls, repository: ecr.IRepository, tag: str = "latest") -> DockerImageName:
-        """Name a tag of a repository, this stack's or another's."""
+        """Return the name of a tag in a repository of this stack or another."""
         name = cls(repository.repository_uri_for_tag(tag))
         name._repository = repository
         return name
 
     @property
     def uri(self) -> str:
-        """What the resource's SrcImage or DestImage is."""
+        """The value of SrcImage or DestImage."""
         return f"docker://{self._name}"
 
     @property
     def creds(self) -> str | None:
-        """What its SrcCreds or DestCreds is."""
+        """The value of SrcCreds or DestCreds."""
         return self._credentials.text
 
     def find_repository(self, scope: Construct) -> ecr.IRepository | None:
-        """Give the private ECR repository that is named; None when it is in another registry.
+        """Return the private ECR repository of this name, None for other registries.
 
-        It is imported below `scope` when the name is a text.
+        A repository that is named by a text is imported below `scope`.
         """
         if self._repository is not None:
             return self._repository
@@ -158,7 +164,7 @@ class DockerImageName:
         return self._repository
 
     def grant_read(self, scope: Construct, role: iam.IGrantable) -> None:
-        """Let a role read the image, if it is one of ECR's."""
+        """Allow a role to read the image, if it is in ECR."""
         repository = self.find_repository(scope)
         if repository is not None:
             repository.grant_pull(role)
@@ -168,7 +174,7 @@ class DockerImageName:
             self._warn_if_unknown(scope)
 
     def grant_write(self, scope: Construct, role: iam.IGrantable, *, deletes: bool) -> None:
-        """Let a role write the image, and remove its tags if `deletes`, if it is one of ECR's."""
+        """Allow a role to push the image, and to remove its tags if `deletes`, if it is in ECR."""
         repository = self.find_repository(scope)
         if repository is not None:
             repository.grant_pull_push(role)
@@ -182,16 +188,24 @@ class DockerImageName:
             return
         _allow(role, _PUBLIC_SIGN_IN, ["*"])
         more = ("ecr-public:BatchDeleteImage",) if deletes else ()
-        # ECR Public is in this partition only, and its ARNs have no region
+        # ECR Public exists in this partition only, and its ARNs have no region
         arn = f"arn:aws:ecr-public::{cdk.Aws.ACCOUNT_ID}:repository/{public}"
         _allow(role, (*_PUBLIC_PUSH, *more), [arn])
 
+    def grant_create(self, scope: Construct, role: iam.IGrantable) -> None:
+        """Allow a role to create the repository with its settings, if it is in private ECR."""
+        repository = self.find_repository(scope)
+        if repository is None:
+            raise ValueError("create_repository needs a destination in private ECR.")
+        for action in _CREATE_ACTIONS:
+            repository.grant(role, action)
+
     def grant_credentials(self, scope: Construct, role: iam.IGrantable) -> None:
-        """Let a role read the secret that `creds` names."""
+        """Allow a role to read the secret in `creds`."""
         self._credentials.grant_read(scope, role)
 
     def _find_public_repository(self, scope: Construct) -> str | None:
-        """Give an ECR Public repository's name: what follows the registry's alias."""
+        """Return the name of an ECR Public repository, without the registry's alias."""
         name = read_name(scope, self._name)
         found = _PUBLIC_NAME.fullmatch(name.text)
         return name.token(found["path"].partition("/")[2]) if found else None
@@ -201,8 +215,8 @@ class DockerImageName:
         if name.unknown and name.text.startswith("\ue000"):
             cdk.Annotations.of(scope).add_warning_v2(
                 "ecr-replicator:unknown-registry",
-                "the image's registry is known at deployment only, so nothing is granted for it; "
-                "use add_to_principal_policy if it is one of ECR's",
+                "the registry of this image is known at deployment only, so no permission is "
+                "granted. Use add_to_principal_policy if it is ECR.",
             )
 
 
@@ -231,24 +245,24 @@ class S3ArchiveName:
 
     @classmethod
     def from_bucket(cls, bucket: s3.IBucket, key: str, ref: str | None = None) -> S3ArchiveName:
-        """Name an object of a bucket, this stack's or another's."""
+        """Return the name of an object in a bucket of this stack or another."""
         name = cls(f"{bucket.bucket_name}/{key}", ref)
         name._bucket, name._key = bucket, key.partition("?")[0]
         return name
 
     @property
     def uri(self) -> str:
-        """What the resource's SrcImage is."""
+        """The value of SrcImage."""
         reference = f":{self._reference}" if self._reference else ""
         return f"s3://{self._path}{reference}"
 
     @property
     def creds(self) -> str | None:
-        """What its SrcCreds is."""
+        """The value of SrcCreds."""
         return self._credentials.text
 
     def grant_read(self, scope: Construct, role: iam.IGrantable) -> None:
-        """Let a role read the object, and decrypt it if the bucket's key is known."""
+        """Allow a role to read the object, and to decrypt it if the bucket's key is known."""
         if self._bucket is not None:
             _allow(role, _S3_ACTIONS, [self._bucket.arn_for_objects(self._key)])
             if self._bucket.encryption_key is not None:
@@ -257,21 +271,21 @@ class S3ArchiveName:
         name = read_name(scope, self._path)
         found = _ARCHIVE.fullmatch(name.text)
         if found is None:
-            raise ValueError(f"{self._path!r} is not bucket/key")
+            raise ValueError(f"invalid archive {self._path!r}: expected bucket/key.")
         bucket, key = name.token(found["bucket"]), name.token(found["key"])
         arn = f"arn:{cdk.Aws.PARTITION}:s3:::{bucket}/{key}"
         _allow(role, _S3_ACTIONS, [arn])
 
     def grant_credentials(self, scope: Construct, role: iam.IGrantable) -> None:
-        """Let a role read the secret that `creds` names."""
+        """Allow a role to read the secret in `creds`."""
         self._credentials.grant_read(scope, role)
 
 
 def _secret_arn(scope: Construct, text: str) -> str | None:
-    """Give what a policy says of a secret that is named; None for a user and a password.
+    """Return a secret's ARN for a policy, None for a user name and password.
 
-    A name, and an ARN without the six characters that Secrets Manager appends, stand for
-    any six: a policy needs the whole ARN.
+    A policy needs the whole ARN, so the six characters that Secrets Manager appends are matched by
+    wildcards if they are unknown.
     """
     name = read_name(scope, text)
     if name.text.startswith("arn:"):
@@ -280,7 +294,7 @@ def _secret_arn(scope: Construct, text: str) -> str | None:
     if ":" in name.text:
         return None
     if len(name.text) == 1 and name.unknown:
-        # a secret's Ref, which is its ARN
+        # the Ref of a secret, which is its ARN
         return text
     return cdk.Stack.of(scope).format_arn(
         service="secretsmanager",

@@ -1,8 +1,8 @@
-"""Texts that hold CDK tokens, taken apart by regular expressions like any other text.
+"""Texts with CDK tokens, made readable for regular expressions.
 
-While the app runs, ``repository.repository_uri`` is an opaque token: it becomes
-``{"Fn::Join": …}`` in the template. Here each part that only CloudFormation knows stands as one
-character of Unicode's private use area, so that a pattern sees the literal parts around it.
+While the app runs, ``repository.repository_uri`` is an opaque token, which becomes
+``{"Fn::Join": …}`` in the template. Here each part that only CloudFormation knows is replaced by
+a character of Unicode's private use area, so that a pattern sees the literal parts around it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _REFERENCE: Final = re.compile(r"\$\{([^!][^}]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A text and what its marks stand for."""
+    """A text, and the values of its private-use characters."""
 
     text: str
     unknown: tuple[Any, ...]
 
     def token(self, part: str) -> str:
-        """Give a part of the text as a string for CDK, its marks as tokens again."""
+        """Return a part of the text for the CDK, with its tokens restored."""
         return "".join(
             cdk.Token.as_string(self.unknown[ord(character) - _FIRST_MARK])
             if 0 <= ord(character) - _FIRST_MARK < len(self.unknown)
@@ -38,7 +38,7 @@ class Name:
 
 
 def read_name(scope: IConstruct, text: str) -> Name:
-    """Resolve a text that may hold tokens."""
+    """Resolve a text that may contain tokens."""
     unknown: list[Any] = []
 
     def flatten(part: Any) -> str:
