@@ -14,6 +14,7 @@ from local.registry.authentication import (
 )
 from local.registry.errors import ErrorCode, RegistryError
 from local.registry.policy import Policy, SpecificationPolicy
+from local.registry.quirks import Quirks
 from local.registry.redirects import BlobRedirects
 from local.registry.routes import Action, Operation
 from local.registry.server import RegistryServer
@@ -37,6 +38,7 @@ __all__ = [
     "OpenUpload",
     "Operation",
     "Policy",
+    "Quirks",
     "RegistryError",
     "RegistryServer",
     "SpecificationPolicy",

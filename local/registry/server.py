@@ -11,6 +11,7 @@ from local.registry.application import RegistryApplication
 from local.registry.authentication import Authentication, NoAuthentication
 from local.registry.context import RegistryContext
 from local.registry.policy import Policy, SpecificationPolicy
+from local.registry.quirks import Application, Quirks, QuirkyApplication
 from local.registry.redirects import BlobRedirects, SignedBlobStorage
 from local.registry.store import Store
 from local.running import Running
@@ -23,7 +24,8 @@ class RegistryServer(Running):
     Port 0 takes a free port. `tls` serves HTTPS. `referrers_api=False` answers 404 there, as
     registries before 1.1 do. `blob_redirects` answers blob GETs with 307 to signed URLs (see
     `BlobRedirects`). `absolute_locations` writes Location and Link with scheme and host. Content is
-    kept in `directory`, by default a temporary one which `close` removes.
+    kept in `directory`, by default a temporary one which `close` removes. `quirks` are those of
+    real registries.
 
     Raises
     ------
@@ -31,7 +33,7 @@ class RegistryServer(Running):
         The port is taken.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the settings of a server
         self,
         port: int = 0,
         *,
@@ -42,6 +44,7 @@ class RegistryServer(Running):
         blob_redirects: BlobRedirects | None = None,
         absolute_locations: bool = False,
         directory: Path | None = None,
+        quirks: Quirks | None = None,
     ) -> None:
         with contextlib.ExitStack() as opened:
             self.store = Store(directory)
@@ -69,7 +72,11 @@ class RegistryServer(Running):
                 blob_storage=storage,
                 storage_origin=storage_origin,
             )
-            application = RegistryApplication(context, authentication or NoAuthentication())
+            application: Application = RegistryApplication(
+                context, authentication or NoAuthentication()
+            )
+            if quirks is not None:
+                application = QuirkyApplication(application, quirks, self.store)
             self._server = LoopbackServer(application, port=port, tls=tls)
             opened.callback(self._server.close)
             self._opened = opened.pop_all()

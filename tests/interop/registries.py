@@ -61,12 +61,12 @@ auth:
 """
 
 
-def find_program(name: str) -> str:
+def find_program(name: str, installation: str = "") -> str:
     """Find a program on the PATH; without it the test is skipped, and under CI it fails."""
     program = shutil.which(name)
     if program is not None:
         return program
-    message = f"{name} is not installed: apt-get install {name}"
+    message = f"{name} is not installed: {installation or f'apt-get install {name}'}"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)

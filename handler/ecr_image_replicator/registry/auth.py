@@ -107,6 +107,11 @@ class Authenticator:
         return current.header
 
     @property
+    def latest_authorization(self) -> str | None:
+        """The last authorization, even if it has expired since."""
+        return self._current.header if self._current else None
+
+    @property
     def login_origin(self) -> Part | None:
         """Where the credentials in use come from; None for anonymous access."""
         return self._login.origin if self._login else None

@@ -95,13 +95,15 @@ class _Exchange:
         self._operation = operation
         self._is_cleanup = is_cleanup
         self._scheme = "https"
+        #: The authorization that was fetched for this request.
+        self._fresh: str | None = None
 
     def send(self, request: HttpRequest) -> StreamedResponse:
         self._scheme = request.url.scheme
         if self._transport.is_registry_origin(request.url):
             self._refresh()
         for _ in range(_MAX_AUTHENTICATIONS):
-            authorization = self._authenticator.authorization
+            authorization = self._authenticator.authorization or self._fresh
             response = self._follow(request, authorization)
             if (
                 response.status not in _AUTH_STATUSES
@@ -114,7 +116,7 @@ class _Exchange:
                 return rejected
             if not request.is_repeatable:
                 raise TransientError(f"cannot {self._operation}: the token expired")
-        return self._follow(request, self._authenticator.authorization)
+        return self._follow(request, self._authenticator.authorization or self._fresh)
 
     def _follow(self, request: HttpRequest, authorization: str | None) -> StreamedResponse:
         return self._transport.follow(request, authorization, is_cleanup=self._is_cleanup)
@@ -191,7 +193,7 @@ class _Exchange:
                 while True:
                     request = steps.send(self._fetch_token(challenges.url, request))
             except StopIteration:
-                return
+                self._fresh = self._authenticator.latest_authorization
 
     def _fetch_token(self, base: Url, token_request: TokenRequest) -> TokenResponse:
         url = self._transport.check(base, token_request.url, "token service")

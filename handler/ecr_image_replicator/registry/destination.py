@@ -27,6 +27,7 @@ from ecr_image_replicator.registry.manifest_responses import (
     ACCEPT_MANIFESTS,
     announced_digest,
     find_manifest,
+    is_stored,
     is_success,
 )
 from ecr_image_replicator.registry.referrers import RegistryReferrers
@@ -251,11 +252,11 @@ class RegistryDestination:
             body=manifest.content,
             rate_limiter=self._quirks.manifest_rate,
         )
-        if response.status in {200, 201, 204} and not is_html(response):
+        if is_stored(response):
             return announced_digest(response) or manifest.digest
         if is_success(response):
             found = self._head(reference)
-            if is_success(found) and not is_html(found):
+            if is_success(found) and (announced_digest(found) or not is_html(found)):
                 return announced_digest(found) or manifest.digest
             raise ProtocolError(
                 f"cannot push {name}: invalid response, the registry accepted the manifest and "

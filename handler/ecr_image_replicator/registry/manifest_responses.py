@@ -110,6 +110,11 @@ def announced_digest(response: HttpResponse) -> Digest | None:
         return None
 
 
+def is_stored(response: HttpResponse) -> bool:
+    """Tell whether a PUT stored its content: 201, 204, or 200 that is no login page."""
+    return response.status in {201, 204} or (response.status == 200 and not is_html(response))
+
+
 def is_success(response: HttpResponse) -> bool:
     """Tell whether the status is one of success, 2xx."""
     return 200 <= response.status < 300

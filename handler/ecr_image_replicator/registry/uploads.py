@@ -10,9 +10,8 @@ from ecr_image_replicator.registry.error_responses import (
     LOST_UPLOAD_CODES,
     describe_response,
     error_code,
-    is_html,
 )
-from ecr_image_replicator.registry.manifest_responses import is_success
+from ecr_image_replicator.registry.manifest_responses import is_stored, is_success
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from ecr_image_replicator.registry.rate_limiter import RateLimiter
 
 _BINARY: Final = {"Content-Type": "application/octet-stream"}
-#: Statuses of a stored blob: what the specification says, and what some registries send.
-_STORED: Final = frozenset({200, 201, 204})
 
 
 class RegistryUpload:
@@ -98,7 +95,7 @@ class RegistryUpload:
             body=body,
             rate_limiter=self._rate_limiter,
         )
-        if response.status in _STORED and not is_html(response):
+        if is_stored(response):
             return
         may_be_stored = is_success(response) or (body is None and response.status == 404)
         if may_be_stored and has_blob(self._client, self._reference, digest):

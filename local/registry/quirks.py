@@ -1,0 +1,263 @@
+"""Quirks of real registries and of the proxies in front of them, each as a named setting.
+
+Each one stands for a public report; docs/local.md lists them with their sources.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from local.registry.errors import ErrorCode, RegistryError
+from local.registry.store import Store
+from local.web import DroppedConnectionError, Request, Response
+
+#: Where redirects lead on the same host.
+_MOVED = "/moved"
+_FALLBACK_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})")
+_MANIFEST = re.compile(r"/v2/(?P<repository>.+)/manifests/(?P<reference>[^/]+)")
+_UPLOADS = re.compile(r"/v2/.+/blobs/uploads/?")
+_UPLOAD = re.compile(r"/v2/.+/blobs/uploads/[^/]+")
+_BLOB = re.compile(r"/v2/.+/blobs/[^/]+:[^/]+")
+_REFERRERS = re.compile(r"/v2/.+/referrers/[^/]+")
+_HTML = {"Content-Type": "text/html"}
+_EXPIRED = "Your authorization token has expired. Reauthenticate and try again."
+
+Application = Callable[[Request], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """How a registry differs from the specification; a status of 0 leaves a quirk out.
+
+    Attributes
+    ----------
+    anonymous_status
+        Of every request without Authorization but those for ``/v2/`` and the token service,
+        without a challenge.
+    challenges_at_ping_only
+        A 401 for anything but ``/v2/`` has no challenge.
+    expired_token_status
+        In place of a 401 for a token that is not valid any more, without a challenge, as ECR
+        Public responds.
+    missing_tag_status
+        In place of a 404 for a tag.
+    gitlab_fallback_tag
+        The tag ``sha256-HEX`` is the manifest ``sha256:HEX``, unless it was pushed.
+    referrers_status
+        Of the referrers API.
+    plain_http_locations
+        Location and challenges name the registry with ``http://``.
+    location_fragment
+        Added to every Location.
+    upload_redirect, body_redirect, manifest_redirect, token_redirect
+        Of the POST for an upload, of the PUT that sends a blob, of the PUT of a manifest, and of
+        requests to the token service.
+    redirect_origin
+        Where these lead, ``https://host:port``; by default to other paths of the same host.
+    mount_status
+        Of a mount.
+    manifest_by_digest_status
+        Of a GET or HEAD for a manifest by its digest.
+    delete_tag_status
+        Of a DELETE for a tag, which stays.
+    head_manifest_status
+        Of a HEAD for a manifest.
+    blob_put_status
+        In place of a 201 for a stored blob.
+    loses_blobs
+        A stored blob is forgotten; with `blob_put_status` 202, a blob that never arrives.
+    dropped_blob_responses
+        So many times, the connection is closed in place of the response to a stored blob.
+    rejects_layer_urls
+        A manifest with ``urls`` in its layers gets the distribution project's 500.
+    max_body_bytes
+        Larger bodies get the 413 of nginx, a web page; 0 for no limit.
+    is_web_server
+        Every response is a web page with status 200.
+    """
+
+    anonymous_status: int = 0
+    challenges_at_ping_only: bool = False
+    expired_token_status: int = 0
+    missing_tag_status: int = 0
+    gitlab_fallback_tag: bool = False
+    referrers_status: int = 0
+    plain_http_locations: bool = False
+    location_fragment: str = ""
+    upload_redirect: int = 0
+    body_redirect: int = 0
+    manifest_redirect: int = 0
+    token_redirect: int = 0
+    redirect_origin: str = ""
+    mount_status: int = 0
+    manifest_by_digest_status: int = 0
+    delete_tag_status: int = 0
+    head_manifest_status: int = 0
+    blob_put_status: int = 0
+    loses_blobs: bool = False
+    dropped_blob_responses: int = 0
+    rejects_layer_urls: bool = False
+    max_body_bytes: int = 0
+    is_web_server: bool = False
+
+
+class QuirkyApplication:
+    """A registry's application with quirks.
+
+    Parameters
+    ----------
+    application
+        The registry without them.
+    quirks
+        To add.
+    store
+        The registry's content.
+    """
+
+    def __init__(self, application: Application, quirks: Quirks, store: Store) -> None:
+        self._application = application
+        self._quirks = quirks
+        self._store = store
+        self._lock = threading.Lock()
+        self._drops_left = quirks.dropped_blob_responses
+
+    def __call__(self, request: Request) -> Response:
+        """Return the response to a request."""
+        if self._quirks.is_web_server:
+            return Response(200, _HTML, b"<html><head><title>Welcome</title></head></html>")
+        is_moved = request.path.startswith(f"{_MOVED}/")
+        request = replace(request, path=request.path.removeprefix(_MOVED))
+        early = None if is_moved else self._redirect(request)
+        early = early or self._reject(request)
+        if early is not None:
+            return early
+        request = self._resolve_fallback_tag(request)
+        return self._change(request, self._application(request))
+
+    def _redirect(self, request: Request) -> Response | None:
+        quirks = self._quirks
+        status = 0
+        if request.method == "POST" and _UPLOADS.fullmatch(request.path):
+            status = quirks.upload_redirect
+        elif request.method == "PUT" and _UPLOAD.fullmatch(request.path):
+            status = quirks.body_redirect
+        elif request.method == "PUT" and _MANIFEST.fullmatch(request.path):
+            status = quirks.manifest_redirect
+        elif not request.path.startswith("/v2/"):
+            status = quirks.token_redirect
+        if not status:
+            return None
+        path = request.path if quirks.redirect_origin else _MOVED + request.path
+        query = f"?{request.query}" if request.query else ""
+        location = f"{quirks.redirect_origin}{path}{query}{quirks.location_fragment}"
+        return Response(status, {"Location": location, **_HTML}, b"<html>moved</html>")
+
+    def _reject(self, request: Request) -> Response | None:
+        """Return an error response, None when the registry takes the request."""
+        quirks = self._quirks
+        manifest = _MANIFEST.fullmatch(request.path)
+        is_read = request.method in {"GET", "HEAD"}
+        is_ping = request.path.rstrip("/") == "/v2"
+        is_api = request.path.startswith("/v2/") and not is_ping
+        status = 0
+        if is_api and "authorization" not in request.headers:
+            status = quirks.anonymous_status
+        if not status and _REFERRERS.fullmatch(request.path):
+            status = quirks.referrers_status
+        if not status and manifest is not None:
+            by_digest = ":" in manifest["reference"]
+            if request.method == "HEAD":
+                status = quirks.head_manifest_status
+            if is_read and by_digest:
+                status = status or quirks.manifest_by_digest_status
+            if request.method == "DELETE" and not by_digest:
+                status = quirks.delete_tag_status
+        if not status and request.method == "POST" and request.parameter("mount"):
+            status = quirks.mount_status
+        if status:
+            return _error(status)
+        too_large = (request.content_length or 0) > quirks.max_body_bytes
+        if quirks.max_body_bytes and too_large:
+            title = "413 Request Entity Too Large"
+            page = f"<html><head><title>{title}</title></head><h1>{title}</h1></html>"
+            return Response(413, _HTML, page.encode())
+        return None
+
+    def _resolve_fallback_tag(self, request: Request) -> Request:
+        found = _MANIFEST.fullmatch(request.path)
+        if found is None or not self._quirks.gitlab_fallback_tag or request.method == "PUT":
+            return request
+        tag = _FALLBACK_TAG.fullmatch(found["reference"])
+        if tag is None or self._store.find_manifest(found["repository"], found["reference"]):
+            return request
+        return replace(request, path=f"/v2/{found['repository']}/manifests/{tag[1]}:{tag[2]}")
+
+    def _change(self, request: Request, response: Response) -> Response:
+        quirks = self._quirks
+        status, headers, body = response.status, dict(response.headers), response.body
+        is_closing = request.method == "PUT" and _UPLOAD.fullmatch(request.path)
+        if is_closing and status == 201:
+            self._lose(request)
+            self._drop()
+            status = quirks.blob_put_status or status
+        manifest = _MANIFEST.fullmatch(request.path)
+        if manifest is not None and status == 404 and ":" not in manifest["reference"]:
+            status = quirks.missing_tag_status or status
+        if status == 401 and request.path.rstrip("/") != "/v2":
+            if "authorization" in request.headers and quirks.expired_token_status:
+                error = RegistryError(
+                    ErrorCode.DENIED, _EXPIRED, status=quirks.expired_token_status
+                )
+                return error.response()
+            if quirks.challenges_at_ping_only:
+                headers.pop("WWW-Authenticate", None)
+        if request.method == "PUT" and manifest is not None and quirks.rejects_layer_urls:
+            rejection = self._layer_urls_error(manifest["repository"], manifest["reference"])
+            if rejection is not None:
+                return rejection
+        for name in ("Location", "WWW-Authenticate"):
+            if name in headers:
+                headers[name] = self._written(request, name, headers[name])
+        return replace(response, status=status, headers=headers, body=body)
+
+    def _written(self, request: Request, name: str, value: str) -> str:
+        """Return a header as a registry behind a proxy that ends TLS writes it."""
+        if self._quirks.plain_http_locations:
+            plain = request.origin.replace("https://", "http://")
+            value = plain + value if value.startswith("/") else value.replace(request.origin, plain)
+        return value + self._quirks.location_fragment if name == "Location" else value
+
+    def _layer_urls_error(self, repository: str, reference: str) -> Response | None:
+        stored = self._store.find_manifest(repository, reference)
+        layers = stored.document.get("layers", ()) if stored else ()
+        if not any(layer.get("urls") for layer in layers):
+            return None
+        self._store.delete_tag(repository, reference)
+        errors = [
+            {"code": "UNKNOWN", "message": "unknown error", "detail": {}},
+            {"code": "UNKNOWN", "message": "unknown error", "detail": "invalid URL on layer"},
+            {"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown to registry", "detail": {}},
+        ]
+        body = json.dumps({"errors": errors}).encode()
+        return Response(500, {"Content-Type": "application/json"}, body)
+
+    def _lose(self, request: Request) -> None:
+        digest = request.parameter("digest")
+        if self._quirks.loses_blobs and digest:
+            self._store.delete_blob(request.path[4:].partition("/blobs/")[0], digest)
+
+    def _drop(self) -> None:
+        with self._lock:
+            drops = self._drops_left > 0
+            self._drops_left -= drops
+        if drops:
+            raise DroppedConnectionError
+
+
+def _error(status: int) -> Response:
+    code = {401: "UNAUTHORIZED", 403: "DENIED", 404: "MANIFEST_UNKNOWN", 405: "UNSUPPORTED"}
+    return RegistryError(code.get(status, "UNKNOWN"), "rejected", status=status).response()

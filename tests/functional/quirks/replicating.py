@@ -1,0 +1,30 @@
+"""What the tests of quirks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from local.images import Content
+from local.registry import (
+    RegistryServer,
+)
+from tests.functional.conftest import Function
+
+Start = Callable[..., RegistryServer]
+LOGIN = {"robot": "correct-horse"}
+CREDENTIALS = "robot:correct-horse"
+
+
+def replicate(
+    function: Function, source: RegistryServer, destination: RegistryServer, **properties: Any
+) -> dict[str, Any]:
+    return function.create(
+        f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", **properties
+    )
+
+
+def check_copy(answer: dict[str, Any], destination: RegistryServer, content: Content) -> None:
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert destination.store.tags("mirror/app")["1"] == content.digest
+    assert destination.store.open_uploads == ()

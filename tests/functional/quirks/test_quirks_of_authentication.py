@@ -1,0 +1,144 @@
+"""How registries send challenges and expire tokens. docs/compatibility.md has the reports."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from local.images import Image, place
+from local.registry import (
+    BasicAuthentication,
+    BearerAuthentication,
+    Quirks,
+    RegistryServer,
+    TokenService,
+)
+from local.web import Request, Response
+from tests.functional.conftest import Function
+from tests.functional.quirks.replicating import CREDENTIALS, LOGIN, Start, check_copy, replicate
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_credentials_are_sent_to_a_registry_that_challenges_at_ping_only(
+    function: Function, registries: Start, image: Image, side: str, status: int
+) -> None:
+    private = registries(
+        authentication=BasicAuthentication(LOGIN), quirks=Quirks(anonymous_status=status)
+    )
+    public = registries()
+    source, destination = (private, public) if side == "source" else (public, private)
+    place(image, source.store, "team/app", "1")
+
+    name = "SrcCreds" if side == "source" else "DestCreds"
+    answer = replicate(function, source, destination, **{name: CREDENTIALS})
+
+    check_copy(answer, destination, image)
+
+
+@pytest.mark.parametrize("kind", ["basic", "bearer"])
+def test_a_401_without_a_challenge_gets_the_challenge_from_ping(
+    function: Function, registries: Start, image: Image, kind: str
+) -> None:
+    authentication = (
+        BasicAuthentication(LOGIN)
+        if kind == "basic"
+        else BearerAuthentication(LOGIN, anonymous_pull=False)
+    )
+    source = registries(authentication=authentication, quirks=Quirks(challenges_at_ping_only=True))
+    place(image, source.store, "team/app", "1")
+    destination = registries()
+
+    answer = replicate(function, source, destination, SrcCreds=CREDENTIALS)
+
+    check_copy(answer, destination, image)
+
+
+def test_a_404_of_an_anonymous_registry_is_believed_after_one_look_at_ping(
+    function: Function, registries: Start, source: RegistryServer
+) -> None:
+    answer = function.create(
+        f"{source.host}/team/app:2", f"{registries().host}/mirror/app:1", SrcCreds=CREDENTIALS
+    )
+
+    assert answer["Status"] == "FAILED"
+    assert "image not found (404 Not Found, MANIFEST_UNKNOWN" in answer["Reason"]
+    assert [each.path for each in source.requests].count("/v2/") == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("tokens", [TokenService(), TokenService(identity_tokens={"t0p": "robot"})])
+def test_redirects_of_the_token_service_are_followed(
+    function: Function, registries: Start, image: Image, status: int, tokens: TokenService
+) -> None:
+    source = registries(
+        authentication=BearerAuthentication(LOGIN, anonymous_pull=False, token_service=tokens),
+        quirks=Quirks(token_redirect=status),
+    )
+    place(image, source.store, "team/app", "1")
+    destination = registries()
+
+    answer = replicate(function, source, destination, SrcCreds=CREDENTIALS)
+
+    check_copy(answer, destination, image)
+
+
+def test_credentials_stay_with_the_host_of_the_token_service(
+    function: Function, registries: Start, image: Image
+) -> None:
+    elsewhere = registries(authentication=BearerAuthentication(LOGIN, anonymous_pull=False))
+    source = registries(
+        authentication=BearerAuthentication(LOGIN, anonymous_pull=False),
+        quirks=Quirks(token_redirect=307, redirect_origin=elsewhere.url),
+    )
+    place(image, source.store, "team/app", "1")
+
+    answer = replicate(function, source, registries(), SrcCreds=CREDENTIALS)
+
+    assert answer["Status"] == "FAILED"
+    assert "authentication failed (401 Unauthorized" in answer["Reason"]
+    assert [each.status for each in elsewhere.requests if each.path == "/token"] == [401]
+
+
+class ShortLivedTokens(BearerAuthentication):
+    """Issues tokens that expire before the next request, by what their response says."""
+
+    def serve(self, request: Request) -> Response | None:
+        response = super().serve(request)
+        if response is None or response.status != 200:
+            return response
+        assert isinstance(response.body, bytes)
+        document = {**json.loads(response.body), "expires_in": 1e-9}
+        return replace(response, body=json.dumps(document).encode())
+
+
+def test_a_token_is_renewed_before_a_body_that_cannot_be_sent_twice(
+    function: Function, registries: Start, source: RegistryServer, image: Image
+) -> None:
+    authentication = ShortLivedTokens(LOGIN, anonymous_pull=False)
+    destination = registries(authentication=authentication)
+
+    answer = replicate(function, source, destination, DestCreds=CREDENTIALS)
+
+    check_copy(answer, destination, image)
+    with_body = [each for each in destination.requests if each.request_bytes]
+    assert len(with_body) == 4
+    assert {each.authorization_scheme for each in with_body} == {"Bearer"}
+    # one challenge, and no other request without a token
+    assert [each.status for each in destination.requests].count(401) == 1
+
+
+def test_a_400_for_an_expired_token_is_followed_by_a_new_one(
+    function: Function, registries: Start, image: Image
+) -> None:
+    authentication = BearerAuthentication(LOGIN, anonymous_pull=False)
+    source = registries(authentication=authentication, quirks=Quirks(expired_token_status=400))
+    place(image, source.store, "team/app", "1")
+    destination = registries()
+    check_copy(replicate(function, source, destination, SrcCreds=CREDENTIALS), destination, image)
+    authentication.revoke_all()
+
+    answer = replicate(function, source, registries(), SrcCreds=CREDENTIALS)
+
+    assert answer["Status"] == "SUCCESS", answer["Reason"]

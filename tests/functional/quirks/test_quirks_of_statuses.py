@@ -1,0 +1,184 @@
+"""Statuses that registries send in place of the specified ones; docs/compatibility.md."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from local.images import Image, place
+from local.registry import (
+    Operation,
+    Quirks,
+    RegistryServer,
+    SpecificationPolicy,
+)
+from local.web import Request, Response
+from tests.functional.conftest import Function
+from tests.functional.cosign_fixtures import (
+    copy,
+    pem,
+)
+from tests.functional.quirks.replicating import Start, check_copy, replicate
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+def test_a_403_for_a_missing_tag_leaves_the_decision_to_the_push(
+    function: Function, registries: Start, source: RegistryServer, image: Image
+) -> None:
+    destination = registries(quirks=Quirks(missing_tag_status=403))
+
+    answer = replicate(function, source, destination, CopyReferrers="true")
+
+    check_copy(answer, destination, image)
+
+
+def test_a_403_for_cosigns_tags_means_that_there_are_none(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source = registries(quirks=Quirks(missing_tag_status=403))
+    place(image, source.store, "team/app", "1")
+    destination = registries()
+
+    check_copy(copy(function, source, destination), destination, image)
+
+
+def test_a_403_for_a_signatures_tag_lets_no_signature_check_pass(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source = registries(quirks=Quirks(missing_tag_status=403))
+    place(image, source.store, "team/app", "1")
+    destination = registries()
+
+    answer = replicate(function, source, destination, VerifySignatureKey=pem(KEY))
+
+    assert answer["Status"] == "FAILED"
+    assert "no valid signature" in answer["Reason"]
+    assert destination.store.tags("mirror/app") == {}
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 416, 500, 501])
+def test_a_rejected_mount_is_followed_by_a_plain_upload(
+    function: Function, registries: Start, source: RegistryServer, image: Image, status: int
+) -> None:
+    destination = registries(quirks=Quirks(mount_status=status))
+
+    answer = replicate(function, source, destination)
+    again = replicate(function, source, destination, DestTags="2")
+
+    check_copy(answer, destination, image)
+    assert again["Data"]["BlobsCopied"] == "0"
+
+
+@pytest.mark.parametrize("status", [404, 500, 501])
+def test_a_mount_from_another_repository_may_be_rejected(
+    function: Function, registries: Start, image: Image, status: int
+) -> None:
+    registry = registries(quirks=Quirks(mount_status=status))
+    place(image, registry.store, "team/app", "1")
+
+    check_copy(replicate(function, registry, registry), registry, image)
+
+
+@pytest.mark.parametrize("status", [200, 202, 204, 206])
+def test_a_success_of_another_status_is_a_success(
+    function: Function, registries: Start, source: RegistryServer, image: Image, status: int
+) -> None:
+    destination = registries(quirks=Quirks(blob_put_status=status))
+
+    answer = replicate(function, source, destination)
+
+    check_copy(answer, destination, image)
+    assert len([each for each in destination.requests if each.method == "PUT"]) == 4
+
+
+def test_a_success_may_have_the_content_type_of_a_web_page(
+    function: Function, registries: Start, source: RegistryServer, image: Image
+) -> None:
+    destination = registries(policy=HtmlByDefault())
+
+    answer = replicate(function, source, destination)
+
+    check_copy(answer, destination, image)
+    assert not [each for each in destination.requests if each.method == "HEAD"][2:]
+
+
+class HtmlByDefault(SpecificationPolicy):
+    """Calls every response without a body a web page, as CherryPy does in zuul-registry."""
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        response = super().after(operation, request, response)
+        if response.body and request.method != "HEAD":
+            return response
+        return replace(response, headers={**response.headers, "Content-Type": "text/html"})
+
+
+def test_an_accepted_blob_that_is_not_stored_is_an_error(
+    function: Function, registries: Start, source: RegistryServer
+) -> None:
+    destination = registries(quirks=Quirks(blob_put_status=202, loses_blobs=True))
+
+    answer = replicate(function, source, destination)
+
+    assert answer["Status"] == "FAILED"
+    assert "accepted the blob and does not have it (202 Accepted)" in answer["Reason"]
+    assert destination.store.tags("mirror/app") == {}
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 500, 501, 503])
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_failed_head_is_settled_by_a_get(
+    function: Function, registries: Start, image: Image, side: str, status: int
+) -> None:
+    odd, plain = registries(quirks=Quirks(head_manifest_status=status)), registries()
+    source, destination = (odd, plain) if side == "source" else (plain, odd)
+    place(image, source.store, "team/app", "1")
+
+    check_copy(replicate(function, source, destination), destination, image)
+
+    heads = [each for each in odd.requests if each.method == "HEAD" and "/manifests/" in each.path]
+    assert len(heads) <= 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 501])
+def test_a_manifest_that_is_readable_by_its_tag_only_is_read_by_it(
+    function: Function, registries: Start, image: Image, status: int
+) -> None:
+    source = registries(quirks=Quirks(manifest_by_digest_status=status))
+    place(image, source.store, "team/app", "1")
+    destination = registries()
+
+    check_copy(replicate(function, source, destination), destination, image)
+
+    by_digest = [each for each in source.requests if "/manifests/sha256:" in each.path]
+    assert len(by_digest) == 1
+
+
+def test_a_deleted_tag_that_stays_is_a_failure(
+    function: Function, registries: Start, source: RegistryServer, image: Image
+) -> None:
+    destination = registries(quirks=Quirks(delete_tag_status=404))
+    answer = replicate(function, source, destination, OnDelete="Untag")
+    check_copy(answer, destination, image)
+
+    deleted = function.delete(
+        answer["PhysicalResourceId"], f"{destination.host}/mirror/app:1", OnDelete="Untag"
+    )
+
+    assert deleted["Status"] == "FAILED"
+    assert "does not support deleting tags (404 Not Found" in deleted["Reason"]
+    assert destination.store.tags("mirror/app") == {"1": image.digest}
+
+
+def test_a_lost_response_to_a_stored_blob_is_settled_by_a_head(
+    function: Function, registries: Start, source: RegistryServer, image: Image
+) -> None:
+    destination = registries(quirks=Quirks(dropped_blob_responses=2))
+
+    answer = replicate(function, source, destination)
+
+    check_copy(answer, destination, image)
+    puts = [each for each in destination.requests if each.method == "PUT"]
+    assert len([each for each in puts if "/blobs/" in each.path]) <= 3
+    assert answer["Data"]["BlobsCopied"] == "3"

@@ -1,0 +1,102 @@
+"""zuul-registry from PyPI on loopback, in an environment of its own."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from tests.interop.registries import PASSWORD, USER, find_program
+
+_START_SECONDS: Final = 30.0
+_CONFIGURATION: Final = """\
+registry:
+  address: 127.0.0.1
+  port: {port}
+  public-url: http://127.0.0.1:{port}
+  secret: of-a-test
+  users:
+    - name: {user}
+      pass: {password}
+      access: write
+  storage:
+    driver: filesystem
+    root: {directory}/data
+"""
+
+
+class ZuulRegistry:
+    """A registry that anybody may read, and USER with PASSWORD may write."""
+
+    def __init__(self) -> None:
+        self._directory = Path()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.host = ""
+        """As references have it: ``127.0.0.1:PORT``."""
+
+    def __enter__(self) -> Self:
+        program = find_program("zuul-registry", "make registries")
+        self._directory = Path(tempfile.mkdtemp(prefix="zuul-registry-"))
+        port = free_port()
+        configuration = self._directory / "registry.yaml"
+        configuration.write_text(
+            _CONFIGURATION.format(
+                port=port, user=USER, password=PASSWORD, directory=self._directory
+            )
+        )
+        with (self._directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [program, "-c", configuration],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.host = f"127.0.0.1:{port}"
+        try:
+            wait_for_http(self.host, self._process)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on; for programs that cannot choose one themselves."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def wait_for_http(host: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a program accepts connections.
+
+    Raises
+    ------
+    RuntimeError
+        It ended, or does not within half a minute.
+    """
+    end = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < end:
+        connection = http.client.HTTPConnection(host, timeout=_START_SECONDS)
+        try:
+            connection.connect()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+        finally:
+            connection.close()
+    raise RuntimeError(f"nothing serves {host}")
