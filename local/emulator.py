@@ -28,11 +28,11 @@ _STOP_SECONDS: Final = 5.0
 
 
 class EmulatorError(Exception):
-    """The emulator is not there, does not start, or was not able to answer."""
+    """The emulator is missing, does not start, or sent no response."""
 
 
 class FunctionError(Exception):
-    """The function raised: `kind` is the exception's name, the message its message."""
+    """The function raised an exception: `kind` is its class, the message its message."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")
@@ -40,16 +40,16 @@ class FunctionError(Exception):
 
 
 class FunctionTimeoutError(Exception):
-    """The function was stopped, as its time was over."""
+    """The function timed out."""
 
 
 def find_emulator() -> Path:
-    """Find the emulator: the file that LAMBDA_RIE names, else the one beside `sam` on the PATH.
+    """Return the emulator's file: the value of LAMBDA_RIE, else the file installed with `sam`.
 
     Raises
     ------
     EmulatorError
-        There is neither.
+        Neither exists.
     """
     if named := os.environ.get("LAMBDA_RIE"):
         return Path(named)
@@ -65,20 +65,20 @@ def find_emulator() -> Path:
 
 
 class LambdaEmulator:
-    """A function as Lambda runs it: one event at a time, warm between them, stopped at its timeout.
+    """A function as Lambda runs it: one event at a time, warm in between, stopped at its timeout.
 
     Parameters
     ----------
     code
-        The directory that Lambda would have as its task root.
+        The function's task root.
     handler
-        As the template writes it.
+        As in the template.
     runtime
-        The command that is given the handler and runs it.
+        The command that runs the handler, which is its last argument.
     environment
-        The function's variables. Nothing else of this process is passed on but its PATH.
+        The function's variables. Of this process's variables only PATH is passed on.
     timeout_seconds, memory_megabytes, name
-        The function's settings. Memory is told to the function and not enforced.
+        The function's settings. The memory size is not enforced.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class LambdaEmulator:
                 start_new_session=True,
             )
         try:
-            self._wait_until_it_listens(self._process)
+            self._wait_until_listening(self._process)
         except BaseException:
             self.__exit__()
             raise
@@ -146,17 +146,17 @@ class LambdaEmulator:
 
     @property
     def log(self) -> str:
-        """All that the function and the emulator have printed so far; gone after the exit."""
+        """The output of the function and the emulator so far; removed at the exit."""
         return self._log.read_text(errors="replace")
 
     @property
     def pid(self) -> int:
-        """The function's own process, which the first event has started.
+        """The process ID of the function, which the first event starts.
 
         Raises
         ------
         EmulatorError
-            It is not there.
+            The function is not running.
         """
         emulator = self._process.pid if self._process is not None else 0
         tasks = Path(f"/proc/{emulator}/task").glob("*/children")
@@ -175,9 +175,9 @@ class LambdaEmulator:
         FunctionTimeoutError
             It took longer than its timeout.
         EmulatorError
-            The emulator gave no answer that can be read; the log is in the message.
+            The emulator sent no readable response; the message has the log.
         """
-        # the first event waits for the function's imports too
+        # the first event also waits for the function's imports
         connection = http.client.HTTPConnection(
             "127.0.0.1", self._port, timeout=self._timeout_seconds + 30
         )
@@ -185,27 +185,27 @@ class LambdaEmulator:
             connection.request("POST", _INVOCATIONS, body=json.dumps(event))
             body = connection.getresponse().read()
         except OSError as error:
-            raise EmulatorError(f"no answer: {error}\n{self.log}") from error
+            raise EmulatorError(f"no response: {error}\n{self.log}") from error
         finally:
             connection.close()
         if body.startswith(b"Task timed out"):
             raise FunctionTimeoutError(body.decode())
         try:
-            answer = json.loads(body)
+            response = json.loads(body)
         except ValueError as error:
             raise EmulatorError(f"not JSON: {body!r}\n{self.log}") from error
-        if isinstance(answer, dict) and {"errorType", "errorMessage"} <= answer.keys():
-            raise FunctionError(answer["errorType"], answer["errorMessage"])
-        return answer
+        if isinstance(response, dict) and {"errorType", "errorMessage"} <= response.keys():
+            raise FunctionError(response["errorType"], response["errorMessage"])
+        return response
 
-    def _wait_until_it_listens(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_until_listening(self, process: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + _START_SECONDS
         while time.monotonic() < end:
             if process.poll() is not None:
                 raise EmulatorError(f"the emulator ended with {process.returncode}:\n{self.log}")
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
             try:
-                # a path that it does not know: an invocation would start the function
+                # an unknown path: an invocation would start the function
                 connection.request("GET", "/")
                 connection.getresponse().read()
             except OSError:
@@ -233,7 +233,7 @@ def _free_ports() -> tuple[int, int]:
 
 
 def _end_session(leader: subprocess.Popen[bytes]) -> None:
-    """Stop the emulator and whatever it has started: the runtime has a process group of its own."""
+    """Stop the emulator and its children: the runtime has a process group of its own."""
     started = _process_groups(leader.pid)
     leader.terminate()
     try:
@@ -255,7 +255,7 @@ def _process_groups(session: int) -> set[int]:
             # after the name, which may hold spaces: state, parent, group, session
             fields = status.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it has just ended
+            continue  # the process has just ended
         if int(fields[3]) == session:
             groups.add(int(fields[2]))
     return groups

@@ -232,7 +232,7 @@ class Invocation:
             )
 
     def _with_log_stream(self, reason: str) -> str:
-        stop = "" if reason.endswith(".") else "."
+        stop = "" if reason.endswith((".", "?")) else "."
         return f"{reason}{stop} Log stream: {self._context.log_stream_name}"
 
     def _continue_or_explain(self, reason: str) -> str:

@@ -1,4 +1,4 @@
-"""Lambda's API as far as a function needs it to invoke itself: events are queued for the test."""
+"""The part of Lambda's API with which a function invokes itself; events are queued for the test."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _SUFFIX = "/invocations"
 
 
 class LambdaEndpoint:
-    """Takes asynchronous invocations; `events` has them in order, `functions` what they named."""
+    """Accepts asynchronous invocations: `events` in order, and the `functions` that they named."""
 
     def __init__(self, *, statuses: tuple[int, ...] = ()) -> None:
-        self._server = LoopbackServer(self._answer)
+        self._server = LoopbackServer(self._respond)
         self._statuses = list(statuses)
         self.events: queue.Queue[dict[str, Any]] = queue.Queue()
         self.functions: list[str] = []
 
     def environment(self) -> dict[str, str]:
-        """What leads a function here, with an identity that opens nothing."""
+        """The variables that point a function here, with worthless credentials."""
         return {
             "AWS_ENDPOINT_URL_LAMBDA": self._server.url,
             "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -49,7 +49,7 @@ class LambdaEndpoint:
     ) -> None:
         self._server.close()
 
-    def _answer(self, request: Request) -> Response:
+    def _respond(self, request: Request) -> Response:
         content = read_body(request, 1024 * 1024)
         assert request.method == "POST"
         assert request.headers["x-amz-invocation-type"] == "Event"

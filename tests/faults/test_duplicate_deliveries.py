@@ -1,4 +1,4 @@
-"""One event that Lambda delivers to two functions at once."""
+"""One event that Lambda delivers to two functions at the same time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cloudformation(small_trust_store: CertificateAuthority) -> Iterator[CloudFor
         yield opened
 
 
-def test_two_functions_with_one_event_say_and_leave_the_same(
+def test_two_functions_with_one_event_respond_and_copy_the_same(
     cloudformation: CloudFormationEndpoint,
 ) -> None:
     image = build_image([build_layer(30_000, seed=seed) for seed in range(4)])
@@ -35,19 +35,19 @@ def test_two_functions_with_one_event_say_and_leave_the_same(
     waited: list[str] = []
 
     def meet(exchange: Exchange) -> None:
-        """Keep the first who wants the manifest until the other one does."""
+        """Hold the first request for the manifest until the second arrives."""
         if len(waited) < 2 and exchange.request.method == "GET":
             waited.append(exchange.request.target)
             both.wait()
         pass_on(exchange)
 
-    def answer(replicator: Replicator, resource: ReplicationResource) -> dict[str, Any]:
+    def respond(replicator: Replicator, resource: ReplicationResource) -> dict[str, Any]:
         try:
             return resource.respond(event, LambdaContext())
         finally:
             replicator.close()
 
-    # as processes make them: before there are other threads, which would see crhelper's settings
+    # made before other threads start, which would see the variable that crhelper needs
     replicators = [Replicator(Settings(streams=2, plain_http=("127.0.0.1",))) for _ in range(2)]
     resources = [ReplicationResource(partial(_itself, each)) for each in replicators]
     with (
@@ -61,13 +61,13 @@ def test_two_functions_with_one_event_say_and_leave_the_same(
             "Create",
             {"SrcImage": f"{together.host}/app:1", "DestImage": f"{destination.host}/copy:1"},
         )
-        told = list(functions.map(answer, replicators, resources))
+        bodies = list(functions.map(respond, replicators, resources))
         assert waited == [f"/v2/app/manifests/{image.digest}"] * 2
         assert destination.store.tags("copy") == {"1": image.digest}
         assert destination.store.open_uploads == ()
-    assert [each["Status"] for each in told] == ["SUCCESS"] * 2
-    assert len({each["PhysicalResourceId"] for each in told}) == 1
-    # CloudFormation takes the first and passes the second over: they say the same
+    assert [each["Status"] for each in bodies] == ["SUCCESS"] * 2
+    assert len({each["PhysicalResourceId"] for each in bodies}) == 1
+    # CloudFormation ignores the second response: both are the same
     assert [each.status for each in cloudformation.responses] == ["SUCCESS"] * 2
 
 

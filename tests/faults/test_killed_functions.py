@@ -31,9 +31,9 @@ KILLS = 8
 def lag(exchange: Exchange) -> None:
     """Delay each request, so that the function can be killed during it."""
     exchange.read_body()
-    answer = exchange.forward()
+    response = exchange.forward()
     time.sleep(0.04)
-    exchange.send(answer)
+    exchange.send(response)
 
 
 @pytest.fixture
@@ -82,9 +82,9 @@ def killing(kill: Callable[[], None], moment: str) -> Fault:
             exchange.forward()
         else:
             exchange.read_body()
-            answer = exchange.forward()
+            response = exchange.forward()
             if moment == "amid":
-                exchange.send(answer, len(answer.body) // 2)
+                exchange.send(response, len(response.body) // 2)
             kill()
         exchange.reset()
 

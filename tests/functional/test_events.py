@@ -1,4 +1,4 @@
-"""Every event of events/, as `sam local invoke` sends it, against what `make cloud` serves."""
+"""Every event of events/, sent to the function with the local cloud."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.functional.conftest import Function
 
 EVENTS = Path(__file__).parent.parent.parent / "events"
 
-#: What each event comes to: the answer's status, and what its data or reason holds.
+#: What each event comes to: the response's status, and what its data or reason holds.
 EXPECTED = {
     "create-one-platform": ("SUCCESS", "linux/amd64"),
     "create-whole-index": ("SUCCESS", "linux/amd64,linux/arm64,linux/arm/v7"),
@@ -27,7 +27,7 @@ EXPECTED = {
     "create-docker-image": ("SUCCESS", "application/vnd.docker.distribution.manifest.v2+json"),
     "create-dry-run": ("SUCCESS", '"Changed": "true"'),
     "create-missing-image": ("FAILED", "demo/absent:1.0"),
-    "create-unknown-property": ("FAILED", "the nearest is CopyImageIndex"),
+    "create-unknown-property": ("FAILED", "Did you mean 'CopyImageIndex'? Log stream: "),
     "create-from-archive": ("SUCCESS", "mirror/archived:1.0"),
     "update-further-tags": ("SUCCESS", "linux/amd64"),
     "delete": ("SUCCESS", ""),
@@ -52,11 +52,11 @@ def test_an_event_has_the_expected_result(
     text = text.replace("localhost:5001", source.host).replace("localhost:5002", destination.host)
     event: dict[str, Any] = json.loads(text)
 
-    answer = aws_function.send(event)
+    response = aws_function.send(event)
 
     status, found = EXPECTED[name]
-    assert answer["Status"] == status, answer
-    assert found in json.dumps([answer["Data"], answer.get("Reason", "")])
+    assert response["Status"] == status, response
+    assert found in json.dumps([response["Data"], response.get("Reason", "")])
     tags = {event["ResourceProperties"]["DestImage"].rpartition(":")[2]}
     tags |= set(event["ResourceProperties"].get("DestTags", []))
     tags |= set(json.loads(event["ResourceProperties"].get("ArchImageTags", "{}")).values())

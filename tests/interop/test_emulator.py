@@ -23,7 +23,7 @@ invocations = 0
 def lambda_handler(event, context):
     global invocations
     invocations += 1
-    print("told", event.get("say"))
+    print("said", event.get("say"))
     time.sleep(event.get("sleep_seconds", 0))
     if "fail" in event:
         raise ValueError(event["fail"])
@@ -44,21 +44,21 @@ def code(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_function_stays_warm_between_two_events(code: Path) -> None:
+def test_a_function_stays_warm_between_events(code: Path) -> None:
     with LambdaEmulator(code) as emulator:
         first, second = emulator.invoke({}), emulator.invoke({})
     assert (first["invocations"], second["invocations"]) == (1, 2)
 
 
-def test_a_function_knows_its_settings(code: Path) -> None:
+def test_a_function_sees_its_settings(code: Path) -> None:
     with LambdaEmulator(
         code, timeout_seconds=7, memory_megabytes=300, name="copier", environment={"COLOUR": "red"}
     ) as emulator:
-        told = emulator.invoke({})
-    assert told["memory"] == "300"
-    assert told["name"] == "copier"
-    assert 5000 < told["remaining_ms"] <= 7000
-    assert told["variables"]["COLOUR"] == "red"
+        settings = emulator.invoke({})
+    assert settings["memory"] == "300"
+    assert settings["name"] == "copier"
+    assert 5000 < settings["remaining_ms"] <= 7000
+    assert settings["variables"]["COLOUR"] == "red"
 
 
 def test_a_function_does_not_see_the_variables_of_the_tests(
@@ -69,7 +69,7 @@ def test_a_function_does_not_see_the_variables_of_the_tests(
         assert "A_SECRET" not in emulator.invoke({})["variables"]
 
 
-def test_a_function_that_takes_too_long_is_stopped_and_starts_cold(code: Path) -> None:
+def test_a_function_is_stopped_at_its_timeout_and_starts_cold(code: Path) -> None:
     with LambdaEmulator(code, timeout_seconds=1) as emulator:
         emulator.invoke({})
         with pytest.raises(FunctionTimeoutError, match=r"1\.00 seconds"):
@@ -77,7 +77,7 @@ def test_a_function_that_takes_too_long_is_stopped_and_starts_cold(code: Path) -
         assert emulator.invoke({})["invocations"] == 1
 
 
-def test_an_exception_of_the_function_is_raised_with_its_name(code: Path) -> None:
+def test_an_exception_of_the_function_is_raised_with_its_class(code: Path) -> None:
     with (
         LambdaEmulator(code) as emulator,
         pytest.raises(FunctionError, match="no such tag") as raised,
@@ -86,23 +86,23 @@ def test_an_exception_of_the_function_is_raised_with_its_name(code: Path) -> Non
     assert raised.value.kind == "ValueError"
 
 
-def test_what_the_function_prints_is_in_the_log(code: Path) -> None:
+def test_the_functions_output_is_in_the_log(code: Path) -> None:
     with LambdaEmulator(code) as emulator:
         emulator.invoke({"say": "something to find"})
-        assert "told something to find" in emulator.log
+        assert "said something to find" in emulator.log
 
 
-def test_nothing_runs_on_after_the_exit(code: Path) -> None:
+def test_no_process_is_left_after_the_exit(code: Path) -> None:
     with LambdaEmulator(code) as emulator:
         pid = emulator.invoke({})["pid"]
         os.kill(pid, 0)
     end = time.monotonic() + 5
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
-        time.sleep(0.02)  # until its parent has taken note
+        time.sleep(0.02)  # until its parent has reaped it
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_without_sam_or_a_variable_it_says_what_to_do(
+def test_without_an_emulator_the_error_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("LAMBDA_RIE", raising=False)
@@ -111,7 +111,9 @@ def test_without_sam_or_a_variable_it_says_what_to_do(
         find_emulator()
 
 
-def test_an_emulator_that_ends_at_once_says_so(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_emulator_that_exits_at_once_is_an_error(
+    code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAMBDA_RIE", "/bin/false")
     with pytest.raises(EmulatorError, match="ended with 1"), LambdaEmulator(code):
         pass

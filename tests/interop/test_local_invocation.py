@@ -1,6 +1,6 @@
-"""What `make cloud` starts and prints, and every event of events/ sent to the function with that.
+"""What `make cloud` starts, and every event of events/ sent to the function with its environment.
 
-As `sam local invoke` sends them, whose container runs the same emulator.
+The container of `sam local invoke` runs the same emulator.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Cloud:
         assert isinstance(event, dict)
         return event
 
-    def next_answer(self) -> dict[str, Any]:
-        """Wait for an answer to be printed."""
+    def next_response(self) -> dict[str, Any]:
+        """Wait for a response to be printed."""
         assert self.process.stdout is not None
         lines: list[str] = []
         for line in self.process.stdout:
@@ -58,9 +58,9 @@ class Cloud:
             if line == "}\n":
                 break
         text = "".join(lines)
-        answer = json.loads(text[text.index("{") :])
-        assert isinstance(answer, dict)
-        return answer
+        response = json.loads(text[text.index("{") :])
+        assert isinstance(response, dict)
+        return response
 
 
 @pytest.fixture(scope="module")
@@ -98,20 +98,20 @@ def test_an_event_works_with_what_the_cloud_has_printed(
     for registry, host in HERE.items():
         text = text.replace(host, cloud.host(registry))
 
-    answer = function.invoke(json.loads(text))
+    response = function.invoke(json.loads(text))
 
     status, found = EXPECTED[name]
-    assert answer["Status"] == status, answer
-    assert found in json.dumps([answer["Data"], answer.get("Reason", "")])
+    assert response["Status"] == status, response
+    assert found in json.dumps([response["Data"], response.get("Reason", "")])
 
 
-def test_the_event_that_is_printed_is_answered_at_the_cloud_s_end_point(
+def test_the_example_event_gets_a_response_at_the_clouds_endpoint(
     cloud: Cloud, function: LambdaEmulator
 ) -> None:
     returned = function.invoke(cloud.event())
 
     assert returned["Status"] == "SUCCESS", returned
-    assert cloud.next_answer() == returned
+    assert cloud.next_response() == returned
 
 
 def test_docker_hub_and_ecr_are_found_by_what_is_printed(
@@ -121,10 +121,10 @@ def test_docker_hub_and_ecr_are_found_by_what_is_printed(
     assert names is not None, cloud.text
     properties = {"SrcImage": names[1], "DestImage": f"{names[2]}:1.0", "Platforms": "all"}
 
-    answer = function.invoke({"RequestType": "Create", "ResourceProperties": properties})
+    response = function.invoke({"RequestType": "Create", "ResourceProperties": properties})
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["RepositoryUri"] == names[2]
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["RepositoryUri"] == names[2]
 
 
 @pytest.mark.parametrize(
@@ -161,13 +161,13 @@ def invoke(event: Path, cloud: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_event_is_told_of() -> None:
+def test_every_event_is_documented() -> None:
     page = (ROOT / "docs" / "local.md").read_text()
     assert set(re.findall(r"^\| \[`([a-z-]+)`\]", page, re.MULTILINE)) == EXPECTED.keys()
 
 
 def test_the_events_name_the_ports_that_the_cloud_takes() -> None:
-    told = subprocess.run(
+    help_text = subprocess.run(
         [sys.executable, "-m", "local", "--help"],
         cwd=ROOT,
         capture_output=True,
@@ -182,7 +182,7 @@ def test_the_events_name_the_ports_that_the_cloud_takes() -> None:
     }
     assert hosts == {*HERE.values()}
     for registry, host in HERE.items():
-        assert re.search(rf"--{registry}-port PORT\s+default {host[10:]};", told.stdout)
+        assert re.search(rf"--{registry}-port PORT\s+default {host[10:]};", help_text.stdout)
 
 
 def test_what_is_said_of_sam_local_invoke_names_a_function_of_the_template() -> None:

@@ -119,7 +119,7 @@ def _fingerprints(directory: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     "path", [_TEMPLATE, _ORGANIZATION, _MONITORING], ids=lambda path: path.name
 )
-def test_cfn_lint_finds_nothing_at_its_strictest(path: Path) -> None:
+def test_cfn_lint_finds_nothing_with_every_check(path: Path) -> None:
     cfn_lint = Path(sys.executable).with_name("cfn-lint")
     _run(str(cfn_lint), "--include-checks", "I", "--include-experimental", "--", str(path))
 
@@ -183,7 +183,7 @@ def test_the_parameters_defaults_are_those_of_the_engine(template: dict[str, Any
     assert Settings.from_environment(variables) == Settings()
 
 
-def test_the_layer_is_built_for_the_architecture_that_is_asked_for(
+def test_the_layer_is_built_for_the_requested_architecture(
     built: tuple[str, Path],
 ) -> None:
     architecture, directory = built
@@ -208,7 +208,7 @@ def test_the_function_is_its_modules_and_nothing_else(built: tuple[str, Path]) -
     assert _modules(function) == modules
 
 
-def test_the_function_imports_what_the_layer_has_and_no_more(built: tuple[str, Path]) -> None:
+def test_the_function_imports_only_what_the_layer_has(built: tuple[str, Path]) -> None:
     _, directory = built
     layer, function = directory / "DependenciesLayer" / "python", directory / "ReplicatorFunction"
     # -S: without the packages of the Python that runs the tests; -B: the build stays as it is
