@@ -262,6 +262,10 @@ class EndpointFactory:
         )
         return EcrRepository(request.destination, ecr, caller)
 
+    def close_unkept(self) -> None:
+        """Close the idle connections to hosts that registries only redirected to."""
+        self._registries.close_unkept()
+
     def close(self) -> None:
         """Drop every kept connection."""
         self._registries.close()

@@ -227,13 +227,13 @@ def unreachable(scene: Scene) -> None:
     scene.replicate("no-such.example.com/app:1.0", RetryConfigs=_ONCE)
 
 
-@under("the proxy … wants a login, does not take its login, refused to connect to it")
+@under("proxy … requires a login, rejected its login, refused the connection")
 def proxy_that_wants_a_login(scene: Scene) -> None:
     scene.world.aws.proxy.error_from_response = 407
     scene.replicate()
 
 
-@under("the proxy … wants a login, does not take its login, refused to connect to it")
+@under("proxy … requires a login, rejected its login, refused the connection")
 def proxy_that_does_not_know_the_host(scene: Scene) -> None:
     scene.replicate(f"{OTHER}/app:1.0")
 
@@ -246,7 +246,7 @@ def dropped(scene: Scene) -> None:
     scene.replicate(RetryConfigs=_ONCE)
 
 
-@under("is not trusted")
+@under("certificate verification failed")
 def unknown_authority(scene: Scene) -> None:
     scene.trust_nobody()
     scene.replicate(RetryConfigs=_ONCE)

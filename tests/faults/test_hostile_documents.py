@@ -32,9 +32,9 @@ def manifest_of(*layers: dict[str, Any]) -> dict[str, Any]:
         (descriptor(size=-1), r"layers\[0\] has no sensible size"),
         (descriptor(size=2**63), r"layers\[0\] has no sensible size"),
         (descriptor(size=1e9), r"layers\[0\] has no sensible size"),
-        (descriptor(digest="md5:" + "0" * 32), "is not a digest"),
-        (descriptor(digest="sha256:" + "0" * 63), "is not a digest"),
-        (descriptor(digest="sha256:../../etc/passwd"), "is not a digest"),
+        (descriptor(digest="md5:" + "0" * 32), "invalid digest"),
+        (descriptor(digest="sha256:" + "0" * 63), "invalid digest"),
+        (descriptor(digest="sha256:../../etc/passwd"), "invalid digest"),
     ],
 )
 def test_a_descriptor_that_cannot_be_meant_is_refused(

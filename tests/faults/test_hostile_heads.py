@@ -1,4 +1,4 @@
-"""Heads of answers that mean harm, or that a hurried parser takes for others."""
+"""Heads of responses that are malformed, too long or ambiguous."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ecr_image_replicator.errors import (
     UnavailableError,
 )
 
-MALFORMED = "answered with headers that are malformed or contradict each other"
+MALFORMED = "invalid response from .*: the headers are malformed or contradict each other"
 
 
 def begins(*lines: str) -> Fault:
-    """Have the true answer's body follow lines of another's head."""
+    """Send the given lines as the head of the real response's body."""
 
     def strike(exchange: Exchange) -> None:
         body = exchange.forward().body
@@ -28,38 +28,38 @@ def begins(*lines: str) -> Fault:
 
 
 @pytest.mark.parametrize("length", ["-5", "+5", "5 5", "many", "5, 6", "9" * 30, "9" * 5000])
-def test_a_length_that_is_none_is_refused(ends: Ends, length: str) -> None:
+def test_an_invalid_content_length_is_rejected(ends: Ends, length: str) -> None:
     ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", f"Content-Length: {length}"))
     ends.fail(ProtocolError, MALFORMED)
 
 
 @pytest.mark.parametrize("length", ["5", "5, 5", "9" * 18])
-def test_a_length_that_is_not_the_blobs_is_noticed(ends: Ends, length: str) -> None:
+def test_a_content_length_other_than_the_blobs_is_rejected(ends: Ends, length: str) -> None:
     ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", f"Content-Length: {length}"))
     ends.fail(DigestMismatchError, "bytes and the manifest says")
 
 
 @pytest.mark.parametrize("line", ["SSH-2.0-OpenSSH_9.6", "HTTP/2 200", "HTTP/1.1 2000 OK", ""])
-def test_what_is_not_http_is_called_so(ends: Ends, line: str) -> None:
+def test_a_response_that_is_not_http_is_named_so(ends: Ends, line: str) -> None:
     ends.source_answers("/blobs/", begins(line))
-    ends.fail(UnavailableError, "cannot be spoken to: what it answered is not HTTP")
+    ends.fail(UnavailableError, r"cannot connect to .*: invalid response \(not HTTP\)")
 
 
 @pytest.mark.parametrize("line", ["no header", ": no name", "Space : before", "\t continued"])
-def test_a_line_that_is_no_header_is_refused(ends: Ends, line: str) -> None:
+def test_an_invalid_header_line_is_rejected(ends: Ends, line: str) -> None:
     ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", line))
     ends.fail(ProtocolError, MALFORMED)
 
 
 @pytest.mark.parametrize("interim", ["100 Continue", "103 Early Hints"])
-def test_an_interim_answer_is_not_taken_for_the_answer(ends: Ends, interim: str) -> None:
+def test_an_interim_response_is_skipped(ends: Ends, interim: str) -> None:
     hints = begins(f"HTTP/1.1 {interim}", "Link: </x>; rel=preload", "", "HTTP/1.1 200 OK")
     ends.source_answers("/blobs/", hints)
     ends.replicate()
 
 
 @pytest.mark.parametrize("encoding", ["chunked", "CHUNKED", "\r\n chunked"])
-def test_a_value_may_go_on_in_the_next_line(ends: Ends, encoding: str) -> None:
+def test_a_header_value_may_be_folded(ends: Ends, encoding: str) -> None:
     def strike(exchange: Exchange) -> None:
         body = exchange.forward().body
         head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {encoding}\r\n\r\n".encode()
@@ -71,34 +71,34 @@ def test_a_value_may_go_on_in_the_next_line(ends: Ends, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["x" * 64 + ".example", "registry..example"])
-def test_a_name_that_no_host_can_have_is_refused(ends: Ends, host: str) -> None:
+def test_an_invalid_host_name_is_rejected(ends: Ends, host: str) -> None:
     ends.source_answers("/manifests/", answer(b"", 307, Location=f"http://{host}/"))
     ends.fail(ProtocolError, "redirect with an invalid URL, an invalid host name")
 
 
-def test_two_lengths_for_one_body_are_refused(ends: Ends) -> None:
+def test_two_content_lengths_are_rejected(ends: Ends) -> None:
     ends.source_answers("/blobs/", answer(b"x" * 5, content_length="6"))
     ends.fail(ProtocolError, MALFORMED)
 
 
-def test_a_header_of_megabytes_is_refused(ends: Ends) -> None:
+def test_a_header_of_megabytes_is_rejected(ends: Ends) -> None:
     ends.source_answers("/manifests/", answer(b"", 200, X_Much="x" * 2**21), "HEAD")
-    ends.fail(ProtocolError, "more headers than make sense")
+    ends.fail(ProtocolError, "the headers are too long or too many")
 
 
-def test_a_thousand_headers_are_refused(ends: Ends) -> None:
+def test_a_thousand_headers_are_rejected(ends: Ends) -> None:
     many = {f"X-{number}": "x" for number in range(1000)}
     ends.source_answers("/manifests/", answer(b"", 200, **many), "HEAD")
-    ends.fail(ProtocolError, "more headers than make sense")
+    ends.fail(ProtocolError, "the headers are too long or too many")
 
 
-def test_interim_answers_without_end_are_refused(ends: Ends) -> None:
+def test_endless_interim_responses_are_rejected(ends: Ends) -> None:
     fault = go_on_for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
     ends.source_answers("/manifests/", fault, "HEAD")
-    ends.fail(ProtocolError, "more headers than make sense")
+    ends.fail(ProtocolError, "the headers are too long or too many")
 
 
-def test_a_head_that_trickles_is_cut_when_the_time_is_over(ends: Ends) -> None:
+def test_a_head_that_trickles_is_cut_by_the_deadline(ends: Ends) -> None:
     ends.source_answers(
         "/manifests/", go_on_for_ever(b"HTTP/1.1 200 OK\r\nX: ", b"x", pause_seconds=0.05), "HEAD"
     )

@@ -1,15 +1,26 @@
-"""How many connections a copy takes, and what becomes of them."""
+"""How many connections a copy opens and keeps."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
+from tests.faults.fault_proxy import Exchange, FaultProxy, pass_on
+from tests.faults.hostile_servers import answer
 from tests.functional.conftest import Function
 
-#: What the default of twelve streams may have under way at once.
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.registry.http.connections import MAX_ORIGINS
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.parsing import parse_request
+from ecr_image_replicator.request.settings import Settings
+
+#: The default of twelve streams, each with a download and an upload.
 MOST = 24
 
 
@@ -32,8 +43,8 @@ def test_images_share_a_bounded_number_of_connections(
     publish(source, "2", layers=40)
     before = source.accepted_connections
     for tag in ("1", "2"):
-        answer = function.create(f"{source.host}/app:{tag}", f"{destination.host}/app:{tag}")
-        assert answer["Status"] == "SUCCESS", answer
+        response = function.create(f"{source.host}/app:{tag}", f"{destination.host}/app:{tag}")
+        assert response["Status"] == "SUCCESS", response
     assert source.accepted_connections - before <= MOST
     assert destination.accepted_connections <= MOST
 
@@ -44,25 +55,25 @@ def test_as_many_connections_are_opened_as_blobs_are_missing(
     source, destination = ends
     publish(source, "1", layers=6)
     before = source.accepted_connections
-    answer = function.create(f"{source.host}/app:1", f"{destination.host}/app:1")
-    assert answer["Status"] == "SUCCESS", answer
-    # and one that found out that no TLS is spoken
+    response = function.create(f"{source.host}/app:1", f"{destination.host}/app:1")
+    assert response["Status"] == "SUCCESS", response
+    # and the manifest's, and the one of the TLS handshake that failed
     assert source.accepted_connections - before == 6 + 1 + 1
 
 
-def test_what_is_there_already_takes_the_connections_that_are_kept(
+def test_an_unchanged_image_uses_the_kept_connections(
     ends: tuple[RegistryServer, RegistryServer], function: Function
 ) -> None:
     source, destination = ends
     publish(source, "1")
     function.create(f"{source.host}/app:1", f"{destination.host}/app:1")
     before = source.accepted_connections, destination.accepted_connections
-    answer = function.create(f"{source.host}/app:1", f"{destination.host}/app:1")
-    assert answer["Data"]["Changed"] == "false"
+    response = function.create(f"{source.host}/app:1", f"{destination.host}/app:1")
+    assert response["Data"]["Changed"] == "false"
     assert (source.accepted_connections, destination.accepted_connections) == before
 
 
-def test_connections_that_died_meanwhile_are_replaced_and_cost_no_attempt(
+def test_connections_that_were_closed_meanwhile_are_replaced_without_a_retry(
     ends: tuple[RegistryServer, RegistryServer], function: Function
 ) -> None:
     source, destination = ends
@@ -72,10 +83,51 @@ def test_connections_that_died_meanwhile_are_replaced_and_cost_no_attempt(
         registry.end_connections()
         registry.clear_requests()
     before = source.accepted_connections, destination.accepted_connections
-    answer = function.create(
+    response = function.create(
         f"{source.host}/app:1", f"{destination.host}/app:1", RetryConfigs={"numAttempts": 1}
     )
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert (len(source.requests), len(destination.requests)) == (1, 1)
     after = source.accepted_connections, destination.accepted_connections
     assert after == (before[0] + 1, before[1] + 1)
+
+
+def test_the_redirects_of_a_source_do_not_use_up_file_descriptors() -> None:
+    """A source redirects each of 150 blobs to a host of its own."""
+    with (
+        RegistryServer() as source,
+        RegistryServer() as destination,
+        FaultProxy(source.host) as registry,
+        FaultProxy(source.host, address="0.0.0.0") as storage,  # noqa: S104 - all of loopback's
+    ):
+        publish(source, "1", layers=150)
+        hosts = itertools.count(1)
+        most = 0
+
+        def redirect(exchange: Exchange) -> None:
+            nonlocal most
+            most = max(most, count_connections(storage))
+            url = f"http://127.0.1.{next(hosts) % 250}:{storage.host.rpartition(':')[2]}"
+            answer(b"", 307, Location=url + exchange.request.target)(exchange)
+
+        registry.start_over(lambda e: redirect if "/blobs/" in e.request.target else pass_on)
+        replicator = Replicator(Settings(streams=4, plain_http=("127.0.0.1",)))
+        request = parse_request(
+            {"SrcImage": f"{registry.host}/app:1", "DestImage": f"{destination.host}/app:1"}
+        )
+        replicator.replicate(request, deadline=Deadline(60), progress=LoggedProgress())
+        assert next(hosts) > 150
+        assert 1 < most <= MAX_ORIGINS
+        # none is kept for the next invocation
+        assert count_connections(storage) == 0
+        assert count_connections(registry) > 0
+        replicator.close()
+        assert count_connections(registry) == 0
+
+
+def count_connections(server: FaultProxy) -> int:
+    """Count the connections that this process has established to a server on loopback."""
+    port = f":{int(server.host.rpartition(':')[2]):04X}"
+    rows = [row.split() for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    established = "01"
+    return sum(row[2].endswith(port) and row[3] == established for row in rows)

@@ -42,7 +42,7 @@ class Scene:
 
     def wait_for_connections(self, count: int) -> None:
         for thread in threading.enumerate():
-            if thread.name == "ahead":
+            if thread.name == "preconnect":
                 thread.join(_PATIENCE_SECONDS)
         until = time.monotonic() + _PATIENCE_SECONDS
         while self.server.accepted_connections < count and time.monotonic() < until:
@@ -109,7 +109,7 @@ def test_a_connection_that_died_before_it_was_wanted_is_replaced(scene: Scene) -
 def test_what_cannot_be_opened_is_told_by_the_request(scene: Scene) -> None:
     scene.server.close()
     scene.preconnect()
-    with pytest.raises(TransientError, match="cannot be spoken to"):
+    with pytest.raises(TransientError, match="cannot connect to"):
         scene.ask()
 
 

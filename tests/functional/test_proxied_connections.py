@@ -30,31 +30,33 @@ def _trusting(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("is_proxied", [False, True])
-def test_no_body_waits_for_the_acknowledgement_of_its_head(
+def test_a_body_is_sent_without_waiting_for_the_acknowledgement_of_its_head(
     authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, is_proxied: bool
 ) -> None:
+    # loopback hosts never go through a proxy
+    host = "registry.example" if is_proxied else "localhost"
     with (
-        LoopbackServer(lambda _: Response(200), tls=authority.server_context()) as server,
+        LoopbackServer(lambda _: Response(200), tls=authority.server_context(host)) as server,
         ConnectProxy(lambda _, port: port) as proxy,
     ):
         if is_proxied:
             monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         session = Session(connections=1)
-        session.send(get(server, "/"), side=Side.SOURCE, timeout_seconds=5).read(10)
+        session.send(get(server, host), side=Side.SOURCE, timeout_seconds=5).read(10)
         with kept_socket(session) as kept:
             assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         session.close()
         assert len(proxy.tunnels) == is_proxied
 
 
-def test_a_proxy_may_be_spoken_to_by_tls_itself(
+def test_the_connection_to_a_proxy_may_be_tls(
     authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = os.urandom(3 * 1024 * 1024)
+    host, content = "registry.example", os.urandom(3 * 1024 * 1024)
     with (
         LoopbackServer(
             lambda request: Response(200, body=read_body(request, len(content)) or content),
-            tls=authority.server_context(),
+            tls=authority.server_context(host),
         ) as server,
         ConnectProxy(lambda _, port: port) as proxy,
         tls_in_front_of(proxy.port, authority.server_context()) as port,
@@ -62,23 +64,23 @@ def test_a_proxy_may_be_spoken_to_by_tls_itself(
         monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{port}")
         session = Session(connections=1)
         for _ in range(2):
-            answer = session.send(get(server, "/"), side=Side.SOURCE, timeout_seconds=5)
-            assert answer.read(len(content)) == content
-        put = HttpRequest("PUT", get(server, "/").url, body=content)
-        answer = session.send(put, side=Side.SOURCE, timeout_seconds=5)
-        assert answer.read(len(content)) == content
+            response = session.send(get(server, host), side=Side.SOURCE, timeout_seconds=5)
+            assert response.read(len(content)) == content
+        put = HttpRequest("PUT", get(server, host).url, body=content)
+        response = session.send(put, side=Side.SOURCE, timeout_seconds=5)
+        assert response.read(len(content)) == content
         session.close()
         assert [tunnel.status for tunnel in proxy.tunnels] == [200]
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
-def test_a_proxy_is_asked_for_plain_addresses_whole(
+def test_a_proxy_gets_the_whole_url_of_a_plain_http_request(
     monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor(1) as pool:
         address = f"127.0.0.1:{proxy.getsockname()[1]}"
         monkeypatch.setenv("HTTP_PROXY", f"{scheme}user:word@{address}")
-        asked = pool.submit(answer_once, proxy)
+        asked = pool.submit(respond_once, proxy)
         session = Session(connections=1)
         request = HttpRequest("GET", parse_url("http://registry.example/v2/?n=1#x"))
         assert session.send(request, side=Side.SOURCE, timeout_seconds=5).read(10) == b"hello"
@@ -89,7 +91,7 @@ def test_a_proxy_is_asked_for_plain_addresses_whole(
     assert "Proxy-Authorization: Basic dXNlcjp3b3Jk" in head
 
 
-def answer_once(listener: socket.socket) -> str:
+def respond_once(listener: socket.socket) -> str:
     accepted, _ = listener.accept()
     with accepted, accepted.makefile("rb") as lines:
         head = b"".join(iter(lines.readline, b"\r\n"))
@@ -97,24 +99,21 @@ def answer_once(listener: socket.socket) -> str:
         return head.decode()
 
 
-def get(server: LoopbackServer, path: str) -> HttpRequest:
-    return HttpRequest(
-        "GET", parse_url(f"https://localhost:{server.host.rpartition(':')[2]}{path}")
-    )
+def get(server: LoopbackServer, host: str) -> HttpRequest:
+    return HttpRequest("GET", parse_url(f"https://{host}:{server.host.rpartition(':')[2]}/"))
 
 
 @contextlib.contextmanager
 def kept_socket(session: Session) -> Iterator[socket.socket]:
-    adapter = session._connections._adapter  # noqa: SLF001 - nothing else has it
-    managers = [adapter.poolmanager, *adapter.proxy_manager.values()]
-    [pool] = [manager.pools[key] for manager in managers for key in manager.pools.keys()]  # noqa: SIM118 - it is no dict
+    [route] = session._connections._routes.values()  # noqa: SLF001 - nothing else has it
+    pool = route.pool
     with socket.socket(fileno=os.dup(pool.pool.queue[-1].sock.fileno())) as kept:
         yield kept
 
 
 @contextlib.contextmanager
 def tls_in_front_of(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """Take TLS off what comes and pass it on to a port of loopback; gives its own port."""
+    """Terminate TLS in front of a port on loopback; yields the port of the front."""
     ports: list[int] = []
     is_ready = threading.Event()
     loop = asyncio.new_event_loop()

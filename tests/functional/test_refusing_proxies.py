@@ -1,4 +1,4 @@
-"""Proxies that do not open a tunnel: what is said of them, and how often they are asked."""
+"""Proxies that refuse or cannot be reached: error messages and numbers of attempts."""
 
 from __future__ import annotations
 
@@ -16,52 +16,54 @@ from tests.functional.conftest import Function
 
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[ConnectProxy]:
-    """A proxy that knows no host; registries on loopback are reached without it."""
+    """A proxy that refuses every host; registries on loopback are reached directly."""
     for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ConnectProxy(lambda *_: None) as started:
         yield started
 
 
-_LOGIN_ADVICE = "give it as user:password@ before the proxy's host in HTTPS_PROXY"
-_HOST_ADVICE = "let it be reached through the proxy, or name it in NO_PROXY"
+_407 = "407 Proxy Authentication Required"
+_LOGIN_HINT = "Write it as user:password@ before the proxy's host in HTTPS_PROXY."
+_HOST_HINT = "Allow the host in the proxy, or name it in NO_PROXY."
 
 
 @pytest.mark.parametrize(
-    ("status", "login", "words"),
+    ("status", "login", "text"),
     [
-        (407, "", f"wants a login (407); {_LOGIN_ADVICE}"),
-        (407, "ann:hunter2@", f"does not take its login (407); {_LOGIN_ADVICE}"),
-        (403, "ann:hunter2@", f"refused to connect to it (403); {_HOST_ADVICE}"),
-        (302, "", f"refused to connect to it (302); {_HOST_ADVICE}"),
+        (407, "", f"requires a login ({_407}). {_LOGIN_HINT}"),
+        (
+            407,
+            "ann:hunter2@",
+            f"rejected its login ({_407}). {_LOGIN_HINT}",
+        ),
+        (403, "ann:hunter2@", f"refused the connection (403 Forbidden). {_HOST_HINT}"),
+        (302, "", f"refused the connection (302 Found). {_HOST_HINT}"),
     ],
 )
-def test_a_proxy_that_refuses_is_asked_once_and_named_without_its_login(
+def test_a_refusal_of_a_proxy_is_final_and_named_without_its_login(
     proxy: ConnectProxy,
     function: Function,
     registries: Callable[..., RegistryServer],
     monkeypatch: pytest.MonkeyPatch,
     status: int,
     login: str,
-    words: str,
+    text: str,
 ) -> None:
     shown = proxy.url.removeprefix("http://")
     monkeypatch.setenv("HTTPS_PROXY", f"http://{login}{shown}")
     proxy.error_from_response = status
 
-    answer = function.create("quay.io/team/app:1", f"{registries().host}/app:1")
+    response = function.create("quay.io/team/app:1", f"{registries().host}/app:1")
 
-    assert answer["Status"] == "FAILED"
-    assert answer["Reason"].startswith(
-        f"the source quay.io cannot be spoken to: the proxy {shown} {words}. Log stream"
-    )
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].startswith(f"cannot connect to quay.io: proxy {shown} {text}")
     assert proxy.tunnels == (Tunnel("quay.io", 443, status),)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_proxy_in_trouble_is_asked_again(
+def test_a_temporary_failure_of_a_proxy_is_retried(
     proxy: ConnectProxy,
     function: Function,
     registries: Callable[..., RegistryServer],
@@ -73,13 +75,12 @@ def test_a_proxy_in_trouble_is_asked_again(
     proxy.error_from_response = status
 
     retries = {"numAttempts": 3, "baseDelay": 0}
-    answer = function.create(
+    response = function.create(
         "quay.io/team/app:1", f"{registries().host}/app:1", RetryConfigs=retries
     )
 
-    assert answer["Reason"].startswith(
-        f"the source quay.io cannot be spoken to: the proxy {shown} refused to connect to it "
-        f"({status}); it was tried 3 times, see RetryConfigs. Log stream"
+    assert response["Reason"].startswith(
+        f"cannot connect to quay.io: proxy {shown} refused the connection ({status} "
     )
     assert proxy.tunnels == (Tunnel("quay.io", 443, status),) * 3
 
@@ -95,52 +96,49 @@ def test_a_proxy_that_is_down_is_named(
     proxy.close()
 
     retries = {"numAttempts": 2, "baseDelay": 0}
-    answer = function.create(
+    response = function.create(
         "quay.io/team/app:1", f"{registries().host}/app:1", RetryConfigs=retries
     )
 
-    assert answer["Reason"].startswith(
-        f"the source quay.io cannot be spoken to: the proxy {shown} cannot be reached: connection "
-        "refused; it was tried 2 times, see RetryConfigs. Log stream"
+    assert response["Reason"].startswith(
+        f"cannot connect to quay.io through proxy {shown}: connection refused"
     )
 
 
 @pytest.mark.parametrize(
-    ("is_tls", "why"),
-    [(True, "its certificate is not trusted"), (False, "TLS failed (")],
+    ("has_tls", "why"),
+    [(True, "certificate verification failed"), (False, "TLS failed (")],
 )
-def test_a_proxy_whose_tls_fails_is_named_and_not_the_registry(
+def test_a_tls_failure_of_a_proxy_is_not_blamed_on_the_registry(
     function: Function,
     registries: Callable[..., RegistryServer],
     monkeypatch: pytest.MonkeyPatch,
     proxy: ConnectProxy,
     tmp_path: Path,
-    is_tls: bool,
+    has_tls: bool,
     why: str,
 ) -> None:
     unknown = CertificateAuthority(tmp_path).server_context()
-    with LoopbackServer(lambda _: Response(200), tls=unknown if is_tls else None) as server:
+    with LoopbackServer(lambda _: Response(200), tls=unknown if has_tls else None) as server:
         monkeypatch.setenv("HTTPS_PROXY", f"https://{server.host}")
 
         retries = {"numAttempts": 1, "baseDelay": 0}
-        answer = function.create(
+        response = function.create(
             "quay.io/team/app:1", f"{registries().host}/app:1", RetryConfigs=retries
         )
 
-    assert answer["Reason"].startswith(
-        f"the source quay.io cannot be spoken to: the proxy {server.host} cannot be reached: {why}"
+    assert response["Reason"].startswith(
+        f"cannot connect to quay.io through proxy {server.host}: {why}"
     )
     assert proxy.tunnels == ()
 
 
-def test_a_proxy_that_refuses_the_way_to_aws_is_named_too(
-    aws: LoopbackAws, aws_function: Function
-) -> None:
+def test_a_refusal_of_a_proxy_before_aws_is_named(aws: LoopbackAws, aws_function: Function) -> None:
     aws.proxy.error_from_response = 407
 
     retries = {"numAttempts": 1, "baseDelay": 0}
     host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
-    answer = aws_function.create(f"{host}/a:1", f"{host}/b:1", RetryConfigs=retries)
+    response = aws_function.create(f"{host}/a:1", f"{host}/b:1", RetryConfigs=retries)
 
-    assert "failed: cannot connect to the proxy" in answer["Reason"]
+    assert "failed: the proxy was not reached, or refused to connect" in response["Reason"]
     assert {tunnel.host for tunnel in aws.tunnels} == {"api.ecr.eu-west-1.amazonaws.com"}

@@ -113,6 +113,10 @@ class Registries:
         client = self._client(reference.registry, side, scopes, credentials, backoff, deadline)
         return RegistryTags(reference, client)
 
+    def close_unkept(self) -> None:
+        """Close the idle connections to hosts that registries only redirected to."""
+        self._session.close_unkept()
+
     def close(self) -> None:
         """Close all kept connections."""
         self._session.close()

@@ -213,6 +213,7 @@ class Transport:
             timeout_seconds=_CLEANUP_TIMEOUT_SECONDS if is_cleanup else left_seconds,
             deadline=None if is_cleanup else self._deadline,
             max_scope=AddressScope.LOCAL if is_registry_origin else self._max_scope(),
+            keeps_connection=is_registry_origin,
         )
         if is_registry_origin:
             self._scope = response.scope

@@ -49,13 +49,23 @@ def scope_of(address: str) -> AddressScope:
     return AddressScope.PUBLIC if ip.is_global else AddressScope.PRIVATE
 
 
+def is_loopback_name(host: str) -> bool:
+    """Return whether a URL's host can only be this machine, by its name alone."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return _embedded_ipv4(ipaddress.ip_address(host)).is_loopback
+    except ValueError:
+        return False
+
+
 @lru_cache(maxsize=256)
 def scope_of_name(host: str) -> AddressScope:
     """Return the scope of a URL's host as far as its name tells, without resolving it.
 
     Behind a proxy this is all that can be known.
     """
-    if host == "localhost" or host.endswith(".localhost") or host in _METADATA_HOSTS:
+    if is_loopback_name(host) or host in _METADATA_HOSTS:
         return AddressScope.LOCAL
     if host.endswith((".internal", ".local")):
         return AddressScope.PRIVATE

@@ -1,103 +1,136 @@
-"""Why a connection failed, in words that hold no URL: read off the exceptions' types and numbers.
+"""Why an exchange failed, read from the types and numbers of exceptions.
 
-The messages of HTTP libraries quote whole URLs, which may be presigned; those are never shown.
+The messages of HTTP libraries quote whole URLs, which may be presigned; they are never shown.
 """
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import re
 import socket
 import ssl
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import ReplicationError, Side, TransientError, UnavailableError
-from ecr_image_replicator.registry.http.response_heads import MalformedHeadError, OutsizeHeadError
+from ecr_image_replicator.registry.http.response_heads import (
+    MalformedHeadError,
+    OversizedHeadError,
+)
 from ecr_image_replicator.retries import RETRYABLE_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ecr_image_replicator.registry.http.proxies import Proxy
+
 _MAX_DEPTH: Final = 12
 _NOT_TLS_REASONS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 )
-#: The first is also a connection's that was closed without an answer, and then a ConnectionError.
+#: The first is also that of a connection closed without a response, and then a ConnectionError.
 _NOT_HTTP: Final = (http.client.BadStatusLine, http.client.UnknownProtocol)
-#: In these words, and in no others, `http.client` and urllib3 hand on what a proxy answered.
-_REFUSED_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})\b")
+#: `http.client.HTTPConnection._tunnel` and urllib3 report a proxy's response in this text alone.
+_TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
+_MAX_TUNNEL_CHARACTERS: Final = 100
+_UNREACHABLE: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
+
+
+class SilentServerError(ssl.SSLError):
+    """A server sent no byte in a TLS handshake; it may be waiting for a plain HTTP request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proxy:
-    """A proxy's host and port, and whether it is given a login."""
-
-    shown: str
-    has_login: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyRefusal:
-    """A proxy's answer to CONNECT other than 200 (RFC 9110, section 9.3.6)."""
+class TunnelRefusal:
+    """A proxy's response to CONNECT other than 200 (RFC 9110, section 9.3.6)."""
 
     proxy: Proxy
     status: int
 
     def error(self, failed: str, side: Side) -> ReplicationError:
-        """Give the error to raise; `failed` begins its sentence.
+        """Return the error to raise; a retryable status is a `TransientError`.
 
-        A status that may pass is tried again, no other.
+        Parameters
+        ----------
+        failed
+            The beginning of the message: what failed.
         """
-        if self.status == 407:
-            found = "does not take its login" if self.proxy.has_login else "wants a login"
-            advice = "give it as user:password@ before the proxy's host in HTTPS_PROXY"
+        if self.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            found = "rejected its login" if self.proxy.has_login else "requires a login"
+            hint = "Write it as user:password@ before the proxy's host in HTTPS_PROXY."
         else:
-            found = "refused to connect to it"
-            advice = "let it be reached through the proxy, or name it in NO_PROXY"
-        sentence = f"{failed}: the proxy {self.proxy.shown} {found} ({self.status})"
+            found = "refused the connection"
+            hint = "Allow the host in the proxy, or name it in NO_PROXY."
+        message = f"{failed}: proxy {self.proxy} {found} ({describe_status(self.status)})"
         if self.status in RETRYABLE_STATUSES:
-            return TransientError(sentence)
-        return UnavailableError(f"{sentence}; {advice}", side=side, status=self.status)
+            return TransientError(message, hint=hint)
+        return UnavailableError(message, side=side, status=self.status, hint=hint)
 
 
-def find_proxy_refusal(error: BaseException, proxy: Proxy | None) -> ProxyRefusal | None:
-    """Recognise that a proxy, the one that was asked, did not open a tunnel."""
-    messages = map(str, _causes(error))
-    refused = next(filter(None, map(_REFUSED_TUNNEL.match, messages)), None)
-    return ProxyRefusal(proxy, int(refused[1])) if refused and proxy else None
-
-
-def describe_fault(error: BaseException) -> str:
-    """Say in a few words why a connection failed."""
+def find_tunnel_refusal(error: BaseException, proxy: Proxy | None) -> TunnelRefusal | None:
+    """Return a proxy's refusal to open a tunnel, if that is why the exchange failed."""
+    if proxy is None:
+        return None
     for cause in _causes(error):
-        if isinstance(cause, ssl.SSLError):
-            return _describe_tls_fault(cause)
+        if refused := _TUNNEL_REFUSED.match(str(cause)[:_MAX_TUNNEL_CHARACTERS]):
+            return TunnelRefusal(proxy, int(refused[1]))
+    return None
+
+
+def describe_status(status: int) -> str:
+    """Return a status with its text: ``404 Not Found``."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def describe_failure(error: BaseException) -> str:  # noqa: PLR0911 - one for each kind
+    """Return why a connection failed, in the field's terms and without a URL."""
+    for cause in _causes(error):
+        match cause:
+            case SilentServerError():
+                return "TLS handshake timed out"
+            case ssl.SSLError():
+                return _describe_tls_error(cause)
+            case socket.gaierror():
+                return "DNS lookup failed"
+            case TimeoutError():
+                return "connection timed out"
+            case OSError(errno=int(number)):
+                return os.strerror(number).lower()
+    is_closed = any(isinstance(cause, ConnectionError) for cause in _causes(error))
+    if not is_closed and any(isinstance(cause, _NOT_HTTP) for cause in _causes(error)):
+        return "invalid response (not HTTP)"
+    return "connection closed before the end of the response"
+
+
+def hint_for(error: BaseException) -> str:
+    """Return what to do about a host that cannot be reached, "" for other failures."""
+    for cause in _causes(error):
         if isinstance(cause, socket.gaierror):
-            return "its name cannot be resolved"
-        if isinstance(cause, TimeoutError):
-            return "it did not answer in time"
-        if isinstance(cause, OSError) and cause.errno is not None:
-            return os.strerror(cause.errno).lower()
-        if isinstance(cause, _NOT_HTTP) and not isinstance(cause, ConnectionError):
-            return "what it answered is not HTTP"
-    return "the connection was closed in the middle"
+            return "Check the host name, and that the network has DNS."
+        if isinstance(cause, OSError) and cause.errno in _UNREACHABLE:
+            return "Check the host name and port, and that the network allows the connection."
+    return ""
 
 
-def is_outsize_head(error: BaseException) -> bool:
-    """Tell whether a response's head was longer, or had more headers, than any should."""
-    outsize = OutsizeHeadError | http.client.LineTooLong
-    return any(isinstance(cause, outsize) for cause in _causes(error))
+def is_oversized_head(error: BaseException) -> bool:
+    """Return whether the head of a response exceeds its limits."""
+    oversized = OversizedHeadError | http.client.LineTooLong
+    return any(isinstance(cause, oversized) for cause in _causes(error))
 
 
 def is_malformed_head(error: BaseException) -> bool:
-    """Tell whether a response's headers are none, or contradict each other."""
+    """Return whether the headers of a response are malformed or contradict each other."""
     return any(isinstance(cause, MalformedHeadError) for cause in _causes(error))
 
 
-def is_certificate_fault(error: BaseException) -> bool:
-    """Tell whether a server's certificate was refused, which trying again does not change."""
+def is_certificate_error(error: BaseException) -> bool:
+    """Return whether the certificate was rejected, which a retry does not change."""
     return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
 
 
@@ -107,28 +140,33 @@ def is_unknown_host(error: BaseException) -> bool:
 
 
 def is_not_tls(error: BaseException) -> bool:
-    """Tell whether a TLS handshake failed because the server does not speak TLS."""
+    """Return whether a TLS handshake failed because the server does not use TLS.
+
+    Python reports a connection that is closed in the handshake as `ssl.SSLEOFError` or, up to
+    3.11.2, as `ssl.SSLZeroReturnError`.
+    """
+    closed = SilentServerError | ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError
     return any(
         (isinstance(cause, ssl.SSLError) and _reason(cause) in _NOT_TLS_REASONS)
-        or isinstance(cause, ssl.SSLEOFError | ConnectionResetError)
+        or isinstance(cause, closed)
         for cause in _causes(error)
-    ) and not is_certificate_fault(error)
+    ) and not is_certificate_error(error)
 
 
-def _describe_tls_fault(error: ssl.SSLError) -> str:
+def _describe_tls_error(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = getattr(error, "verify_message", "") or "no reason given"
-        return f"its certificate is not trusted ({why})"
+        return f"certificate verification failed ({why})"
     return f"TLS failed ({_reason(error).lower().replace('_', ' ')})"
 
 
 def _reason(error: ssl.SSLError) -> str:
-    """Give OpenSSL's reason; errors that Python's own code raises do not have the attribute."""
+    """Return OpenSSL's reason; errors that Python's own code raises do not have the attribute."""
     return getattr(error, "reason", None) or "no reason given"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk what an exception wraps, in arguments and in causes, the innermost first."""
+    """Yield the exceptions that an exception wraps, in arguments and causes, innermost first."""
     found: list[BaseException] = []
     pending: list[object] = [error]
     while pending and len(found) < _MAX_DEPTH:

@@ -1,9 +1,9 @@
-"""The sockets below HTTP: which addresses they may lead to, and how they are cut from outside.
+"""Sockets of HTTP exchanges: which addresses they may connect to, and how another thread cuts them.
 
-A registry leads clients to other hosts: by redirects, by the realms of its challenges, by the
-addresses of uploads. A public one must not lead into the network that the function stands in.
-Names prove nothing, as whoever owns a name decides what it resolves to, and may decide otherwise
-the next moment: what is looked at is the address that is connected to.
+A registry directs clients to other hosts: by redirects, realms and upload locations. A public
+registry must not direct the function into the network that it runs in. A host name proves nothing,
+as its owner decides what it resolves to and may change that at any moment (DNS rebinding), so the
+address is checked when the socket connects.
 """
 
 from __future__ import annotations
@@ -24,58 +24,58 @@ _SocketOption = tuple[int, int, int | bytes]
 
 
 class PrivateAddressError(Exception):
-    """A host has only addresses that are further inward than may be reached."""
+    """All addresses of a host are in a smaller scope than the exchange may connect to."""
 
 
 class SocketHandle:
-    """A connection as it is cut: open until the last one who holds it lets go.
+    """A reference-counted duplicate of a connected socket, by which another thread can cut it.
 
-    It has a descriptor of its own, as TLS takes the socket over, and as the connection of a last
-    response is closed before its body was read.
+    The duplicate has a file descriptor of its own: TLS takes the original over, and http.client
+    closes the original before the body of a last response is read.
 
     Parameters
     ----------
     connected
-        Whoever makes the line holds it.
+        The socket; the caller holds the first reference.
     scope
-        Of the address that it leads to; None behind a proxy, which alone knows.
+        The scope of the address; None behind a proxy, as only the proxy knows the address.
     """
 
     def __init__(self, connected: socket.socket, scope: AddressScope | None) -> None:
         self.scope: Final = scope
         self._socket = connected.dup()
         self._lock = threading.Lock()
-        self._holders = 1
+        self._references = 1
 
-    def hold(self) -> None:
-        """Keep it open."""
+    def acquire(self) -> None:
+        """Add a reference."""
         with self._lock:
-            self._holders += 1
+            self._references += 1
 
-    def let_go(self) -> None:
-        """Close it, unless others hold it."""
+    def release(self) -> None:
+        """Drop a reference; the last one closes the duplicate."""
         with self._lock:
-            self._holders -= 1
-            if not self._holders:
+            self._references -= 1
+            if not self._references:
                 self._socket.close()
 
-    def cut(self) -> None:
-        """End every wait on the connection; whoever waits sees it broken."""
+    def shut_down(self) -> None:
+        """End every wait on the connection, in every thread, as if the peer had closed it."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class GuardedConnection:
-    """What one exchange of a request and a response goes over.
+    """The connection of one exchange of a request and a response.
 
     Parameters
     ----------
-    most_inward
-        The addresses that it may go to.
+    max_scope
+        The smallest circle of addresses that the exchange may connect to.
     deadline
-        Cuts it; None for an exchange that has its own short bound.
+        Cuts the connection; None for an exchange with a short timeout of its own.
     outlasts_stop
-        Only the end of time cuts it.
+        Whether only the deadline cuts it, and not `Deadline.stop`.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class GuardedConnection:
     ) -> None:
         self._max_scope = max_scope
         self._lock = threading.Lock()
-        self._line: SocketHandle | None = None
+        self._handle: SocketHandle | None = None
         self._is_cut = False
-        #: Of the address that it went to last; None behind a proxy, which alone knows.
+        #: The scope of the last address; None behind a proxy.
         self.scope: AddressScope | None = None
-        self._forget: Callable[[], None] = (
-            deadline.when_cut(self.cut, outlasts_stop=outlasts_stop) if deadline else _nothing
+        self._unregister: Callable[[], None] = (
+            deadline.when_cut(self.cut, outlasts_stop=outlasts_stop) if deadline else _do_nothing
         )
 
     def connect(
@@ -100,19 +100,19 @@ class GuardedConnection:
         options: Iterable[_SocketOption],
         is_proxy: bool,
     ) -> tuple[socket.socket, SocketHandle]:
-        """Connect to the first address of a host that may be reached and answers.
+        """Connect to the first allowed address of a host that answers.
 
         Returns
         -------
         tuple
-            The socket, and its line, which the caller holds.
+            The socket, and its handle, of which the caller has a reference.
 
         Raises
         ------
         PrivateAddressError
-            None of its addresses may be reached.
+            The host has no allowed address.
         OSError
-            It cannot be resolved, or none of them answers.
+            The DNS lookup failed, or no address answers.
         """
         failure: Exception = OSError("the name has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(
@@ -123,55 +123,55 @@ class GuardedConnection:
                 failure = PrivateAddressError(str(address[0]))
                 continue
             connected = socket.socket(family, kind, protocol)
-            line = SocketHandle(connected, scope)
+            handle = SocketHandle(connected, scope)
             try:
                 for option in options:
                     connected.setsockopt(*option)
                 connected.settimeout(timeout_seconds)
-                self.go_over(line)
+                self.use(handle)
                 connected.connect(address)
             except OSError as error:
-                line.let_go()
+                handle.release()
                 connected.close()
                 failure = error
             else:
-                return connected, line
+                return connected, handle
         raise failure
 
-    def go_over(self, line: SocketHandle) -> None:
-        """Go over a connection, new or kept from before, and no longer over another.
+    def use(self, handle: SocketHandle) -> None:
+        """Take over a socket, new or kept from an earlier exchange, in place of the current one.
 
         Raises
         ------
         PrivateAddressError
-            It was made for somebody who may scope further inward.
+            It was connected for an exchange with a wider choice of addresses.
         """
-        if line.scope is not None and line.scope > self._max_scope:
+        if handle.scope is not None and handle.scope > self._max_scope:
             raise PrivateAddressError("a kept connection")
-        line.hold()
+        handle.acquire()
         with self._lock:
-            before, self._line = self._line, line
-            self.scope = line.scope
+            before, self._handle = self._handle, handle
+            self.scope = handle.scope
             if self._is_cut:
-                line.cut()
+                handle.shut_down()
         if before is not None:
-            before.let_go()
+            before.release()
 
     def cut(self) -> None:
-        """Cut the connection, and each that it goes over from now on."""
+        """Shut the connection down, and each one that the exchange uses from now on."""
         with self._lock:
             self._is_cut = True
-            if self._line is not None:
-                self._line.cut()
+            if self._handle is not None:
+                self._handle.shut_down()
 
-    def end(self) -> None:
-        """Let go of the connection, which may be kept for others."""
-        self._forget()
+    def release(self) -> None:
+        """End the exchange; the connection stays open and can no longer be cut from here."""
+        self._unregister()
         with self._lock:
-            before, self._line = self._line, None
+            before, self._handle = self._handle, None
         if before is not None:
-            before.let_go()
+            before.release()
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass

@@ -29,7 +29,7 @@ _BODILESS: Final = frozenset(
 )
 
 
-class OutsizeHeadError(http.client.HTTPException):
+class OversizedHeadError(http.client.HTTPException):
     """The status line and headers, interim responses included, are longer than makes sense."""
 
 
@@ -51,7 +51,7 @@ class WholeHeadResponse(http.client.HTTPResponse):
 
         Raises
         ------
-        OutsizeHeadError
+        OversizedHeadError
             It is too long, or goes on and on.
         MalformedHeadError, http.client.BadStatusLine, http.client.UnknownProtocol
             It is not HTTP/1.0 or 1.1.
@@ -111,7 +111,7 @@ class _Lines:
         line: bytes = self._stream.readline(limit)
         self._left_bytes -= len(line)
         if self._left_bytes < 0 or (len(line) == limit and not line.endswith(b"\n")):
-            raise OutsizeHeadError(f"more than {MAX_HEAD_BYTES} bytes")
+            raise OversizedHeadError(f"more than {MAX_HEAD_BYTES} bytes")
         return line
 
     def read_fields(self) -> http.client.HTTPMessage:
@@ -129,7 +129,7 @@ class _Lines:
                 raise MalformedHeadError("a line is no header")
             fields.append((name, value.strip()))
             if len(fields) > _MAX_FIELDS:
-                raise OutsizeHeadError(f"more than {_MAX_FIELDS} headers")
+                raise OversizedHeadError(f"more than {_MAX_FIELDS} headers")
         message = http.client.HTTPMessage()
         for name, value in fields:
             message[name] = value

@@ -1,8 +1,8 @@
-"""One request, one response: with `connections` below it, all that knows requests and urllib3.
+"""One HTTP request and its response.
 
-A session lives as long as the process and keeps its connections. It sends one request and gives
-one response: no redirects, no retries, no cookies, no netrc. What the libraries raise becomes an
-error of our tree, with the reason and without the URL.
+A session lives as long as the process and keeps connections. It follows no redirects, retries
+nothing, and knows neither cookies nor .netrc. What the libraries raise becomes an error of
+`errors`, with the reason and without the URL.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import http.client
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
-import requests.exceptions
 import urllib3
 import urllib3.exceptions
 
@@ -23,33 +22,47 @@ from ecr_image_replicator.errors import (
     UnknownHostError,
     UntrustedHostError,
 )
-from ecr_image_replicator.registry.http.addresses import AddressScope, is_s3
+from ecr_image_replicator.registry.http.addresses import (
+    AddressScope,
+    is_loopback_name,
+    is_s3,
+)
 from ecr_image_replicator.registry.http.connection_errors import (
-    describe_fault,
-    find_proxy_refusal,
-    is_certificate_fault,
+    describe_failure,
+    describe_status,
+    find_tunnel_refusal,
+    hint_for,
+    is_certificate_error,
     is_malformed_head,
     is_not_tls,
-    is_outsize_head,
+    is_oversized_head,
     is_unknown_host,
 )
-from ecr_image_replicator.registry.http.connections import Connections, going_over
+from ecr_image_replicator.registry.http.connections import Connections
 from ecr_image_replicator.registry.http.guarded_connection import (
     GuardedConnection,
     PrivateAddressError,
 )
+from ecr_image_replicator.registry.http.pools import ConnectionUse
+from ecr_image_replicator.trust_store import UnreadableTrustStoreError
 
 if TYPE_CHECKING:
     from ecr_image_replicator.deadline import Deadline
-    from ecr_image_replicator.registry.http.connection_errors import Proxy
     from ecr_image_replicator.registry.http.messages import HttpRequest, StreamedResponse
+    from ecr_image_replicator.registry.http.proxies import Proxy
     from ecr_image_replicator.registry.http.urls import Url
 
-#: Of a request that is not cut off when something else fails: the answer may wait for it.
-_POST_TIMEOUT_SECONDS: Final = 10.0
 USER_AGENT: Final = "ecr-image-replicator"
-_LIBRARY_FAULTS: Final = (
-    requests.exceptions.RequestException,
+#: For each address of a host, for a proxy's response to CONNECT and for a TLS handshake.
+_CONNECT_SECONDS: Final = 10.0
+#: A POST is not cut when something else fails, and then delays the error for as long.
+_POST_SECONDS: Final = 10.0
+#: Registries verify and store what these methods sent before they respond.
+_STORING_METHODS: Final = frozenset({"PUT", "PATCH"})
+#: S3-compatible stores label intact blobs as aws-chunked (ceph#64440, versitygw#2398).
+_IDENTITY_ENCODINGS: Final = frozenset({"", "identity", "aws-chunked"})
+_READ_BYTES: Final = 64 * 1024
+_LIBRARY_ERRORS: Final = (
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
     OSError,
@@ -57,22 +70,36 @@ _LIBRARY_FAULTS: Final = (
 
 
 class NotTlsError(TransientError):
-    """The server does not speak TLS; whoever may can try without."""
+    """The server does not use TLS; plain HTTP may work, where it is allowed."""
 
 
 class Session:
-    """Kept connections to any number of hosts.
+    """Kept connections to a bounded number of hosts.
 
     Parameters
     ----------
     connections
-        Kept per host at most.
+        The most connections that are kept for each host.
     stall_timeout_seconds
-        A connection without a byte for so long counts as broken.
+        A connection without a byte for this long is broken.
+    response_timeout_seconds
+        How long the response to a PUT or PATCH may take after its last byte was sent.
+    silence_timeout_seconds
+        After how long without a byte in a TLS handshake a server on a loopback address is taken
+        for a plain HTTP server.
     """
 
-    def __init__(self, *, connections: int, stall_timeout_seconds: float = 30.0) -> None:
-        self._stall_timeout_seconds = stall_timeout_seconds
+    def __init__(
+        self,
+        *,
+        connections: int,
+        stall_timeout_seconds: float = 30.0,
+        response_timeout_seconds: float = 600.0,
+        silence_timeout_seconds: float = 2.0,
+    ) -> None:
+        self._stall_seconds = stall_timeout_seconds
+        self._response_seconds = response_timeout_seconds
+        self._silence_seconds = silence_timeout_seconds
         self._connections = Connections(connections)
 
     def send(
@@ -83,101 +110,128 @@ class Session:
         timeout_seconds: float,
         deadline: Deadline | None = None,
         max_scope: AddressScope = AddressScope.LOCAL,
+        keeps_connection: bool = True,
     ) -> StreamedResponse:
-        """Send one request and wait for the head of its response.
+        """Send a request and wait for the head of its response.
 
         Parameters
         ----------
-        request
-            With an absolute URL.
         side
             For errors.
         timeout_seconds
-            The longest wait for any one step, beside the session's own bounds.
+            The longest wait for any one step, beside the session's own limits.
         deadline
-            Cuts the exchange, its body included; None for one that only the timeout bounds.
-        most_inward
-            The addresses that the request may go to, whatever its host resolves to.
+            Cuts the exchange, its body included; None when only the timeout does.
+        max_scope
+            The addresses that may be connected to, whatever the host resolves to.
+        keeps_connection
+            False for a host that the registry only redirects to: its connections are closed by
+            `close_unkept`.
 
         Raises
         ------
         NotTlsError
-            The server does not speak TLS.
+            The server does not use TLS.
         TransientError
-            The connection could not be made or broke.
+            The connection failed.
         UnavailableError
-            The server's certificate is not trusted.
+            The server's certificate or the trust store is invalid, or a proxy refused.
         ProtocolError
-            What came is not HTTP, or was encoded in a way that was not asked for; or the address
-            is not one that the request may go to.
+            The response is invalid, or the address is not allowed.
         """
-        # cut off in the middle, a POST might open an upload that nobody knows how to cancel
-        wire = GuardedConnection(
-            _allowed(request.url, max_scope), deadline, outlasts_stop=request.method == "POST"
+        # a POST that is cut may open an upload session that cannot be cancelled
+        guard = GuardedConnection(
+            _allowed_scope(request.url, max_scope),
+            deadline,
+            outlasts_stop=request.method == "POST",
         )
         try:
-            return self._send(request, side, timeout_seconds, wire)
+            response = self._open(request, side, timeout_seconds, guard, keeps=keeps_connection)
+            return _checked(_Response(response, request, side, guard))
         except BaseException:
-            wire.end()
+            guard.release()
             raise
 
-    def _send(
-        self, request: HttpRequest, side: Side, timeout_seconds: float, wire: GuardedConnection
-    ) -> StreamedResponse:
-        stall_seconds = max(0.001, min(self._stall_timeout_seconds, timeout_seconds))
-        if request.method == "POST":
-            stall_seconds = min(stall_seconds, _POST_TIMEOUT_SECONDS)
-        try:
-            with going_over(wire, request.method):
-                response = self._connections.open(
-                    request.method,
-                    request.url,
-                    headers=_headers(request),
-                    # what is empty has no chunks either
-                    body=request.body or None,
-                    stall_seconds=stall_seconds,
-                )
-        except PrivateAddressError as error:
-            raise ProtocolError(
-                f"the {side} leads to {request.url.authority}, whose address is inside a private "
-                "network and the registry's own is not; that is refused",
-                side=side,
-            ) from error
-        except _LIBRARY_FAULTS as error:
-            proxy = self._connections.proxy_of(request.url)
-            error_from_response = find_proxy_refusal(error, proxy)
-            if error_from_response is not None:
-                raise error_from_response.error(_failed(request.url, side), side) from error
-            missed = proxy if _is_before_proxy(error) else None
-            raise _fault(error, request.url, side, missed) from error
-        opened = _Response(response, request, side, wire)
-        encoding = opened.header("content-encoding").lower()
-        # elsewhere nothing is read from a body but the words of a refusal
-        if request.method == "GET" and encoding not in {"", "identity"}:
-            opened.close()
-            raise ProtocolError(
-                f"the {side} {request.url.authority} encoded a body although it was not asked to",
-                side=side,
-                status=opened.status,
-            )
-        return opened
-
     def preconnect(self, url: Url, count: int, deadline: Deadline) -> None:
-        """Open connections to a host, beside what goes on, until `count` of them are not in use.
+        """Open connections to a host in the background until `count` of them are idle.
 
-        What cannot be opened is left to the requests, which tell why.
+        Failures are left to the requests that need the connections.
         """
-        self._connections.preconnect(
-            url, count, lambda: GuardedConnection(AddressScope.LOCAL, deadline)
-        )
+
+        def new_use() -> ConnectionUse:
+            guard = GuardedConnection(AddressScope.LOCAL, deadline)
+            return ConnectionUse(
+                guard,
+                receives=True,
+                connect_seconds=_CONNECT_SECONDS,
+                stall_seconds=self._stall_seconds,
+            )
+
+        self._connections.preconnect(url, count, new_use)
+
+    def close_unkept(self) -> None:
+        """Close the idle connections to hosts that registries only redirected to."""
+        self._connections.close_unkept()
 
     def close(self) -> None:
-        """Drop every kept connection."""
+        """Close every idle connection."""
         self._connections.close()
+
+    def _open(
+        self,
+        request: HttpRequest,
+        side: Side,
+        timeout_seconds: float,
+        guard: GuardedConnection,
+        *,
+        keeps: bool,
+    ) -> urllib3.BaseHTTPResponse:
+        url = request.url
+        longest = max(0.001, timeout_seconds)
+        stall = min(self._stall_seconds, longest)
+        if request.method == "POST":
+            stall = min(stall, _POST_SECONDS)
+        is_stored = request.method in _STORING_METHODS
+        use = ConnectionUse(
+            guard,
+            receives=request.method in {"GET", "HEAD"},
+            connect_seconds=min(stall, _CONNECT_SECONDS),
+            stall_seconds=stall,
+            silence_seconds=self._silence_seconds if is_loopback_name(url.host) else None,
+        )
+        try:
+            return self._connections.open(
+                request.method,
+                url,
+                headers=_headers(request),
+                body=request.body or None,  # an empty body has no chunks either
+                use=use,
+                send_seconds=stall,
+                response_seconds=min(self._response_seconds, longest) if is_stored else stall,
+                keeps=keeps,
+            )
+        except PrivateAddressError as error:
+            raise ProtocolError(
+                f"blocked redirect from the {side} registry to private address {url.authority}: "
+                "invalid response",
+                side=side,
+            ) from error
+        except UnreadableTrustStoreError as error:
+            raise UntrustedHostError(
+                f"cannot connect to {url.authority}: {error}",
+                side=side,
+                hint="Correct the variable, or the file that it names.",
+            ) from error
+        except _LIBRARY_ERRORS as error:
+            proxy = self._connections.proxy_for(url)
+            refusal = find_tunnel_refusal(error, proxy)
+            if refusal is not None:
+                raise refusal.error(f"cannot connect to {url.authority}", side) from error
+            raise _error_of(error, url, side, proxy if _is_before_proxy(error) else None) from error
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:
-    """Give a request's headers, those that frame its body included."""
+    """Return the headers of a request, with those that frame its body."""
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers}
     if isinstance(request.body, Sized):
         headers["Content-Length"] = str(len(request.body))
@@ -189,26 +243,27 @@ def _headers(request: HttpRequest) -> dict[str, str]:
 
 
 class _Response:
-    """An open response of urllib3, as the rest of the program sees it."""
+    """An open response of urllib3 as a `StreamedResponse`."""
 
     def __init__(
         self,
         response: urllib3.BaseHTTPResponse,
         request: HttpRequest,
         side: Side,
-        wire: GuardedConnection,
+        guard: GuardedConnection,
     ) -> None:
         self.status: int = response.status
         self.url: Url = request.url
-        self.scope: AddressScope | None = wire.scope
-        self._wire = wire
-        self._side = side
+        self.scope: AddressScope | None = guard.scope
+        self.method: str = request.method
+        self.side: Side = side
+        self._guard = guard
         self._raw = response
         self._headers = {name.lower(): value for name, value in response.headers.itermerged()}
         # urllib3's own readinto reads into a new bytes object and copies; http.client's does not
         self._body: Any = response._fp  # type: ignore[attr-defined] # noqa: SLF001
         if request.method == "HEAD":
-            self._body.read()  # there is nothing to read, but http.client wants to be asked
+            self._body.read()  # http.client frees the connection when its empty body is read
             self.close()
 
     def header(self, name: str) -> str:
@@ -220,78 +275,94 @@ class _Response:
     def read(self, limit_bytes: int) -> bytes:
         parts: list[bytes] = []
         left = limit_bytes + 1
-        buffer = memoryview(bytearray(min(left, 65536)))
+        buffer = memoryview(bytearray(min(left, _READ_BYTES)))
         while left and (count := self.readinto(buffer[:left])):
             parts.append(bytes(buffer[:count]))
             left -= count
         if not left:
             self.close()
             raise ProtocolError(
-                f"the {self._side} {self.url.authority} answered {self.status} with more than "
-                f"{limit_bytes} bytes where so many make no sense",
-                side=self._side,
+                f"invalid response from {self.url.authority}: {describe_status(self.status)} with "
+                f"more than {limit_bytes} bytes",
+                side=self.side,
                 status=self.status,
             )
-        truncated = getattr(self._body, "length", None)
+        is_truncated = bool(getattr(self._body, "length", None))
         self.close()
-        if truncated:
-            raise TransientError(f"the {self._side} {self.url.authority} broke off an answer")
+        if is_truncated:
+            raise TransientError(
+                f"cannot connect to {self.url.authority}: connection closed before the end of the "
+                "response"
+            )
         return b"".join(parts)
 
     def readinto(self, buffer: memoryview, /) -> int:
         try:
             return int(self._body.readinto(buffer))
-        except (*_LIBRARY_FAULTS, ValueError, AttributeError) as error:
+        except (*_LIBRARY_ERRORS, ValueError, AttributeError) as error:
             self.close()
-            raise _fault(error, self.url, self._side) from error
+            raise _error_of(error, self.url, self.side) from error
 
     def close(self) -> None:
-        self._wire.end()
+        self._guard.release()
         if self._body is None or self._body.isclosed():
             self._raw.release_conn()
         else:
             self._raw.close()
 
 
-def _allowed(url: Url, max_scope: AddressScope) -> AddressScope:
-    """Let S3 be reached through an interface endpoint of the function's own network."""
+def _checked(response: _Response) -> _Response:
+    """Return a response unless its body is encoded in a way that was not requested."""
+    encodings = {each.strip().lower() for each in response.header("content-encoding").split(",")}
+    # other methods have no bodies that are used, but error messages
+    if response.method == "GET" and not encodings <= _IDENTITY_ENCODINGS:
+        response.close()
+        raise ProtocolError(
+            f"invalid response from {response.url.authority}: the body has a Content-Encoding "
+            "that was not requested",
+            side=response.side,
+            status=response.status,
+        )
+    return response
+
+
+def _allowed_scope(url: Url, max_scope: AddressScope) -> AddressScope:
+    """Allow S3 to be reached through an interface endpoint of the function's own network."""
     return max(max_scope, AddressScope.PRIVATE) if is_s3(url) else max_scope
 
 
 def _is_before_proxy(error: BaseException) -> bool:
-    """Tell whether a proxy, if there is one, was not even reached."""
-    # urllib3 calls by this name also what happens behind a proxy, when the connection is closed
-    fault = error.original_error if isinstance(error, urllib3.exceptions.ProxyError) else None
-    return isinstance(fault, urllib3.exceptions.NewConnectionError | urllib3.exceptions.SSLError)
+    """Return whether the connection to a proxy itself failed."""
+    # urllib3 also raises ProxyError for connections that are closed behind a proxy
+    cause = error.original_error if isinstance(error, urllib3.exceptions.ProxyError) else None
+    return isinstance(cause, urllib3.exceptions.NewConnectionError | urllib3.exceptions.SSLError)
 
 
-def _fault(
-    error: BaseException, url: Url, side: Side, missed: Proxy | None = None
+def _error_of(
+    error: BaseException, url: Url, side: Side, failed_proxy: Proxy | None = None
 ) -> ReplicationError:
-    """Give the error to raise; `missed` is the proxy that was not reached."""
-    way = f": the proxy {missed.shown} cannot be reached" if missed else ""
-    sentence = f"{_failed(url, side)}{way}: {describe_fault(error)}"
-    if is_outsize_head(error):
+    """Return the error to raise; `failed_proxy` is the proxy that could not be reached."""
+    if is_oversized_head(error):
         return ProtocolError(
-            f"the {side} {url.authority} answered with more headers than make sense", side=side
+            f"invalid response from {url.authority}: the headers are too long or too many",
+            side=side,
         )
     if is_malformed_head(error):
         return ProtocolError(
-            f"the {side} {url.authority} answered with headers that are malformed or contradict "
-            "each other",
+            f"invalid response from {url.authority}: the headers are malformed or contradict each "
+            "other",
             side=side,
         )
-    if is_certificate_fault(error):
+    through = f" through proxy {failed_proxy}" if failed_proxy else ""
+    message = f"cannot connect to {url.authority}{through}: {describe_failure(error)}"
+    if is_certificate_error(error):
         return UntrustedHostError(
-            f"{sentence}; if it is signed by an authority of your own, name that in SSL_CERT_FILE",
+            message,
             side=side,
+            hint="If a private authority signed the certificate, name its bundle in SSL_CERT_FILE.",
         )
-    if url.scheme == "https" and not missed and is_not_tls(error):
-        return NotTlsError(sentence)
+    if url.scheme == "https" and not failed_proxy and is_not_tls(error):
+        return NotTlsError(message)
     if is_unknown_host(error):
-        return UnknownHostError(sentence)
-    return TransientError(sentence)
-
-
-def _failed(url: Url, side: Side) -> str:
-    return f"the {side} {url.authority} cannot be spoken to"
+        return UnknownHostError(message, hint=hint_for(error))
+    return TransientError(message, hint=hint_for(error))

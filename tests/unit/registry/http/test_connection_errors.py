@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import socket
 import ssl
 
 import pytest
 
 from ecr_image_replicator.registry.http.connection_errors import (
-    Proxy,
-    ProxyRefusal,
-    describe_fault,
-    find_proxy_refusal,
-    is_certificate_fault,
+    SilentServerError,
+    TunnelRefusal,
+    describe_failure,
+    describe_status,
+    find_tunnel_refusal,
+    is_certificate_error,
     is_not_tls,
 )
+from ecr_image_replicator.registry.http.proxies import Proxy
 
 URL = "https://quay.io/v2/?signature=hunter2"
 
@@ -41,29 +44,32 @@ class LibraryError(Exception):
 @pytest.mark.parametrize(
     ("cause", "words"),
     [
-        (_certificate_error(), "its certificate is not trusted (self-signed certificate)"),
+        (_certificate_error(), "certificate verification failed (self-signed certificate)"),
         (_ssl_error("WRONG_VERSION_NUMBER"), "TLS failed (wrong version number)"),
-        (socket.gaierror(-2, URL), "its name cannot be resolved"),
-        (TimeoutError(URL), "it did not answer in time"),
+        (socket.gaierror(-2, URL), "DNS lookup failed"),
+        (TimeoutError(URL), "connection timed out"),
         (ConnectionRefusedError(errno.ECONNREFUSED, URL), "connection refused"),
         (ConnectionResetError(errno.ECONNRESET, URL), "connection reset by peer"),
-        (RuntimeError(URL), "the connection was closed in the middle"),
+        (SilentServerError(URL), "TLS handshake timed out"),
+        (http.client.BadStatusLine(URL), "invalid response (not HTTP)"),
+        (http.client.RemoteDisconnected(URL), "connection closed before the end of the response"),
+        (RuntimeError(URL), "connection closed before the end of the response"),
     ],
 )
-def test_a_fault_is_described_by_its_cause_and_without_any_url(
+def test_a_failure_is_described_by_its_cause_and_without_a_url(
     cause: Exception, words: str
 ) -> None:
     wrapped = LibraryError(f"Max retries exceeded with {URL}", LibraryError(URL, reason=cause))
     chained = LibraryError(URL)
     chained.__cause__ = wrapped
     for error in (cause, wrapped, chained):
-        assert describe_fault(error) == words
+        assert describe_failure(error) == words
 
 
-def test_exceptions_that_wrap_each_other_are_walked_once() -> None:
+def test_exceptions_that_wrap_each_other_are_visited_once() -> None:
     first, second = LibraryError(URL), LibraryError(URL)
     first.reason, second.reason = second, first
-    assert describe_fault(first) == "the connection was closed in the middle"
+    assert describe_failure(first) == "connection closed before the end of the response"
 
 
 @pytest.mark.parametrize(
@@ -72,6 +78,8 @@ def test_exceptions_that_wrap_each_other_are_walked_once() -> None:
         (_ssl_error("WRONG_VERSION_NUMBER"), True),
         (_ssl_error("HTTP_REQUEST"), True),
         (ssl.SSLEOFError(8, "EOF"), True),
+        (ssl.SSLZeroReturnError(6, "TLS/SSL connection has been closed (EOF)"), True),
+        (SilentServerError("no byte"), True),
         (ConnectionResetError(errno.ECONNRESET, "reset"), True),
         (_ssl_error("TLSV1_ALERT_INTERNAL_ERROR"), False),
         (_certificate_error(), False),
@@ -79,18 +87,27 @@ def test_exceptions_that_wrap_each_other_are_walked_once() -> None:
         (ConnectionRefusedError(), False),
     ],
 )
-def test_a_server_that_does_not_speak_tls_is_recognised(cause: Exception, expected: bool) -> None:
+def test_a_server_without_tls_is_recognized(cause: Exception, expected: bool) -> None:
     assert is_not_tls(LibraryError(URL, reason=cause)) is expected
 
 
-def test_a_certificate_that_is_not_trusted_is_no_passing_trouble() -> None:
-    assert is_certificate_fault(LibraryError(URL, reason=_certificate_error()))
-    assert not is_certificate_fault(LibraryError(URL, reason=_ssl_error("HTTP_REQUEST")))
+def test_a_rejected_certificate_is_recognized() -> None:
+    assert is_certificate_error(LibraryError(URL, reason=_certificate_error()))
+    assert not is_certificate_error(LibraryError(URL, reason=_ssl_error("HTTP_REQUEST")))
 
 
-def test_only_a_proxy_that_was_asked_can_have_refused() -> None:
+def test_only_a_proxy_that_was_used_can_have_refused() -> None:
     error = LibraryError(URL, reason=OSError("Tunnel connection failed: 407 Authentication"))
-    proxy = Proxy("proxy.example:3128", has_login=False)
-    assert find_proxy_refusal(error, proxy) == ProxyRefusal(proxy, 407)
-    assert find_proxy_refusal(error, None) is None
-    assert find_proxy_refusal(LibraryError(URL), proxy) is None
+    proxy = Proxy.parse("proxy.example:3128")
+    assert proxy
+    assert find_tunnel_refusal(error, proxy) == TunnelRefusal(proxy, 407)
+    assert find_tunnel_refusal(error, None) is None
+    assert find_tunnel_refusal(LibraryError(URL), proxy) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(404, "404 Not Found"), (407, "407 Proxy Authentication Required"), (599, "599")],
+)
+def test_a_status_is_named_with_its_text(status: int, text: str) -> None:
+    assert describe_status(status) == text

@@ -21,28 +21,30 @@ def listener() -> Iterator[socket.socket]:
 
 
 class Connected:
-    """The two ends of a connection over a wire."""
+    """Both ends of a guarded connection."""
 
-    def __init__(self, wire: GuardedConnection, listener: socket.socket) -> None:
-        self.socket, self.line = connect(wire, listener)
+    def __init__(self, guard: GuardedConnection, listener: socket.socket) -> None:
+        self.socket, self.handle = connect(guard, listener)
         self.accepted, _ = listener.accept()
 
     def close(self) -> None:
-        self.line.let_go()
+        self.handle.release()
         self.socket.close()
         self.accepted.close()
 
 
 def connect(
-    wire: GuardedConnection, listener: socket.socket, **more: bool
+    guard: GuardedConnection, listener: socket.socket, **more: bool
 ) -> tuple[socket.socket, SocketHandle]:
     options = {"is_proxy": False, **more}
-    return wire.connect(
+    return guard.connect(
         "127.0.0.1", listener.getsockname()[1], timeout_seconds=5, options=(), **options
     )
 
 
-def test_an_address_that_is_too_far_inward_is_not_connected_to(listener: socket.socket) -> None:
+def test_an_address_outside_the_allowed_scope_is_not_connected_to(
+    listener: socket.socket,
+) -> None:
     listener.settimeout(0)
     with pytest.raises(PrivateAddressError):
         connect(GuardedConnection(AddressScope.PRIVATE, None), listener)
@@ -51,35 +53,35 @@ def test_an_address_that_is_too_far_inward_is_not_connected_to(listener: socket.
 
 
 def test_a_proxy_may_be_anywhere(listener: socket.socket) -> None:
-    wire = GuardedConnection(AddressScope.PUBLIC, None)
-    connected, line = connect(wire, listener, is_proxy=True)
+    guard = GuardedConnection(AddressScope.PUBLIC, None)
+    connected, handle = connect(guard, listener, is_proxy=True)
     connected.close()
-    line.let_go()
-    wire.end()
-    assert line.scope is None
+    handle.release()
+    guard.release()
+    assert handle.scope is None
 
 
-def test_a_cut_wakes_who_waits_and_what_comes_later(listener: socket.socket) -> None:
+def test_a_stop_ends_waits_on_present_and_later_connections(listener: socket.socket) -> None:
     deadline = Deadline(10)
-    wire, later = (
+    guard, later = (
         GuardedConnection(AddressScope.LOCAL, deadline),
         GuardedConnection(AddressScope.LOCAL, deadline),
     )
-    ends = Connected(wire, listener)
+    ends = Connected(guard, listener)
     deadline.stop()
     assert ends.socket.recv(1) == b""
     late = Connected(later, listener)
     assert late.socket.recv(1) == b""
     for each in (ends, late):
         each.close()
-    wire.end()
-    later.end()
+    guard.release()
+    later.release()
 
 
-def test_what_outlasts_a_stop_is_cut_when_the_time_is_over(listener: socket.socket) -> None:
+def test_an_exchange_that_outlasts_a_stop_is_cut_by_the_deadline(listener: socket.socket) -> None:
     deadline = Deadline(0.05)
-    wire = GuardedConnection(AddressScope.LOCAL, deadline, outlasts_stop=True)
-    ends = Connected(wire, listener)
+    guard = GuardedConnection(AddressScope.LOCAL, deadline, outlasts_stop=True)
+    ends = Connected(guard, listener)
     ends.socket.settimeout(0.01)
     deadline.stop()
     with pytest.raises(TimeoutError):
@@ -88,50 +90,50 @@ def test_what_outlasts_a_stop_is_cut_when_the_time_is_over(listener: socket.sock
     with deadline.enforced():
         assert ends.socket.recv(1) == b""
     ends.close()
-    wire.end()
+    guard.release()
 
 
-def test_what_has_ended_is_not_cut(listener: socket.socket) -> None:
+def test_a_released_exchange_is_not_cut(listener: socket.socket) -> None:
     deadline = Deadline(10)
-    wire = GuardedConnection(AddressScope.LOCAL, deadline)
-    ends = Connected(wire, listener)
-    wire.end()
+    guard = GuardedConnection(AddressScope.LOCAL, deadline)
+    ends = Connected(guard, listener)
+    guard.release()
     deadline.stop()
     ends.accepted.send(b"x")
     assert ends.socket.recv(1) == b"x"
     ends.close()
 
 
-def test_a_connection_that_goes_from_one_wire_to_the_next_is_cut_with_the_last(
+def test_a_reused_connection_is_cut_with_the_exchange_that_uses_it(
     listener: socket.socket,
 ) -> None:
     first, second = Deadline(10), Deadline(10)
-    wire, later = (
+    guard, later = (
         GuardedConnection(AddressScope.LOCAL, first),
         GuardedConnection(AddressScope.LOCAL, second),
     )
-    ends = Connected(wire, listener)
-    wire.end()
-    later.go_over(ends.line)
+    ends = Connected(guard, listener)
+    guard.release()
+    later.use(ends.handle)
     first.stop()
     ends.accepted.send(b"x")
     assert ends.socket.recv(1) == b"x"
     second.stop()
     assert ends.socket.recv(1) == b""
     ends.close()
-    later.end()
+    later.release()
 
 
-def test_a_socket_that_was_closed_while_its_answer_is_read_can_be_cut(
+def test_a_socket_that_is_closed_while_its_response_is_read_can_be_cut(
     listener: socket.socket,
 ) -> None:
     deadline = Deadline(10)
-    wire = GuardedConnection(AddressScope.LOCAL, deadline)
-    ends = Connected(wire, listener)
-    with ends.socket.makefile("rb") as answer:
+    guard = GuardedConnection(AddressScope.LOCAL, deadline)
+    ends = Connected(guard, listener)
+    with ends.socket.makefile("rb") as response:
         ends.socket.close()
-        ends.line.let_go()
+        ends.handle.release()
         deadline.stop()
-        assert answer.read(1) == b""
+        assert response.read(1) == b""
     ends.accepted.close()
-    wire.end()
+    guard.release()

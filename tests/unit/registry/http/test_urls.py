@@ -107,14 +107,14 @@ def test_a_malformed_url_is_rejected(text: str) -> None:
 
 @pytest.mark.parametrize("text", MALFORMED)
 def test_the_pool_connects_to_the_parsed_host_or_the_url_is_rejected(text: str) -> None:
-    connections = Connections(per_host=1)
+    connections = Connections(per_origin=1)
     base = parse_url("https://registry.example/v2/")
     for parse in (parse_url, base.resolve):
         try:
             url = parse(text)
         except InvalidUrlError:
             continue
-        pool = connections._way_to(url).pool  # noqa: SLF001 - nothing is sent
+        pool = connections._route_to(url, keeps=False).pool  # noqa: SLF001 - nothing is sent
         assert (pool.scheme, pool.host, pool.port) == url.origin
     connections.close()
 
