@@ -18,7 +18,7 @@ class RecordingFinder:
 sys.meta_path.insert(0, RecordingFinder())
 import app
 seen = RecordingFinder.collecting
-print(seen["ecr_image_replicator.replicate"], seen["crhelper"], seen["requests"])
+print(seen["ecr_image_replicator.replicate"], seen["crhelper"], seen["urllib3"])
 print(gc.isenabled(), gc.get_freeze_count() > 1000)
 """
 
