@@ -49,7 +49,7 @@ def test_a_layer_that_claims_exabytes_is_not_believed(ends: Ends) -> None:
     document = manifest_of(descriptor(digest=digest, size=2**62))
     document["config"] = {**descriptor(CONFIG, digest), "size": len(ends.image.blobs[digest])}
     ends.source_has(document)
-    ends.fail(ReplicationError, "bytes where the manifest says 4611686018427387904")
+    ends.fail(ReplicationError, "bytes and the manifest says 4611686018427387904")
 
 
 @pytest.mark.parametrize(

@@ -140,5 +140,5 @@ def test_a_refusal_of_a_proxy_before_aws_is_named(aws: LoopbackAws, aws_function
     host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
     response = aws_function.create(f"{host}/a:1", f"{host}/b:1", RetryConfigs=retries)
 
-    assert "failed: the proxy was not reached, or refused to connect" in response["Reason"]
+    assert "cannot connect to the proxy" in response["Reason"]
     assert {tunnel.host for tunnel in aws.tunnels} == {"api.ecr.eu-west-1.amazonaws.com"}
