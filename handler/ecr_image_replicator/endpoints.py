@@ -71,6 +71,8 @@ class Endpoints:
         The source's archive and the object that it is in; None when the source is a registry.
     dry_run
         The destination of a dry run; None when it is none.
+    on_close
+        Closes the connections that are not kept for the next request.
     """
 
     source: CachingSource
@@ -81,6 +83,7 @@ class Endpoints:
     archive: ArchiveSource | None = None
     stored: S3Object | None = None
     dry_run: DryRunDestination | None = None
+    on_close: Callable[[], None] | None = None
 
     @property
     def etag(self) -> str:
@@ -91,6 +94,8 @@ class Endpoints:
         """Stop reading."""
         if self.archive is not None:
             self.archive.close()
+        if self.on_close is not None:
+            self.on_close()
 
 
 class EndpointFactory:
@@ -129,6 +134,7 @@ class EndpointFactory:
             Credentials are malformed, or a repository is to be made that is not ECR's.
         """
         endpoints = self._open(request, backoff, deadline)
+        endpoints = replace(endpoints, on_close=self._registries.close_unkept)
         if not request.dry_run:
             return endpoints
         # whether ECR mounts is a setting of the account's that is not asked for: no less is copied
@@ -261,10 +267,6 @@ class EndpointFactory:
             retry_policy=request.retry_policy,
         )
         return EcrRepository(request.destination, ecr, caller)
-
-    def close_unkept(self) -> None:
-        """Close the idle connections to hosts that registries only redirected to."""
-        self._registries.close_unkept()
 
     def close(self) -> None:
         """Drop every kept connection."""

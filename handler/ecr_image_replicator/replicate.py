@@ -148,7 +148,6 @@ class Replicator:
             raise error.with_progress(progress.summary()) from error
         finally:
             endpoints.close()
-            self._opener.close_unkept()
 
     def untag(self, request: UntagRequest, *, deadline: Deadline) -> None:
         """Remove the tags that still point at what the resource put there, and nothing else.
