@@ -144,6 +144,7 @@ class ReplicationResource:
             deadline=invocation.deadline,
             progress=invocation.progress,
             previous=str(event.get("PhysicalResourceId") or ""),
+            previous_source=_previous_source(event),
             propagation=PermissionPropagation.since(
                 invocation.continuation.started_at_seconds,
                 replicator.settings.propagation_seconds,
@@ -201,6 +202,14 @@ def _check_topic(invocation: Invocation, replicator: Replicator) -> None:
             "empty",
             hint="Set AllowedDestinations when you deploy the function.",
         )
+
+
+def _previous_source(event: Mapping[str, Any]) -> str:
+    """Return the SrcImage that an Update replaces; "" for other requests."""
+    old = event.get("OldResourceProperties")
+    if event.get("RequestType") != "Update" or not isinstance(old, dict):
+        return ""
+    return str(old.get("SrcImage", ""))
 
 
 def _complete(event: Mapping[str, Any], context: Any) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.archive.image_builder import ImageBuilder, LayerCache, UnbuiltImage
-from ecr_image_replicator.copy.dry_run import PlannedChanges, TagMove
+from ecr_image_replicator.archive.image_builder import ImageBuilder, UnbuiltImage
+from ecr_image_replicator.archive.layer_cache import LayerCache
+from ecr_image_replicator.archive.layer_proofs import LayerProofs
 from ecr_image_replicator.copy.plan import make_plan, tag_plan
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.copy.resolve import Content, ContentReader
@@ -24,8 +25,9 @@ from ecr_image_replicator.referrers.policy import ReferrerPolicy
 from ecr_image_replicator.retries import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, MutableMapping, Sequence
+    from collections.abc import Callable, MutableMapping, Sequence
 
+    from ecr_image_replicator.copy.dry_run import PlannedChanges
     from ecr_image_replicator.copy.plan import ReplicationPlan
     from ecr_image_replicator.copy.ports import Progress
     from ecr_image_replicator.copy.resolve import PlatformDigests
@@ -74,6 +76,7 @@ class Replicator:
         deadline: Deadline,
         progress: Progress,
         previous: str = "",
+        previous_source: str = "",
         known_blobs: MutableMapping[Digest, Descriptor] | None = None,
         propagation: PermissionPropagation | None = None,
     ) -> Outcome:
@@ -84,6 +87,8 @@ class Replicator:
         previous
             The physical resource id that the resource has had, ``host/repository:tag@sha256:…``;
             an archive's layers may be in its image already.
+        previous_source
+            What the resource's previous version copied; "" when it is created.
         known_blobs
             Blobs that the destination repository is known to have, by digest. Those that it has
             after the copy are added.
@@ -96,7 +101,6 @@ class Replicator:
             The copy failed; no tag points at incomplete content.
         """
         self.settings.allowed.check(request)
-        self._made_layers.learn(request.destination.name, request.made_layers)
         backoff = Backoff(
             request.retry_policy, deadline, on_retry=progress.retry, propagation=propagation
         )
@@ -133,14 +137,19 @@ class Replicator:
                 mount_from=endpoints.mount_from,
                 streams=streams,
             )
+            transfer = new_transfer(deadline)
+            former = find_digest_of_id(previous, request.destination)
+            proofs = LayerProofs(
+                request.destination.name, self._made_layers, transfer, former, previous_source
+            )
             replication = _Replication(
                 request,
                 endpoints,
                 reader,
                 provenance,
-                new_transfer(deadline),
+                transfer,
                 progress,
-                _Memory(self._made_layers, previous, {} if known_blobs is None else known_blobs),
+                _Memory(proofs, {} if known_blobs is None else known_blobs),
             )
             with deadline.enforced():
                 return replication.run()
@@ -175,10 +184,9 @@ class Replicator:
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What earlier copies have shown: layers made, the previous image, blobs that are there."""
+    """What earlier copies have shown: which blobs hold which layers, and which blobs are there."""
 
-    made: LayerCache
-    previous: str
+    proofs: LayerProofs
     known_blobs: MutableMapping[Digest, Descriptor]
 
 
@@ -201,8 +209,7 @@ class _Replication:
         self._provenance = provenance
         self._transfer = transfer
         self._progress = progress
-        self._made = memory.made
-        self._previous = memory.previous
+        self._proofs = memory.proofs
         self._known_blobs = memory.known_blobs
         self._started_at = time.monotonic()
 
@@ -287,48 +294,27 @@ class _Replication:
         return results, referrers
 
     def _read(self, state: CopyState) -> tuple[Content, Sequence[Descriptor]] | UnbuiltImage:
-        """Read what is meant, and name blobs that are known to be at the destination.
-
-        An archive's image without a manifest is made, which brings its layers there; a dry run
-        brings none.
-        """
+        """Read or build the content, and return it with blobs known to be at the destination."""
         archive, current = self._endpoints.archive, state.current
         present = current.blobs if isinstance(current, ImageManifest) else ()
         image = archive.find_stored_image() if archive is not None else None
-        if archive is None or image is None:
-            return self._reader.read(state.pinned), present
+        if image is None:
+            content = self._reader.read(state.pinned)
+            if archive is not None and not content.is_made and not self._request.arch_tags:
+                image = archive.rebuild(content.root)  # one platform of an index
+            if image is None:
+                return content, present
+        assert archive is not None  # noqa: S101 - for mypy: it has the image
         self._progress.pin(image.config_descriptor.digest, self._endpoints.etag)
         self._reader.check_single(parse_config_platform(image.config))
-        builder = ImageBuilder(
-            archive,
-            self._endpoints.destination,
-            self._request.destination.name,
-            self._transfer,
-            self._made,
-        )
-        assembled = builder.find(image, self._similar(current))
-        if assembled is None:
-            # the manifest's digest is not known yet, but no tag points at this config's image
-            digest = image.config_descriptor.digest
-            self._endpoints.destination.check_tags(state.found, digest)
-            unbuilt = builder.plan_changes(image) if self._request.dry_run else None
-            if unbuilt is not None:
-                return unbuilt
-            assembled = builder.make(image)
-        root, platform = assembled.manifest, assembled.platform
+        destination, recorded = self._endpoints.destination, self._request.made_layers
+        builder = ImageBuilder(archive, destination, self._transfer, self._proofs, recorded)
+        built = builder.prepare(image, state, is_dry_run=self._request.dry_run)
+        if isinstance(built, UnbuiltImage):
+            return built
+        root, platform = built.manifest, built.platform
         platforms = ((platform, root.digest),) if platform else ()
-        return Content(root, root, platforms), (*present, *assembled.present)
-
-    def _similar(self, current: Manifest | None) -> Iterator[ImageManifest]:
-        """Give the images that the resource's tag points at now, and that it pointed at before."""
-        if isinstance(current, ImageManifest):
-            yield current
-        destination = self._request.destination
-        digest = find_digest_of_id(self._previous, destination)
-        if digest is not None and (current is None or digest != current.digest):
-            previous = self._endpoints.destination.find_manifest(str(digest))
-            if isinstance(previous, ImageManifest) and previous.digest == digest:
-                yield previous
+        return Content(root, root, platforms), (*present, *built.present)
 
     def _unchanged_at_a_glance(self, state: CopyState) -> Manifest | None:
         """Give what all tags point at if that is the source's own manifest, taken as it is."""
@@ -370,18 +356,10 @@ class _Replication:
         """Say what a dry run knows of an image that is still to be made."""
         dry_run = self._endpoints.dry_run
         assert dry_run is not None  # noqa: S101 - for mypy: only a dry run leaves images unbuilt
-        planned_changes = PlannedChanges(
-            makes_repository=dry_run.repository_missing(),
-            copied=unbuilt.missing or (),
-            knows_sizes=unbuilt.missing is not None,
-            manifests=(None,),
-            tags=tuple(TagMove(tag, state.found[tag], None) for tag in self._request.all_tags),
-        )
+        changes = dry_run.plan_build(unbuilt.missing, self._request.all_tags, state.found)
         platforms = ((unbuilt.platform, None),) if unbuilt.platform else ()
         media_type = image_media_type(self._request.format)
-        return self._finish(
-            None, media_type, platforms, unbuilt.report, planned_changes=planned_changes
-        )
+        return self._finish(None, media_type, platforms, unbuilt.report, planned_changes=changes)
 
     def _outcome(
         self,

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from local.images import build_artifact, build_image, build_layer
 from local.objects import ObjectStorage
 from local.registry import ErrorCode, RegistryError
-from local.registry.digests import digest_of
 from local.web import Application, Response
 from tests.documents.scene import ECR, OTHER, Scene, keeps_tags, saved
 from tests.functional.cosign_fixtures import pem
@@ -145,12 +144,12 @@ def tag_for_a_platform_that_is_not_copied(scene: Scene) -> None:
     )
 
 
-@under("does not say which image of the archive is meant")
+@under("the archive holds several images and the reference names none")
 def several_images(scene: Scene) -> None:
     scene.replicate(scene.save(saved("app:1.0", 1), saved("proxy:2.1", 2)))
 
 
-@under("names no image of the archive")
+@under("image not found in the archive")
 def no_such_image_in_the_archive(scene: Scene) -> None:
     location = scene.save(saved("app:1.0", 1), saved("proxy:2.1", 2))
     scene.replicate(f"{location}:app:2.0")
@@ -288,24 +287,13 @@ def parts_that_are_not_there(scene: Scene) -> None:
     scene.replicate(destination=f"{OTHER}/app:1.0")
 
 
-@under("lost the layer")
-def layer_that_is_lost_and_was_compressed_otherwise(scene: Scene) -> None:
-    store, source = scene.open(), scene.save(saved("app:1.0", 1))
-    scene.replicate(source, f"{OTHER}/app:1.0")
-    document = dict(store.manifest("app", "1.0").document)
-    lost = digest_of(b"compressed otherwise")
-    document["layers"] = [{**document["layers"][0], "digest": lost}]
-    store.put_manifest("app", "1.0", json.dumps(document).encode(), document["mediaType"])
-    scene.replicate(source, f"{OTHER}/app:1.0", DestTags="1")
-
-
 @under("the upload session was lost")
 def upload_that_is_lost(scene: Scene) -> None:
     scene.open(blobs=RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN, "blob upload unknown"))
     scene.replicate(destination=f"{OTHER}/app:1.0")
 
 
-@under("S3 broke off while it gave")
+@under("S3 closed the connection")
 def storage_that_breaks_off(scene: Scene) -> None:
     source = scene.save(saved("app:1.0", 1))
     with ObjectStorage("builds") as storage:
@@ -365,12 +353,12 @@ def manifest_of_schema_1(scene: Scene) -> None:
     scene.replicate(f"{OTHER}/app:1.0")
 
 
-@under("the archive … cannot be read, cannot be used, lacks …")
+@under("invalid archive")
 def archive_that_is_cut_off(scene: Scene) -> None:
     scene.replicate(scene.save(saved("app:1.0", 1), cut=20_000))
 
 
-@under("the archive … cannot be read: s3:GetObject …")
+@under("cannot read … s3:GetObject")
 def missing_object(scene: Scene) -> None:
     scene.save(saved("app:1.0", 1))
     scene.replicate("s3://builds/app-2.tar")

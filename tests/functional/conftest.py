@@ -51,6 +51,26 @@ class Function:
         named = {"SrcImage": source, "DestImage": destination, **properties}
         return self.send({"RequestType": "Create", "ResourceProperties": named})
 
+    def update(
+        self,
+        physical_id: str,
+        source: str,
+        destination: str,
+        old_source: str | None = None,
+        **properties: Any,
+    ) -> dict[str, Any]:
+        """Replicate as an Update of a resource that had this source, or another."""
+        named = {"SrcImage": source, "DestImage": destination, **properties}
+        old = {**named, "SrcImage": source if old_source is None else old_source}
+        return self.send(
+            {
+                "RequestType": "Update",
+                "PhysicalResourceId": physical_id,
+                "OldResourceProperties": old,
+                "ResourceProperties": named,
+            }
+        )
+
     def delete(self, physical_id: str, destination: str, **properties: Any) -> dict[str, Any]:
         """Delete as CloudFormation does, with the properties of the resource's last version."""
         named = {"SrcImage": "a/b:1", "DestImage": destination, **properties}

@@ -64,13 +64,14 @@ def test_an_archive_is_read_once_and_of_a_changed_layer_only_that(
     answer = function.create(*named)
     assert answer["Status"] == "SUCCESS", answer
     assert answer["Data"]["BlobsCopied"] == "7"
+    created = answer["PhysicalResourceId"]
     assert overlaps(storage) == 0
     assert 60 * MIB < storage.bytes_read <= first.stat().st_size
 
-    # a function that knows nothing finds by the config that nothing has to be done
+    # an Update in a new process finds by the config that nothing has to be done
     storage.clear_requests()
     destination.clear_requests()
-    answer = new_function().create(*named)
+    answer = new_function().update(created, *named)
     assert answer["Data"]["Changed"] == "false"
     assert storage.bytes_read < MIB // 4
     assert methods(destination.requests) == {"GET": 1}
@@ -80,7 +81,7 @@ def test_an_archive_is_read_once_and_of_a_changed_layer_only_that(
     changed = build_large_layer(tmp_path / "changed", 10 * MIB, 77, "zeros")
     saved = SavedImage([*layers[:3], changed, *layers[4:]], ["app:1"])
     storage.put("app.tar", build_docker_save(tmp_path / "second.tar", [saved]))
-    answer = new_function().create(*named)
+    answer = new_function().update(created, *named)
     assert answer["Status"] == "SUCCESS", answer
     assert (answer["Data"]["BlobsCopied"], answer["Data"]["BlobsSkipped"]) == ("2", "5")
     assert 10 * MIB < storage.bytes_read < 10 * MIB + MIB // 4
@@ -125,15 +126,11 @@ def test_what_the_resource_had_under_another_tag_is_not_sent_again(
     destination.clear_requests()
 
     def update(number: int, physical_id: str) -> dict[str, str]:
-        body = new_function().send(
-            {
-                "RequestType": "Update",
-                "PhysicalResourceId": physical_id,
-                "ResourceProperties": {
-                    "SrcImage": f"s3://archives/{number}",
-                    "DestImage": f"{destination.host}/app:{number}",
-                },
-            }
+        body = new_function().update(
+            physical_id,
+            f"s3://archives/{number}",
+            f"{destination.host}/app:{number}",
+            f"s3://archives/{number - 1}",
         )
         assert body["Status"] == "SUCCESS", body
         data: dict[str, str] = body["Data"]

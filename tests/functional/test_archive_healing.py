@@ -119,6 +119,7 @@ def test_a_layer_that_comes_to_other_bytes_by_now_is_one_sentence(
     manifest["layers"][0] |= {"digest": foreign, "size": len(layer)}
     content = json.dumps(manifest).encode()
     destination.store.put_manifest("app", "1", content, manifest["mediaType"])
+    assert function.create(SOURCE, f"{destination.host}/app:1")["Data"]["Changed"] == "false"
     destination.store.delete_blob("app", foreign)
 
     answer = function.create(SOURCE, f"{destination.host}/app:1", DestTags="2")

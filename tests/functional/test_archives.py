@@ -256,7 +256,7 @@ def test_an_image_with_several_names_is_one_image(
     if selector:
         assert config_of(destination, "app", "2") == images[1].config
     else:
-        assert "names no image of the archive; it holds 1 image: @0 " in other["Reason"]
+        assert "image not found in the archive; it has 1 image: @0 " in other["Reason"]
 
 
 def test_an_archives_index_is_an_index(

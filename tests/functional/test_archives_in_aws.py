@@ -98,7 +98,7 @@ def test_an_archive_is_read_as_the_source_s_role(aws: LoopbackAws, aws_function:
     [
         ("s3://archives/none.tar", "(NoSuchKey: "),
         ("s3://no-such-bucket/app.tar", "(NoSuchBucket: "),
-        (f"{SOURCE}?versionId=none", "check versionId"),
+        (f"{SOURCE}?versionId=none", "Check versionId."),
     ],
 )
 @pytest.mark.usefixtures("archive")
@@ -109,5 +109,5 @@ def test_what_is_not_there_is_said(
 
     reason = aws_function.create(source, DESTINATION)["Reason"]
 
-    assert reason.startswith(f"the archive {source} cannot be read: s3:GetObject failed: ")
+    assert reason.startswith(f"cannot read {source}: s3:GetObject ")
     assert said in reason

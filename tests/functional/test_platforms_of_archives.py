@@ -51,8 +51,8 @@ def test_several_platforms_of_an_archive_are_an_index_that_names_it(
 @pytest.mark.parametrize(
     ("properties", "sentence"),
     [
-        ({"CopyReferrers": "true"}, "need a registry to look in, and s3://archives/app.tar"),
-        ({"VerifySignatureKey": pem(KEY)}, "need a registry to look in"),
+        ({"CopyReferrers": "true"}, "s3://archives/app.tar is an archive, which has no referrers"),
+        ({"VerifySignatureKey": pem(KEY)}, "which has no referrers and signatures"),
         ({"ArchImageTags": {"amd64": "a"}}, "ArchImageTags has tags for the images of an index"),
         ({"Platforms": "linux/amd64,linux/arm64"}, "has no image for linux/arm64"),
     ],

@@ -262,7 +262,7 @@ def test_one_of_two_images_in_umocis_layout(
     raw = skopeo_inspect_raw(f"oci:{umoci_layout}:{name}")
     assert skopeo_inspect_raw(cloud.reference(image)) == raw
     check(cloud, image, tmp_path / "read")
-    assert "it holds 2 images: @0 app; @1 many; add :repository:tag" in none["Reason"]
+    assert "it has 2 images: @0 app; @1 many. Add :repository:tag" in none["Reason"]
 
 
 @pytest.mark.parametrize("age", ["folders", "layout", "compressed"])
@@ -294,7 +294,7 @@ def test_a_version_of_an_object_is_pinned(cloud: Cloud, umoci_layout: Path, tmp_
 
     assert answer["Status"] == "SUCCESS", answer
     assert check(cloud, "versions:1", tmp_path / "read")["config"] == config
-    assert "it is cut off after 11 bytes" in latest["Reason"]
+    assert "truncated after 11 bytes" in latest["Reason"]
 
 
 def test_what_s3_refuses_is_said(cloud: Cloud) -> None:

@@ -1,11 +1,11 @@
-"""Which of an archive's images a reference means; no I/O."""
+"""Choosing the image of an archive that a reference means; no I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from ecr_image_replicator.errors import ImageNotFoundError, InvalidReferenceError
+from ecr_image_replicator.errors import ImageNotFoundError, InvalidReferenceError, Setting
 from ecr_image_replicator.model.references import parse_image_reference
 
 if TYPE_CHECKING:
@@ -14,46 +14,47 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.archive_references import ArchiveReference
 
 _Image = TypeVar("_Image")
-_SHOWN_IMAGES: Final = 12
+_MAX_LISTED: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate(Generic[_Image]):
-    """An image in an archive, with the names that it has there."""
+    """An image in an archive, with its names there."""
 
     names: tuple[str, ...]
     image: _Image
 
 
 def choose(candidates: Sequence[Candidate[_Image]], reference: ArchiveReference) -> _Image:
-    """Find the image that a reference means.
+    """Return the image that a reference means.
 
-    A name fits as it stands, or as Docker would complete it: ``alpine`` is
+    A name matches as it is, or as Docker completes it: ``alpine`` is
     ``docker.io/library/alpine:latest``.
 
     Raises
     ------
     ImageNotFoundError
-        There is no such image, or several; the sentence lists what there is.
+        No image matches, or several do; the message lists the images.
     """
     fitting = find_fitting(candidates, reference.selector)
     if len(fitting) == 1:
         return fitting[0].image
-    count = len(candidates)
-    there = f"it holds {count} image{'s' if count != 1 else ''}: {_listed(candidates)}"
-    if reference.selector is None:
-        raise ImageNotFoundError(
-            f"{reference.location} does not say which image of the archive is meant; {there}; add "
-            ":repository:tag, or :@ and the position"
-        )
-    found = "more than one image" if fitting else "no image"
-    raise ImageNotFoundError(f"{reference} names {found} of the archive; {there}")
+    if not fitting:
+        found = "image not found in the archive"
+    elif reference.selector is None:
+        found = "image not found: the archive holds several images and the reference names none"
+    else:
+        found = "image not found: several images of the archive have this name"
+    raise ImageNotFoundError(
+        f"cannot read {reference}: {found}; it has {_list(candidates)}",
+        hint=("Add :repository:tag or :@N (the image's position) to ", Setting.SOURCE, "."),
+    )
 
 
 def find_fitting(
     candidates: Sequence[Candidate[_Image]], selector: str | int | None
 ) -> Sequence[Candidate[_Image]]:
-    """Give the images that a selector fits."""
+    """Return the images that match a selector."""
     if selector is None:
         return candidates
     if isinstance(selector, int):
@@ -72,9 +73,11 @@ def _complete(name: str) -> str:
         return ""
 
 
-def _listed(candidates: Sequence[Candidate[_Image]]) -> str:
-    shown = [
-        f"@{position} {', '.join(name[:120] for name in each.names[:3]) or '(without a name)'}"
-        for position, each in enumerate(candidates[:_SHOWN_IMAGES])
+def _list(candidates: Sequence[Candidate[_Image]]) -> str:
+    count = len(candidates)
+    images = [
+        f"@{position} {', '.join(name[:120] for name in each.names[:3]) or '(no name)'}"
+        for position, each in enumerate(candidates[:_MAX_LISTED])
     ]
-    return "; ".join([*shown, *["…"] * (len(candidates) > _SHOWN_IMAGES)])
+    listed = "; ".join([*images, *["…"] * (count > _MAX_LISTED)])
+    return f"{count} image{'s' if count != 1 else ''}: {listed}"

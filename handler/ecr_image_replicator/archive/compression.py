@@ -1,7 +1,7 @@
-"""Compressing and decompressing streams, in bounded memory.
+"""Compressing and decompressing streams in bounded memory.
 
-Equal input always makes equal compressed output: level, chunks and headers are fixed, and no time
-is in them; docs/decisions/0007-layers-compressed-on-the-way.md says how far that reaches.
+Equal input always gives equal compressed output: level and chunk size are fixed, and the header has
+no time; docs/decisions/0006-stream-layers-through-isa-l-gzip.md.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.model.digests import ByteReader
 
-#: What the compressor is given at once, which decides about its output.
+#: The input of one call of the compressor; another size would give other output.
 COMPRESSION_CHUNK_BYTES: Final = 256 * 1024
 _READ_BYTES: Final = 128 * 1024
 _ZSTD_LEVEL: Final = 3
-#: What xz -9 needs, and half of what zstd --long does.
+#: The window of xz -9; zstd --long=27 needs twice as much.
 MAX_WINDOW_BYTES: Final = 72 * 1024 * 1024
-#: What zstd -19 needs; docs/decisions/0025-one-wide-window-at-a-time.md.
+#: The window of zstd -19; docs/decisions/0019-open-one-wide-zstd-window-at-a-time.md.
 USUAL_WINDOW_BYTES: Final = 8 * 1024 * 1024
-#: An end to decompression bombs: gzip's best is 1,032 times, of layers anybody runs a few dozen.
+#: Limits decompression bombs: gzip reaches 1,032 times, real layers a few dozen times.
 _MAX_EXPANSION: Final = 200
 _FREE_EXPANSION_BYTES: Final = 1024**3
 
@@ -44,7 +44,7 @@ class Compression(Enum):
         for magic, compression in _MAGIC.items():
             if head.startswith(magic):
                 return compression
-        return cls.NONE
+        return cls.ZSTD if _is_skippable(head) else cls.NONE
 
 
 _MAGIC: Final = {
@@ -53,13 +53,14 @@ _MAGIC: Final = {
     b"BZh": Compression.BZIP2,
     b"\xfd7zXZ\x00": Compression.XZ,
 }
+#: Of a zstd frame without data, which pzstd writes first (RFC 8878, section 3.1.2).
+_SKIPPABLE: Final = b"\x2a\x4d\x18"
 #: Enough to recognise every compression.
 MAGIC_BYTES: Final = 6
-#: Enough to tell zstd's window too (RFC 8878, section 3.1.1).
+#: Enough for the header of a zstd frame too, which has its window (RFC 8878, section 3.1.1).
 HEAD_BYTES: Final = 18
 
-
-#: The largest windows that fit, as who compresses asks for them; the others' are always small.
+#: The compressor options with the largest windows that fit.
 _LARGEST_WINDOWS: Final = {
     (Compression.XZ, MAX_WINDOW_BYTES): "xz -9",
     (Compression.ZSTD, MAX_WINDOW_BYTES): "zstd --long=26",
@@ -68,37 +69,47 @@ _LARGEST_WINDOWS: Final = {
 
 
 class Compressor(Protocol):
-    """A stream on its way to be compressed."""
+    """A compressor of one stream."""
 
     def compress(self, data: bytes | memoryview, /) -> bytes:
-        """Take in one chunk, and give what of the output is ready."""
+        """Compress one chunk, and return the output that is ready."""
 
     def flush(self) -> bytes:
-        """Give the rest of the output."""
+        """Return the rest of the output."""
 
 
 def new_compressor(compression: Compression) -> Compressor:
-    """Start a stream of gzip or zstd; it is to be fed `COMPRESSION_CHUNK_BYTES` at a time."""
+    """Start a stream of gzip or zstd; the caller passes `COMPRESSION_CHUNK_BYTES` at a time."""
     if compression is Compression.ZSTD:
-        import zstandard  # noqa: PLC0415 - of use for archives only
+        import zstandard  # noqa: PLC0415 - only archives need it
 
         zstd: Compressor = zstandard.ZstdCompressor(_ZSTD_LEVEL, write_checksum=True).compressobj()
         return zstd
-    from ecr_image_replicator.archive.gzip_stream import GzipCompressor  # noqa: PLC0415 - it imports isal
+    from ecr_image_replicator.archive.gzip_stream import GzipCompressor  # noqa: PLC0415 - imports isal
 
     return GzipCompressor()
 
 
+def _is_skippable(head: bytes) -> bool:
+    """Tell whether a zstd stream begins with a frame without data."""
+    return head[1:4] == _SKIPPABLE and 0x50 <= head[0] <= 0x5F
+
+
 def window_bytes(head: bytes) -> int:
-    """Give the window that zstd's first frame needs, of a stream's first `HEAD_BYTES`; else 0."""
+    """Return the window of a zstd stream's first frame, by the stream's first `HEAD_BYTES`.
+
+    0 for other compressions; the maximum if the window is not in these bytes.
+    """
+    if _is_skippable(head):
+        return MAX_WINDOW_BYTES
     if Compression.of(head) is not Compression.ZSTD:
         return 0
-    import zstandard  # noqa: PLC0415 - of use for archives only
+    import zstandard  # noqa: PLC0415 - only archives need it
 
     try:
         return zstandard.get_frame_parameters(head).window_size
     except zstandard.ZstdError:
-        return 0  # damaged, as whoever reads it will find
+        return 0  # damaged: decompressing it fails
 
 
 def decompressed(
@@ -109,23 +120,22 @@ def decompressed(
     what: str,
     most_window_bytes: int = MAX_WINDOW_BYTES,
 ) -> ByteReader:
-    """Decompress a stream as it is read.
+    """Decompress a stream while it is read.
 
     Parameters
     ----------
     size_bytes
-        Of the compressed stream, for the bound on what may come out of it: 200 times as much, and
-        a GiB at least.
+        Of the compressed stream; it may expand to 200 times as much, and to 1 GiB in any case.
     what
-        For errors.
+        Begins the messages of errors: what cannot be read.
     most_window_bytes
-        Of zstd's windows: `MAX_WINDOW_BYTES` or `USUAL_WINDOW_BYTES`.
+        The largest window of zstd: `MAX_WINDOW_BYTES` or `USUAL_WINDOW_BYTES`.
 
     Returns
     -------
     ByteReader
-        It raises InvalidArchiveError when the stream is damaged, ends early, needs more memory
-        than is sensible, or passes the bound.
+        Raises InvalidArchiveError when the stream is damaged, truncated, needs a larger window, or
+        expands further.
     """
     source = _Source(reader)
     inflated: ByteReader
@@ -137,22 +147,22 @@ def decompressed(
         inflated = _Inflated(source, _DECOMPRESSORS[compression], compression)
     most_bytes = max(_FREE_EXPANSION_BYTES, (size_bytes or 0) * _MAX_EXPANSION)
     damage = _damage(compression, most_window_bytes)
-    return _Bounded(inflated, most_bytes, f"{what}, compressed with {compression.value},", damage)
+    return _Bounded(inflated, most_bytes, f"{what}: {compression.value} data", damage)
 
 
-def _damage(compression: Compression, most_window_bytes: int) -> str:
-    """Say what may be wrong with a stream that cannot be decompressed."""
+def _damage(compression: Compression, most_window_bytes: int) -> tuple[str, str]:
+    """Return what may be wrong with a stream that cannot be decompressed, and what to do."""
     largest = _LARGEST_WINDOWS.get((compression, most_window_bytes))
     if largest is None:
-        return "is damaged"
+        return "damaged", ""
     return (
-        f"is damaged or needs more than {most_window_bytes} bytes of memory; compressed with "
-        f"{largest} it needs less"
+        f"damaged, or compressed with a window of more than {most_window_bytes} bytes",
+        f"Compress it with a smaller window, such as that of {largest}.",
     )
 
 
 class _Decompressor(Protocol):
-    """What isal, bz2 and lzma agree on."""
+    """The common interface of isal, bz2 and lzma."""
 
     @property
     def eof(self) -> bool: ...
@@ -167,20 +177,20 @@ class _Decompressor(Protocol):
 
 
 def _new_gzip() -> _Decompressor:
-    from isal import igzip_lib  # noqa: PLC0415 - of use for archives only
+    from isal import igzip_lib  # noqa: PLC0415 - only archives need it
 
     decompressor: _Decompressor = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
     return decompressor
 
 
 def _new_bzip2() -> _Decompressor:
-    import bz2  # noqa: PLC0415 - of use for few archives only
+    import bz2  # noqa: PLC0415 - few archives need it
 
     return bz2.BZ2Decompressor()
 
 
 def _new_xz() -> _Decompressor:
-    import lzma  # noqa: PLC0415 - of use for few archives only
+    import lzma  # noqa: PLC0415 - few archives need it
 
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_WINDOW_BYTES)
 
@@ -193,10 +203,10 @@ _DECOMPRESSORS: Final[dict[Compression, Callable[[], _Decompressor]]] = {
 
 
 def _open_zstd(source: _Source, most_window_bytes: int) -> ByteReader:
-    import zstandard  # noqa: PLC0415 - of use for archives only
+    import zstandard  # noqa: PLC0415 - only archives need it
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=most_window_bytes)
-    file: Any = source  # the stub wants a whole file, and only read is called
+    file: Any = source  # typed as a file, of which only read is called
     opened: ByteReader = decompressor.stream_reader(
         file, read_size=_READ_BYTES, read_across_frames=True, closefd=False
     )
@@ -204,7 +214,7 @@ def _open_zstd(source: _Source, most_window_bytes: int) -> ByteReader:
 
 
 class _Source:
-    """A reader as the libraries want it."""
+    """A reader with the interface that the libraries expect."""
 
     def __init__(self, reader: ByteReader) -> None:
         self._reader = reader
@@ -215,7 +225,7 @@ class _Source:
 
 
 class _Inflated:
-    """gzip, bzip2 or xz, of one stream or several in a row."""
+    """A reader of gzip, bzip2 or xz, of one stream or several in a row."""
 
     def __init__(
         self, source: _Source, new: Callable[[], _Decompressor], compression: Compression
@@ -245,7 +255,7 @@ class _Inflated:
                 return len(output)
 
     def _start_of_next(self, rest: bytes) -> bytes:
-        """Go on to the next stream, if one follows; what else follows is padding."""
+        """Continue with the next stream if one follows; anything else is padding."""
         while len(rest) < MAGIC_BYTES and (more := self._source.read()):
             rest += more
         if Compression.of(rest) is not self._compression:
@@ -255,9 +265,11 @@ class _Inflated:
 
 
 class _Bounded:
-    """A decompressed stream that ends at a bound, and whose faults are errors of ours."""
+    """A decompressed stream with a size limit, which raises this program's errors."""
 
-    def __init__(self, reader: ByteReader, most_bytes: int, what: str, damage: str) -> None:
+    def __init__(
+        self, reader: ByteReader, most_bytes: int, what: str, damage: tuple[str, str]
+    ) -> None:
         self._reader = reader
         self._damage = damage
         self._left_bytes = most_bytes
@@ -271,24 +283,27 @@ class _Bounded:
         try:
             count = self._reader.readinto(buffer)
         except EOFError as error:
-            raise InvalidArchiveError(f"{self._what} is cut off") from error
+            raise InvalidArchiveError(
+                f"{self._what} is truncated", hint="Upload the archive again."
+            ) from error
         except _library_errors() as error:
-            raise InvalidArchiveError(f"{self._what} {self._damage}") from error
+            damage, hint = self._damage
+            raise InvalidArchiveError(f"{self._what} is {damage}", hint=hint) from error
         self._is_at_end = not count
         self._left_bytes -= count
         if self._left_bytes < 0:
             raise InvalidArchiveError(
-                f"{self._what} expands to more than {self._most_bytes} bytes, which is taken for "
-                "a decompression bomb"
+                f"{self._what} expands to more than {self._most_bytes} bytes and looks like a "
+                "decompression bomb"
             )
         return count
 
 
 def _library_errors() -> tuple[type[BaseException], ...]:
-    import lzma  # noqa: PLC0415 - of use for archives only
+    import lzma  # noqa: PLC0415 - only archives need it
 
-    import zstandard  # noqa: PLC0415 - of use for archives only
-    from isal import igzip_lib  # noqa: PLC0415 - of use for archives only
+    import zstandard  # noqa: PLC0415 - only archives need it
+    from isal import igzip_lib  # noqa: PLC0415 - only archives need it
 
     errors: Any = (igzip_lib.IsalError, zstandard.ZstdError, lzma.LZMAError, OSError, ValueError)
     return tuple(errors)

@@ -1,8 +1,8 @@
-"""What `docker save` writes: a manifest.json, configs, and layers that are tar archives again.
+"""The format of `docker save`: manifest.json, configs, and layers that are tar archives.
 
-Docker image specification 1.2, "Combined Image JSON + Filesystem Changeset Format". Layers are
-stored uncompressed, by some tools compressed; folders of version 1 and links among the layers are
-passed over and followed.
+Docker image specification 1.2, "Combined Image JSON + Filesystem Changeset Format". Docker stores
+layers uncompressed, some tools store them compressed. Since version 25 Docker writes an OCI layout
+beside manifest.json.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ecr_image_replicator.archive.choice import Candidate, choose
-from ecr_image_replicator.archive.tar_headers import shown
+from ecr_image_replicator.archive.choice import Candidate
+from ecr_image_replicator.archive.tar_headers import normalize_path, quote
 from ecr_image_replicator.errors import (
     ContentError,
-    DigestMismatchError,
-    InvalidArchiveError,
     InvalidDigestError,
+    InvalidManifestError,
 )
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import (
@@ -25,23 +24,23 @@ from ecr_image_replicator.model.manifests import (
     Descriptor,
     parse_config_diff_ids,
     parse_json,
+    parse_json_object,
 )
 
 if TYPE_CHECKING:
-    from ecr_image_replicator.archive.tar_index import Member, TarIndex
-    from ecr_image_replicator.model.archive_references import ArchiveReference
+    from ecr_image_replicator.archive.tar_index import TarIndex
 
 MANIFEST_NAME: Final = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image without a manifest: a config, and layers that need not be blobs yet.
+    """An image whose manifest has to be built: a config, and files with its layers.
 
     Attributes
     ----------
     config
-        The config's own bytes.
+        The config's bytes.
     layers
         The name of each layer's file.
     diff_ids
@@ -54,91 +53,110 @@ class StoredImage:
 
     @property
     def config_descriptor(self) -> Descriptor:
-        """Describe the config as a blob."""
+        """The descriptor of the config's blob."""
         return Descriptor(OCI_CONFIG, Digest.of(self.config), len(self.config))
 
 
-def read_stored_image(index: TarIndex, reference: ArchiveReference) -> StoredImage:
-    """Read the config of the image that a reference means, and where its layers are.
-
-    Raises
-    ------
-    ImageNotFoundError
-        The reference fits none of the images, or several.
-    InvalidArchiveError
-        manifest.json or the config is malformed or missing, or they contradict each other.
-    DigestMismatchError
-        The config is not the one that its name says.
-    """
-    location = reference.location
-    member = index.find(MANIFEST_NAME)
-    if member is None:
-        raise InvalidArchiveError(f"the archive {location} has no {MANIFEST_NAME}")
-    try:
-        images = _parse_manifest(index.read(member))
-        image = choose([Candidate(each.tags, each) for each in images], reference)
-        content = _read_config(index, image.config)
-        diff_ids = parse_config_diff_ids(content)
-    except InvalidArchiveError:
-        raise
-    except ContentError as error:
-        raise InvalidArchiveError(f"the archive {location} cannot be used: {error}") from error
-    if len(diff_ids) != len(image.layers):
-        raise InvalidArchiveError(
-            f"the archive {location} cannot be used: the image has {len(image.layers)} layers and "
-            f"its config {shown(image.config)} names {len(diff_ids)}"
-        )
-    return StoredImage(content, image.layers, diff_ids)
-
-
-def names_blobs(index: TarIndex, manifest: Member) -> bool:
-    """Tell whether manifest.json describes an OCI layout, as Docker 25 and later write it."""
-    return b'"blobs/' in index.read(manifest) and index.find("index.json") is not None
-
-
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class SavedImage:
+    """An entry of manifest.json.
+
+    Attributes
+    ----------
+    config, layers
+        Names of files.
+    tags
+        The image's names.
+    """
+
     config: str
     tags: tuple[str, ...]
     layers: tuple[str, ...]
 
 
-def _parse_manifest(content: bytes) -> list[_Entry]:
-    document = parse_json(content, f"its {MANIFEST_NAME}")
-    if not isinstance(document, list) or not document:
-        raise ContentError(f"its {MANIFEST_NAME} is not a list of images")
-    return [_parse_entry(each) for each in document]
+def read_saved_images(index: TarIndex) -> list[Candidate[SavedImage]]:
+    """Read the images that manifest.json lists; an empty list if there is no manifest.json.
+
+    Raises
+    ------
+    InvalidArchiveError
+        manifest.json is malformed.
+    """
+    member = index.find(MANIFEST_NAME)
+    if member is None:
+        return []
+    try:
+        document = parse_json(index.read(member), MANIFEST_NAME)
+        if not isinstance(document, list):
+            raise InvalidManifestError(f"{MANIFEST_NAME} is not a list of images")
+        images = [_parse_image(each) for each in document]
+    except InvalidManifestError as error:
+        raise index.invalid(*error.message, hint=error.hint) from error
+    return [Candidate(each.tags, each) for each in images]
 
 
-def _parse_entry(value: Any) -> _Entry:
+def read_stored_image(index: TarIndex, image: SavedImage) -> StoredImage:
+    """Read an image's config, and find out which file holds which layer.
+
+    Raises
+    ------
+    InvalidArchiveError
+        The config is missing or malformed, does not match the digest in its name, or has another
+        number of layers than manifest.json.
+    """
+    content = _read_config(index, image.config)
+    try:
+        diff_ids = _read_diff_ids(content)
+    except ContentError as error:
+        raise index.invalid(f"{quote(image.config)}: ", *error.message) from error
+    if len(diff_ids) != len(image.layers):
+        raise index.invalid(
+            f"{MANIFEST_NAME} lists {len(image.layers)} layers and the config "
+            f"{quote(image.config)} lists {len(diff_ids)}"
+        )
+    return StoredImage(content, _in_order(image.layers, diff_ids), diff_ids)
+
+
+def _parse_image(value: Any) -> SavedImage:
     config = value.get("Config") if isinstance(value, dict) else None
     if not isinstance(config, str) or not config:
-        raise ContentError(f"an image in its {MANIFEST_NAME} has no Config")
+        raise InvalidManifestError(f"{MANIFEST_NAME} lists an image without Config")
     layers, tags = _texts(value, "Layers"), _texts(value, "RepoTags")
-    return _Entry(_path(config), tags, tuple(map(_path, layers)))
+    return SavedImage(normalize_path(config), tags, tuple(map(normalize_path, layers)))
 
 
 def _texts(value: dict[str, Any], name: str) -> tuple[str, ...]:
     texts = value.get(name) or []
     if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
-        raise ContentError(f"an image in its {MANIFEST_NAME} has {name} that are no list of texts")
+        raise InvalidManifestError(f"{MANIFEST_NAME}: {name} is not a list of strings")
     return tuple(texts)
-
-
-def _path(name: str) -> str:
-    return posixpath.normpath(f"/{name}").lstrip("/")
 
 
 def _read_config(index: TarIndex, name: str) -> bytes:
     member = index.find(name)
     if member is None:
-        raise ContentError(f"its {MANIFEST_NAME} names the config {shown(name)}, which is missing")
+        raise index.invalid(f"the config {quote(name)} of {MANIFEST_NAME} not found")
     content = index.read(member)
     stem = posixpath.basename(name).removesuffix(".json").removeprefix("sha256:")
     try:
         named = Digest.parse(f"sha256:{stem}")
     except InvalidDigestError:
-        return content  # some tools name it otherwise
-    if Digest.of(content) != named:
-        raise DigestMismatchError(f"the config {shown(name)} hashes to {Digest.of(content)}")
+        return content  # jib, for example, names it config.json
+    if not named.names(content):
+        raise index.invalid(
+            f"digest mismatch: the config {quote(name)} has the digest {Digest.of(content)}"
+        )
     return content
+
+
+def _read_diff_ids(config: bytes) -> tuple[Digest, ...]:
+    rootfs = parse_json_object(config, "the config").get("rootfs")
+    if isinstance(rootfs, dict) and rootfs.get("diff_ids") is None:
+        return ()  # an image without layers
+    return parse_config_diff_ids(config)
+
+
+def _in_order(layers: tuple[str, ...], diff_ids: tuple[Digest, ...]) -> tuple[str, ...]:
+    """Order layers that are named by their diff_ids as the config does, whose order counts."""
+    names = tuple(f"blobs/{each.algorithm}/{each.encoded}" for each in diff_ids)
+    return names if sorted(names) == sorted(layers) else layers

@@ -1,7 +1,7 @@
-"""An archive that is compressed as a whole: read forward, by a thread of its own.
+"""An archive that is compressed as a whole, read forward.
 
-Decompression runs ahead of whoever takes the bytes, by a few buffers. Who asks for bytes before
-the ones that were read makes it start again from the beginning.
+A thread decompresses a few buffers ahead of the reader. Reading bytes before the current position
+starts again from the beginning.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ForwardReader:
     compression
         How it is compressed.
     location
-        For errors.
+        Names the object in errors.
     """
 
     is_sequential: Final = True
@@ -44,7 +44,7 @@ class ForwardReader:
     def __init__(self, compressed: RangedReader, compression: Compression, location: str) -> None:
         self._compressed = compressed
         self._compression = compression
-        self._what = f"the archive {location}"
+        self._location = location
         self._lock = threading.Lock()
         self._pump: _Pump | None = None
         self._offset = 0
@@ -52,7 +52,7 @@ class ForwardReader:
         self.size_bytes: int | None = None
 
     def read_range(self, offset: int, length: int) -> bytes:
-        """Read on to an offset, and from there."""
+        """Read on to an offset, and return bytes from there."""
         content = memoryview(bytearray(length))
         count = 0
         while count < length and (more := self.read_at(offset + count, content[count:])):
@@ -61,16 +61,16 @@ class ForwardReader:
 
     @contextmanager
     def open_range(self, offset: int, length: int) -> Iterator[ByteReader]:
-        """Read on to an offset, and from there as the bytes are asked for."""
+        """Start reading at an offset, as the caller takes the bytes."""
         yield _ForwardRange(self, offset, length)
 
     def read_at(self, offset: int, buffer: memoryview) -> int:
-        """Fill a buffer from an offset on, as far as bytes are at hand; 0 at the end.
+        """Fill a buffer from an offset on, as far as bytes are ready; return 0 at the end.
 
         Raises
         ------
         InvalidArchiveError
-            The object is not compressed as it claims, or a bomb.
+            The object cannot be decompressed, or is a decompression bomb.
         """
         with self._lock:
             if self._pump is None or offset < self._offset:
@@ -78,7 +78,7 @@ class ForwardReader:
             try:
                 return self._read_at(offset, buffer)
             except BaseException:
-                self._stop()  # whoever tries again begins anew
+                self._stop()  # the next attempt starts again
                 raise
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class ForwardReader:
         self._stop()
         self._offset = 0
         self._block = memoryview(b"")
-        self._pump = _Pump(self._compressed, self._compression, self._what)
+        self._pump = _Pump(self._compressed, self._compression, self._location)
 
     def _stop(self) -> None:
         if self._pump is not None:
@@ -113,8 +113,8 @@ class ForwardReader:
         self._offset += count
 
     def _has_block(self) -> bool:
-        """See to it that bytes are at hand; False at the end."""
-        assert self._pump is not None  # noqa: S101 - for mypy: made before the first byte
+        """Fetch the next bytes if none are left; return False at the end."""
+        assert self._pump is not None  # noqa: S101 - for mypy: set before the first byte
         if not self._block:
             self._block = self._pump.next_block()
             if not self._block:
@@ -123,6 +123,8 @@ class ForwardReader:
 
 
 class _ForwardRange:
+    """A range of a forward reader."""
+
     def __init__(self, reader: ForwardReader, offset: int, length: int) -> None:
         self._reader = reader
         self._offset = offset
@@ -135,12 +137,12 @@ class _ForwardRange:
 
 
 class _Pump:
-    """Decompresses into a ring of buffers."""
+    """A thread that decompresses into a ring of buffers."""
 
-    def __init__(self, compressed: RangedReader, compression: Compression, what: str) -> None:
+    def __init__(self, compressed: RangedReader, compression: Compression, location: str) -> None:
         self._compressed = compressed
         self._compression = compression
-        self._what = what
+        self._location = location
         self._is_stopped = False
         self._free: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
         self._full: queue.SimpleQueue[tuple[memoryview, int] | BaseException] = queue.SimpleQueue()
@@ -151,13 +153,13 @@ class _Pump:
         self._thread.start()
 
     def next_block(self) -> memoryview:
-        """Give the next bytes, valid until the next call; none at the end."""
+        """Return the next bytes, valid until the next call; none at the end."""
         if self._in_use is not None:
             self._free.put(self._in_use)
             self._in_use = None
         item = self._full.get()
         if isinstance(item, BaseException):
-            self._full.put(item)  # it ends every later call too
+            self._full.put(item)  # later calls fail too
             raise item
         buffer, count = item
         if not count:
@@ -167,6 +169,7 @@ class _Pump:
         return buffer[:count]
 
     def stop(self) -> None:
+        """End the thread."""
         self._is_stopped = True
         self._free.put(None)
         self._thread.join(_JOIN_SECONDS)
@@ -176,17 +179,20 @@ class _Pump:
             size_bytes = self._compressed.size_bytes
             with self._compressed.open_range(0, size_bytes or 0) as stream:
                 reader = decompressed(
-                    stream, self._compression, size_bytes=size_bytes, what=self._what
+                    stream,
+                    self._compression,
+                    size_bytes=size_bytes,
+                    what=f"invalid archive {self._location}",
                 )
                 while self._fill(reader):
                     pass
-        except BaseException as error:  # noqa: BLE001 - raised again where the bytes are awaited
+        except BaseException as error:  # noqa: BLE001 - raised again by next_block
             self._full.put(error)
 
     def _fill(self, reader: ByteReader) -> bool:
         buffer = self._free.get()
         if self._is_stopped or buffer is None:
-            raise StoppedError(f"{self._what} is not read any further")
+            raise StoppedError(f"stopped reading {self._location}")
         count = 0
         while count < len(buffer) and not self._is_stopped:
             more = reader.readinto(buffer[count:])

@@ -1,8 +1,7 @@
-"""Compressing to gzip at the speed that the data allow.
+"""Gzip compression with ISA-L, which stores incompressible data uncompressed.
 
-RFC 1951 (deflate), section 3.2.4, and RFC 1952 (gzip). What ISA-L compresses goes into its blocks;
-a chunk that does not compress, as inside a jar or a picture, is found out by a sample and becomes
-stored blocks, ten times as fast and a little smaller than compressing it would make it.
+RFC 1951 (deflate), section 3.2.4, and RFC 1952 (gzip). A chunk whose sample does not shrink, such
+as part of a jar or a picture, becomes stored blocks: ten times as fast, and a little smaller.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ _HEADER: Final = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])
 _STORED_BYTES: Final = 65535
 _STORED: Final = 0
 _SAMPLE_BYTES: Final = 4096
-#: A sample that shrinks by less than a thirty-second stands for a chunk that does not compress.
+#: A sample that shrinks by less than 1/32 marks its chunk as incompressible.
 _INCOMPRESSIBLE_BYTES: Final = _SAMPLE_BYTES - _SAMPLE_BYTES // 32
 
 
 class GzipCompressor:
-    """A gzip stream; the same chunks always make the same bytes."""
+    """A gzip compressor; the same chunks always give the same bytes."""
 
     def __init__(self) -> None:
         self._deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_WINDOW_BITS)
@@ -34,7 +33,7 @@ class GzipCompressor:
         self._head = _HEADER
 
     def compress(self, data: bytes | memoryview, /) -> bytes:
-        """Take in one chunk, and give what of the output is ready."""
+        """Compress one chunk, and return the output that is ready."""
         self._crc = isal_zlib.crc32(data, self._crc)
         self._size_bytes += len(data)
         head, self._head = self._head, b""
@@ -42,19 +41,19 @@ class GzipCompressor:
             self._is_deflating = True
             return head + self._deflate.compress(data)
         if self._is_deflating:
-            # to a byte's boundary, and no reference back past what is stored
+            # aligns to a byte, and forbids references to data before the stored block
             head += self._deflate.flush(isal_zlib.Z_FULL_FLUSH)
             self._is_deflating = False
         return head + _stored(data)
 
     def flush(self) -> bytes:
-        """Give the rest of the output."""
+        """Return the rest of the output."""
         trailer = struct.pack("<II", self._crc, self._size_bytes & 0xFFFFFFFF)
         return self._head + self._deflate.flush() + trailer
 
 
 def _is_incompressible(data: bytes | memoryview) -> bool:
-    """Judge by a sample from the middle, beyond a file's header."""
+    """Compress a sample from the chunk's middle, behind a file's header."""
     start = len(data) // 2
     sample = data[start : start + _SAMPLE_BYTES]
     if len(sample) < _SAMPLE_BYTES:

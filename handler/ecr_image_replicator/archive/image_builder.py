@@ -1,24 +1,24 @@
-"""Making an image of a config and stored layers, with as little as can be read and sent.
+"""Building an image from a config and stored layers, reading and sending as little as possible.
 
-What the destination has already is asked first: an image with the same config there is the image;
-otherwise the images that its tag and the resource's previous tag point at tell, by their configs,
-which blob there is which layer. All that is checked, by the config's digest, the number of its
-layers, and whether the blobs are there. Only the other layers are read.
+The destination is searched first: an image with the same config may be the image, and the configs
+of the images that the resource's tag points at, or pointed at before, name the layers that their
+blobs hold. A blob is used only after `layer_proofs` has proven that it holds the layer; the other
+layers are read from the archive and sent.
 """
 
 from __future__ import annotations
 
 import logging
 import operator
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.archive.compression import Compression
+from ecr_image_replicator.archive.layer_cache import compression_of
+from ecr_image_replicator.archive.layer_proofs import VERIFIED_LAYERS, LayerClaim
 from ecr_image_replicator.archive.layers import layer_media_type
 from ecr_image_replicator.copy.results import TransferReport
-from ecr_image_replicator.errors import ContentError, NotFoundError
+from ecr_image_replicator.errors import ContentError, RegistryError
 from ecr_image_replicator.model.digests import read_verified
 from ecr_image_replicator.model.manifests import (
     MAX_MANIFEST_BYTES,
@@ -30,58 +30,20 @@ from ecr_image_replicator.model.manifests import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from ecr_image_replicator.archive.docker_save import StoredImage
+    from ecr_image_replicator.archive.layer_proofs import LayerProofs
     from ecr_image_replicator.archive.layers import ArchivedLayer
     from ecr_image_replicator.archive.source import ArchiveSource
     from ecr_image_replicator.copy.ports import ImageDestination
+    from ecr_image_replicator.copy.state import CopyState
     from ecr_image_replicator.copy.transfer import Transfer
     from ecr_image_replicator.model.digests import Digest
+    from ecr_image_replicator.model.manifests import Manifest
     from ecr_image_replicator.model.platforms import Platform
 
 _LOGGER: Final = logging.getLogger(__name__)
-_REMEMBERED_LAYERS: Final = 10_000
-_DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
-#: How a layer of each media type is compressed.
-_COMPRESSIONS: Final = {
-    **{layer_media_type(each): each for each in (Compression.GZIP, Compression.ZSTD)},
-    layer_media_type(Compression.NONE): Compression.NONE,
-    _DOCKER_LAYER: Compression.NONE,
-    f"{_DOCKER_LAYER}.gzip": Compression.GZIP,
-    f"{_DOCKER_LAYER}.zstd": Compression.ZSTD,
-}
-
-
-class LayerCache:
-    """The blobs that the process has made of layers and put into a repository.
-
-    A failed deployment's next attempt finds them by it, before any tag tells of them.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._blobs: OrderedDict[tuple[str, Digest, Compression], Descriptor] = OrderedDict()
-
-    def find(self, repository: str, diff_id: Digest, compression: Compression) -> Descriptor | None:
-        """Give the blob of a layer; None when it was not made lately."""
-        with self._lock:
-            return self._blobs.get((repository, diff_id, compression))
-
-    def keep(
-        self, repository: str, diff_id: Digest, compression: Compression, blob: Descriptor
-    ) -> None:
-        """Remember a blob; the oldest is forgotten when there are too many."""
-        with self._lock:
-            self._blobs[repository, diff_id, compression] = blob
-            if len(self._blobs) > _REMEMBERED_LAYERS:
-                self._blobs.popitem(last=False)
-
-    def learn(self, repository: str, layers: Mapping[Digest, Descriptor]) -> None:
-        """Remember blobs that another process has made, by their diff_ids."""
-        for diff_id, blob in layers.items():
-            if (compression := _compression(blob)) is not None:
-                self.keep(repository, diff_id, compression, blob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +53,7 @@ class BuiltImage:
     Attributes
     ----------
     manifest
-        Made, or found at the destination.
+        Built here, or found at the destination.
     platform
         As the config says.
     present
@@ -105,17 +67,17 @@ class BuiltImage:
 
 @dataclass(frozen=True, slots=True)
 class UnbuiltImage:
-    """An image that was not made, so that its digest is not known.
+    """An image that a dry run did not build, so that its digest is not known.
 
     Attributes
     ----------
     platform
         As the config says.
     missing
-        What would be sent, layers by their diff_ids and as they are stored; None when only reading
-        the archive through would tell the sizes.
+        What would be sent, layers by their diff_ids and stored sizes; None when only reading the
+        whole archive would tell the sizes.
     report
-        What making it would come to.
+        The counts that building the image would come to.
     """
 
     platform: Platform | None
@@ -124,73 +86,106 @@ class UnbuiltImage:
 
 
 class ImageBuilder:
-    """Makes images of stored ones.
+    """Builds an archive's image at the destination.
 
     Parameters
     ----------
     source
         The archive.
     destination
-        Where what is there is looked at.
-    repository
-        Names the destination, for what is remembered of it.
+        Searched for the image and its layers.
     transfer
         Sends what is missing.
-    made
-        What the process has made before.
+    proofs
+        Tells which blobs at the destination hold which layers.
+    recorded
+        Blobs that an earlier invocation of this run recorded, by diff_id; proven like any other.
     """
 
     def __init__(
         self,
         source: ArchiveSource,
         destination: ImageDestination,
-        repository: str,
         transfer: Transfer,
-        made: LayerCache,
+        proofs: LayerProofs,
+        recorded: Mapping[Digest, Descriptor],
     ) -> None:
         self._source = source
         self._destination = destination
-        self._repository = repository
         self._transfer = transfer
-        self._made = made
+        self._proofs = proofs
+        self._recorded = recorded
         self._similar: list[ImageManifest] = []
 
-    def find(self, image: StoredImage, present: Iterable[ImageManifest]) -> BuiltImage | None:
-        """Find the image at the destination; None when it is to be made.
-
-        Parameters
-        ----------
-        present
-            Images at the destination that may be or resemble this one, asked for one by one.
-        """
-        compressions = self._source.layer_compressions()
-        for manifest in present:
-            if _is_image(manifest, image, compressions):
-                self._transfer.remember_made(self._layer_finder(image, manifest))
-                platform = parse_config_platform(image.config)
-                return BuiltImage(manifest, platform, manifest.blobs)
-            self._similar.append(manifest)
-        return None
-
-    def plan_changes(self, image: StoredImage) -> UnbuiltImage | None:
-        """Say what `make` would come to; None when it would read and send no layer.
+    def prepare(
+        self, image: StoredImage, state: CopyState, *, is_dry_run: bool
+    ) -> BuiltImage | UnbuiltImage:
+        """Find the image at the destination or build it; a dry run only plans to build it.
 
         Raises
         ------
         ReplicationError
-            A layer is not there, or the destination cannot be asked.
+            A tag may not be moved, or the image cannot be built.
         """
-        grown = self._streamed_layers(image)
-        blobs = self._find_there(grown)
+        found = self.find(image, state.current)
+        if found is not None:
+            return found
+        # its digest is not known yet, but no tag points at an image with this config
+        self._destination.check_tags(state.found, image.config_descriptor.digest)
+        unbuilt = self.plan_changes(image) if is_dry_run else None
+        return unbuilt or self.build(image)
+
+    def find(self, image: StoredImage, current: Manifest | None) -> BuiltImage | None:
+        """Find the image at the destination; None when it has to be built.
+
+        Parameters
+        ----------
+        current
+            What the destination's tag points at.
+        """
+        compressions = self._source.layer_compressions()
+        for manifest in self._present(current):
+            if _has_config(manifest, image, compressions):
+                claims = [
+                    LayerClaim(diff_id, blob, manifest)
+                    for diff_id, blob in zip(image.diff_ids, manifest.layers, strict=True)
+                ]
+                if len(self._proofs.prove(claims)) == len({_key(claim) for claim in claims}):
+                    self._transfer.remember_made(self._layer_finder(image, manifest))
+                    platform = parse_config_platform(image.config)
+                    return BuiltImage(manifest, platform, manifest.blobs)
+            self._similar.append(manifest)
+        return None
+
+    def _present(self, current: Manifest | None) -> Iterator[ImageManifest]:
+        """Yield the images that the resource's tag points at, and that it pointed at before."""
+        if isinstance(current, ImageManifest):
+            yield current
+        digest = self._proofs.previous
+        if digest is not None and (current is None or digest != current.digest):
+            previous = self._destination.find_manifest(str(digest))
+            if isinstance(previous, ImageManifest) and previous.digest == digest:
+                yield previous
+
+    def plan_changes(self, image: StoredImage) -> UnbuiltImage | None:
+        """Return what `build` would do; None when it would read and send no layer.
+
+        Raises
+        ------
+        ReplicationError
+            A layer is missing, or the destination cannot be searched.
+        """
+        streamed = self._streamed_layers(image)
+        blobs = self._find_blobs(streamed)
         at_hand = self._source.find_layers_at_hand()
-        if at_hand is not None and not grown.keys() - blobs.keys():
+        if at_hand is not None and not streamed.keys() - blobs.keys():
             return None
         layers = [layer for layer in at_hand or () if layer.diff_id not in blobs]
-        asked = [image.config_descriptor, *(layer.stored for layer in layers if layer.is_blob)]
-        there = self._transfer.find_present(asked)
+        verbatim = [image.config_descriptor, *(layer.stored for layer in layers if layer.is_blob)]
+        there = self._transfer.find_present(verbatim)
         missing = (image.config_descriptor, *(layer.stored for layer in layers))
         missing = tuple(blob for blob in missing if blob.digest not in there)
-        present = [*blobs.values(), *(blob for blob in asked if blob.digest in there)]
+        present = [*blobs.values(), *(blob for blob in verbatim if blob.digest in there)]
         return UnbuiltImage(
             parse_config_platform(image.config),
             missing if at_hand is not None else None,
@@ -202,25 +197,27 @@ class ImageBuilder:
             ),
         )
 
-    def make(self, image: StoredImage) -> BuiltImage:
-        """Make the image at the destination, but for its config and its manifest.
+    def build(self, image: StoredImage) -> BuiltImage:
+        """Build the image at the destination, except for its config and its manifest.
 
         Raises
         ------
         ReplicationError
-            A layer cannot be read, is not the one that the config names, or cannot be sent.
+            A layer cannot be read, does not match its diff_id, or cannot be sent.
         """
         wanted = dict.fromkeys(image.diff_ids)
-        grown = self._streamed_layers(image)
-        blobs = self._find_there(grown)
-        _LOGGER.info("assembling", extra={"layers": len(wanted), "layers_present": len(blobs)})
-        blobs |= self._send(grown.keys() - blobs.keys())
+        streamed = self._streamed_layers(image)
+        blobs = self._find_blobs(streamed)
+        _LOGGER.info("building", extra={"layers": len(wanted), "layers_present": len(blobs)})
+        blobs |= self._send(streamed.keys() - blobs.keys())
         as_stored = list(self._source.find_layers(wanted.keys() - blobs.keys()))
-        # how a layer is stored may have been taken wrongly before it was reached
+        # a compressed archive tells how a layer is stored only when it is reached
         blobs |= self._send({layer.diff_id for layer in as_stored if not layer.is_blob})
         layers = {layer.diff_id: layer.stored for layer in as_stored} | blobs
         manifest = build_image_manifest(
-            image.config_descriptor, [layers[diff_id] for diff_id in image.diff_ids]
+            image.config_descriptor,
+            [layers[diff_id] for diff_id in image.diff_ids],
+            annotations=VERIFIED_LAYERS,
         )
         self._transfer.remember_made(self._layer_finder(image, manifest))
         platform = parse_config_platform(image.config)
@@ -229,40 +226,62 @@ class ImageBuilder:
     def _layer_finder(
         self, image: StoredImage, manifest: ImageManifest
     ) -> Callable[[Digest], ArchivedLayer | None]:
-        """Give what finds the layer that a blob of the image is made of."""
+        """Return a function that finds the stored layer that a blob of the image is made from."""
         diff_ids = dict(zip((blob.digest for blob in manifest.layers), image.diff_ids, strict=True))
 
         def find_layer(digest: Digest) -> ArchivedLayer | None:
             diff_id = diff_ids.get(digest, digest)
-            # what is stored as it is pushed is read like any blob
+            # a layer that is pushed as it is stored is read like any blob
             return None if diff_id == digest else next(self._source.find_layers({diff_id}), None)
 
         return find_layer
 
     def _streamed_layers(self, image: StoredImage) -> dict[Digest, Compression]:
-        """Give the layers whose blobs are made, and how those are compressed."""
+        """Return the layers whose blobs are compressed, with the compression of each."""
         compressions = self._source.layer_compressions()
         layers = zip(image.diff_ids, compressions, strict=True)
         return {layer: kind for layer, kind in layers if kind is not Compression.NONE}
 
-    def _find_there(self, wanted: Mapping[Digest, Compression]) -> dict[Digest, Descriptor]:
-        """Give those layers' blobs that the destination has."""
-        candidates: dict[Digest, Descriptor] = {}
-        for manifest in self._similar:
-            for diff_id, blob in self._layers_of(manifest):
-                compression = wanted.get(diff_id)
-                if compression is not None and _compression(blob) is compression:
-                    media_type = layer_media_type(compression)
-                    candidates[diff_id] = Descriptor(media_type, blob.digest, blob.size_bytes)
+    def _find_blobs(self, wanted: Mapping[Digest, Compression]) -> dict[Digest, Descriptor]:
+        """Return the blobs at the destination that are proven to hold the wanted layers."""
+        blobs: dict[Digest, Descriptor] = {}
+        claims = self._claims(wanted)
+        there = self._transfer.find_present({claim.blob for claim in claims})
+        claims = [claim for claim in claims if claim.blob.digest in there]
+        known = [claim for claim in claims if self._proofs.is_known(claim)]
+        for claim in known:
+            blobs.setdefault(claim.diff_id, claim.blob)
+        unknown = [claim for claim in claims if claim.diff_id not in blobs]
+        for claim in self._proofs.prove(unknown):
+            blobs.setdefault(claim.diff_id, claim.blob)
+        return {
+            diff_id: Descriptor(layer_media_type(wanted[diff_id]), blob.digest, blob.size_bytes)
+            for diff_id, blob in blobs.items()
+        }
+
+    def _claims(self, wanted: Mapping[Digest, Compression]) -> list[LayerClaim]:
+        """Return every claim about a wanted layer, compressed as wanted."""
+        claims = [
+            LayerClaim(diff_id, blob, manifest)
+            for manifest in self._similar
+            for diff_id, blob in self._layers_of(manifest)
+        ]
+        claims += [LayerClaim(diff_id, blob) for diff_id, blob in self._recorded.items()]
         for diff_id, compression in wanted.items():
-            made = self._made.find(self._repository, diff_id, compression)
-            if made is not None:
-                candidates.setdefault(diff_id, made)
-        there = self._transfer.find_present(set(candidates.values()))
-        return {diff_id: blob for diff_id, blob in candidates.items() if blob.digest in there}
+            proven = self._proofs.find_proven(diff_id, compression)
+            if proven is not None:
+                claims.append(LayerClaim(diff_id, proven))
+        return [
+            claim
+            for claim in claims
+            if claim.diff_id in wanted and compression_of(claim.blob) is wanted[claim.diff_id]
+        ]
 
     def _layers_of(self, manifest: ImageManifest) -> list[tuple[Digest, Descriptor]]:
-        """Pair an image's layers at the destination with their diff_ids; none when in doubt."""
+        """Pair the layers of an image at the destination with the diff_ids that its config names.
+
+        The list is empty when the config cannot be read or does not fit the manifest.
+        """
         config = manifest.config
         if not manifest.is_container_image or config.size_bytes > MAX_MANIFEST_BYTES:
             return []
@@ -270,8 +289,8 @@ class ImageBuilder:
             with self._destination.open_blob(config) as reader:
                 content = read_verified(reader, config.digest, config.size_bytes)
             diff_ids = parse_config_diff_ids(content)
-        except (ContentError, NotFoundError) as error:
-            _LOGGER.info("an image at the destination is of no use: %s", error)
+        except (ContentError, RegistryError) as error:
+            _LOGGER.info("an image at the destination cannot be reused: %s", error)
             return []
         if len(diff_ids) != len(manifest.layers):
             return []
@@ -282,7 +301,7 @@ class ImageBuilder:
 
         def keep(layer: ArchivedLayer, blob: Descriptor) -> None:
             blobs[layer.diff_id] = blob
-            self._made.keep(self._repository, layer.diff_id, layer.compression, blob)
+            self._proofs.keep(layer.diff_id, layer.compression, blob)
 
         if diff_ids:
             layers = (each for each in self._source.find_layers(diff_ids) if not each.is_blob)
@@ -290,16 +309,16 @@ class ImageBuilder:
         return blobs
 
 
-def _is_image(
+def _key(claim: LayerClaim) -> tuple[Digest, Digest]:
+    return claim.diff_id, claim.blob.digest
+
+
+def _has_config(
     manifest: ImageManifest, image: StoredImage, compressions: Sequence[Compression]
 ) -> bool:
-    """Tell whether an image at the destination is this one, compressed as it would be."""
+    """Tell whether an image at the destination has this image's config and compressions."""
     return (
         manifest.config.digest == image.config_descriptor.digest
         and len(manifest.layers) == len(compressions)
-        and all(map(operator.is_, map(_compression, manifest.layers), compressions))
+        and all(map(operator.is_, map(compression_of, manifest.layers), compressions))
     )
-
-
-def _compression(layer: Descriptor) -> Compression | None:
-    return _COMPRESSIONS.get(layer.media_type)

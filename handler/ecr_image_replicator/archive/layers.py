@@ -1,4 +1,4 @@
-"""Blobs made of stored layers while they are sent: compressed on the way, or verified as they are.
+"""Making blobs of an archive's layers while they are sent: compressed, or verified as they are.
 
 OCI image specification 1.1, "Image Layer Filesystem Changeset".
 """
@@ -21,8 +21,8 @@ from ecr_image_replicator.archive.compression import (
     new_compressor,
     window_bytes,
 )
-from ecr_image_replicator.archive.tar_headers import shown
-from ecr_image_replicator.errors import DigestMismatchError, InvalidArchiveError
+from ecr_image_replicator.archive.tar_headers import quote
+from ecr_image_replicator.errors import DigestMismatchError
 from ecr_image_replicator.model.digests import Digest, VerifiedStream
 from ecr_image_replicator.model.manifests import OCI_LAYER, Descriptor
 
@@ -41,7 +41,7 @@ _SUFFIXES: Final = {
 
 
 def layer_media_type(compression: Compression) -> str:
-    """Give the media type of a layer that is compressed so."""
+    """Return the media type of a layer with this compression."""
     return OCI_LAYER + _SUFFIXES[compression]
 
 
@@ -54,39 +54,38 @@ class ArchivedLayer:
     diff_id
         Of the uncompressed layer.
     wanted
-        How the blob is to be compressed if the layer is not compressed yet.
-    turn
-        Held by the one of the archive's layers that may have a wide window.
+        How the blob is compressed if the layer is stored uncompressed.
+    wide_window
+        Held while a layer with a wide window is decompressed, since memory allows only one.
     """
 
     index: TarIndex
-    location: str
     member: Member
     diff_id: Digest
     stored_compression: Compression
     wanted: Compression
-    turn: threading.Lock = field(repr=False, compare=False)
+    wide_window: threading.Lock = field(repr=False, compare=False)
 
     @property
     def compression(self) -> Compression:
-        """How the blob will be compressed."""
+        """How the blob is compressed."""
         is_stored_so = self.stored_compression is not Compression.NONE
         return self.stored_compression if is_stored_so else self.wanted
 
     @property
     def stored(self) -> Descriptor:
-        """What is stored, by its diff_id and the size that it is stored in."""
+        """The stored file as a descriptor: its size, and the layer's diff_id as digest."""
         media_type = layer_media_type(self.stored_compression)
         return Descriptor(media_type, self.diff_id, self.member.size_bytes)
 
     @property
     def is_blob(self) -> bool:
-        """True when the layer is pushed as it is, so that its diff_id is its digest."""
+        """Whether the layer is pushed uncompressed, so that its diff_id is the blob's digest."""
         return self.compression is Compression.NONE
 
     @property
     def most_window_bytes(self) -> int:
-        """The memory that decompressing it may take, by its first frame."""
+        """The largest window that decompressing may use, by the first frame."""
         is_usual = window_bytes(self.member.head[:HEAD_BYTES]) <= USUAL_WINDOW_BYTES
         return USUAL_WINDOW_BYTES if is_usual else MAX_WINDOW_BYTES
 
@@ -94,50 +93,58 @@ class ArchivedLayer:
     def open_blob(
         self, *, buffer: memoryview, on_bytes: Callable[[int], None]
     ) -> Iterator[StreamedBlob]:
-        """Start making the blob; one with a wide window waits till no other has one."""
+        """Start making the blob; a layer with a wide window waits for the others."""
         media_type = layer_media_type(self.compression)
         is_usual = self.most_window_bytes == USUAL_WINDOW_BYTES
-        # before anything is asked for: no connection is open meanwhile
-        with nullcontext() if is_usual else self.turn, self.index.open(self.member) as reader:
+        # waits before the archive is opened, so that no connection is idle meanwhile
+        with (
+            nullcontext() if is_usual else self.wide_window,
+            self.index.open(self.member) as reader,
+        ):
             if self.stored_compression is Compression.NONE:
                 yield _CompressedLayer(reader, self, media_type, buffer, on_bytes)
             else:
                 yield _VerbatimLayer(reader, self, media_type, buffer, on_bytes)
 
+    @property
+    def name(self) -> str:
+        """The name of the layer's file, quoted for messages."""
+        return quote(self.member.name)
+
     def mismatch(self, found: str) -> DigestMismatchError:
-        """Say that the layer is not the one that the config names."""
-        return DigestMismatchError(
-            f"the layer {shown(self.member.name)} of the archive {self.location} is not the one "
-            f"of the diff_id {self.diff_id} that the image's config names: {found}"
+        """Return the error for a layer that does not match its diff_id."""
+        invalid = self.index.invalid(
+            f"digest mismatch: the layer {self.name} does not match its diff_id in the config: "
+            f"expected {self.diff_id}, {found}"
         )
+        return DigestMismatchError(*invalid.message)
 
 
-def archived_layer(
+def find_archived_layer(
     index: TarIndex,
-    location: str,
     member: Member,
     diff_id: Digest,
     wanted: Compression,
-    turn: threading.Lock,
+    wide_window: threading.Lock,
 ) -> ArchivedLayer:
-    """Describe a layer, whose first bytes tell how it is compressed.
+    """Return a layer, whose first bytes tell how it is compressed.
 
     Raises
     ------
     InvalidArchiveError
-        It is compressed in a way that no registry takes.
+        The layer's compression is unsupported.
     """
     compression = Compression.of(member.head)
     if compression not in _SUFFIXES:
-        raise InvalidArchiveError(
-            f"the layer {shown(member.name)} of the archive {location} is compressed with "
-            f"{compression.value}, which images cannot have; gzip and zstd are taken"
+        raise index.invalid(
+            f"the layer {quote(member.name)} has the unsupported compression {compression.value}",
+            hint="Compress layers with gzip or zstd, or store them uncompressed.",
         )
-    return ArchivedLayer(index, location, member, diff_id, compression, wanted, turn)
+    return ArchivedLayer(index, member, diff_id, compression, wanted, wide_window)
 
 
 class _Blob:
-    """What a growing blob comes to."""
+    """The digest and size of a blob that is being made."""
 
     def __init__(self, media_type: str) -> None:
         self._media_type = media_type
@@ -171,7 +178,7 @@ class _CompressedLayer(_Blob):
             _Filled(reader),
             layer.diff_id,
             layer.member.size_bytes,
-            # whole chunks, so that the same layer always makes the same blob
+            # whole chunks, so that the same layer always gives the same blob
             buffer=buffer[: len(buffer) // COMPRESSION_CHUNK_BYTES * COMPRESSION_CHUNK_BYTES],
             on_bytes=on_bytes,
         )
@@ -185,12 +192,12 @@ class _CompressedLayer(_Blob):
                     if output := compressor.compress(chunk):
                         yield self._counted(output)
         except DigestMismatchError as error:
-            raise self._layer.mismatch(str(error)) from error
+            raise self._layer.mismatch(f"but {error}") from error
         yield self._counted(compressor.flush())
 
 
 class _VerbatimLayer(_Blob):
-    """A layer that is stored compressed, decompressed beside it for its diff_id."""
+    """A layer that is stored compressed: sent as it is, and decompressed to verify its diff_id."""
 
     def __init__(
         self,
@@ -211,11 +218,11 @@ class _VerbatimLayer(_Blob):
             self._tap,
             layer.stored_compression,
             size_bytes=layer.member.size_bytes,
-            what=f"the layer {shown(layer.member.name)} of the archive {layer.location}",
+            what=f"invalid archive {layer.index.location}: the layer {layer.name}",
             most_window_bytes=layer.most_window_bytes,
         )
         hasher = layer.diff_id.new_hasher()
-        for reader in (inflated, self._tap):  # what follows the stream belongs to the blob too
+        for reader in (inflated, self._tap):  # padding after the stream belongs to the blob too
             while count := reader.readinto(self._buffer):
                 if reader is inflated:
                     hasher.update(self._buffer[:count])
@@ -225,12 +232,12 @@ class _VerbatimLayer(_Blob):
                     last = piece
         if hasher.hexdigest() != layer.diff_id.encoded:
             found = f"{layer.diff_id.algorithm}:{hasher.hexdigest()}"
-            raise layer.mismatch(f"it hashes to {found}; the archive is corrupt")
+            raise layer.mismatch(f"got {found}")
         yield self._counted(last)
 
 
 class _Filled:
-    """Fills every buffer, however the bytes arrive."""
+    """A reader that fills every buffer, however the bytes arrive."""
 
     def __init__(self, reader: ByteReader) -> None:
         self._reader = reader
@@ -243,7 +250,7 @@ class _Filled:
 
 
 class _Tap:
-    """Keeps what passes until it is taken."""
+    """A reader that keeps what it read until `taken` returns it."""
 
     def __init__(self, reader: ByteReader, on_bytes: Callable[[int], None]) -> None:
         self._reader = reader

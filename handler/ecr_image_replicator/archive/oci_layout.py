@@ -5,17 +5,29 @@ OCI image specification 1.1, "Image Layout Specification".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+import base64
+import binascii
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.archive.choice import Candidate, choose, find_fitting
-from ecr_image_replicator.errors import ContentError, DigestMismatchError, InvalidArchiveError
-from ecr_image_replicator.model.digests import Digest
+from ecr_image_replicator.archive.layer_proofs import has_verified_layers, verify_layer
+from ecr_image_replicator.archive.tar_headers import quote
+from ecr_image_replicator.errors import (
+    ContentError,
+    DigestMismatchError,
+    InvalidArchiveError,
+    PlatformNotFoundError,
+)
+from ecr_image_replicator.model.digests import BytesReader, Digest
 from ecr_image_replicator.model.manifests import (
     INDEX_MEDIA_TYPES,
     MANIFEST_MEDIA_TYPES,
     OCI_INDEX,
     ImageIndex,
+    ImageManifest,
+    parse_config_diff_ids,
+    parse_json_object,
     parse_manifest,
 )
 
@@ -31,127 +43,302 @@ if TYPE_CHECKING:
 INDEX_NAME: Final = "index.json"
 _REFERENCE_NAME: Final = "org.opencontainers.image.ref.name"
 _CONTAINERD_NAME: Final = "io.containerd.image.name"
+#: `cosign save` marks the entries of index.json; these are no images.
+_COSIGN_KIND: Final = "kind"
+_COSIGN_ARTIFACTS: Final = ("/sigs", "/atts", "/sboms")
+_BUFFER_BYTES: Final = 256 * 1024
+#: Of manifests; the others are read again.
+_MAX_KEPT_BYTES: Final = 8 * 1024 * 1024
 
 
 def blob_name(digest: Digest) -> str:
-    """Give the file that holds a blob."""
+    """Return the name of the file that holds a blob."""
     return f"blobs/{digest.algorithm}/{digest.encoded}"
 
 
-@dataclass(frozen=True, slots=True)
-class OciLayout:
-    """The image that a reference means, in an OCI layout.
+class LayoutIndex:
+    """The images that index.json lists.
 
-    Attributes
+    Parameters
     ----------
-    root
-        The digest of its manifest or index.
-    media_type
-        Of the same, as index.json has it.
-    top
-        index.json itself, when it is the index that is meant; None otherwise.
+    index
+        The archive's files.
+    reference
+        The image that is meant; its location is named in errors.
     """
 
-    index: TarIndex
-    location: str
-    root: Digest
-    media_type: str
-    top: bytes | None = None
+    def __init__(self, index: TarIndex, reference: ArchiveReference) -> None:
+        self._index = index
+        self._reference = reference
+        member = index.find(INDEX_NAME)
+        if member is None:
+            raise index.invalid(f"no {INDEX_NAME} found")
+        self._content = index.read(member)
+        try:
+            self._top = self._parse()
+        except ContentError as error:
+            raise index.invalid(f"{INDEX_NAME}: {error}") from error
+        self.candidates: Final = _candidates(_images(self._top))
 
-    @classmethod
-    def read(cls, index: TarIndex, reference: ArchiveReference) -> OciLayout:
-        """Read index.json and find the image there.
+    def _parse(self) -> ImageIndex:
+        content = self._content
+        if parse_json_object(content, INDEX_NAME).get("manifests", "") is None:
+            content = b'{"manifests":[]}'  # Docker 25 writes null when it saves by digest
+        top = parse_manifest(content, OCI_INDEX)
+        if not isinstance(top, ImageIndex):
+            raise ContentError("not an image index")
+        return top
 
-        An index.json that lists nothing but the platforms of one image is an index itself.
+    def choose(self) -> OciLayout:
+        """Return the image that the reference means.
+
+        An index.json that lists only the platforms of one image is an image index itself.
 
         Raises
         ------
         ImageNotFoundError
-            The reference fits none of the images, or several.
+            The reference matches no image, or several.
         InvalidArchiveError
-            index.json is malformed.
+            index.json lists no image.
         """
-        location = reference.location
-        member = index.find(INDEX_NAME)
-        if member is None:
-            raise InvalidArchiveError(f"the archive {location} has no {INDEX_NAME}")
-        content = index.read(member)
-        try:
-            top = parse_manifest(content, OCI_INDEX)
-        except ContentError as error:
-            raise InvalidArchiveError(
-                f"the archive {location} cannot be used: its {INDEX_NAME} is malformed: {error}"
-            ) from error
-        entries = _images(top)
-        if not entries or not isinstance(top, ImageIndex):
-            raise InvalidArchiveError(f"the archive {location} holds no image in its {INDEX_NAME}")
-        candidates = _candidates(entries)
-        fitting = find_fitting(candidates, reference.selector)
-        if len(fitting) == len(top.manifests) > 1 and _is_one_image(candidates):
-            return cls(index, location, top.digest, OCI_INDEX, content)
-        chosen = choose(candidates, reference)
-        return cls(index, location, chosen.digest, chosen.media_type)
+        if not self.candidates:
+            raise self._index.invalid(f"no image found in {INDEX_NAME}")
+        if (whole := self._as_one_image()) is not None:
+            return whole
+        return self._open(choose(self.candidates, self._reference))
+
+    def find_with_config(self, config: Digest) -> OciLayout | None:
+        """Return the image or index that has a config; those that the reference means first."""
+        if (whole := self._as_one_image()) is not None:
+            return whole if whole.has_config(config) else None
+        fitting = find_fitting(self.candidates, self._reference.selector)
+        rest = [each for each in self.candidates if each not in fitting]
+        for candidate in (*fitting, *rest):
+            layout = self._open(candidate.image)
+            if layout.has_config(config):
+                return layout
+        return None
+
+    def _as_one_image(self) -> OciLayout | None:
+        fitting = find_fitting(self.candidates, self._reference.selector)
+        if len(fitting) == len(self._top.manifests) > 1 and _is_one_image(self.candidates):
+            known = {self._top.digest: self._content}
+            return OciLayout(self._index, self._reference, self._top.digest, OCI_INDEX, known)
+        return None
+
+    def _open(self, root: Descriptor) -> OciLayout:
+        return OciLayout(self._index, self._reference, root.digest, root.media_type, {})
+
+
+class OciLayout:
+    """One image or image index of an OCI layout.
+
+    Parameters
+    ----------
+    index
+        The archive's files.
+    reference
+        Named in errors.
+    root, media_type
+        Of its manifest or index.
+    known
+        Manifests that are not blobs of the layout.
+    """
+
+    def __init__(
+        self,
+        index: TarIndex,
+        reference: ArchiveReference,
+        root: Digest,
+        media_type: str,
+        known: dict[Digest, bytes],
+    ) -> None:
+        self._index = index
+        self._reference = reference
+        self.root: Final = root
+        self._media_type = media_type
+        self._manifests = known
+        self._verified: set[Digest] = set()
+        self._embedded: dict[Digest, bytes] = {}
+
+    @property
+    def is_index(self) -> bool:
+        """Whether the root is an image index."""
+        return self._media_type in INDEX_MEDIA_TYPES
 
     def fetch_manifest(self, digest: Digest | None) -> Manifest:
-        """Read a manifest or index, verified.
+        """Read a manifest or an index, verified; the root by default.
+
+        A manifest that says that this program has verified its layers is believed later, so its
+        layers are verified here.
 
         Raises
         ------
         DigestMismatchError
-            The blob is not what its name says.
+            The file does not match its digest.
         InvalidArchiveError
-            It is missing.
+            The manifest is missing.
+        PlatformNotFoundError
+            The manifest is missing, and the index has other platforms' images.
         """
-        wanted = digest or self.root
-        if self.top is not None and wanted == self.root:
-            return parse_manifest(self.top, OCI_INDEX)
-        content = self.index.read(self._find(wanted, "manifest"))
-        found = Digest.of(content, wanted.algorithm)
-        if found != wanted:
-            raise DigestMismatchError(
-                f"the manifest {wanted} in the archive {self.location} hashes to {found}; the "
-                "archive is corrupt or was tampered with"
-            )
-        return parse_manifest(content, self.media_type if wanted == self.root else "")
+        manifest = self._parse(digest or self.root)
+        if isinstance(manifest, ImageManifest) and manifest.digest not in self._verified:
+            self._embedded.update(_embedded(manifest))
+            if has_verified_layers(manifest):
+                self._verify_layers(manifest)
+            self._verified.add(manifest.digest)
+        return manifest
+
+    def find_digest(self) -> Digest:
+        """Return the root's digest, after verifying what `fetch_manifest` verifies."""
+        if not self.is_index:
+            self.fetch_manifest(None)
+        return self.root
+
+    def has_config(self, config: Digest) -> bool:
+        """Tell whether the image, or an image of the index that is in the archive, has a config."""
+        try:
+            root = self._parse(self.root)
+            if isinstance(root, ImageManifest):
+                return root.config.digest == config
+            children = [self._parse(child.digest) for child in self._available(root)]
+        except ContentError:
+            return False
+        return any(isinstance(m, ImageManifest) and m.config.digest == config for m in children)
 
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
         """Read a blob from its first byte."""
-        member = self._find(descriptor.digest, "blob")
+        if not self.is_file(descriptor):
+            return nullcontext(BytesReader(self._embedded[descriptor.digest]))
+        name = blob_name(descriptor.digest)
+        member = self._index.find(name)
+        if member is None:
+            raise self._missing(name)
         if member.size_bytes != descriptor.size_bytes:
             raise DigestMismatchError(
-                f"the blob {descriptor.digest} has {member.size_bytes} bytes where the manifest "
-                f"says {descriptor.size_bytes}; the archive is corrupt or was tampered with"
+                f"invalid archive {self._reference.location}: digest mismatch: the blob "
+                f"{descriptor.digest} has {member.size_bytes} bytes, expected "
+                f"{descriptor.size_bytes}"
             )
-        return self.index.open(member)
+        return self._index.open(member)
 
-    def file_of(self, descriptor: Descriptor) -> str:
-        """Name the file that holds a blob."""
+    def is_file(self, descriptor: Descriptor) -> bool:
+        """Tell whether a blob is read from its file, and not from the `data` of its descriptor."""
+        return descriptor.digest not in self._embedded
+
+    def name_of(self, descriptor: Descriptor) -> str:
+        """Return the name of the file that holds a blob."""
         return blob_name(descriptor.digest)
 
-    def _find(self, digest: Digest, what: str) -> Member:
-        member = self.index.find(blob_name(digest))
-        if member is None:
-            raise InvalidArchiveError(
-                f"the archive {self.location} lacks the {what} {digest}, which its image refers "
-                "to; it was written incompletely or cut off"
+    def _parse(self, digest: Digest) -> Manifest:
+        content = self._manifests.get(digest)
+        if content is None:
+            member = self._index.find(blob_name(digest))
+            if member is None:
+                raise self._missing_manifest(digest)
+            content = self._read(member, digest)
+            if sum(map(len, self._manifests.values())) < _MAX_KEPT_BYTES:
+                self._manifests[digest] = content
+        return parse_manifest(content, self._media_type if digest == self.root else "")
+
+    def _read(self, member: Member, digest: Digest) -> bytes:
+        content = self._index.read(member)
+        found = Digest.of(content, digest.algorithm)
+        if found != digest:
+            raise DigestMismatchError(
+                f"invalid archive {self._reference.location}: digest mismatch: expected {digest} "
+                f"in {quote(member.name)}, got {found}"
             )
-        return member
+        return content
+
+    def _verify_layers(self, manifest: ImageManifest) -> None:
+        with self.open_blob(manifest.config) as reader:
+            config = b"".join(iter(lambda: _read_piece(reader), b""))
+        if not manifest.config.digest.names(config):
+            raise self._index.invalid(f"digest mismatch: the config {manifest.config.digest}")
+        diff_ids = parse_config_diff_ids(config)
+        if len(diff_ids) != len(manifest.layers):
+            raise self._index.invalid(
+                f"the manifest {manifest.digest} has {len(manifest.layers)} layers and its config "
+                f"has {len(diff_ids)}"
+            )
+        buffer = memoryview(bytearray(_BUFFER_BYTES))
+        for diff_id, layer in zip(diff_ids, manifest.layers, strict=True):
+            try:
+                with self.open_blob(layer) as reader:
+                    verify_layer(reader, layer, diff_id, buffer)
+            except DigestMismatchError as error:
+                raise self._index.invalid(str(error)) from error
+
+    def _available(self, root: Manifest) -> Sequence[Descriptor]:
+        """Return the children of an index that are in the archive."""
+        if not isinstance(root, ImageIndex):
+            return ()
+        return [each for each in root.manifests if self._index.find(blob_name(each.digest))]
+
+    def _missing_manifest(self, digest: Digest) -> ContentError | PlatformNotFoundError:
+        """Describe a manifest that is missing: `docker save` leaves out platforms it lacks."""
+        root = self._parse(self.root) if digest != self.root else None
+        child = next(
+            (each for each in getattr(root, "manifests", ()) if each.digest == digest), None
+        )
+        if root is None or child is None or child.platform is None:
+            return self._missing(blob_name(digest))
+        platforms = [
+            each.platform.full_name
+            for each in self._available(root)
+            if each.platform and each.platform.is_runnable
+        ]
+        return PlatformNotFoundError(
+            f"cannot read {self._reference}: platform {child.platform.full_name} not found: its "
+            f"index names the platform, but the archive does not hold its image; it holds "
+            f"{', '.join(platforms) or 'no platform'}",
+            hint=f"Save the image again with docker save --platform {child.platform.full_name}.",
+        )
+
+    def _missing(self, name: str) -> InvalidArchiveError:
+        return self._index.invalid(
+            f"{quote(name)} not found, which the image refers to",
+            hint="The archive is incomplete; save the image again.",
+        )
 
 
-def _images(top: Manifest) -> Sequence[Descriptor]:
-    """List what is an image or an index of images, signatures and other artifacts left out."""
-    if not isinstance(top, ImageIndex):
-        return ()
-    of_a_kind = [
+def _read_piece(reader: ByteReader) -> bytes:
+    buffer = memoryview(bytearray(_BUFFER_BYTES))
+    return bytes(buffer[: reader.readinto(buffer)])
+
+
+def _embedded(manifest: ImageManifest) -> dict[Digest, bytes]:
+    """Return the blobs that a manifest's descriptors embed as `data`, verified."""
+    document = parse_json_object(manifest.content, "the manifest")
+    blobs: dict[Digest, bytes] = {}
+    descriptors: list[dict[str, Any]] = [document["config"], *document["layers"]]
+    for descriptor, parsed in zip(descriptors, (manifest.config, *manifest.layers), strict=True):
+        data = descriptor.get("data")
+        if not isinstance(data, str):
+            continue
+        try:
+            content = base64.b64decode(data, validate=True)
+        except binascii.Error:
+            continue
+        if len(content) == parsed.size_bytes and parsed.digest.names(content):
+            blobs[parsed.digest] = content
+    return blobs
+
+
+def _images(top: ImageIndex) -> Sequence[Descriptor]:
+    """Return the images and image indexes, without signatures and other artifacts."""
+    manifests = [
         entry
         for entry in top.manifests
         if entry.media_type in MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES
+        and not entry.annotations.get(_COSIGN_KIND, "").endswith(_COSIGN_ARTIFACTS)
     ]
-    return [entry for entry in of_a_kind if not entry.artifact_type] or of_a_kind
+    return [entry for entry in manifests if not entry.artifact_type] or manifests
 
 
 def _candidates(entries: Sequence[Descriptor]) -> list[Candidate[Descriptor]]:
-    """List the images; one that is listed under each of its names, as Docker does, is one."""
+    """List each image once with all its names; Docker lists it once under each name."""
     first: dict[Digest, Descriptor] = {}
     names: dict[Digest, list[str]] = {}
     for entry in entries:

@@ -7,18 +7,14 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ecr_image_replicator.archive.compression import Compression
-from ecr_image_replicator.archive.docker_save import MANIFEST_NAME, names_blobs, read_stored_image
+from ecr_image_replicator.archive.contents import read_contents, uncompressed_layers
 from ecr_image_replicator.archive.forward_reader import ForwardReader
-from ecr_image_replicator.archive.joined_object import StartedObject
-from ecr_image_replicator.archive.layers import ArchivedLayer, archived_layer
-from ecr_image_replicator.archive.oci_layout import INDEX_NAME, OciLayout
-from ecr_image_replicator.archive.tar_headers import shown
+from ecr_image_replicator.archive.layers import ArchivedLayer, find_archived_layer
+from ecr_image_replicator.archive.object_start import StartedObject
+from ecr_image_replicator.archive.oci_layout import OciLayout
+from ecr_image_replicator.archive.tar_headers import quote
 from ecr_image_replicator.archive.tar_index import PAGE_BYTES, TarIndex
-from ecr_image_replicator.errors import (
-    DigestMismatchError,
-    InvalidArchiveError,
-    InvalidManifestError,
-)
+from ecr_image_replicator.errors import DigestMismatchError, InvalidManifestError
 from ecr_image_replicator.model.digests import BytesReader
 
 if TYPE_CHECKING:
@@ -33,23 +29,21 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
 
 _Item = TypeVar("_Item")
-_REPOSITORIES: Final = "repositories"
-_SHOWN_FILES: Final = 5
 
 
 class ArchiveSource:
-    """An image in a tar archive; opened when it is first asked something.
+    """An image in a tar archive, which is opened when it is first used.
 
-    An archive with an OCI layout is a source like a registry: manifests are read, and blobs are
-    sent, as they are. What `docker save` writes otherwise has no manifest: it is a `StoredImage`
-    with layers whose blobs are still to be made.
+    An image of an OCI layout is read like an image in a registry: manifests and blobs are copied
+    as they are. Other images of `docker save` have no usable manifest: each is a `StoredImage`, of
+    whose layers blobs are made while they are sent.
 
     Parameters
     ----------
     reference
-        What the stack named.
+        Names the object and the image in it.
     reader
-        The object.
+        Reads the object.
     compression
         For layers that are stored uncompressed: gzip, zstd or none.
     """
@@ -57,48 +51,70 @@ class ArchiveSource:
     def __init__(
         self, reference: ArchiveReference, reader: RangedReader, compression: Compression
     ) -> None:
-        self._reference = reference
-        self._object = reader
-        self._compression = compression
+        self._reference: Final = reference
+        self._object: Final = reader
+        self._compression: Final = compression
         self._lock = threading.Lock()
         self._forward: ForwardReader | None = None
-        self._opened: tuple[TarIndex, OciLayout | StoredImage] | None = None
+        self._index: TarIndex | None = None
+        self._content: OciLayout | StoredImage | None = None
         self._compressions: tuple[Compression, ...] | None = None
-        self._wide_turn = threading.Lock()
+        self._wide_window = threading.Lock()
 
     @property
     def is_sequential(self) -> bool:
-        """Whether the files can be read only one after the other, as they come."""
+        """Whether the archive is compressed as a whole, so that it can only be read forward."""
         return self._forward is not None
 
     def find_digest(self) -> Digest | None:
-        """Read the archive's index; a stored image has no digest before it is made."""
+        """Read the archive's index and return the image's digest; None for a stored image."""
         content = self._open()[1]
-        return content.root if isinstance(content, OciLayout) else None
+        return content.find_digest() if isinstance(content, OciLayout) else None
 
     def find_stored_image(self) -> StoredImage | None:
-        """Give the image that has no manifest; None when it has one."""
+        """Return the image whose manifest has to be built; None when it has a manifest."""
         content = self._open()[1]
         return None if isinstance(content, OciLayout) else content
+
+    def rebuild(self, manifest: Manifest) -> StoredImage | None:
+        """Return the stored image of one platform, if its layers are to be compressed.
+
+        That is an image that was chosen from the index of a `docker save` archive and has
+        uncompressed layers; None for any other manifest. From then on this source is that image.
+        """
+        index, content = self._open()
+        if not isinstance(content, OciLayout) or self._compression is Compression.NONE:
+            return None
+        image = uncompressed_layers(index, content, manifest)
+        if image is not None:
+            with self._lock:
+                self._content = image
+        return image
 
     def fetch_manifest(self, digest: Digest | None = None) -> Manifest:
         """Read a manifest of an OCI layout."""
         content = self._open()[1]
         if isinstance(content, OciLayout):
             return content.fetch_manifest(digest)
-        raise InvalidManifestError(f"the image {self._reference} has no manifest of its own")
+        raise InvalidManifestError(f"invalid manifest: {self._reference} has none")
 
     def expect_blobs(self, count: int) -> None:
-        """Do nothing: botocore keeps S3's connections."""
+        """Do nothing: botocore keeps the connections to S3."""
 
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
-        """Read a blob; of a stored image its config, or a layer that is a blob as it is stored."""
+        """Read a blob; of a stored image the config, or a layer that is pushed as it is stored."""
         try:
             with self._open_blob(descriptor) as reader:
                 yield reader
         except DigestMismatchError as error:
-            raise DigestMismatchError(f"in the archive {self._reference}, {error}") from error
+            if error.message[0] == self._prefix:
+                raise
+            raise DigestMismatchError(self._prefix, *error.message, hint=error.hint) from error
+
+    @property
+    def _prefix(self) -> str:
+        return f"invalid archive {self._reference.location}: "
 
     def _open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
         index, content = self._open()
@@ -110,28 +126,28 @@ class ArchiveSource:
         return index.open(self._find(index, names[descriptor.digest]))
 
     def layer_compressions(self) -> tuple[Compression, ...]:
-        """Say how the blob of each of a stored image's layers is, or will be, compressed.
+        """Return how the blob of each layer of a stored image is, or will be, compressed.
 
-        In an archive that is read only forward, layers that were not reached yet are taken to be
-        stored as the next one is, and links to lead to uncompressed ones, as in what Docker wrote;
-        what was said once stays so, as asking again would read further.
+        In a compressed archive, layers that were not reached yet are assumed to be stored like the
+        next one, and links to lead to uncompressed layers, as in Docker's archives. The result of
+        the first call is kept, since finding out again would read further.
         """
         if self._compressions is None:
             self._compressions = self._find_compressions()
         return self._compressions
 
     def find_layers(self, wanted: Collection[Digest]) -> Iterator[ArchivedLayer]:
-        """Give a stored image's layers, as they come in an archive that is read only forward.
+        """Yield a stored image's layers; those of a compressed archive in its order.
 
         Parameters
         ----------
         wanted
-            Their diff_ids; equal layers are given once.
+            Their diff_ids; equal layers are yielded once.
 
         Raises
         ------
         InvalidArchiveError
-            A layer is missing, or cannot be a layer.
+            A layer is missing, or has an unsupported compression.
         """
         index, image = self._open_stored()
         files = {name: diff_id for name, diff_id in _files(image).items() if diff_id in wanted}
@@ -139,17 +155,19 @@ class ArchiveSource:
             yield self._layer(index, member, diff_id)
 
     def find_layers_at_hand(self) -> tuple[ArchivedLayer, ...] | None:
-        """Give a stored image's layers; None when that would mean to read them."""
+        """Return a stored image's layers; None when that would mean reading them."""
         index, image = self._open_stored()
         if self.is_sequential and not index.is_read:
             return None
         return tuple(self.find_layers(image.diff_ids))
 
     def in_turn(self, blobs: Collection[Descriptor]) -> Iterator[Descriptor]:
-        """Give blobs as they come in the archive, reading on for them."""
+        """Yield blobs in the order of the archive, reading on for them."""
         index, content = self._open()
         if isinstance(content, OciLayout):
-            files = {content.file_of(blob): blob for blob in blobs}
+            embedded = [blob for blob in blobs if not content.is_file(blob)]
+            yield from embedded
+            files = {content.name_of(blob): blob for blob in blobs if blob not in embedded}
         else:
             by_digest = {blob.digest: blob for blob in blobs}
             names = _files(content)
@@ -184,7 +202,7 @@ class ArchiveSource:
     def _members(
         self, index: TarIndex, files: Mapping[str, _Item]
     ) -> Iterator[tuple[Member, _Item]]:
-        """Find each item's file; those that are passed on the way forward first."""
+        """Yield each item with its file; in a compressed archive those that lie ahead first."""
         wanted, found = set(files.values()), set[_Item]()
         if self.is_sequential:
             for member in index.in_order():
@@ -202,28 +220,28 @@ class ArchiveSource:
     def _find(self, index: TarIndex, name: str) -> Member:
         member = index.find(name)
         if member is None:
-            raise InvalidArchiveError(
-                f"the archive {self._reference.location} lacks {shown(name)}, which its image "
-                "refers to; it was written incompletely or cut off"
+            raise index.invalid(
+                f"{quote(name)} not found, which the image refers to",
+                hint="The archive is incomplete; save the image again.",
             )
         return member
 
     def _open(self) -> tuple[TarIndex, OciLayout | StoredImage]:
         with self._lock:
-            if self._opened is None:
-                index = TarIndex(self._uncompressed(), self._reference.location)
-                self._opened = (index, self._read(index))
-            return self._opened
+            if self._index is None:
+                self._index = TarIndex(self._uncompressed(), self._reference.location)
+            if self._content is None:
+                self._content = read_contents(self._index, self._reference, self._compression)
+            return self._index, self._content
 
     def _open_stored(self) -> tuple[TarIndex, StoredImage]:
         index, content = self._open()
         if isinstance(content, OciLayout):
-            raise InvalidManifestError(f"the image {self._reference} has a manifest of its own")
+            raise InvalidManifestError(f"invalid manifest: {self._reference} has one of its own")
         return index, content
 
     def _layer(self, index: TarIndex, member: Member, diff_id: Digest) -> ArchivedLayer:
-        location = self._reference.location
-        return archived_layer(index, location, member, diff_id, self._compression, self._wide_turn)
+        return find_archived_layer(index, member, diff_id, self._compression, self._wide_window)
 
     def _uncompressed(self) -> RangedReader:
         head = self._object.read_range(0, PAGE_BYTES)
@@ -234,27 +252,7 @@ class ArchiveSource:
         self._forward = ForwardReader(started, compression, self._reference.location)
         return self._forward
 
-    def _read(self, index: TarIndex) -> OciLayout | StoredImage:
-        first = index.find_first({INDEX_NAME, MANIFEST_NAME})
-        if first is None:
-            raise InvalidArchiveError(self._no_image(index.names()))
-        if first.name == INDEX_NAME or names_blobs(index, first):
-            return OciLayout.read(index, self._reference)
-        return read_stored_image(index, self._reference)
-
-    def _no_image(self, names: list[str]) -> str:
-        if _REPOSITORIES in names:
-            found = "it was written by a Docker older than 1.10; save the image again"
-        else:
-            count = f"{len(names)} file{'s' if len(names) != 1 else ''}"
-            listed = ", ".join(map(shown, names[:_SHOWN_FILES]))
-            found = f"it holds {count}{f', the first {listed}' if names else ''}"
-        return (
-            f"the archive {self._reference.location} holds no image: neither {MANIFEST_NAME} nor "
-            f"{INDEX_NAME} is in it; {found}"
-        )
-
 
 def _files(image: StoredImage) -> dict[str, Digest]:
-    """Give the diff_id of each layer's file."""
+    """Map the name of each layer's file to its diff_id."""
     return dict(zip(image.layers, image.diff_ids, strict=True))

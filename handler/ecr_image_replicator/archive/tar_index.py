@@ -1,8 +1,7 @@
-"""What a tar archive holds and where, found by its headers alone: the data are skipped.
+"""The files of a tar archive, found by reading its headers and skipping their data.
 
-The archive is read forward, a page at each header, and no further than is asked for. What a page
-holds beyond its header, the beginning of a file, is kept with the file, so that no byte is read
-twice.
+The archive is read forward, one page at each header, and no further than needed. What a page holds
+after its header, the beginning of a file, is kept with the file, so that no byte is read twice.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ecr_image_replicator.archive.tar_headers import (
     parse_header,
     parse_long_name,
     parse_pax,
-    shown,
+    quote,
 )
 from ecr_image_replicator.errors import InvalidArchiveError
 
@@ -29,19 +28,21 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.archive.tar_headers import Header
     from ecr_image_replicator.copy.ports import RangedReader
+    from ecr_image_replicator.errors import Part
     from ecr_image_replicator.model.digests import ByteReader
 
-#: Holds a header and, in what Docker writes, the small files around it.
+#: Enough for a header and, in Docker's archives, the small files around it.
 PAGE_BYTES: Final = 16 * 1024
-#: Of JSON documents: manifests may have as many, and larger configs run nowhere.
+#: The limit for manifests; no runtime accepts a larger config either.
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
-#: An archive of a hundred images has a few thousand; a file system's has more.
+#: An archive of a hundred images has a few thousand files.
 _MAX_MEMBERS: Final = 20_000
 _MAX_EXTENSION_BYTES: Final = 1024 * 1024
-#: Kept of the files' beginnings, and of documents in an archive that is read only forward.
+#: Of the beginnings of files, and of JSON documents in a compressed archive.
 _MAX_KEPT_BYTES: Final = 16 * 1024 * 1024
-#: With two of these, two readers could see two different images.
+#: With two files of one of these names, two programs could read two different images.
 _UNIQUE: Final = frozenset({"manifest.json", "index.json"})
+_UPLOAD: Final = "Upload the archive again."
 _SIGNATURES: Final = {
     b"PK\x03\x04": "a zip archive",
     b"7z\xbc\xaf": "a 7z archive",
@@ -62,9 +63,10 @@ class Member:
     offset
         Of its first byte.
     head
-        Its first bytes, as far as they came along with its header; six at least, if it has them.
+        Its first bytes, as far as they were read with its header; at least `HEAD_BYTES` of a file
+        that has so many.
     target
-        The member that is meant, when this is a link.
+        The name of the file that a link leads to; "" for a file.
     """
 
     name: str
@@ -75,50 +77,60 @@ class Member:
 
 
 class TarIndex:
-    """The files of a tar archive, by name; used by several threads at once.
+    """The files of a tar archive, by name; safe for several threads.
 
-    Of files of the same name the first counts.
+    If several files have the same name, the first one counts.
 
     Parameters
     ----------
     reader
         The archive, uncompressed.
     location
-        For errors.
+        Names the archive in errors.
     """
 
     def __init__(self, reader: RangedReader, location: str) -> None:
         self._reader = reader
-        self._location = location
+        self.location: Final = location
         self._lock = threading.RLock()
         self._members: dict[str, Member] = {}
         self._window = _Window(reader)
         self._next_offset = 0
         self._kept_bytes = 0
-        #: Whether every file is known.
+        #: Whether the archive was read to its end, so that every file is known.
         self.is_read = False
 
     def find(self, name: str) -> Member | None:
-        """Give a file, or the file that a link of this name leads to; None when there is none.
+        """Return a file, or the file that a link of this name leads to; None if there is none.
 
         Raises
         ------
         InvalidArchiveError
-            This is no tar archive, it is damaged or cut off, or the link leads nowhere.
+            The object is no tar archive, it is damaged or truncated, or the link is broken.
         """
         member = self.find_first({name})
         if member is None or not member.target:
             return member
         target = self.find_first({member.target})
         if target is None or target.target:
-            raise self._invalid(
-                f"{shown(name)} is a link to {shown(member.target)}, which is "
-                f"{'a link again' if target else 'not there'}"
+            raise self.invalid(
+                f"{quote(name)} is a link to {quote(member.target)}, which is "
+                f"{'a link itself' if target else 'not found'}"
             )
         return target
 
+    @property
+    def is_sequential(self) -> bool:
+        """Whether the archive can be read only forward."""
+        return self._reader.is_sequential
+
+    def find_known(self, name: str) -> Member | None:
+        """Return a file or link among those found so far."""
+        with self._lock:
+            return self._members.get(name)
+
     def find_first(self, names: Collection[str]) -> Member | None:
-        """Give that one of the files which comes first, links not followed."""
+        """Return the archive's first file with one of the names; links are not followed."""
         with self._lock:
             known = [self._members[name] for name in names if name in self._members]
             if known:
@@ -129,7 +141,7 @@ class TarIndex:
             return None
 
     def in_order(self) -> Iterator[Member]:
-        """Go through the files from the first on, reading further as they are asked for."""
+        """Yield the files in the archive's order, reading on as needed."""
         count = 0
         while True:
             with self._lock:
@@ -140,31 +152,31 @@ class TarIndex:
             yield from members
 
     def names(self) -> list[str]:
-        """Give the names found so far, in order."""
+        """Return the names found so far, in the archive's order."""
         with self._lock:
             return list(self._members)
 
     @contextmanager
     def open(self, member: Member) -> Iterator[ByteReader]:
         """Read a file from its first byte."""
-        opened = _MemberReader(self._reader, member, self._location)
+        opened = _MemberReader(self._reader, member, self.location)
         try:
             yield opened
         finally:
             opened.close()
 
     def read(self, member: Member) -> bytes:
-        """Read a whole document.
+        """Read a whole JSON document.
 
         Raises
         ------
         InvalidArchiveError
-            It is larger than any document is, or cut off.
+            It is larger than `MAX_DOCUMENT_BYTES`, or truncated.
         """
         if member.size_bytes > MAX_DOCUMENT_BYTES:
-            raise self._invalid(
-                f"{shown(member.name)} has {member.size_bytes} bytes, and at most "
-                f"{MAX_DOCUMENT_BYTES} are taken"
+            raise self.invalid(
+                f"{quote(member.name)} has {member.size_bytes} bytes, the maximum is "
+                f"{MAX_DOCUMENT_BYTES}"
             )
         content = memoryview(bytearray(member.size_bytes))
         count = 0
@@ -174,7 +186,7 @@ class TarIndex:
         return bytes(content)
 
     def _advance(self) -> Member | None:
-        """Read on to the next file and index it; None at the archive's end."""
+        """Read on to the next file and add it; None at the archive's end."""
         while not self.is_read:
             header = self._next_header()
             if header is None:
@@ -186,17 +198,18 @@ class TarIndex:
             if header.kind is Kind.FILE or header.target:
                 if header.name in self._members:
                     if header.name in _UNIQUE:
-                        raise self._invalid(f"it holds {header.name} twice")
+                        raise self.invalid(f"{header.name} appears twice")
                     continue
                 return self._add(header, offset)
         return None
 
     def _add(self, header: Header, offset: int) -> Member:
         if len(self._members) >= _MAX_MEMBERS:
-            raise self._invalid(
-                f"it holds more than {_MAX_MEMBERS} files and is more likely a file system"
+            raise self.invalid(
+                f"more than {_MAX_MEMBERS} files found; this looks like a file system, not like "
+                "an image"
             )
-        # enough to recognise a compression, and what came along with it
+        # enough to recognise a compression, and whatever was read with it
         self._window.read(offset, min(HEAD_BYTES, header.size_bytes))
         head = self._window.held(offset, header.size_bytes)
         if (
@@ -204,7 +217,9 @@ class TarIndex:
             and head[:1] in {b"{", b"["}
             and len(head) < header.size_bytes <= MAX_DOCUMENT_BYTES
         ):
-            head = self._window.read(offset, header.size_bytes)  # there is no way back to it
+            head = self._window.read(
+                offset, header.size_bytes
+            )  # going back would mean reading from the start
         if self._kept_bytes + len(head) > _MAX_KEPT_BYTES:
             head = head[:HEAD_BYTES]
         self._kept_bytes += len(head)
@@ -213,7 +228,7 @@ class TarIndex:
         return member
 
     def _next_header(self) -> Header | None:
-        """Read the next header together with the extended ones before it; None at the end."""
+        """Read the next header and the extended headers before it; None at the end."""
         extended: dict[str, str] = {}
         while (block := self._next_block()) is not None:
             try:
@@ -228,18 +243,18 @@ class TarIndex:
                 else:
                     extended["linkpath"] = parse_long_name(content)
             except InvalidArchiveError as error:
-                raise self._invalid(str(error)) from error
+                raise self.invalid(*error.message, hint=error.hint) from error
         return None
 
     def _next_block(self) -> bytes | None:
-        """Give the block where a header is due; None at the archive's end."""
+        """Return the block that should be a header; None at the archive's end."""
         block = self._window.read(self._next_offset, BLOCK_BYTES)
         if self._next_offset == 0 and not is_header(block):
-            raise self._invalid(_not_a_tar(block, self._reader.size_bytes))
+            raise self.invalid(_not_a_tar(block, self._reader.size_bytes))
         if not block or not any(block):
             return None
         if len(block) < BLOCK_BYTES:
-            raise self._invalid(f"it is cut off after {self._reader.size_bytes} bytes")
+            raise self.invalid(f"truncated after {self._reader.size_bytes} bytes", hint=_UPLOAD)
         self._next_offset += BLOCK_BYTES
         return block
 
@@ -248,24 +263,26 @@ class TarIndex:
             raise InvalidArchiveError(f"an extended header has {header.size_bytes} bytes")
         content = self._window.read(self._next_offset, header.size_bytes)
         if len(content) < header.size_bytes:
-            raise InvalidArchiveError("it is cut off within an extended header")
+            raise InvalidArchiveError("truncated within an extended header")
         self._next_offset += header.padded_bytes
         return content
 
     def _check_extent(self, header: Header, offset: int) -> None:
         size_bytes = self._reader.size_bytes
         if size_bytes is not None and offset + header.size_bytes > size_bytes:
-            raise self._invalid(
-                f"it is cut off within {shown(header.name)}, after {size_bytes - offset} of its "
-                f"{header.size_bytes} bytes"
+            raise self.invalid(
+                f"truncated within {quote(header.name)}, after {size_bytes - offset} of "
+                f"{header.size_bytes} bytes",
+                hint=_UPLOAD,
             )
 
-    def _invalid(self, found: str) -> InvalidArchiveError:
-        return InvalidArchiveError(f"the archive {self._location} cannot be read: {found}")
+    def invalid(self, *found: Part, hint: Part | tuple[Part, ...] = ()) -> InvalidArchiveError:
+        """Return an error that names the archive and what was found in it."""
+        return InvalidArchiveError(f"invalid archive {self.location}: ", *found, hint=hint)
 
 
 class _Window:
-    """The part of the archive that was read last; moves forward only."""
+    """The part of the archive that was read last; it moves forward only."""
 
     def __init__(self, reader: RangedReader) -> None:
         self._reader = reader
@@ -273,7 +290,7 @@ class _Window:
         self._content = b""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Give these bytes, fewer at the archive's end."""
+        """Return these bytes, fewer at the archive's end."""
         end = self._offset + len(self._content)
         if offset >= end:
             self._content = self._reader.read_range(offset, max(length, PAGE_BYTES))
@@ -285,13 +302,13 @@ class _Window:
         return self.held(offset, length)
 
     def held(self, offset: int, length: int) -> bytes:
-        """Give as many of these bytes as are at hand."""
+        """Return as many of these bytes as the window holds."""
         start = offset - self._offset
         return self._content[start : start + length]
 
 
 class _MemberReader:
-    """A file's bytes: the beginning that is at hand, the rest from the archive."""
+    """A file's bytes: its beginning from memory, the rest from the archive."""
 
     def __init__(self, reader: RangedReader, member: Member, location: str) -> None:
         self._reader = reader
@@ -318,9 +335,9 @@ class _MemberReader:
         count = self._rest.readinto(buffer[:left])
         if not count:
             raise InvalidArchiveError(
-                f"the archive {self._location} cannot be read: it is cut off within "
-                f"{shown(self._member.name)}, after {self._at} of its "
-                f"{self._member.size_bytes} bytes"
+                f"invalid archive {self._location}: truncated within {quote(self._member.name)}, "
+                f"after {self._at} of {self._member.size_bytes} bytes",
+                hint=_UPLOAD,
             )
         self._at += count
         return count
@@ -330,14 +347,14 @@ class _MemberReader:
 
 
 def _not_a_tar(block: bytes, size_bytes: int | None) -> str:
-    """Say what the archive is instead, as far as its first block tells."""
+    """Describe what the object is instead, by its first block."""
     if not block:
-        return "it is empty"
+        return "the object is empty"
     if not any(block):
-        return "it is a tar archive without any files"
+        return "a tar archive without files"
     if len(block) < BLOCK_BYTES:
-        return f"it is cut off after {size_bytes} bytes" if size_bytes else "it is cut off"
+        return f"truncated after {size_bytes} bytes" if size_bytes else "truncated"
     for signature, what in _SIGNATURES.items():
         if block.startswith(signature):
-            return f"it is no tar archive, it looks like {what}"
-    return f"it is no tar archive, it begins with {block[:8].hex(' ')}"
+            return f"not a tar archive, it looks like {what}"
+    return f"not a tar archive, it begins with {block[:8].hex(' ')}"

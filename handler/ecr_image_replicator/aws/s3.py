@@ -1,7 +1,7 @@
-"""Objects in S3, read in parts and pinned.
+"""Objects in S3, read by ranges of one pinned version.
 
-Amazon S3 API reference, GetObject. The first answer tells the object's ETag, by which every later
-request is held to the same bytes; the size is in the same answer's Content-Range.
+Amazon S3 API reference, GetObject. The first response has the object's ETag, which every later
+request requires (If-Match), and its size, in Content-Range.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.aws.clients import AwsEndpoint
 from ecr_image_replicator.aws.operations import Operation
-from ecr_image_replicator.errors import AwsError, TransientError
+from ecr_image_replicator.errors import AwsError, Part, Setting, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,20 +27,21 @@ if TYPE_CHECKING:
     from ecr_image_replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
-_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
+_Hint = tuple[Part, ...]
 
 
 class S3Object:
-    """One version of one object; used by several threads at once.
+    """One version of an object; safe for several threads.
 
     Parameters
     ----------
     reference
         Names the object.
     caller
-        Of the source's side.
+        Calls S3 as the source's role.
     backoff
-        For answers that break off.
+        For responses that break off.
     deadline
         Checked before each request and each buffer.
     """
@@ -55,24 +56,29 @@ class S3Object:
         backoff: Backoff,
         deadline: Deadline,
     ) -> None:
-        self._reference = reference
-        self._caller = caller
+        self._requests = _RangeRequests(reference, caller)
         self._backoff = backoff
         self._deadline = deadline
-        self._lock = threading.Lock()
-        #: Of the bytes that every request is held to; "" until the first.
-        self.etag = reference.etag
-        self.size_bytes: int | None = None
+
+    @property
+    def etag(self) -> str:
+        """The ETag that every request requires; "" before the first response."""
+        return self._requests.etag
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The object's size; None before the first response."""
+        return self._requests.size_bytes
 
     def read_range(self, offset: int, length: int) -> bytes:
-        """Read a part, pinning the object with the first one.
+        """Read a range.
 
         Raises
         ------
         AwsError
-            S3 refuses, was not reached, or the object was overwritten meanwhile.
+            S3 rejects the request or cannot be reached, or the object was overwritten.
         """
-        content = memoryview(bytearray(self._clipped(offset, length)))
+        content = memoryview(bytearray(self._clip(offset, length)))
         count = 0
         with self.open_range(offset, len(content)) as reader:
             while count < len(content) and (more := reader.readinto(content[count:])):
@@ -81,20 +87,44 @@ class S3Object:
 
     @contextmanager
     def open_range(self, offset: int, length: int) -> Iterator[ByteReader]:
-        """Start reading a part; an answer that breaks off goes on after its last byte."""
-        opened = _RangeReader(self, offset, self._clipped(offset, length))
+        """Start reading a range; a response that breaks off is continued after its last byte."""
+        reader = _RangeReader(
+            self._requests,
+            offset,
+            self._clip(offset, length),
+            backoff=self._backoff,
+            deadline=self._deadline,
+        )
         try:
-            yield opened
+            yield reader
         finally:
-            opened.close()
+            reader.close()
 
-    def request(self, offset: int, end: int) -> Any:
-        """Ask for the bytes from an offset to before an end; None when the object is empty.
+    def _clip(self, offset: int, length: int) -> int:
+        """Return the length within the object, since S3 rejects ranges behind its end."""
+        if self.size_bytes is None:
+            return length
+        return max(0, min(length, self.size_bytes - offset))
+
+
+class _RangeRequests:
+    """GetObject requests for ranges of one version of an object."""
+
+    def __init__(self, reference: ArchiveReference, caller: AwsCaller) -> None:
+        self._reference = reference
+        self._caller = caller
+        self._lock = threading.Lock()
+        self.location: Final = reference.location
+        self.etag = reference.etag
+        self.size_bytes: int | None = None
+
+    def get(self, offset: int, end: int) -> Any:
+        """Request the bytes from an offset to before an end; None if the object is empty.
 
         Raises
         ------
         AwsError
-            S3 refuses, was not reached, or the object is another one than before.
+            S3 rejects the request or cannot be reached, or the object was overwritten.
         """
         parameters = {
             "Bucket": self._reference.bucket,
@@ -106,69 +136,59 @@ class S3Object:
         if self.etag:
             parameters["IfMatch"] = self.etag
         try:
-            answer = self._caller.call(Operation.READ_OBJECT, parameters, AwsEndpoint())
+            response = self._caller.call(Operation.READ_OBJECT, parameters, AwsEndpoint())
         except AwsError as error:
             if error.code == "InvalidRange" and not offset:
                 self.size_bytes = 0
                 return None
-            raise self._failed(f"{error}{_advice(self._reference, error)}", error.code) from error
-        self._pin(answer, offset)
-        return answer["Body"]
+            hint = _hint(self._reference, error) or error.hint
+            raise self._failed(*error.message, code=error.code, hint=hint) from error
+        self._pin(response, offset)
+        return response["Body"]
 
-    def check(self) -> None:
-        """Go on only if there is time."""
-        self._deadline.check(f"read {self._reference.location}")
-
-    def wait_after(self, attempt: int, fault: BaseException) -> None:
-        """Wait before a broken answer goes on.
-
-        Raises
-        ------
-        TransientError
-            It has broken off too often.
-        """
-        error = TransientError(f"S3 broke off while it gave {self._reference.location}")
-        _LOGGER.info("an object is read on where it broke off: %s", error)
-        if not self._backoff.wait_after(attempt, error):
-            raise error from fault
-
-    def _clipped(self, offset: int, length: int) -> int:
-        """Leave out what lies past the object's end, for which S3 has an error."""
-        if self.size_bytes is None:
-            return length
-        return max(0, min(length, self.size_bytes - offset))
-
-    def _pin(self, answer: Any, offset: int) -> None:
-        found = _CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))
+    def _pin(self, response: Any, offset: int) -> None:
+        found = _CONTENT_RANGE.fullmatch(response.get("ContentRange", ""))
         if found is None or int(found[1]) != offset:
-            answer["Body"].close()
-            raise self._failed("S3 gave other bytes than were asked for")
+            response["Body"].close()
+            raise self._failed("invalid response: S3 returned another range than requested")
         with self._lock:
-            self.etag = self.etag or str(answer.get("ETag", ""))
+            self.etag = self.etag or str(response.get("ETag", ""))
             if self.size_bytes is None:
                 self.size_bytes = int(found[2])
 
-    def _failed(self, reason: str, code: str = "") -> AwsError:
+    def _failed(self, *reason: Part, code: str = "", hint: _Hint = ()) -> AwsError:
         return AwsError(
-            f"the archive {self._reference.location} cannot be read: {reason}",
+            f"cannot read {self.location}: ",
+            *reason,
             action=Operation.READ_OBJECT.action,
             code=code,
+            hint=hint,
         )
 
 
 class _RangeReader:
-    """A part's bytes, over as many answers as it takes."""
+    """The bytes of a range, over as many responses as necessary."""
 
-    def __init__(self, source: S3Object, offset: int, length: int) -> None:
-        self._source = source
+    def __init__(
+        self,
+        requests: _RangeRequests,
+        offset: int,
+        length: int,
+        *,
+        backoff: Backoff,
+        deadline: Deadline,
+    ) -> None:
+        self._requests = requests
         self._offset = offset
         self._end = offset + length
+        self._backoff = backoff
+        self._deadline = deadline
         self._failures = 0
         self._body: Any = None
 
     def readinto(self, buffer: memoryview, /) -> int:
         while self._offset < self._end:
-            self._source.check()
+            self._deadline.check(f"read {self._requests.location}")
             try:
                 count = self._read(buffer[: self._end - self._offset])
             except (OSError, ValueError, http.client.HTTPException) as error:
@@ -183,16 +203,20 @@ class _RangeReader:
 
     def _read(self, buffer: memoryview) -> int:
         if self._body is None:
-            self._body = self._source.request(self._offset, self._end)
-            self._end = min(self._end, self._source.size_bytes or 0)
+            self._body = self._requests.get(self._offset, self._end)
+            self._end = min(self._end, self._requests.size_bytes or 0)
         left = self._end - self._offset
-        # botocore's readinto reads into new bytes objects and copies twice; http.client's does not
+        # botocore's readinto copies twice; http.client's does not copy
         return int(self._body._raw_stream._fp.readinto(buffer[:left])) if left else 0  # noqa: SLF001
 
     def _resume(self, fault: BaseException) -> None:
+        """Wait before the next request continues after the last byte."""
         self.close()
         self._failures += 1
-        self._source.wait_after(self._failures, fault)
+        error = TransientError(f"cannot read {self._requests.location}: S3 closed the connection")
+        _LOGGER.info("reading on after the last byte: %s", error)
+        if not self._backoff.wait_after(self._failures, error):
+            raise error from fault
 
     def close(self) -> None:
         body, self._body = self._body, None
@@ -205,24 +229,28 @@ class _RangeReader:
             body.close()
 
 
-def _advice(reference: ArchiveReference, error: AwsError) -> str:
-    """Say what to do about a refusal, where that is known."""
+def _hint(reference: ArchiveReference, error: AwsError) -> _Hint:
+    """Return what to do about an error of S3, as far as that is known."""
     if error.code.startswith("KMS.") or "kms:" in str(error).lower():
         return (
-            "; the object is encrypted with a KMS key that is disabled or that the role may not "
-            "use: the function's role, or SrcRoleArn, needs kms:Decrypt on the key"
+            "Enable the object's KMS key, and grant kms:Decrypt on it to the role in ",
+            Setting.SOURCE_ROLE,
+            ", or to the function's role.",
         )
     if error.code in {"NoSuchVersion", "InvalidArgument"} and reference.version_id:
-        return "; check versionId"
+        return ("Check versionId.",)
     version = " and s3:GetObjectVersion" if reference.version_id else ""
-    advice = {
-        "AccessDenied": f"the function's role, or SrcRoleArn, needs s3:GetObject{version} on it, "
-        "and s3:ListBucket on the bucket to be told that a key is wrong; buckets whose requester "
-        "pays are not supported",
-        "InvalidObjectState": "it is in an archived storage class: restore it first",
-        "NoSuchBucket": "check the bucket's name",
-        "NoSuchKey": "check the key, and where in SrcImage it ends",
-        "PreconditionFailed": "it was overwritten while it was read; deploy again, or pin its "
-        "version with ?versionId=",
-    }.get(error.code)
-    return f"; {advice}" if advice else ""
+    hints: dict[str, _Hint] = {
+        "AccessDenied": (
+            f"Grant s3:GetObject{version}, and s3:ListBucket to detect wrong keys, to the role in ",
+            Setting.SOURCE_ROLE,
+            ", or to the function's role. Requester Pays is not supported.",
+        ),
+        "InvalidObjectState": ("The object is in an archive storage class: restore it first.",),
+        "NoSuchBucket": ("Check the bucket's name.",),
+        "NoSuchKey": ("Check the key, and where it ends in ", Setting.SOURCE, "."),
+        "PreconditionFailed": (
+            "The object was overwritten: deploy again, or pin its version with ?versionId=.",
+        ),
+    }
+    return hints.get(error.code, ())

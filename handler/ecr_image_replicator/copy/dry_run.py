@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ecr_image_replicator.copy.ports import BlobOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from ecr_image_replicator.copy.ports import ReadOnlyDestination, ReferrersList, ReferrerStore
@@ -103,6 +103,29 @@ class DryRunDestination:
             tags=tuple(
                 TagMove(tag, self._before.get(tag), digest) for tag, digest in self._after.items()
             ),
+        )
+
+    def plan_build(
+        self,
+        missing: Sequence[Descriptor] | None,
+        tags: Iterable[str],
+        found: Mapping[str, Digest | None],
+    ) -> PlannedChanges:
+        """Return the changes of building an image, whose digest is not known.
+
+        Parameters
+        ----------
+        missing
+            What would be pushed; None if only reading the whole archive would tell.
+        tags, found
+            The tags that would be put, and what each tag points at now.
+        """
+        return PlannedChanges(
+            makes_repository=self.repository_missing(),
+            copied=tuple(missing or ()),
+            knows_sizes=missing is not None,
+            manifests=(None,),
+            tags=tuple(TagMove(tag, found[tag], None) for tag in tags),
         )
 
     @property

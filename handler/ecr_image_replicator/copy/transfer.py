@@ -36,12 +36,13 @@ if TYPE_CHECKING:
         Upload,
     )
     from ecr_image_replicator.deadline import Deadline
-    from ecr_image_replicator.model.digests import Digest
+    from ecr_image_replicator.model.digests import ByteReader, Digest
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
     from ecr_image_replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+_Item = TypeVar("_Item")
 _Layer = TypeVar("_Layer", bound="StreamedLayer")
 #: One sends a body while others wait for answers.
 _THREADS_A_STREAM: Final = 2
@@ -107,6 +108,25 @@ class Transfer:
             unknown = [blob for blob in asked if blob.digest not in there]
             do_each(pool, ask, unknown, stop=self._deadline.stop)
         return frozenset(there)
+
+    def read_present(
+        self,
+        blobs: Iterable[tuple[Descriptor, _Item]],
+        read: Callable[[_Item, AbstractContextManager[ByteReader], memoryview], _Result],
+    ) -> list[_Result]:
+        """Read blobs back from the destination; `read` gets each one's context manager."""
+
+        def read_one(item: tuple[Descriptor, _Item]) -> _Result:
+            blob, about = item
+
+            def once() -> _Result:
+                with self._lane(blob) as buffer:
+                    return read(about, self._destination.open_blob(blob), buffer)
+
+            return self._restarted(blob, once)[0]
+
+        with self._pool() as pool:
+            return do_each(pool, read_one, blobs, stop=self._deadline.stop)
 
     def push_streamed(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.errors import ContentError, InvalidManifestError
@@ -177,7 +178,12 @@ def parse_config_diff_ids(content: bytes) -> tuple[Digest, ...]:
     return tuple(map(Digest.parse, diff_ids))
 
 
-def build_image_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> ImageManifest:
+def build_image_manifest(
+    config: Descriptor,
+    layers: Sequence[Descriptor],
+    *,
+    annotations: Mapping[str, str] = MappingProxyType({}),
+) -> ImageManifest:
     """Write an OCI manifest; equal arguments give equal bytes.
 
     OCI image specification 1.1, "Image Manifest".
@@ -188,8 +194,17 @@ def build_image_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> Im
         "config": _plain(config),
         "layers": [_plain(layer) for layer in layers],
     }
+    if annotations:
+        document["annotations"] = dict(annotations)
     content = json.dumps(document, separators=(",", ":")).encode()
-    return ImageManifest(content, OCI_MANIFEST, Digest.of(content), config, tuple(layers))
+    return ImageManifest(
+        content,
+        OCI_MANIFEST,
+        Digest.of(content),
+        config,
+        tuple(layers),
+        annotations=dict(annotations),
+    )
 
 
 def _plain(descriptor: Descriptor) -> dict[str, Any]:

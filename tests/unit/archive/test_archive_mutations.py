@@ -20,7 +20,9 @@ from tests.unit.archives import MemoryObject
 from tests.unit.builders import FakeDestination, digest_of
 
 from ecr_image_replicator.archive.compression import Compression
-from ecr_image_replicator.archive.image_builder import ImageBuilder, LayerCache
+from ecr_image_replicator.archive.image_builder import ImageBuilder
+from ecr_image_replicator.archive.layer_cache import LayerCache
+from ecr_image_replicator.archive.layer_proofs import LayerProofs
 from ecr_image_replicator.archive.source import ArchiveSource
 from ecr_image_replicator.copy.cache import CachingSource, ContentCache
 from ecr_image_replicator.copy.plan import make_plan
@@ -97,9 +99,10 @@ def replicate(content: bytes, compression: Compression) -> Repository:
             found = reader.read(pinned)
             plan = make_plan(found.root, reader.read_children(found.root), ["1"])
         else:
-            builder = ImageBuilder(source, repository, NAMES.name, transfer, LayerCache())
-            assert builder.find(image, []) is None
-            assembled = builder.make(image)
+            proofs = LayerProofs(NAMES.name, LayerCache(), transfer)
+            builder = ImageBuilder(source, repository, transfer, proofs, {})
+            assert builder.find(image, None) is None
+            assembled = builder.build(image)
             plan = make_plan(assembled.manifest, {}, ["1"], known=assembled.present)
         in_turn = source.in_turn(plan.blobs) if source.is_sequential else None
         transfer.run(plan, in_turn=in_turn)

@@ -49,11 +49,11 @@ def test_a_name_as_it_stands_goes_before_one_that_is_completed() -> None:
 @pytest.mark.parametrize(
     ("selector", "found"),
     [
-        ("app:2", "s3://bucket/a.tar:app:2 names no image of the archive"),
-        ("team/app:1", "names no image"),
-        ("UPPER/:x", "names no image"),
-        (4, "s3://bucket/a.tar:@4 names no image"),
-        (None, "s3://bucket/a.tar does not say which image of the archive is meant"),
+        ("app:2", "cannot read s3://bucket/a.tar:app:2: image not found in the archive"),
+        ("team/app:1", "image not found in the archive"),
+        ("UPPER/:x", "image not found in the archive"),
+        (4, "cannot read s3://bucket/a.tar:@4: image not found in the archive"),
+        (None, "the archive holds several images and the reference names none"),
     ],
 )
 def test_no_choice_lists_what_there_is(selector: str | int | None, found: str) -> None:
@@ -61,13 +61,13 @@ def test_no_choice_lists_what_there_is(selector: str | int | None, found: str) -
         chosen(selector)
     assert found in str(caught.value)
     assert (
-        "it holds 4 images: @0 app:1, docker.io/library/app:latest; @1 "
-        "registry.example.com:5000/team/app:1; @2 v1; @3 (without a name)"
+        "it has 4 images: @0 app:1, docker.io/library/app:latest; @1 "
+        "registry.example.com:5000/team/app:1; @2 v1; @3 (no name)"
     ) in str(caught.value)
 
 
 def test_two_images_of_one_name_are_no_choice() -> None:
-    with pytest.raises(ImageNotFoundError, match="app:1 names more than one image"):
+    with pytest.raises(ImageNotFoundError, match="several images of the archive have this name"):
         chosen("app:1", [Candidate(("app:1",), "a"), Candidate(("app:1",), "b")])
 
 
@@ -75,6 +75,6 @@ def test_a_long_list_is_cut() -> None:
     images = [Candidate((f"app:{number}",), str(number)) for number in range(50)]
     with pytest.raises(ImageNotFoundError) as caught:
         chosen(None, images)
-    assert "it holds 50 images: @0 app:0; " in str(caught.value)
+    assert "it has 50 images: @0 app:0; " in str(caught.value)
     assert "@11 app:11; …" in str(caught.value)
     assert "app:12" not in str(caught.value)

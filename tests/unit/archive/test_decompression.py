@@ -28,7 +28,7 @@ KINDS = list(COMPRESS)
 
 def inflate(content: bytes, kind: Compression, piece: int = 1 << 20) -> bytes:
     reader = decompressed(
-        FakeReader(content, piece=piece), kind, size_bytes=len(content), what="the archive x"
+        FakeReader(content, piece=piece), kind, size_bytes=len(content), what="invalid archive x"
     )
     return read_all(reader)
 
@@ -62,7 +62,7 @@ def test_padding_after_a_stream_is_passed_over(kind: Compression) -> None:
 
 @pytest.mark.parametrize("kind", [Compression.GZIP, Compression.BZIP2, Compression.XZ])
 def test_a_stream_that_ends_early_is_cut_off(kind: Compression) -> None:
-    with pytest.raises(InvalidArchiveError, match=f"the archive x, compressed with {kind.value},"):
+    with pytest.raises(InvalidArchiveError, match=f"invalid archive x: {kind.value} data is "):
         inflate(COMPRESS[kind](CONTENT)[:-20], kind)
 
 
@@ -70,7 +70,9 @@ def test_a_stream_that_ends_early_is_cut_off(kind: Compression) -> None:
 def test_a_damaged_stream_is_an_error(kind: Compression) -> None:
     damaged = bytearray(COMPRESS[kind](CONTENT))
     damaged[len(damaged) // 2] ^= 0xFF
-    with pytest.raises(InvalidArchiveError, match=f"compressed with {kind.value}, is damaged"):
+    with pytest.raises(
+        InvalidArchiveError, match=f"invalid archive x: {kind.value} data is damaged"
+    ):
         inflate(bytes(damaged), kind)
 
 
@@ -79,7 +81,7 @@ def test_a_bomb_ends_at_the_bound(kind: Compression, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(compression_module, "_FREE_EXPANSION_BYTES", 1 << 20)
     bomb = COMPRESS[kind](bytes(8 << 20))
     assert len(bomb) * 200 < 8 << 20
-    with pytest.raises(InvalidArchiveError, match="taken for a decompression bomb"):
+    with pytest.raises(InvalidArchiveError, match="looks like a decompression bomb"):
         inflate(bomb, kind)
 
 
@@ -93,8 +95,8 @@ def test_a_window_of_xz_may_be_its_largest_preset_and_no_larger(megabytes: int) 
     with pytest.raises(InvalidArchiveError) as caught:
         inflate(content, Compression.XZ)
     assert str(caught.value) == (
-        "the archive x, compressed with xz, is damaged or needs more than 75497472 bytes of "
-        "memory; compressed with xz -9 it needs less"
+        "invalid archive x: xz data is damaged, or compressed with a window of more than 75497472 "
+        "bytes. Compress it with a smaller window, such as that of xz -9."
     )
 
 
@@ -106,7 +108,7 @@ def test_a_window_of_zstd_may_have_half_of_its_long_ones(window_log: int) -> Non
     if window_log == 26:
         assert inflate(content, Compression.ZSTD) == CONTENT
         return
-    with pytest.raises(InvalidArchiveError, match="compressed with zstd --long=26 it needs less"):
+    with pytest.raises(InvalidArchiveError, match="window, such as that of zstd --long=26"):
         inflate(content, Compression.ZSTD)
 
 

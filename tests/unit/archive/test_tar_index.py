@@ -33,7 +33,7 @@ def fault(content: bytes, name: str = "wanted") -> str:
     with pytest.raises(InvalidArchiveError) as caught:
         index_of(content).find(name)
     sentence = str(caught.value)
-    assert sentence.startswith("the archive s3://bucket/key cannot be read: ")
+    assert sentence.startswith("invalid archive s3://bucket/key: ")
     return sentence
 
 
@@ -68,7 +68,7 @@ def test_a_size_past_eight_gibibytes_is_read(format_: Literal[1, 2]) -> None:
     entry.size = 9 * 1024**3
     stream = io.BytesIO(entry.tobuf(format_))
     huge = MemoryObject(stream.getvalue())
-    with pytest.raises(InvalidArchiveError, match="cut off within 'huge', after 0 of its 9663676"):
+    with pytest.raises(InvalidArchiveError, match="truncated within 'huge', after 0 of 9663676"):
         TarIndex(huge, "x").find("later")
 
 
@@ -104,9 +104,9 @@ def test_a_link_is_followed_once() -> None:
 
 
 def test_a_link_that_leads_nowhere_or_to_a_link_is_refused() -> None:
-    assert "'wanted' is a link to 'gone', which is not there" in fault(tar(link("wanted", "gone")))
+    assert "'wanted' is a link to 'gone', which is not found" in fault(tar(link("wanted", "gone")))
     links = tar(link("wanted", "next"), link("next", "last"), ("last", b""))
-    assert "'wanted' is a link to 'next', which is a link again" in fault(links)
+    assert "'wanted' is a link to 'next', which is a link itself" in fault(links)
 
 
 def test_of_equal_names_the_first_counts() -> None:
@@ -115,7 +115,7 @@ def test_of_equal_names_the_first_counts() -> None:
 
 def test_two_manifests_could_mean_two_images() -> None:
     content = tar(("manifest.json", b"1"), ("manifest.json", b"2"))
-    assert "it holds manifest.json twice" in fault(content)
+    assert "manifest.json appears twice" in fault(content)
 
 
 def test_a_sparse_file_is_refused_by_name() -> None:
@@ -130,13 +130,13 @@ def test_a_sparse_file_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (b"", "it is empty"),
-        (b"short", "it is cut off after 5 bytes"),
-        (bytes(1024), "a tar archive without any files"),
+        (b"", "the object is empty"),
+        (b"short", "truncated after 5 bytes"),
+        (bytes(1024), "a tar archive without files"),
         (b"PK\x03\x04" + bytes(600), "it looks like a zip archive"),
         (b'{"a": 1}' + b" " * 600, "it looks like a JSON document"),
         (b"<html>" + b" " * 600, "it looks like an HTML or XML document"),
-        (b"\x00\x01" + b"x" * 600, "it is no tar archive, it begins with 00 01 78"),
+        (b"\x00\x01" + b"x" * 600, "not a tar archive, it begins with 00 01 78"),
     ],
 )
 def test_what_is_no_tar_is_said_to_be_what_it_is(content: bytes, found: str) -> None:
@@ -146,9 +146,9 @@ def test_what_is_no_tar_is_said_to_be_what_it_is(content: bytes, found: str) -> 
 def test_a_cut_is_found_wherever_it_is() -> None:
     content = tar(("one", LARGE), ("wanted", LARGE))
     last = content.rindex(b"wanted")
-    assert "it is cut off within 'one', after 100 of its" in fault(content[: 512 + 100])
-    assert "it is cut off within 'wanted', after 0 of its" in fault(content[: last + 512])
-    assert f"it is cut off after {last + 100} bytes" in fault(content[: last + 100])
+    assert "truncated within 'one', after 100 of" in fault(content[: 512 + 100])
+    assert "truncated within 'wanted', after 0 of" in fault(content[: last + 512])
+    assert f"truncated after {last + 100} bytes" in fault(content[: last + 100])
 
 
 def test_a_cut_between_two_files_leaves_the_first() -> None:
@@ -161,8 +161,8 @@ def test_a_cut_between_two_files_leaves_the_first() -> None:
 @pytest.mark.parametrize(
     ("at", "value", "found"),
     [
-        (1024, b"X", "a header is damaged"),
-        (1024 + 148, b"zzzzzz", "a header is damaged"),
+        (1024, b"X", "invalid tar header"),
+        (1024 + 148, b"zzzzzz", "invalid tar header"),
     ],
 )
 def test_a_damaged_header_is_an_error(at: int, value: bytes, found: str) -> None:
@@ -175,20 +175,20 @@ def test_a_damaged_header_is_an_error(at: int, value: bytes, found: str) -> None
     "records", [b"x", b"5 a=b", b"99 a=b\n", b"7 ab c\n", b"1 =\n", b"abc a=b\n", b"-5 a=b\n"]
 )
 def test_malformed_pax_records_are_refused(records: bytes) -> None:
-    with pytest.raises(InvalidArchiveError, match="an extended header is malformed"):
+    with pytest.raises(InvalidArchiveError, match="invalid extended header"):
         parse_pax(records)
 
 
 def test_a_document_that_is_too_large_is_not_read() -> None:
     index = index_of(b"")
-    with pytest.raises(InvalidArchiveError, match="has 4194305 bytes, and at most 4194304"):
+    with pytest.raises(InvalidArchiveError, match="has 4194305 bytes, the maximum is 4194304"):
         index.read(Member("big", 4 * 1024 * 1024 + 1, 0, b""))
 
 
 def test_a_file_system_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ecr_image_replicator.archive.tar_index._MAX_MEMBERS", 10)
     files = [(f"file-{number}", b"x") for number in range(11)]
-    assert "it holds more than 10 files" in fault(tar(*files))
+    assert "more than 10 files found" in fault(tar(*files))
 
 
 def test_little_is_kept_of_a_large_number_of_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The beginning of an object, read once to see what it is, and kept for those who read it all."""
+"""The first bytes of an object, read once to recognise its format and kept for later reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StartedObject:
-    """An object whose first bytes are at hand.
+    """An object whose first bytes are in memory.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class StartedObject:
         return self._reader.is_sequential
 
     def read_range(self, offset: int, length: int) -> bytes:
-        """Read a part, what is at hand from there."""
+        """Read a range; its part in memory is not read again."""
         held = self._head[offset : offset + length]
         if len(held) == length or len(self._head) == self.size_bytes:
             return held
@@ -49,7 +49,7 @@ class StartedObject:
 
     @contextmanager
     def open_range(self, offset: int, length: int) -> Iterator[ByteReader]:
-        """Start reading a part, what is at hand from there."""
+        """Start reading a range; its part in memory is not read again."""
         held = self._head[offset : offset + length]
         if len(held) == length:
             yield BytesReader(held)
@@ -59,6 +59,8 @@ class StartedObject:
 
 
 class _Joined:
+    """Bytes in memory, then the rest from a reader."""
+
     def __init__(self, head: bytes, rest: ByteReader) -> None:
         self._head: ByteReader = BytesReader(head)
         self._rest = rest
