@@ -3,6 +3,7 @@
 - `function.zip`, `responder.zip` and a layer for each architecture, with bytecode;
 - `template.yaml`, which takes them from a bucket: any tool of CloudFormation can deploy it;
 - the wheel of the engine with its command line, and its source distribution;
+- the wheel of the CDK construct, with the built function and layers inside;
 - the layer's software bill of materials (CycloneDX);
 - `SHA256SUMS` of all of them.
 
@@ -35,6 +36,14 @@ ZIPS = {
     "layer-arm64.zip": (LAYER, "arm64/Makefile", "build-DependenciesLayer"),
     "layer-x86_64.zip": (LAYER, "x86_64/Makefile", "build-DependenciesLayer"),
 }
+#: Directories of the construct's package with the content of a zip file.
+BUILT = {
+    "function.zip": "build-ReplicatorFunction",
+    "responder.zip": "build-ResponderFunction",
+    "layer-arm64.zip": "layer-arm64",
+    "layer-x86_64.zip": "layer-x86_64",
+}
+CONSTRUCT = ROOT / "examples" / "cdk"
 CODE_OF_RESOURCES = {"ReplicatorFunction": "function.zip", "ResponderFunction": "responder.zip"}
 #: The earliest date that a zip file can have.
 DATE = (1980, 1, 1, 0, 0, 0)
@@ -86,6 +95,7 @@ def main(directory: Path) -> None:
     for kind in ("wheel", "sdist"):
         command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(directory)]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    build_construct(directory)
     shutil.copyfile(LAYER / "sbom.cdx.json", directory / "layer-sbom.cdx.json")
     write_checksums(directory)
 
@@ -111,6 +121,23 @@ def build_zip(archive: Path, sources: Path, makefile: str, target: str) -> None:
         if not any(artifacts.rglob("*.pyc")):
             sys.exit(f"a release needs Python 3.13 for its bytecode: {archive.name} has none")
         write_zip(archive, artifacts)
+
+
+def build_construct(directory: Path) -> None:
+    """Build the wheel of the CDK construct around the zip files of `directory`."""
+    with tempfile.TemporaryDirectory() as temporary:
+        package = Path(temporary, "ecr_replicator")
+        ignored = shutil.ignore_patterns("__pycache__", "built")
+        shutil.copytree(CONSTRUCT / "ecr_replicator", package, ignore=ignored)
+        shutil.copyfile(CONSTRUCT / "pyproject.toml", Path(temporary, "pyproject.toml"))
+        shutil.copyfile(ENGINE / "version.py", Path(temporary, "version.py"))
+        for name, target in BUILT.items():
+            with zipfile.ZipFile(directory / name) as archive:
+                archive.extractall(package / "built" / target)
+        for path in package.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
+        subprocess.run(command, cwd=temporary, check=True, capture_output=True)
 
 
 def write_zip(archive: Path, directory: Path) -> None:

@@ -19,10 +19,12 @@ from ecr_image_replicator.version import __version__
 
 ROOT: Final = Path(__file__).parents[2]
 WHEEL: Final = f"ecr_image_replicator-{__version__}-py3-none-any.whl"
+CONSTRUCT: Final = f"ecr_image_replicator_cdk-{__version__}-py3-none-any.whl"
 FILES: Final = {
     "SHA256SUMS",
     WHEEL,
     f"ecr_image_replicator-{__version__}.tar.gz",
+    CONSTRUCT,
     "function.zip",
     "layer-arm64.zip",
     "layer-sbom.cdx.json",
@@ -30,6 +32,22 @@ FILES: Final = {
     "responder.zip",
     "template.yaml",
 }
+_APP: Final = """
+import aws_cdk as cdk
+from aws_cdk import aws_ecr as ecr
+from ecr_replicator import DockerImageName, ECRDeployment
+
+app = cdk.App(outdir="cdk.out", analytics_reporting=False)
+stack = cdk.Stack(app, "Outside")
+repository = ecr.Repository(stack, "Repository")
+ECRDeployment(
+    stack,
+    "Image",
+    src=DockerImageName("public.ecr.aws/docker/library/nginx:1.27"),
+    dest=DockerImageName.from_repository(repository, "1.27"),
+)
+app.synth()
+"""
 _TRANSFORM: Final = """
 import json, sys
 from samcli.yamlhelper import yaml_parse
@@ -150,3 +168,32 @@ def test_cfn_lint_finds_nothing_in_the_packaged_template(release: Path) -> None:
         check=False,
     )
     assert finished.returncode == 0, finished.stdout
+
+
+def test_the_construct_needs_nothing_but_its_wheel(release: Path, tmp_path: Path) -> None:
+    """An app outside the repository synthesizes with the built function and layer."""
+    (tmp_path / "app.py").write_text(_APP)
+    with zipfile.ZipFile(release / CONSTRUCT) as wheel:
+        wheel.extractall(tmp_path / "site")
+
+    finished = subprocess.run(
+        [str(ROOT / ".venv-cdk" / "bin" / "python"), "app.py"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "true",
+            "PYTHONPATH": str(tmp_path / "site"),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assembly = tmp_path / "cdk.out"
+    template = json.loads((assembly / "Outside.template.json").read_text())
+    assert any(each["Type"] == "Custom::ECRImage" for each in template["Resources"].values())
+    assert list(assembly.glob("asset.*/app.py"))
+    assert list(assembly.glob("asset.*/python/requests"))
