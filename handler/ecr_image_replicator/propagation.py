@@ -12,15 +12,32 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from ecr_image_replicator.errors import TransientError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.errors import RegistryError
 
 _LOGGER: Final = logging.getLogger(__name__)
 #: Seconds from the start of a request in which a denial may be one that passes.
 WINDOW_SECONDS: Final = 90.0
 _MAX_DELAY_SECONDS: Final = 16.0
+
+
+class PendingPermissionError(TransientError):
+    """Access was denied while sending a body, and a new permission may still take effect.
+
+    Parameters
+    ----------
+    denial
+        The error to raise if it does not.
+    """
+
+    def __init__(self, denial: RegistryError) -> None:
+        super().__init__(*denial.message, hint=denial.hint)
+        self.denial: Final = denial
 
 
 class PermissionPropagation:
@@ -64,6 +81,11 @@ class PermissionPropagation:
     ) -> PermissionPropagation:
         """Return the retries of a request that began at a time of the clock."""
         return cls(deadline, seconds - (clock() - began_at), clock=clock)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a denial may still be one that passes."""
+        return self._clock() < self._until
 
     def wait_after(self, attempt: int, denial: str) -> bool:
         """Wait before a denied request is sent again; return False if the denial is final.

@@ -18,9 +18,10 @@ from ecr_image_replicator.copy.concurrency import ConcurrencyLimiter
 from ecr_image_replicator.copy.parallel import do_each
 from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.copy.results import BlobResult, merge_results, results_of
-from ecr_image_replicator.errors import LostUploadError, MissingContentError, TransientError
+from ecr_image_replicator.errors import MissingContentError, TransientError
 from ecr_image_replicator.model.digests import VerifiedStream
 from ecr_image_replicator.model.manifests import ImageManifest
+from ecr_image_replicator.propagation import PendingPermissionError
 from ecr_image_replicator.request.settings import DEFAULT_STREAMS
 
 if TYPE_CHECKING:
@@ -249,16 +250,18 @@ class Transfer:
     ) -> tuple[_Result, Sequence[TransientError]]:
         """Do something with a blob, from its start again when it breaks off; give the failures."""
         failures: list[TransientError] = []
-        for attempt in itertools.count(1):
+        for restarts in itertools.count():
             self._deadline.check(f"copy blob {blob.digest}")
             try:
                 return once(), failures
+            except PendingPermissionError as error:
+                propagation = self._backoff.propagation
+                denials = restarts - len(failures) + 1
+                if propagation is None or not propagation.wait_after(denials, str(error)):
+                    raise error.denial from error
             except TransientError as error:
-                is_lost_again = isinstance(error, LostUploadError) and any(
-                    isinstance(failure, LostUploadError) for failure in failures
-                )
                 failures.append(error)
-                if is_lost_again or not self._backoff.wait_after(attempt, error):
+                if not self._backoff.wait_after(len(failures), error):
                     raise
                 _LOGGER.info("a blob is sent again from its start: %s", error)
         raise AssertionError  # itertools.count has no end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from typing import TYPE_CHECKING, Final
@@ -73,7 +74,7 @@ class BlobRequests:
             It rejects the request.
         """
         operation = f"pull blob {descriptor.digest} of {self._reference.name}"
-        response = self._get(descriptor, offset, end, operation)
+        response = self._get_permitted(descriptor, offset, end, operation)
         is_elsewhere = not self._client.is_registry_origin(response.url)
         if response.status in _EXPIRED_STATUSES and is_elsewhere:
             # signed URLs expire, at times between the redirect and the request: get another
@@ -103,6 +104,19 @@ class BlobRequests:
         _LOGGER.info("resuming a download: %s", error)
         if not self._backoff.wait_after(attempt, error):
             raise retries_exhausted(error, self._client.side, attempt) from error
+
+    def _get_permitted(
+        self, descriptor: Descriptor, offset: int, end: int | None, operation: str
+    ) -> StreamedResponse:
+        """Send the request, again while ECR's denial may be that of a new permission."""
+        for denials in itertools.count(1):
+            response = self._get(descriptor, offset, end, operation)
+            if response.status != 403 or not self._client.is_registry_origin(response.url):
+                return response
+            denial = self._client.read_error(response)
+            if not self._client.wait_for_permission(denials, denial, operation):
+                raise self._client.error(denial, operation)
+        raise AssertionError  # itertools.count has no end
 
     def _get(
         self, descriptor: Descriptor, offset: int, end: int | None, operation: str

@@ -12,10 +12,13 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import TransientError
+from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
+from ecr_image_replicator.propagation import is_explicit_deny
 from ecr_image_replicator.registry.authentication import AuthenticatedTransport
 from ecr_image_replicator.registry.cancellation import UploadCanceller
 from ecr_image_replicator.registry.error_responses import (
     OverloadedError,
+    describe_response,
     error_from_response,
     is_permanent,
     retries_exhausted,
@@ -82,6 +85,7 @@ class RegistryClient:
         pause: SharedPause,
     ) -> None:
         self.registry: Final = registry
+        self._is_ecr = parse_ecr_host(registry) is not None
         self.side: Final = side
         self._session = session
         self._transport = Transport(
@@ -142,6 +146,7 @@ class RegistryClient:
             content = b"" if method == "HEAD" else streamed.read(limit_bytes)
             return self._whole(streamed, content)
 
+        denials = 0
         for attempt in itertools.count(1):
             if rate_limiter is not None:
                 rate_limiter.wait(self._deadline)
@@ -150,11 +155,15 @@ class RegistryClient:
             except TransientError as error:
                 if rate_limiter is not None and isinstance(error, OverloadedError):
                     rate_limiter.decrease()
-                self._wait_or_raise(request, attempt, error)
+                self._wait_or_raise(request, attempt - denials, error)
             else:
                 if rate_limiter is not None:
                     rate_limiter.increase()
-                return response
+                # the response to a HEAD has no reason, and the GET that follows it has
+                is_final = method == "HEAD" or not request.is_repeatable
+                denials += 1
+                if is_final or not self.wait_for_permission(denials, response, operation):
+                    return response
         raise AssertionError  # itertools.count has no end
 
     def open(self, target: str, operation: str, headers: Mapping[str, str]) -> StreamedResponse:
@@ -172,6 +181,30 @@ class RegistryClient:
             except TransientError as error:
                 self._wait_or_raise(request, attempt, error)
         raise AssertionError  # itertools.count has no end
+
+    def is_pending_denial(self, response: HttpResponse) -> bool:
+        """Tell whether ECR denied access and a new permission may still take effect."""
+        return (
+            response.status == 403
+            and self._is_ecr
+            and self._backoff.propagation is not None
+            and self._backoff.propagation.is_open
+            and not is_explicit_deny(response.content.decode(errors="replace"))
+        )
+
+    def wait_for_permission(self, denials: int, response: HttpResponse, operation: str) -> bool:
+        """Wait after a denial that may pass, and return whether to send the request again.
+
+        Parameters
+        ----------
+        denials
+            Of this request, this one included.
+        """
+        propagation = self._backoff.propagation
+        if propagation is None or not self.is_pending_denial(response):
+            return False
+        denial = f"cannot {operation}: access denied ({describe_response(response)})"
+        return propagation.wait_after(denials, denial)
 
     def preconnect(self, count: int) -> None:
         """Open connections for so many requests at once, in the background; never fails."""

@@ -39,7 +39,7 @@ _UNSPECIFIC_CODES: Final = frozenset({"", "UNKNOWN", "INTERNAL_ERROR", "INTERNAL
 _UNSPECIFIC_MESSAGES: Final = frozenset({"", "unknown error", "internal server error"})
 #: Codes for a manifest that came before its parts, the last two as ECR's API names them.
 _MISSING_CONTENT: Final = re.compile(
-    r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN|MANIFEST_UNKNOWN"
+    r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN|MANIFEST_UNKNOWN|BLOB_UPLOAD_UNKNOWN"
     r"|LayersNotFound(?:Exception)?|ReferencedImagesNotFound(?:Exception)?"
 )
 #: Codes of requests that fail again when they are repeated, whatever the status.
@@ -257,9 +257,21 @@ def missing_content(response: HttpResponse) -> frozenset[str] | None:
     None when it was rejected for another reason; empty when the parts are not named.
     """
     codes = [_text(error.get("code")) for error in _errors(response)]
-    if response.status not in {400, 404} or not any(map(_MISSING_CONTENT.fullmatch, codes)):
+    is_missing = any(map(_MISSING_CONTENT.fullmatch, codes)) or _is_missing_in_ecr(response)
+    if response.status not in {400, 404} or not is_missing:
         return None
     return frozenset(_DIGEST.findall(response.content.decode(errors="replace")))
+
+
+def _is_missing_in_ecr(response: HttpResponse) -> bool:
+    """Tell whether ECR rejects a manifest for missing content; by the text, the code varies.
+
+    ``Layers with digests '[…]' required for pushing image … do not exist``, with
+    BLOB_UPLOAD_UNKNOWN in mapbox/ecs-conex#50; ``Images with digests`` for the children of an
+    index (int128/docker-manifest-create-action#63).
+    """
+    text = response.content[:_MAX_TEXT_BYTES]
+    return b"Layers with digests" in text or b"Images with digests" in text
 
 
 def is_expired_token(response: HttpResponse) -> bool:

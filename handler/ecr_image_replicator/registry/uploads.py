@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import LostUploadError, ReplicationError, TransientError
+from ecr_image_replicator.propagation import PendingPermissionError
 from ecr_image_replicator.registry.blobs import has_blob
 from ecr_image_replicator.registry.error_responses import (
     LOST_UPLOAD_CODES,
+    OverloadedError,
     describe_response,
     error_code,
 )
@@ -61,11 +63,13 @@ class RegistryUpload:
         """
         try:
             self._close(body.digest, body)
-        except LostUploadError:
+        except (LostUploadError, OverloadedError, PendingPermissionError):
             raise
-        except TransientError:
-            if not self._arrived(body.digest):
-                raise
+        except TransientError as error:
+            if self._arrived(body.digest):
+                return
+            # registries reset parallel uploads (dotnet/sdk-container-builds#279): send fewer
+            raise TransientError(*error.message, hint=error.hint, is_throttle=True) from error
 
     def append(self, body: Iterable[bytes | memoryview]) -> None:
         """Send a stream of unknown length, in one PATCH as Docker does."""
@@ -113,10 +117,11 @@ class RegistryUpload:
         except ReplicationError:
             return False  # the broken connection is the error to report
 
-    def _error(self, response: HttpResponse, operation: str) -> RegistryError | LostUploadError:
+    def _error(self, response: HttpResponse, operation: str) -> RegistryError | TransientError:
         """Return the error for rejected bytes; after a lost session a new one may succeed."""
         if response.status == 416 or error_code(response) in LOST_UPLOAD_CODES:
             return LostUploadError(
                 f"cannot {operation}: the upload session was lost ({describe_response(response)})"
             )
-        return self._client.error(response, operation)
+        error = self._client.error(response, operation)
+        return PendingPermissionError(error) if self._client.is_pending_denial(response) else error
