@@ -75,7 +75,7 @@ def two_choices(scene: Scene) -> None:
     scene.replicate(CopyImageIndex="true", ImageArch="arm64")
 
 
-@under("has tags for the images of an index")
+@under("is a single image, not an index")
 def tags_without_an_index(scene: Scene) -> None:
     scene.replicate(CopyImageIndex="true", ArchImageTags={"arm64": "1.0-arm64"})
 
@@ -127,17 +127,17 @@ def missing_repository(scene: Scene) -> None:
     scene.replicate(destination=f"{ECR}/team/other:1.0")
 
 
-@under("has no image for")
+@under("platform … not found in")
 def missing_platform(scene: Scene) -> None:
     scene.replicate("demo/index:1.0", Platforms="linux/s390x")
 
 
-@under("has no image for")
+@under("platform … not found in")
 def single_image_of_another_platform(scene: Scene) -> None:
     scene.replicate(Platforms="linux/arm64")
 
 
-@under("ArchImageTags has the tag … for …, which is not copied")
+@under("not found in the content copied from")
 def tag_for_a_platform_that_is_not_copied(scene: Scene) -> None:
     scene.replicate(
         "demo/index:1.0", CopyImageIndex="true", ArchImageTags={"riscv64": "1.0-riscv64"}

@@ -52,9 +52,9 @@ def test_several_platforms_of_an_archive_are_an_index_that_names_it(
     ("properties", "sentence"),
     [
         ({"CopyReferrers": "true"}, "s3://archives/app.tar is an archive, which has no referrers"),
-        ({"VerifySignatureKey": pem(KEY)}, "which has no referrers and signatures"),
-        ({"ArchImageTags": {"amd64": "a"}}, "ArchImageTags has tags for the images of an index"),
-        ({"Platforms": "linux/amd64,linux/arm64"}, "has no image for linux/arm64"),
+        ({"VerifySignatureKey": pem(KEY)}, "is an archive, which has no referrers and signatures"),
+        ({"ArchImageTags": {"amd64": "a"}}, "is a single image, not an index"),
+        ({"Platforms": "linux/amd64,linux/arm64"}, "platform linux/arm64 not found"),
     ],
 )
 def test_what_a_saved_image_cannot_have_is_refused_before_anything_is_pushed(

@@ -301,11 +301,11 @@ def test_each_platforms_own_tag_is_put_in_the_same_pass(ends: Ends, tmp_path: Pa
 @pytest.mark.parametrize(
     ("properties", "sentence"),
     [
-        ({"Platforms": "plan9/amd64"}, "has no image for plan9/amd64; it has linux/amd64, "),
+        ({"Platforms": "plan9/amd64"}, "platform plan9/amd64 not found in"),
         ({"Platforms": "linux/amd64,plan9/amd64"}, "windows(10.0.20348.2227+win32k)/amd64"),
         (
             {"ImageArch": "amd64", "ArchImageTags": {"amd64": "a", "arm64": "b"}},
-            "ArchImageTags has the tag b for linux/arm64, which is not copied",
+            "platform linux/arm64 of ArchImageTags not found in the content",
         ),
     ],
 )
@@ -325,7 +325,7 @@ def test_tags_for_the_platforms_of_a_single_image_are_an_error(ends: Ends) -> No
         "platforms/single:1", "platforms/single:1", ArchImageTags={"amd64": "a"}
     )
     assert answer["Status"] == "FAILED"
-    assert "ArchImageTags has tags for the images of an index" in answer["Reason"]
+    assert "is a single image, not an index" in answer["Reason"]
 
 
 def _umoci(*arguments: str) -> None:

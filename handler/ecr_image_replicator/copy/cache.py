@@ -111,7 +111,10 @@ class CachingSource:
 
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
-        """Read a blob; a config is kept while it is read."""
+        """Read a blob; a config is kept while it is read, embedded data needs no request."""
+        if descriptor.data is not None:
+            yield BytesReader(descriptor.data)
+            return
         found = self._cache.lookup(self._owner, descriptor.digest)
         if found is not None:
             yield BytesReader(found[0])

@@ -1,4 +1,4 @@
-"""Which content a request means: the image, or the index and everything below it."""
+"""Reading of the requested content: an image, or an index and everything below it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from ecr_image_replicator.copy.selection import (
     find_platform,
     list_entries,
     nested_indexes,
-    with_attestations,
+    with_artifacts,
 )
 from ecr_image_replicator.copy.subset import make_subset
-from ecr_image_replicator.errors import InvalidManifestError, PlatformNotFoundError, RequestError
+from ecr_image_replicator.errors import (
+    InvalidManifestError,
+    PlatformNotFoundError,
+    RequestError,
+    Setting,
+)
 from ecr_image_replicator.model.conversion import convert_content
 from ecr_image_replicator.model.manifests import ImageIndex, ImageManifest
 from ecr_image_replicator.model.references import ImageReference
@@ -31,10 +36,10 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.platforms import Platform
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
-#: An index below an index below an index is the deepest that anybody builds.
+#: Nobody is known to nest indexes deeper.
 _MAX_INDEX_DEPTH: Final = 4
 _MAX_MANIFESTS: Final = 1000
-#: Of all that are held at a time; their parsed views take several times as much.
+#: Of all manifests in memory; the parsed documents take several times as much.
 _MAX_MANIFESTS_BYTES: Final = 16 * 1024 * 1024
 
 PlatformDigests = tuple[tuple["Platform", "Digest"], ...]
@@ -42,18 +47,18 @@ PlatformDigests = tuple[tuple["Platform", "Digest"], ...]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the tags are to point at.
+    """The content that the tags will point at.
 
     Attributes
     ----------
     named
-        What the source's reference names: the root, or the index that it was chosen from.
+        The manifest of the source's reference: the root, or the index that it was chosen from.
     root
         The image or the index that is copied.
     platforms
-        Of each image, with its manifest's digest; empty when that is not known yet.
+        The platform and digest of each image; empty when it is not known yet.
     is_made
-        Whether the root was made here and is not at the source.
+        Whether the root was made here, and is not at the source.
     children
         The manifests below the root that were made here, by digest.
     """
@@ -66,20 +71,20 @@ class Content:
 
 
 class ContentReader:
-    """Reads from the source what a request means.
+    """Reads the requested content from the source.
 
     Parameters
     ----------
     request
         Chooses the platforms.
     source
-        Where the image is.
+        The source of the image.
     default_platforms
-        Taken from an index when the request chooses none; empty for the whole index.
+        Copied from an index when the request chooses none; empty for the whole index.
     streams
-        Manifests read at once.
+        The number of parallel requests.
     stop
-        Ends what the others wait for when one cannot be read.
+        Ends the other requests when one fails.
     """
 
     def __init__(
@@ -98,16 +103,16 @@ class ContentReader:
         self._stop = stop
 
     def read(self, pinned: Digest | None) -> Content:
-        """Read the manifest that the source's reference names, and choose from it.
+        """Read the manifest of the source's reference, and choose platforms from it.
 
-        What is below an index is read only as far as the choice needs it.
+        Manifests below an index are read only if the choice needs them.
 
         Raises
         ------
         PlatformNotFoundError
-            A platform that was asked for is not there.
+            A requested platform does not exist.
         ReplicationError
-            Something cannot be read.
+            A manifest or config cannot be read.
         """
         manifest = self._source.fetch_manifest(pinned)
         if isinstance(manifest, ImageManifest):
@@ -147,11 +152,11 @@ class ContentReader:
         )
 
     def read_children(self, root: Manifest) -> dict[Digest, Manifest]:
-        """Read every manifest below an index, each once, a level at a time in parallel."""
+        """Read every manifest below an index, each once, in parallel."""
         return self._read_below(root, only_indexes=False) if isinstance(root, ImageIndex) else {}
 
     def fetch(self, digest: Digest) -> Manifest:
-        """Read one of the source's manifests, from the cache if it was read before."""
+        """Read a manifest of the source, from the cache if possible."""
         return self._source.fetch_manifest(digest)
 
     def takes_as_is(self, manifest: Manifest) -> bool:
@@ -163,48 +168,52 @@ class ContentReader:
         return not self._wanted
 
     def platforms_at_hand(self, manifest: Manifest) -> PlatformDigests:
-        """Say which platforms a manifest is for; needs requests only for nested indexes."""
+        """Return the platforms of a manifest; only nested indexes need requests."""
         if isinstance(manifest, ImageIndex):
             return _images(self._entries(manifest))
         platform = self._source.known_platform(manifest)
         return ((platform, manifest.digest),) if platform else ()
 
     def platforms_of(self, content: Content) -> PlatformDigests:
-        """Say which platforms there are; a single image's config is read for it if need be."""
+        """Return the platforms of content; reads the config of a single image if necessary."""
         if content.platforms or not isinstance(content.root, ImageManifest):
             return content.platforms
         platform = self._source.fetch_platform(content.root)
         return ((platform, content.root.digest),) if platform else ()
 
     def check_single(self, there: Platform | None) -> None:
-        """Refuse a single image that is not all that was asked for by property.
+        """Check that a single image satisfies the request.
 
         Raises
         ------
         PlatformNotFoundError
-            It is of another platform.
+            It has another platform than requested.
         RequestError
-            There are tags for the images of an index.
+            The request has tags for the images of an index.
         """
         for each in self._request.platforms:
             if find_platform([there], each) is None:
+                found = f"for {there.full_name}" if there else "without a platform"
                 raise PlatformNotFoundError(
-                    f"{self._request.source} has no image for {each.full_name}; it is a single "
-                    f"image {f'for {there.full_name}' if there else 'without a platform'}"
+                    f"platform {each.full_name} not found in {self._request.source}: it is a "
+                    f"single image {found}",
+                    hint=("Remove ", Setting.PLATFORMS, " or choose another image."),
                 )
         if self._request.arch_tags:
             raise RequestError(
-                f"ArchImageTags has tags for the images of an index, and {self._request.source} "
-                "is a single image; use DestTags"
+                "invalid ",
+                Setting.ARCHITECTURE_TAGS,
+                f": {self._request.source} is a single image, not an index",
+                hint=("Use ", Setting.DESTINATION_TAGS, "."),
             )
 
     def arch_digests(self, content: Content) -> dict[str, Digest]:
-        """Say what each tag of ArchImageTags is to point at.
+        """Return the digest of each tag for a platform.
 
         Raises
         ------
         PlatformNotFoundError
-            A platform named there is not copied.
+            The platform of a tag is not copied.
         """
         digests: dict[str, Digest] = {}
         for wanted, tag in self._request.arch_tags.items():
@@ -212,25 +221,27 @@ class ContentReader:
             if position is None:
                 copied = describe_platforms(platform for platform, _ in content.platforms)
                 raise PlatformNotFoundError(
-                    f"ArchImageTags has the tag {tag} for {wanted.full_name}, which is not copied "
-                    f"from {self._request.source}; copied is {copied or 'no platform'}, see "
-                    "Platforms"
+                    f"platform {wanted.full_name} of ",
+                    Setting.ARCHITECTURE_TAGS,
+                    f" not found in the content copied from {self._request.source}: it has "
+                    f"{copied or 'none'}",
+                    hint=("Add it to ", Setting.PLATFORMS, "."),
                 )
             digests[tag] = content.platforms[position][1]
         return digests
 
     @property
     def _wanted(self) -> Sequence[Platform]:
-        """The platforms to take from an index; none for all of it."""
+        """The platforms to copy from an index; empty for all of it."""
         if self._request.copies_index:
             return ()
         return self._request.platforms or self._default_platforms
 
     def _choose(self, index: ImageIndex, wanted: Sequence[Platform]) -> Content:
-        """Take one platform's image, or make an index of several."""
+        """Choose the image of one platform, or make an index of several."""
         entries = self._entries(index)
-        if not all(entry.platform for entry in entries):
-            offered = [entry.platform for entry in entries]
+        if any(entry.platform is None and not entry.descriptor.is_artifact for entry in entries):
+            offered = [entry.image_platform for entry in entries]
             if any(find_platform(offered, each) is None for each in wanted):
                 entries = self._ask_configs(entries)
         origin = str(self._request.source)
@@ -239,7 +250,7 @@ class ContentReader:
             digest = chosen[0].descriptor.digest
             platforms = ((chosen[0].platform or wanted[0], digest),)
             return Content(index, self._source.fetch_manifest(digest), platforms)
-        kept = with_attestations(entries, chosen)
+        kept = with_artifacts(entries, chosen)
         if len(kept) == len(entries):
             return Content(index, index, _images(entries))
         source = self._request.source
@@ -248,16 +259,16 @@ class ContentReader:
         return Content(index, subset, _images(kept), is_made=True)
 
     def _entries(self, index: ImageIndex) -> tuple[Entry, ...]:
-        """List what an index holds, nested indexes taken apart."""
+        """Return the entries of an index, those of nested indexes included."""
         below = self._read_below(index, only_indexes=True) if nested_indexes(index) else {}
         nested = {digest: m for digest, m in below.items() if isinstance(m, ImageIndex)}
         return list_entries(index, nested)
 
     def _ask_configs(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
-        """Learn from images' configs what their index does not say of them."""
+        """Add the platforms from images' configs where the index has none."""
 
         def ask(entry: Entry) -> Entry:
-            if entry.platform is not None:
+            if entry.platform is not None or entry.descriptor.is_artifact:
                 return entry
             manifest = self._source.fetch_manifest(entry.descriptor.digest)
             if not isinstance(manifest, ImageManifest):
@@ -275,12 +286,12 @@ class ContentReader:
 
         def fetch(digest: Digest) -> Manifest:
             nonlocal held_bytes
-            # pushed under the name that its index has for it
+            # pushed under the digest that its index names, whatever the algorithm
             child = replace(self._source.fetch_manifest(digest), digest=digest)
             held_bytes += len(child.content)
             if held_bytes > _MAX_MANIFESTS_BYTES:
                 raise InvalidManifestError(
-                    f"the manifests of the index {index.digest} are larger than "
+                    f"invalid index {index.digest}: its manifests are larger than "
                     f"{_MAX_MANIFESTS_BYTES} bytes together"
                 )
             return child
@@ -291,8 +302,8 @@ class ContentReader:
                 digests = sorted({child.digest for child in pending} - children.keys())
                 if depth > _MAX_INDEX_DEPTH or len(children) + len(digests) > _MAX_MANIFESTS:
                     raise InvalidManifestError(
-                        f"the index {index.digest} nests deeper than {_MAX_INDEX_DEPTH} or holds "
-                        f"more than {_MAX_MANIFESTS} manifests"
+                        f"invalid index {index.digest}: it nests deeper than {_MAX_INDEX_DEPTH} "
+                        f"levels or has more than {_MAX_MANIFESTS} manifests"
                     )
                 read = do_each(pool, fetch, digests, stop=self._stop)
                 children.update(zip(digests, read, strict=True))
@@ -310,9 +321,9 @@ def _listed(index: ImageIndex, *, only_indexes: bool) -> Sequence[Descriptor]:
 
 
 def _images(entries: Iterable[Entry]) -> PlatformDigests:
-    """List images with their platforms; attestations, which run nowhere, are left out."""
+    """Return images with their platforms, without artifacts."""
     return tuple(
-        (entry.platform, entry.descriptor.digest)
+        (entry.image_platform, entry.descriptor.digest)
         for entry in entries
-        if entry.platform is not None and entry.platform.is_runnable
+        if entry.image_platform is not None and entry.image_platform.is_runnable
     )

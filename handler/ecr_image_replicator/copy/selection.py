@@ -1,7 +1,7 @@
-"""Which of an index's images are meant; pure, no I/O.
+"""Selection of platforms from an index; pure, no I/O.
 
-OCI image index specification 1.1: the first entry that fits is the one. BuildKit's "Image
-attestation storage": what says ``unknown/unknown`` describes another entry and goes with it.
+OCI image index specification 1.1: the first entry that matches is taken. Attestations (BuildKit's
+"Image attestation storage") and SOCI index manifests describe another entry and go with it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import PlatformNotFoundError
+from ecr_image_replicator.errors import PlatformNotFoundError, Setting
 from ecr_image_replicator.model.manifests import INDEX_MEDIA_TYPES
 from ecr_image_replicator.sanitize import sanitize
 
@@ -20,26 +20,24 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.manifests import Descriptor, ImageIndex
     from ecr_image_replicator.model.platforms import Platform
 
-_ATTESTATION_TYPE: Final = "vnd.docker.reference.type"
-#: Of answers of 4,096 bytes; no index that is meant to be used has as many.
+#: Of a response of 4,096 bytes; hardly any index has as many.
 _SHOWN_PLATFORMS: Final = 24
 _SHOWN_CHARACTERS: Final = 80
-_ATTESTED_DIGEST: Final = "vnd.docker.reference.digest"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an index lists, or an index in it, however deep.
+    """An entry of an index, or of an index nested in it.
 
     Attributes
     ----------
     descriptor
-        As it stands there.
+        The entry's descriptor.
     platform
-        The descriptor's own, else that of the index it is in, else what its config said; None
-        when it is not known.
+        The descriptor's own, that of the nested index, or that of the image's config; None when
+        it is not known.
     index, position
-        Where it stands.
+        The index that contains the entry, and the entry's position in it.
     """
 
     descriptor: Descriptor
@@ -48,25 +46,22 @@ class Entry:
     position: int
 
     @property
-    def is_image(self) -> bool:
-        """Whether it is for a platform that is known."""
-        return self.platform is not None and self.platform.is_runnable
+    def image_platform(self) -> Platform | None:
+        """The platform of an image; None for artifacts, and when it is not known."""
+        return None if self.descriptor.is_artifact else self.platform
 
     def describes(self, digest: Digest) -> bool:
-        """Whether it is an attestation of the manifest of that digest."""
-        notes = self.descriptor.annotations
-        return notes.get(_ATTESTATION_TYPE) == "attestation-manifest" and notes.get(
-            _ATTESTED_DIGEST
-        ) == str(digest)
+        """Return whether this is an attestation or SOCI index of the image of that digest."""
+        return self.descriptor.described_digest == str(digest)
 
 
 def list_entries(index: ImageIndex, nested: Mapping[Digest, ImageIndex]) -> tuple[Entry, ...]:
-    """List what an index holds, in its order, with nested indexes replaced by what they hold.
+    """Return the entries of an index in its order, with nested indexes replaced by their entries.
 
     Parameters
     ----------
     nested
-        Every index below it.
+        Every index below it, by digest.
     """
 
     def walk(parent: ImageIndex, inherited: Platform | None) -> Iterator[Entry]:
@@ -81,14 +76,14 @@ def list_entries(index: ImageIndex, nested: Mapping[Digest, ImageIndex]) -> tupl
 
 
 def nested_indexes(index: ImageIndex) -> tuple[Descriptor, ...]:
-    """Give the indexes that an index lists."""
+    """Return the indexes that an index lists."""
     return tuple(child for child in index.manifests if child.media_type in INDEX_MEDIA_TYPES)
 
 
 def find_platform(offered: Sequence[Platform | None], wanted: Platform) -> int | None:
-    """Find the platform that serves another best; its position, None when none does.
+    """Return the position of the platform that matches best, None when none matches.
 
-    The best variant that is there wins, and among equals the first.
+    The best variant is taken, and the first among equals.
     """
     admitted = [
         (position, platform)
@@ -99,35 +94,36 @@ def find_platform(offered: Sequence[Platform | None], wanted: Platform) -> int |
         for position, platform in admitted:
             if platform.variant == variant:
                 return position
-    # where no variant is asked for and none is older than another, any will do
+    # without a requested variant and without an order of variants, any of them matches
     anything_goes = not wanted.variant and not wanted.has_ordered_variants
     return admitted[0][0] if admitted and anything_goes else None
 
 
 def choose_entry(entries: Sequence[Entry], wanted: Platform, origin: str) -> Entry:
-    """Find the image of a platform.
+    """Return the image of a platform.
 
     Parameters
     ----------
     origin
-        The reference, for the error's sentence.
+        The reference, for the message.
 
     Raises
     ------
     PlatformNotFoundError
-        The sentence lists the platforms that there are.
+        The message lists the platforms of the index.
     """
-    position = find_platform([entry.platform for entry in entries], wanted)
+    position = find_platform([entry.image_platform for entry in entries], wanted)
     if position is None:
-        there = describe_platforms(entry.platform for entry in entries if entry.platform)
+        offered = describe_platforms(e.image_platform for e in entries if e.image_platform)
         raise PlatformNotFoundError(
-            f"{origin} has no image for {wanted.full_name}; it has {there or 'no platforms at all'}"
+            f"platform {wanted.full_name} not found in {origin}: it has {offered or 'none'}",
+            hint=("Choose one of them in ", Setting.PLATFORMS, "."),
         )
     return entries[position]
 
 
-def with_attestations(entries: Sequence[Entry], chosen: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Give the chosen entries, each once, and those that describe them, in the index's order."""
+def with_artifacts(entries: Sequence[Entry], chosen: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Return the chosen entries and the artifacts that describe them, in the index's order."""
     digests = {entry.descriptor.digest for entry in chosen}
     return tuple(
         entry
@@ -137,7 +133,7 @@ def with_attestations(entries: Sequence[Entry], chosen: Sequence[Entry]) -> tupl
 
 
 def describe_platforms(platforms: Iterable[Platform]) -> str:
-    """List platforms for a sentence, each once, as many as fit beside the rest of it."""
+    """List platforms for a message, each once, as many as fit."""
     names = list(dict.fromkeys(each.full_name for each in platforms if each.is_runnable))
     listed = ", ".join(sanitize(name, _SHOWN_CHARACTERS) for name in names[:_SHOWN_PLATFORMS])
     left = len(names) - _SHOWN_PLATFORMS

@@ -92,8 +92,8 @@ def convert_content(
 ) -> ConvertedContent:
     """Convert an image, or an index and everything below it.
 
-    Attestations of an index are left out: they are artifacts, and name the digests that their
-    images had before.
+    Attestations and SOCI indexes in an index are left out: they name the digests that their images
+    had before.
 
     Parameters
     ----------
@@ -133,7 +133,8 @@ class _Converter:
         kept = [
             (descriptor, raw)
             for descriptor, raw in zip(index.manifests, listed, strict=True)
-            if descriptor.platform is None or descriptor.platform.is_runnable
+            if not descriptor.is_artifact
+            and (descriptor.platform is None or descriptor.platform.is_runnable)
         ]
         for descriptor, _ in kept:
             if descriptor.digest not in self.converted:

@@ -6,6 +6,8 @@ manifest version 2, schema 2.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -29,6 +31,11 @@ DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 MANIFEST_MEDIA_TYPES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEX_MEDIA_TYPES: Final = frozenset({OCI_INDEX, DOCKER_MANIFEST_LIST})
 CONFIG_MEDIA_TYPES: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+_ATTESTATION_TYPE: Final = "vnd.docker.reference.type"
+_ATTESTED_DIGEST: Final = "vnd.docker.reference.digest"
+_SOCI_IMAGE_DIGEST: Final = "com.amazon.soci.image-manifest-digest"
+#: Larger embedded content is read from the registry.
+_MAX_DATA_CHARACTERS: Final = 64 * 1024
 _SCHEMA_1: Final = "application/vnd.docker.distribution.manifest.v1"
 _NON_DISTRIBUTABLE: Final = (
     "application/vnd.oci.image.layer.nondistributable.v1.tar",
@@ -45,7 +52,11 @@ _MAX_COMMAS: Final = 400_000
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a manifest says of a blob or another manifest (OCI descriptor)."""
+    """A reference to a blob or another manifest.
+
+    OCI image specification 1.1, "Descriptors". `data` is the embedded content, verified; None
+    without it.
+    """
 
     media_type: str
     digest: Digest
@@ -53,9 +64,26 @@ class Descriptor:
     platform: Platform | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     artifact_type: str = ""
+    data: bytes | None = field(default=None, repr=False, compare=False)
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+    @property
+    def described_digest(self) -> str:
+        """The digest of the image that this entry of an index describes; "" for an image.
+
+        BuildKit's "Image attestation storage", and SOCI index manifests of version 2.
+        """
+        if self.annotations.get(_ATTESTATION_TYPE) == "attestation-manifest":
+            return self.annotations.get(_ATTESTED_DIGEST, "")
+        return self.annotations.get(_SOCI_IMAGE_DIGEST, "")
+
+    @property
+    def is_artifact(self) -> bool:
+        """Whether this entry of an index is not an image: an attestation or a SOCI index."""
+        is_typed = bool(self.artifact_type) and self.artifact_type not in CONFIG_MEDIA_TYPES
+        return is_typed or bool(self.described_digest)
 
     @property
     def is_distributable(self) -> bool:
@@ -325,7 +353,20 @@ def _descriptor(value: Any, name: str) -> Descriptor:
         _platform(platform) if isinstance(platform, dict) else None,
         _annotations(value),
         _text(value, "artifactType"),
+        _embedded_data(value, digest, size_bytes),
     )
+
+
+def _embedded_data(value: dict[str, Any], digest: Digest, size_bytes: int) -> bytes | None:
+    """Return a descriptor's ``data``; None without it, or if it is not the digest's content."""
+    text = value.get("data")
+    if not isinstance(text, str) or len(text) > _MAX_DATA_CHARACTERS:
+        return None
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return data if len(data) == size_bytes and digest.names(data) else None
 
 
 def _platform(value: dict[str, Any]) -> Platform | None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 _BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
+#: The bundles of earlier versions of the format.
+_OLD_BUNDLE: Final = "application/vnd.dev.sigstore.bundle+json"
 _REFERRER_TYPES: Final = ("application/vnd.dev.cosign.artifact.sig.v1+json", _BUNDLE)
 _SIGNATURE_ANNOTATION: Final = "dev.cosignproject.cosign/signature"
 _PREDICATE_ANNOTATION: Final = "dev.sigstore.bundle.predicateType"
@@ -102,7 +104,7 @@ class SignatureVerifier:
             content = self._source.fetch_small_blob(layer)
         except ContentError:
             return SignatureStatus.MALFORMED
-        if layer.media_type == _BUNDLE:
+        if _is_bundle(layer):
             return verify_bundle(content, digest, self._key)
         signature = layer.annotations.get(_SIGNATURE_ANNOTATION, "")
         return verify_simple_signing(content, signature, digest, self._key)
@@ -111,5 +113,11 @@ class SignatureVerifier:
 def _claims(manifest: Manifest | None) -> Iterator[Descriptor]:
     if isinstance(manifest, ImageManifest):
         yield from (
-            layer for layer in manifest.layers if layer.media_type in {_SIMPLE_SIGNING, _BUNDLE}
+            layer
+            for layer in manifest.layers
+            if layer.media_type == _SIMPLE_SIGNING or _is_bundle(layer)
         )
+
+
+def _is_bundle(layer: Descriptor) -> bool:
+    return layer.media_type == _BUNDLE or layer.media_type.startswith(_OLD_BUNDLE)

@@ -97,7 +97,7 @@ def test_a_single_image_of_another_platform_than_asked_for_is_refused() -> None:
     reader, _ = _reader(SECOND, ImageArch="amd64")
     with pytest.raises(
         PlatformNotFoundError,
-        match="no image for linux/amd64; it is a single image for linux/arm64",
+        match="it is a single image for linux/arm64",
     ):
         reader.read(SECOND.digest)
     reader, _ = _reader(SECOND, ImageArch="arm64")
@@ -147,7 +147,8 @@ def test_several_platforms_that_leave_nothing_out_are_the_index_itself() -> None
 def test_every_one_of_several_platforms_must_be_there() -> None:
     reader, _ = _reader(INDEX, Platforms=["amd64", "arm64", "s390x"])
     with pytest.raises(
-        PlatformNotFoundError, match="no image for linux/s390x; it has linux/amd64, linux/arm64"
+        PlatformNotFoundError,
+        match="linux/s390x not found in",
     ):
         reader.read(INDEX.digest)
 
@@ -181,15 +182,15 @@ def test_a_tag_of_a_platform_that_is_not_copied_is_an_error() -> None:
     reader, _ = _reader(INDEX, FIRST, ArchImageTags={"arm64": "a"})
     with pytest.raises(
         PlatformNotFoundError,
-        match=r"ArchImageTags has the tag a for linux/arm64, which is not copied from .*; "
-        r"copied is linux/amd64, see Platforms",
+        match=r"platform linux/arm64 of architecture_tags not found in the content copied from "
+        r".*: it has linux/amd64",
     ):
         reader.arch_digests(reader.read(INDEX.digest))
 
 
 def test_tags_of_platforms_need_an_index() -> None:
     reader, _ = _reader(FIRST, ArchImageTags={"amd64": "a"})
-    with pytest.raises(RequestError, match=r"ArchImageTags .* is a single image; use DestTags"):
+    with pytest.raises(RequestError, match=r"invalid architecture_tags: .* is a single image"):
         reader.arch_digests(reader.read(FIRST.digest))
 
 
@@ -200,5 +201,5 @@ def test_a_single_image_must_serve_every_platform_asked_for(wanted: str, *, fits
     if fits:
         assert reader.read(SECOND.digest).root == SECOND
     else:
-        with pytest.raises(PlatformNotFoundError, match="no image for linux/amd64"):
+        with pytest.raises(PlatformNotFoundError, match="platform linux/amd64 not found"):
             reader.read(SECOND.digest)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from ecr_image_replicator.copy.selection import (
     find_platform,
     list_entries,
     nested_indexes,
-    with_attestations,
+    with_artifacts,
 )
 from ecr_image_replicator.errors import PlatformNotFoundError
 from ecr_image_replicator.model.manifests import ImageIndex, Manifest, parse_manifest
@@ -58,14 +60,15 @@ def test_a_platform_that_is_not_there_is_an_error_that_lists_what_is(wanted: str
     with pytest.raises(PlatformNotFoundError) as caught:
         choose_entry(_entries(_index(NAMES[:2])), Platform.parse(wanted), "quay.io/a:1")
     assert str(caught.value) == (
-        f"quay.io/a:1 has no image for {wanted}; it has linux/amd64, linux/arm/v6"
+        f"platform {wanted} not found in quay.io/a:1: it has linux/amd64, linux/arm/v6. "
+        "Choose one of them in platforms."
     )
 
 
 def test_attestations_and_children_without_platform_are_no_platforms() -> None:
     plain, attestation = image([b"1"]), image([b"2"])
     listed = index([plain, attestation], {attestation.digest: "unknown/unknown"})
-    with pytest.raises(PlatformNotFoundError, match="it has no platforms at all"):
+    with pytest.raises(PlatformNotFoundError, match="it has none"):
         choose_entry(_entries(listed), Platform("linux", "amd64"), "a:1")
 
 
@@ -133,7 +136,7 @@ def test_windows_versions_are_listed_as_they_can_be_asked_for() -> None:
     ]
     with pytest.raises(PlatformNotFoundError) as caught:
         choose_entry(entries, Platform("linux", "amd64"), "a:1")
-    assert str(caught.value).endswith(
+    assert str(caught.value.message[0]).endswith(
         "it has windows(10.0.17763.5329)/amd64, windows(10.0.20348.2227+win32k)/amd64"
     )
     for platform in (SERVER_2019, SERVER_2022):
@@ -147,7 +150,7 @@ def test_many_platforms_are_listed_in_part_and_none_in_more_than_a_line() -> Non
     entries = [Entry(listed.manifests[0], platform, listed, 0) for platform in offered]
     with pytest.raises(PlatformNotFoundError) as caught:
         choose_entry(entries, Platform("linux", "amd64"), "a:1")
-    assert str(caught.value).endswith("os21/amd64, os22/amd64 and 976 more")
+    assert "os21/amd64, os22/amd64 and 976 more. " in str(caught.value)
     assert len(str(caught.value)) < 600
     assert str(caught.value).isprintable()
 
@@ -182,7 +185,7 @@ def test_attestations_follow_what_they_describe() -> None:
     ]
     listed = _annotated([*images, *attestations], notes)
     entries = _entries(listed)
-    kept = with_attestations(entries, [entries[1]])
+    kept = with_artifacts(entries, [entries[1]])
     assert [each.descriptor.digest for each in kept] == [images[1].digest, attestations[1].digest]
 
 
@@ -199,7 +202,23 @@ def test_what_only_says_that_it_is_an_attestation_of_some_kind_stays_behind() ->
         ],
     )
     entries = _entries(other)
-    assert with_attestations(entries, [entries[0]]) == entries[:1]
+    assert with_artifacts(entries, [entries[0]]) == entries[:1]
+
+
+def test_a_soci_index_is_kept_beside_its_image_and_never_chosen() -> None:
+    images: list[Manifest] = [image([b"1"]), image([b"2"])]
+    indexes = [image([b"3"]), image([b"4"])]
+    described = [{"com.amazon.soci.image-manifest-digest": str(each.digest)} for each in images]
+    listed = _annotated([*indexes, *images], [*described, {}, {}])
+    platforms = [Platform("linux", "amd64"), Platform("linux", "arm64")] * 2
+    entries = tuple(
+        dataclasses.replace(each, platform=platform)
+        for each, platform in zip(_entries(listed), platforms, strict=True)
+    )
+    chosen = choose_entry(entries, Platform("linux", "arm64"), "quay.io/a:1")
+    assert chosen.descriptor.digest == images[1].digest
+    kept = with_artifacts(entries, [chosen])
+    assert [each.descriptor.digest for each in kept] == [indexes[1].digest, images[1].digest]
 
 
 def _annotated(manifests: list[Manifest], notes: list[dict[str, str]]) -> ImageIndex:
