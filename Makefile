@@ -12,7 +12,7 @@ LAYER := layers/dependencies
 PEERS := benchmarks/.peers
 
 export PYTHONPATH := $(CURDIR)/handler:$(CURDIR)
-export PATH := $(CURDIR)/.venv-sam/bin:$(PATH)
+export PATH := $(CURDIR)/.venv-sam/bin:$(CURDIR)/.venv-registries/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 # images of Python set it: each of the tests' many processes would compile all that it imports
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,7 +26,7 @@ help: ## list the commands
 
 REQUIRED := Python 3.11 or later is required
 
-.PHONY: python dev sam cdk sbom-tool
+.PHONY: python dev sam cdk registries sbom-tool
 python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "$(REQUIRED); $(PYTHON) is $$("$(PYTHON)" --version 2>&1 || true)" >&2; \
@@ -40,6 +40,9 @@ sam: dev
 
 cdk: dev
 	@"$(PYTHON)" .ci/environment.py cdk .venv-cdk
+
+registries: dev
+	@"$(PYTHON)" .ci/environment.py registries .venv-registries
 
 sbom-tool: dev
 	@"$(PYTHON)" .ci/environment.py sbom .venv-sbom
@@ -74,7 +77,7 @@ test: dev sam ## unit, functional and fault tests, with coverage
 	$(PYTEST) $(COVERAGE) $(TEST_FOLDERS)
 	$(BIN)/python -m coverage report
 
-interop: dev sam cdk ## tests with other programs: docker-registry, skopeo, SAM, CDK, moto
+interop: dev sam cdk registries ## tests with other programs: registries, nginx, skopeo, SAM, CDK, moto
 	$(PYTEST) $(COVERAGE) $(INTEROP_FOLDERS)
 
 coverage: dev ## what the tests above have executed: lines and branches
