@@ -18,11 +18,11 @@ from custom_resource.response import (
     deliver,
     failed_physical_id,
 )
-from custom_resource.trust import response_tls
 from ecr_image_replicator.aws.invocation import is_function_arn, unqualified_arn
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import OutOfTimeError, ReplicationError
+from ecr_image_replicator.trust_store import response_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -228,7 +228,7 @@ class Invocation:
                 self._response_url,
                 body,
                 budget_seconds=left_seconds - _DELIVERY_MARGIN_SECONDS,
-                tls=response_tls(),
+                tls=response_context(),
             )
 
     def _with_log_stream(self, reason: str) -> str:

@@ -200,7 +200,7 @@ def deliver(
         Whether CloudFormation accepted it.
     """
     content = json.dumps(body).encode()
-    tls = tls or ssl.create_default_context()
+    tls = tls or _default_context()
     until = clock() + budget_seconds
     delay_seconds = 0.5
     while True:
@@ -215,6 +215,14 @@ def deliver(
         _LOGGER.warning("retrying to deliver the response to CloudFormation: %s", found)
         sleep(delay_seconds)
         delay_seconds = min(delay_seconds * 2, _MAX_DELAY_SECONDS)
+
+
+def _default_context() -> ssl.SSLContext:
+    """Return the context of a process without the engine, which has `trust_store`."""
+    context = ssl.create_default_context()
+    if os.environ.get("SSL_CERT_FILE"):  # a private authority may lack extensions
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 def allowed_hosts() -> str:

@@ -13,7 +13,7 @@ from local.registry import RegistryServer
 from tests.functional.conftest import PLACEHOLDER, FakeContext, Function
 
 from custom_resource.response import CustomResourceResponse, UndeliveredResponseError, deliver
-from custom_resource.trust import response_tls
+from ecr_image_replicator.trust_store import response_context
 
 Start = Callable[..., RegistryServer]
 StartEndpoint = Callable[..., CloudFormationEndpoint]
@@ -94,7 +94,7 @@ def test_the_trusted_certificates_are_read_once(
 
     def deliver_once(number: int, budget_seconds: float = 2) -> bool:
         url = events[number]["ResponseURL"]
-        return deliver(url, bodies[number], budget_seconds=budget_seconds, tls=response_tls())
+        return deliver(url, bodies[number], budget_seconds=budget_seconds, tls=response_context())
 
     assert deliver_once(0)
     trusted.unlink()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ecr_image_replicator.aws.errors import aws_error
 from ecr_image_replicator.aws.operations import Operation
 from ecr_image_replicator.errors import AwsError, RoleError, Setting, Side
+from ecr_image_replicator.trust_store import find_trust_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,6 @@ _CONNECT_TIMEOUT_SECONDS: Final = 5.0
 _READ_TIMEOUTS_SECONDS: Final = (20.0, 10.0, 5.0, 2.0, 1.0)
 #: STS, AssumeRole: the maximum length of RoleSessionName.
 _MAX_SESSION_NAME: Final = 64
-_CA_VARIABLES: Final = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _EXTERNAL_IDS: Final = {
     Side.SOURCE: Setting.SOURCE_EXTERNAL_ID,
     Side.DESTINATION: Setting.DESTINATION_EXTERNAL_ID,
@@ -116,6 +116,7 @@ class AwsClients:
     ) -> Any:
         import botocore.config  # noqa: PLC0415 - slow, and not every copy needs it
 
+        trust_store = find_trust_store()
         own_endpoint = _has_own_endpoint(service)
         config = botocore.config.Config(
             connect_timeout=min(_CONNECT_TIMEOUT_SECONDS, timeouts.read_timeout_seconds),
@@ -128,7 +129,7 @@ class AwsClients:
             service,
             region_name=endpoint.region or os.environ.get("AWS_REGION"),
             config=config,
-            verify=next(filter(None, map(os.environ.get, _CA_VARIABLES)), None),
+            verify=trust_store.path if trust_store.variable else None,
         )
 
     def _session(self, identity: Identity) -> Any:

@@ -286,6 +286,5 @@ class RegistryClient:
 
     def _whole(self, response: StreamedResponse, content: bytes) -> HttpResponse:
         is_error = response.status >= 400
-        return HttpResponse.of(
-            response, self._authenticated.redact(content) if is_error else content
-        )
+        redact = self._authenticated.redact
+        return HttpResponse.of(response, redact(content) if is_error else content, redact)

@@ -90,10 +90,10 @@ def describe_status(status: int) -> str:
 
 def describe_failure(error: BaseException) -> str:  # noqa: PLR0911 - one for each kind
     """Return why a connection failed, in the field's terms and without a URL."""
+    if any(isinstance(cause, SilentServerError) for cause in _causes(error)):
+        return "TLS handshake timed out"
     for cause in _causes(error):
         match cause:
-            case SilentServerError():
-                return "TLS handshake timed out"
             case ssl.SSLError():
                 return _describe_tls_error(cause)
             case socket.gaierror():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ecr_image_replicator.model.digests import VerifiedStream
     from ecr_image_replicator.registry.http.addresses import AddressScope
@@ -23,6 +23,7 @@ _KEPT_HEADERS: Final = (
     "ratelimit-remaining",
     "retry-after",
 )
+_LOGGED_HEADER: Final = "docker-ratelimit-source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +110,22 @@ class HttpResponse:
     url: Url = field(repr=False)
 
     @classmethod
-    def of(cls, response: StreamedResponse, content: bytes) -> HttpResponse:
-        """Keep what matters of a response."""
+    def of(
+        cls,
+        response: StreamedResponse,
+        content: bytes,
+        redact: Callable[[bytes], bytes] | None = None,
+    ) -> HttpResponse:
+        """Return a response with the headers that are used.
+
+        Parameters
+        ----------
+        redact
+            Removes credentials from a header that is logged.
+        """
         headers = {name: response.header(name) for name in _KEPT_HEADERS}
+        if redact is not None and (logged := headers[_LOGGED_HEADER]):
+            headers[_LOGGED_HEADER] = redact(logged.encode()).decode()
         return cls(response.status, headers, content, response.url)
 
     def header(self, name: str) -> str:

@@ -1,0 +1,102 @@
+"""Certificates of private authorities, as OpenSSL's own examples make them."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from local.cloudformation import CloudFormationEndpoint
+from local.images import build_image, build_layer
+from local.registry import RegistryServer
+from tests.functional.conftest import Function
+
+from custom_resource.response import CustomResourceResponse, deliver
+from ecr_image_replicator.trust_store import VARIABLES
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """An authority without keyUsage, which VERIFY_X509_STRICT rejects, and its server."""
+    subject = ["-subj", "/CN=Authority", "-addext", "basicConstraints=critical,CA:TRUE"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    _openssl(tmp_path, "req", "-x509", *key, *subject, "-keyout", "ca.key", "-out", "ca.pem")
+    names = ["-subj", "/CN=server", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    _openssl(tmp_path, "req", *key, *names, "-keyout", "server.key", "-out", "server.csr")
+    signed = ["-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-copy_extensions", "copy"]
+    _openssl(tmp_path, "x509", "-req", *signed, "-out", "server.pem")
+    return tmp_path / "ca.pem"
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    configuration = folder / "openssl.cnf"
+    configuration.write_text("[req]\ndistinguished_name = name\n[name]\n")
+    more = ["-config", "openssl.cnf"] if arguments[0] == "req" else []
+    subprocess.run(
+        ["openssl", arguments[0], *more, *arguments[1:]],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+
+
+@pytest.fixture
+def tls(bundle: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(bundle.parent / "server.pem", bundle.parent / "server.key")
+    return context
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"])
+def test_a_named_authority_without_key_usage_is_trusted_for_registries_and_the_response(
+    function: Function,
+    registries: Callable[..., RegistryServer],
+    bundle: Path,
+    tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    for each in VARIABLES:
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(variable, str(bundle))
+    source, destination = registries(tls=tls), registries(tls=tls)
+    image = build_image([build_layer(1000)])
+    for content in image.blobs.values():
+        source.store.put_blob("team/app", content)
+    source.store.put_manifest("team/app", "1", image.manifest, image.media_type)
+    properties = {
+        "SrcImage": f"{source.host}/team/app:1",
+        "DestImage": f"{destination.host}/team/app:1",
+    }
+    with CloudFormationEndpoint(tls) as endpoint:
+        monkeypatch.setenv("RESPONSE_HOSTS", endpoint.url.removeprefix("https://"))
+        function.send(endpoint.event("Create", properties))
+        (response,) = endpoint.responses
+    assert response.status == "SUCCESS"
+    assert destination.store.tags("team/app") == {"1": image.digest}
+
+
+def test_the_responder_trusts_a_named_authority_without_key_usage(
+    bundle: Path, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    with CloudFormationEndpoint(tls) as endpoint:
+        event = endpoint.event("Create", {})
+        ids = event["StackId"], event["RequestId"], "Image"
+        body = CustomResourceResponse("FAILED", "id", *ids, "no").body()
+        assert deliver(event["ResponseURL"], body, budget_seconds=5)
+
+
+def test_a_bundle_that_does_not_exist_is_named(
+    function: Function,
+    registries: Callable[..., RegistryServer],
+    tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    response = function.create(f"{registries(tls=tls).host}/a:1", f"{registries().host}/a:1")
+    assert response["Status"] == "FAILED"
+    assert "none.pem in SSL_CERT_FILE: no such file or directory" in response["Reason"]
