@@ -14,6 +14,7 @@ from ecr_image_replicator.copy.cache import CachingSource, ContentCache
 from ecr_image_replicator.copy.dry_run import DryRunDestination, DryRunReferrers
 from ecr_image_replicator.ecr.api import EcrRepository
 from ecr_image_replicator.ecr.destination import EcrDestination
+from ecr_image_replicator.ecr.source import EcrSource
 from ecr_image_replicator.errors import RequestError, Setting, Side
 from ecr_image_replicator.model.archive_references import ArchiveReference
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.referrers.cosign import Key
     from ecr_image_replicator.registry.destination import RegistryDestination
+    from ecr_image_replicator.registry.source import RegistrySource
     from ecr_image_replicator.request.logins import Credentials, Login
     from ecr_image_replicator.request.parsing import ReplicationRequest, UntagRequest
     from ecr_image_replicator.request.repository_settings import RepositorySettings
@@ -172,12 +174,7 @@ class EndpointFactory:
             )
         same_registry = request.source.registry == request.destination.registry
         mount_from = request.source.repository if same_registry else None
-        source = self._registries.open_source(
-            request.source,
-            self._credentials(request.source_credentials, request.source, caller),
-            backoff=backoff,
-            deadline=deadline,
-        )
+        source = self._open_source(request, request.source, caller, backoff, deadline)
         destination = self._open_destination(
             request, backoff, deadline, mount_from, new_repository=request.new_repository
         )
@@ -246,7 +243,11 @@ class EndpointFactory:
         if isinstance(reference, ArchiveReference):
             raise RequestError(f"{reference.location} is invalid here: an archive has no tags")
         caller = self._aws.open_caller(
-            role, side, deadline=deadline, retry_policy=request.retry_policy
+            role,
+            side,
+            deadline=deadline,
+            retry_policy=request.retry_policy,
+            propagation=backoff.propagation,
         )
         logins = self._credentials(credentials, reference, caller)
         return self._registries.open_tags(
@@ -281,7 +282,7 @@ class EndpointFactory:
         *,
         new_repository: RepositorySettings | None = None,
         deletes: bool = False,
-    ) -> RegistryDestination | EcrDestination:
+    ) -> RegistryDestination:
         reference = request.destination
         caller = self._aws.open_caller(
             request.destination_role,
@@ -291,15 +292,6 @@ class EndpointFactory:
             propagation=backoff.propagation,
         )
         ecr = parse_ecr_host(reference.registry)
-        destination = self._registries.open_destination(
-            reference,
-            self._credentials(request.destination_credentials, reference, caller),
-            backoff=backoff,
-            deadline=deadline,
-            mount_from=mount_from,
-            quirks=self._quirks(reference, ecr) if ecr else RegistryQuirks(),
-            deletes=deletes,
-        )
         if new_repository is not None and (ecr is None or ecr.is_public):
             raise RequestError(
                 "invalid ",
@@ -307,10 +299,51 @@ class EndpointFactory:
                 f": {reference} is not in a private ECR registry",
                 hint="Create the repository by other means.",
             )
+        credentials = self._credentials(request.destination_credentials, reference, caller)
         if ecr is None:
-            return destination
-        repository = EcrRepository(reference, ecr, caller)
-        return EcrDestination(reference, destination, repository, new_repository)
+            return self._registries.open_destination(
+                reference,
+                credentials,
+                backoff=backoff,
+                deadline=deadline,
+                mount_from=mount_from,
+                deletes=deletes,
+            )
+        client = self._registries.destination_client(
+            reference,
+            credentials,
+            backoff=backoff,
+            deadline=deadline,
+            mount_from=mount_from,
+            deletes=deletes,
+        )
+        return EcrDestination(
+            reference,
+            client,
+            backoff,
+            self._quirks(reference, ecr),
+            EcrRepository(reference, ecr, caller),
+            new_repository,
+        )
+
+    def _open_source(
+        self,
+        request: ReplicationRequest,
+        reference: ImageReference,
+        caller: AwsCaller,
+        backoff: Backoff,
+        deadline: Deadline,
+    ) -> RegistrySource:
+        credentials = self._credentials(request.source_credentials, reference, caller)
+        ecr = parse_ecr_host(reference.registry)
+        if ecr is None:
+            return self._registries.open_source(
+                reference, credentials, backoff=backoff, deadline=deadline
+            )
+        client = self._registries.source_client(
+            reference, credentials, backoff=backoff, deadline=deadline
+        )
+        return EcrSource(reference, client, backoff, EcrRepository(reference, ecr, caller))
 
     def _credentials(
         self, text: str | None, reference: ImageReference, caller: AwsCaller

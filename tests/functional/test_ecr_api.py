@@ -1,10 +1,14 @@
-"""Operations of the ECR API that no copy of one image uses."""
+"""What only ECR has: lists of tags, archived images, cache rules, and a maximum layer size."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 import pytest
 from local.aws import LoopbackAws
 from local.images import build_image, build_layer
+from tests.functional.conftest import Function
 
 from ecr_image_replicator.aws.sessions import AwsAccess
 from ecr_image_replicator.deadline import Deadline
@@ -65,3 +69,85 @@ def test_ecr_public_is_not_asked_for_a_list_of_tags(aws: LoopbackAws) -> None:
 def test_tags_of_a_missing_repository_are_an_error(aws: LoopbackAws) -> None:  # noqa: ARG001 - its environment
     with pytest.raises(RepositoryMissingError, match="mirror/app"):
         _repository().list_tag_digests()
+
+
+def _copy_from(aws: LoopbackAws, function: Function, source: str) -> dict[str, Any]:
+    aws.ecr(region="us-east-1").create_repository("mirror/app")
+    destination = f"{HOST.replace('eu-west-1', 'us-east-1')}/mirror/app:1"
+    return function.create(f"{HOST}/{source}", destination)
+
+
+@pytest.mark.parametrize("selector", [":1", "@{digest}"])
+def test_an_archived_image_is_named_as_such(
+    aws: LoopbackAws, aws_function: Function, selector: str
+) -> None:
+    image = build_image([build_layer(600, seed=1)])
+    aws.ecr().put(image, "team/app", "1")
+    aws.ecr().quirks.archived.add(image.digest)
+    source = f"team/app{selector.format(digest=image.digest)}"
+
+    response = _copy_from(aws, aws_function, source)
+
+    assert response["Reason"].startswith(
+        f"cannot pull {HOST}/{source}: image not found, it is in ECR's archive storage class (404 "
+        "Not Found). Restore the image in ECR, or push it again."
+    ), response["Reason"]
+
+
+@pytest.mark.parametrize("denied", [True, False])
+def test_a_missing_image_is_not_called_archived(
+    aws: LoopbackAws, aws_function: Function, denied: bool
+) -> None:
+    aws.ecr().put(build_image([build_layer(600, seed=1)]), "team/app", "1")
+    if denied:
+        aws.ecr().quirks.denied_actions.add("ecr:DescribeImages")
+
+    response = _copy_from(aws, aws_function, "team/app:2")
+
+    assert f"cannot pull {HOST}/team/app:2: image not found (404" in response["Reason"]
+    assert "archive" not in response["Reason"]
+
+
+def test_an_image_is_pulled_through_a_cache_rule(aws: LoopbackAws, aws_function: Function) -> None:
+    image = build_image([build_layer(600, seed=1)])
+    aws.docker_hub.put(image, "library/nginx", "1")
+    aws.ecr().quirks.pull_through = {"docker-hub/": aws.docker_hub.store}
+
+    response = _copy_from(aws, aws_function, "docker-hub/library/nginx:1")
+
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    assert response["Data"]["ImageDigest"] == image.digest
+
+
+def test_a_cache_rule_s_permission_is_named(aws: LoopbackAws, aws_function: Function) -> None:
+    aws.docker_hub.put(build_image([build_layer(600, seed=1)]), "library/nginx", "1")
+    aws.ecr().quirks.pull_through = {"docker-hub/": aws.docker_hub.store}
+    aws.ecr().quirks.denied_actions.add("ecr:BatchImportUpstreamImage")
+
+    response = _copy_from(aws, aws_function, "docker-hub/library/nginx:1")
+
+    assert "not authorized to perform: ecr:BatchImportUpstreamImage" in response["Reason"]
+
+
+@pytest.mark.parametrize(
+    ("host", "mib"), [(HOST, 52_000), ("public.ecr.aws", 10_000)], ids=["private", "public"]
+)
+def test_a_layer_above_ecr_s_maximum_is_rejected_before_anything_is_sent(
+    aws: LoopbackAws, aws_function: Function, host: str, mib: int
+) -> None:
+    image = build_image([build_layer(600, seed=1)])
+    document = json.loads(image.manifest)
+    document["layers"][0]["size"] = mib * 1024 * 1024 + 1
+    document["layers"][0]["digest"] = "sha256:" + "a" * 64
+    aws.docker_hub.put(image, "library/nginx", "1")
+    aws.docker_hub.store.put_manifest(
+        "library/nginx", "big", json.dumps(document).encode(), image.media_type
+    )
+    aws.ecr().create_repository("mirror/app")
+    aws.public_ecr.owners["mirror"] = "123456789012"
+    aws.public_ecr.store.create_repository("mirror/app")
+
+    response = aws_function.create("nginx:big", f"{host}/mirror/app:1")
+
+    assert f"exceed ECR's maximum of {mib:,} MiB per layer" in response["Reason"]
+    assert not [each for each in aws.requests_to(aws.ecr()) if each.method == "POST"]

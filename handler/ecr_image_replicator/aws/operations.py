@@ -18,6 +18,7 @@ class Operation(Enum):
     SIGN_IN = ("ecr", "GetAuthorizationToken")
     CHECK_LAYERS = ("ecr", "BatchCheckLayerAvailability")
     LIST_IMAGES = ("ecr", "ListImages")
+    DESCRIBE_IMAGES = ("ecr", "DescribeImages")
     DESCRIBE_REPOSITORY = ("ecr", "DescribeRepositories")
     CREATE_REPOSITORY = ("ecr", "CreateRepository")
     PUT_LIFECYCLE_POLICY = ("ecr", "PutLifecyclePolicy")

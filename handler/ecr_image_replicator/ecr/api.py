@@ -34,6 +34,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 _BATCH: Final = 100
 #: ListImages: the largest maxResults.
 _LIST_PAGE: Final = 1000
+_ARCHIVED: Final = frozenset({"ARCHIVED", "ACTIVATING"})
 _NO_REPOSITORY: Final = "RepositoryNotFoundException"
 _ALREADY_EXISTS: Final = "RepositoryAlreadyExistsException"
 _NO_IMAGE: Final = "ImageNotFound"
@@ -134,6 +135,27 @@ class EcrRepository:
             if not (token := response.get("nextToken")):
                 return tags
             parameters["nextToken"] = token
+
+    def is_archived(self, image_id: Mapping[str, str]) -> bool:
+        """Return whether an image is archived, or being restored; False if that is not known.
+
+        Parameters
+        ----------
+        image_id
+            ImageIdentifier in ECR's API: ``{"imageTag": "1.0"}``.
+        """
+        if self._registry.is_public:
+            return False
+        parameters = {**self._name, "imageIds": [dict(image_id)]}
+        try:
+            response = self._caller.call(
+                Operation.DESCRIBE_IMAGES, parameters, self._endpoint, waits_for_permission=False
+            )
+        except AwsError as error:
+            _LOGGER.info("cannot find out whether the image is archived: %s", error)
+            return False
+        details = response.get("imageDetails", [])
+        return any(image.get("imageStatus") in _ARCHIVED for image in details)
 
     def find_mutability(self) -> TagMutability | None:
         """Return the repository's tag mutability.

@@ -5,6 +5,7 @@ docs/decisions/0010-ecr-as-destination.md lists how ECR differs from the specifi
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -19,18 +20,20 @@ from ecr_image_replicator.errors import (
     Side,
     UnavailableError,
 )
+from ecr_image_replicator.registry.destination import RegistryDestination
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
-    from ecr_image_replicator.copy.ports import ReferrerStore, Upload
     from ecr_image_replicator.ecr.api import EcrRepository
-    from ecr_image_replicator.model.digests import ByteReader, Digest
+    from ecr_image_replicator.model.digests import Digest
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
     from ecr_image_replicator.model.references import ImageReference
-    from ecr_image_replicator.registry.destination import RegistryDestination
+    from ecr_image_replicator.registry.client import RegistryClient
+    from ecr_image_replicator.registry.destination import RegistryQuirks
+    from ecr_image_replicator.registry.uploads import RegistryUpload
     from ecr_image_replicator.request.repository_settings import RepositorySettings
+    from ecr_image_replicator.retries import Backoff
 
 _Result = TypeVar("_Result")
 _LOGGER: Final = logging.getLogger(__name__)
@@ -44,15 +47,13 @@ _MAX_LAYER_MIB: Final = 52_000
 _MAX_PUBLIC_LAYER_MIB: Final = 10_000
 
 
-class EcrDestination:
+class EcrDestination(RegistryDestination):
     """A repository of ECR or ECR Public.
 
     Parameters
     ----------
-    reference
-        The destination.
-    registry
-        The repository in the distribution protocol.
+    reference, client, backoff, quirks
+        As of `RegistryDestination`.
     repository
         The repository in ECR's API.
     new_repository
@@ -62,32 +63,19 @@ class EcrDestination:
     def __init__(
         self,
         reference: ImageReference,
-        registry: RegistryDestination,
+        client: RegistryClient,
+        backoff: Backoff,
+        quirks: RegistryQuirks,
         repository: EcrRepository,
         new_repository: RepositorySettings | None,
     ) -> None:
-        self._reference = reference
-        self._registry = registry
+        super().__init__(reference, client, backoff, quirks)
         self._repository = repository
         self._new_repository = new_repository
         self._creation = threading.Lock()
         #: None while unknown.
         self._is_missing: bool | None = None
         self._is_created = False
-        self._started: set[Digest] = set()
-
-    @property
-    def referrers(self) -> ReferrerStore:
-        """The referrers of this repository's images; ECR has the referrers API."""
-        return self._registry.referrers
-
-    def find_manifest(self, tag: str) -> Manifest | None:
-        """Read the manifest that the tag points at."""
-        return self._registry.find_manifest(tag)
-
-    def find_digest(self, tag: str) -> Digest | None:
-        """Return the digest that the tag points at."""
-        return self._registry.find_digest(tag)
 
     def list_tag_digests(self) -> Mapping[str, Digest] | None:
         """Return the digest that each tag points at; None if only single tags can be read."""
@@ -120,11 +108,6 @@ class EcrDestination:
             raise self._repository.missing()
         return bool(self._is_missing)
 
-    @property
-    def needs_existence_check(self) -> bool:
-        """Whether a blob that `find_blobs` did not return may exist all the same."""
-        return self._registry.needs_existence_check
-
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
         """Return the blobs that exist, with one call per 100; if denied, each needs a HEAD.
 
@@ -141,46 +124,32 @@ class EcrDestination:
             # a push may still create it, from a repository creation template
             self._is_missing = True
             found = frozenset()
-        self._registry.needs_existence_check = found is None
+        self.needs_existence_check = found is None
         for descriptor in descriptors:
             self._check_size(descriptor, found)
         return found or frozenset()
 
-    def start_upload(
-        self, descriptor: Descriptor, *, mount_from: str | None
-    ) -> Upload | BlobOutcome:
-        """Mount or find a blob, or open its upload session; create the repository if needed."""
-        if descriptor.digest in self._started and self._registry.has_blob(descriptor.digest):
-            return BlobOutcome.SKIPPED  # only the response to its upload was lost
-        self._started.add(descriptor.digest)
-        return self._with_repository(
-            lambda: self._registry.start_upload(descriptor, mount_from=mount_from)
-        )
-
-    def has_blob(self, digest: Digest) -> bool:
-        """Return whether a blob exists."""
-        return self._registry.has_blob(digest)
-
-    def open_upload(self, descriptor: Descriptor) -> Upload | BlobOutcome:
+    def open_upload(self, descriptor: Descriptor) -> RegistryUpload | BlobOutcome:
         """Open an upload session without checking whether the blob exists."""
-        return self._with_repository(lambda: self._registry.open_upload(descriptor))
+        return self._with_repository(functools.partial(super().open_upload, descriptor))
 
-    def start_streamed_upload(self) -> Upload:
+    def start_streamed_upload(self) -> RegistryUpload:
         """Open an upload session; create the repository if needed."""
-        return self._with_repository(self._registry.start_streamed_upload)
+        return self._with_repository(super().start_streamed_upload)
 
-    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
-        """Start reading a blob that exists."""
-        return self._registry.open_blob(descriptor)
+    def _mount(
+        self, descriptor: Descriptor, repository: str
+    ) -> RegistryUpload | BlobOutcome | None:
+        return self._with_repository(functools.partial(super()._mount, descriptor, repository))
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
         """Push a manifest's bytes; the same content under an immutable tag is success."""
         try:
-            self._with_repository(lambda: self._registry.push_manifest(manifest, reference))
+            self._with_repository(functools.partial(super().push_manifest, manifest, reference))
         except RegistryError as error:
             if error.status not in _PERHAPS_THERE:
                 raise
-            current = self._registry.find_digest(reference)
+            current = self.find_digest(reference)
             if current == manifest.digest:
                 _LOGGER.info("the manifest exists already", extra={"reference": reference})
                 return
@@ -190,10 +159,10 @@ class EcrDestination:
 
     def remove_tags(self, tags: Sequence[str], content: Digest) -> None:
         """Remove the tags that still point at the content, by ECR's API; keep the content."""
-        removed = [tag for tag in tags if self._registry.find_digest(tag) == content]
+        removed = [tag for tag in tags if self.find_digest(tag) == content]
         kept: tuple[str, ...] = ()
         if removed:
-            manifest = self._registry.find_manifest(removed[0])
+            manifest = self.find_manifest(removed[0])
             kept = self._repository.remove_tags(removed)
             self._keep(manifest, content)
         if kept:
@@ -213,10 +182,10 @@ class EcrDestination:
         """Push an image by its digest: ECR deletes an image together with its last tag."""
         if manifest is None or manifest.digest != content:
             return
-        if self._registry.find_digest(str(content)) is not None:
+        if self.find_digest(str(content)) is not None:
             return
         try:
-            self._registry.push_manifest(manifest, str(content))
+            super().push_manifest(manifest, str(content))
         except RegistryError as error:
             # the tags are removed, as requested; that the image stays is more than was promised
             _LOGGER.warning("ECR deleted the image together with its last tag: %s", error)
@@ -278,7 +247,7 @@ class EcrDestination:
         maximum_mib = _MAX_PUBLIC_LAYER_MIB if self._repository.is_public else _MAX_LAYER_MIB
         if 0 < descriptor.size_bytes <= maximum_mib * _MIB or descriptor.digest in (found or ()):
             return
-        if found is None and self._registry.has_blob(descriptor.digest):
+        if found is None and self.has_blob(descriptor.digest):
             return
         failed = f"cannot push blob {descriptor.digest} to {self._reference.name}"
         if descriptor.size_bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ecr_image_replicator.errors import Side
 from ecr_image_replicator.registry.auth import Authenticator
 from ecr_image_replicator.registry.client import RegistryClient
-from ecr_image_replicator.registry.destination import RegistryDestination, RegistryQuirks
+from ecr_image_replicator.registry.destination import RegistryDestination
 from ecr_image_replicator.registry.http.hosts import Schemes
 from ecr_image_replicator.registry.http.session import Session
 from ecr_image_replicator.registry.source import RegistrySource
@@ -61,11 +61,20 @@ class Registries:
         deadline: Deadline,
     ) -> RegistrySource:
         """Return an image in a registry as a source; sends nothing."""
-        scopes = (f"repository:{reference.repository}:pull",)
-        client = self._client(
-            reference.registry, Side.SOURCE, scopes, credentials, backoff, deadline
-        )
+        client = self.source_client(reference, credentials, backoff=backoff, deadline=deadline)
         return RegistrySource(reference, client, backoff)
+
+    def source_client(
+        self,
+        reference: ImageReference,
+        credentials: Credentials,
+        *,
+        backoff: Backoff,
+        deadline: Deadline,
+    ) -> RegistryClient:
+        """Return a client that may pull from a repository; sends nothing."""
+        scopes = (f"repository:{reference.repository}:pull",)
+        return self._client(reference.registry, Side.SOURCE, scopes, credentials, backoff, deadline)
 
     def open_destination(
         self,
@@ -75,17 +84,41 @@ class Registries:
         backoff: Backoff,
         deadline: Deadline,
         mount_from: str | None = None,
-        quirks: RegistryQuirks = RegistryQuirks(),  # noqa: B008 - it is frozen
         deletes: bool = False,
     ) -> RegistryDestination:
         """Return a repository as a destination; sends nothing.
 
         Parameters
         ----------
+        mount_from, deletes
+            As of `destination_client`.
+        """
+        client = self.destination_client(
+            reference,
+            credentials,
+            backoff=backoff,
+            deadline=deadline,
+            mount_from=mount_from,
+            deletes=deletes,
+        )
+        return RegistryDestination(reference, client, backoff)
+
+    def destination_client(
+        self,
+        reference: ImageReference,
+        credentials: Credentials,
+        *,
+        backoff: Backoff,
+        deadline: Deadline,
+        mount_from: str | None = None,
+        deletes: bool = False,
+    ) -> RegistryClient:
+        """Return a client that may push to a repository; sends nothing.
+
+        Parameters
+        ----------
         mount_from
             Another repository that blobs are mounted from, which the token must cover.
-        quirks
-            Of the registry's kind.
         deletes
             Whether the token must cover deletion.
         """
@@ -93,10 +126,9 @@ class Registries:
         scopes = [f"repository:{reference.repository}:{actions}"]
         if mount_from is not None and mount_from != reference.repository:
             scopes.append(f"repository:{mount_from}:pull")
-        client = self._client(
+        return self._client(
             reference.registry, Side.DESTINATION, tuple(scopes), credentials, backoff, deadline
         )
-        return RegistryDestination(reference, client, backoff, quirks)
 
     def open_tags(
         self,
