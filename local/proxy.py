@@ -1,6 +1,6 @@
 """An HTTP proxy that opens tunnels (CONNECT, RFC 9110, section 9.3.6) to loopback and nowhere else.
 
-Programs are told of it by `HTTPS_PROXY`; they then resolve no names and speak TLS to the names that
+Programs find it by `HTTPS_PROXY`; they then resolve no names and use TLS with the names that
 they know, through the tunnel.
 """
 
@@ -21,12 +21,12 @@ _BLOCK_BYTES = 256 * 1024
 _HEAD_SECONDS = 10.0
 
 TunnelTarget = Callable[[str, int], int | None]
-"""Gives the loopback port that stands for a host and port, None for those that are refused."""
+"""Returns the loopback port for a host and port, None for a host that is rejected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """One CONNECT and its answer: 200, 403 for an unknown host, 400, 502, or the set refusal."""
+    """One CONNECT and its status: 200, 403 for an unknown host, 400, 502, or `rejection`."""
 
     host: str
     port: int
@@ -36,7 +36,7 @@ class Tunnel:
 class ConnectProxy(Running):
     """A proxy on 127.0.0.1, served from `start` (or `with`) to `close`; port 0 takes a free one.
 
-    Every CONNECT is answered with `error_from_response`, a status such as 407, while that is set.
+    While `rejection` is set, a status such as 407, every CONNECT gets it.
 
     Raises
     ------
@@ -51,17 +51,17 @@ class ConnectProxy(Running):
         self._thread: threading.Thread | None = None
 
     @property
-    def error_from_response(self) -> int | None:
-        """The status that every CONNECT is refused with; None while tunnels are opened."""
-        return self._server.error_from_response
+    def rejection(self) -> int | None:
+        """The status of every CONNECT; None to open tunnels."""
+        return self._server.rejection
 
-    @error_from_response.setter
-    def error_from_response(self, status: int | None) -> None:
-        self._server.error_from_response = status
+    @rejection.setter
+    def rejection(self, status: int | None) -> None:
+        self._server.rejection = status
 
     @property
     def tunnels(self) -> tuple[Tunnel, ...]:
-        """Every CONNECT so far, in the order of their answers."""
+        """Every CONNECT so far, in the order of the responses."""
         with self._server.lock:
             return tuple(self._server.tunnels)
 
@@ -82,7 +82,7 @@ class ConnectProxy(Running):
         """Stop accepting and end all tunnels. May be called twice."""
         if self._thread is not None:
             with contextlib.suppress(OSError):
-                # the thread notices at once; where systems refuse this, when it next looks
+                # the thread ends at once, or at its next poll on systems that reject this
                 self._server.socket.shutdown(socket.SHUT_RDWR)
             self._server.shutdown()
             self._thread.join()
@@ -100,7 +100,7 @@ class _ProxyServer(socketserver.ThreadingTCPServer):
     def __init__(self, target: TunnelTarget, port: int) -> None:
         super().__init__(("127.0.0.1", port), _ProxyHandler)
         self.target = target
-        self.error_from_response: int | None = None
+        self.rejection: int | None = None
         self.tunnels: list[Tunnel] = []
         self.sockets: set[socket.socket] = set()
         self.lock = threading.Lock()
@@ -127,23 +127,23 @@ class _ProxyHandler(socketserver.BaseRequestHandler):
         method, _, rest = head.partition(" ")
         host, _, port = rest.partition(" ")[0].rpartition(":")
         if method != "CONNECT" or not port.isdecimal():
-            self._answer(client, Tunnel(rest.partition(" ")[0], 0, 400), "Bad Request")
+            self._respond(client, Tunnel(rest.partition(" ")[0], 0, 400), "Bad Request")
             return
-        asked = host.strip("[]").lower(), int(port)
-        if self.server.error_from_response is not None:
-            self._answer(client, Tunnel(*asked, self.server.error_from_response), "Refused")
+        target = host.strip("[]").lower(), int(port)
+        if self.server.rejection is not None:
+            self._respond(client, Tunnel(*target, self.server.rejection), "Rejected")
             return
-        loopback_port = self.server.target(*asked)
+        loopback_port = self.server.target(*target)
         if loopback_port is None:
-            self._answer(client, Tunnel(*asked, 403), "Forbidden")
+            self._respond(client, Tunnel(*target, 403), "Forbidden")
             return
         try:
             upstream = socket.create_connection(("127.0.0.1", loopback_port), _HEAD_SECONDS)
         except OSError:
-            self._answer(client, Tunnel(*asked, 502), "Bad Gateway")
+            self._respond(client, Tunnel(*target, 502), "Bad Gateway")
             return
         with upstream, self._kept(upstream):
-            self._answer(client, Tunnel(*asked, 200), "Connection established")
+            self._respond(client, Tunnel(*target, 200), "Connection established")
             for each in (client, upstream):
                 each.settimeout(None)
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -153,7 +153,7 @@ class _ProxyHandler(socketserver.BaseRequestHandler):
             _pump(client, upstream)
             back.join()
 
-    def _answer(self, client: socket.socket, tunnel: Tunnel, reason: str) -> None:
+    def _respond(self, client: socket.socket, tunnel: Tunnel, reason: str) -> None:
         with self.server.lock:
             self.server.tunnels.append(tunnel)
         length = "" if tunnel.status == 200 else "Content-Length: 0\r\nConnection: close\r\n"

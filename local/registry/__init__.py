@@ -2,7 +2,8 @@
 
 Reading order: `digests`, `errors`; `store` and `uploads` keep content and know no HTTP; `routes`
 names what a request wants; `blobs`, `blob_uploads`, `manifests` and `listings` do it; `policy` is
-where a particular registry's manners go; `authentication` and `tokens` decide who may;
+where a kind of registry differs, `quirks` are those of real ones; `authentication` and `tokens`
+authorize requests;
 `application` composes these into request -> response; `server` puts that on a port.
 """
 

@@ -37,10 +37,10 @@ _ENDPOINTS: dict[Action, _Endpoint] = {
 
 
 class RegistryApplication:
-    """Resolves, authorizes, asks the policy, answers; refusals become the specification's errors.
+    """Resolves, authorizes and performs operations; errors become responses of the specification.
 
     Calling it may raise `DroppedConnectionError` (a policy's) and `AbortedBodyError` (the client's
-    going away), which are the server's to handle.
+    disconnection), which the server handles.
     """
 
     def __init__(self, context: RegistryContext, authentication: Authentication) -> None:
@@ -48,7 +48,7 @@ class RegistryApplication:
         self._authentication = authentication
 
     def __call__(self, request: Request) -> Response:
-        """Answer one request."""
+        """Return the response to a request."""
         own = self._authentication.serve(request)
         if own is not None:
             return own

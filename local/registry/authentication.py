@@ -1,4 +1,4 @@
-"""Who may do what: the strategies' interface, none, and HTTP Basic (RFC 7617)."""
+"""Authorization of requests: the interface, no authentication, and HTTP Basic (RFC 7617)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Access:
 
 
 class Authentication(Protocol):
-    """A way for clients to say who they are."""
+    """A way to authenticate clients."""
 
     def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
-        """Let a request pass.
+        """Accept a request.
 
         Raises
         ------
@@ -36,26 +36,26 @@ class Authentication(Protocol):
         ...
 
     def serve(self, request: Request) -> Response | None:
-        """Answer the strategy's own end points (a token service), None for all other paths."""
+        """Return the response of an endpoint of its own (a token service), None for other paths."""
         ...
 
 
 class NoAuthentication:
-    """Everybody may do everything."""
+    """No authentication: every request is accepted."""
 
     def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
-        """Let every request pass."""
+        """Accept every request."""
 
     def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - the protocol's signature
-        """Have no end point."""
+        """Return None: there is no endpoint."""
         return None
 
 
 class BasicAuthentication:
     """User names and passwords with every request; each user may do everything.
 
-    The challenge names `realm` and, when given, `service`. With `anonymous_pull` nobody needs to be
-    known for reading.
+    The challenge names `realm` and, when given, `service`. With `anonymous_pull` reading needs
+    no credentials.
     """
 
     def __init__(
@@ -71,22 +71,22 @@ class BasicAuthentication:
         self._challenge = f'Basic realm="{realm}"' + (f',service="{service}"' if service else "")
 
     def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
-        """Let a known user pass, and anybody pull if that is allowed; see `Authentication`."""
+        """Accept a user's request, and an anonymous pull if that is allowed."""
         header = request.headers.get("authorization")
         if header is None:
             pulls = accesses and all(access.action == "pull" for access in accesses)
             if self._anonymous_pull and pulls:
                 return
-            self._refuse("authentication required")
+            self._reject("authentication required")
         user = authenticated_user(header, self._users)
         if user is None:
-            self._refuse("wrong user name or password")
+            self._reject("wrong user name or password")
 
     def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - the protocol's signature
-        """Have no end point."""
+        """Return None: there is no endpoint."""
         return None
 
-    def _refuse(self, message: str) -> NoReturn:
+    def _reject(self, message: str) -> NoReturn:
         raise RegistryError(
             ErrorCode.UNAUTHORIZED, message, headers={"WWW-Authenticate": self._challenge}
         )
@@ -122,7 +122,7 @@ def parse_basic(header: str) -> tuple[str, str] | None:
 
 
 def authenticated_user(header: str, users: Mapping[str, str]) -> str | None:
-    """Return the user whom an Authorization header proves, or None."""
+    """Return the user of an Authorization header, None for wrong credentials."""
     credentials = parse_basic(header)
     if credentials is None:
         return None

@@ -11,7 +11,7 @@ _SINGLE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def serve_blob(blob: Blob, range_header: str | None) -> Response:
-    """Answer 200 with a blob, 206 with one range of it, or 416.
+    """Return a blob (200), one range of it (206), or 416.
 
     A range of another unit, several ranges, and nonsense are ignored, as the RFC allows.
     """

@@ -1,7 +1,7 @@
 """Pushing and mounting blobs (OCI distribution specification 1.1, end-4a to end-6, end-11, end-13).
 
 An upload's Location carries a `_state` which has to come back, so that a client that rebuilds the
-URL instead of following it is found out.
+URL instead of following it gets an error.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def start_upload(context: RegistryContext, operation: Operation, request: Reques
             session.append(request.body)
             _commit(context, session, expected)
         except BaseException:
-            # nobody knows this session's Location, so nobody else would cancel it
+            # no client knows this session's Location, so no other request can cancel it
             context.store.cancel_upload(session)
             raise
         return _created(context, operation, request, expected)
@@ -49,7 +49,7 @@ def start_upload(context: RegistryContext, operation: Operation, request: Reques
 
 
 def get_upload(context: RegistryContext, operation: Operation, request: Request) -> Response:
-    """Answer how much of an upload has arrived (204 with Range).
+    """Return how much of an upload was received (204 with Range).
 
     Raises
     ------

@@ -10,7 +10,7 @@ from local.web import Request, Response
 
 
 def get_blob(context: RegistryContext, operation: Operation, request: Request) -> Response:
-    """Answer a blob, a range of it, or a redirect to where it is stored.
+    """Return a blob, a range of it, or a redirect to its storage.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def get_blob(context: RegistryContext, operation: Operation, request: Request) -
 
 
 def delete_blob(context: RegistryContext, operation: Operation, request: Request) -> Response:  # noqa: ARG001 - the end points share a signature
-    """Take a blob out of its repository.
+    """Remove a blob from its repository.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from local.web import Response
 
 
 class ErrorCode(StrEnum):
-    """The specification's codes, and UNKNOWN for what has none."""
+    """The specification's codes, and UNKNOWN for other errors."""
 
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     BLOB_UPLOAD_INVALID = "BLOB_UPLOAD_INVALID"
@@ -45,7 +45,7 @@ _STATUSES: dict[str, int] = {
 
 
 class RegistryError(Exception):
-    """A refusal which the client reads: a status, a code, a sentence.
+    """An error response: a status, a code and a message.
 
     The status is the one that belongs to the code, 400 for most, unless another is given.
     """
@@ -67,7 +67,7 @@ class RegistryError(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> Response:
-        """Return the answer: `{"errors": [{"code", "message", "detail"}]}`."""
+        """Return the response: `{"errors": [{"code", "message", "detail"}]}`."""
         error = {"code": self.code, "message": self.message, "detail": self.detail}
         return Response(
             self.status,

@@ -16,7 +16,7 @@ _INDEX_MEDIA_TYPE = "application/vnd.oci.image.index.v1+json"
 
 
 def list_tags(context: RegistryContext, operation: Operation, request: Request) -> Response:
-    """Answer a repository's tags in lexical order, `n` of them after `last`, with Link for more.
+    """Return a repository's tags in lexical order, `n` of them after `last`, with Link for more.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def list_tags(context: RegistryContext, operation: Operation, request: Request) 
 
 
 def list_referrers(context: RegistryContext, operation: Operation, request: Request) -> Response:
-    """Answer an index of the manifests whose subject is a digest, `artifactType` filtering them.
+    """Return an index of the manifests with a subject, filtered by `artifactType`.
 
     Raises
     ------

@@ -29,8 +29,8 @@ _INDEX_MEDIA_TYPES = frozenset(
 )
 
 
-def get_manifest(context: RegistryContext, operation: Operation, request: Request) -> Response:  # noqa: ARG001 - the end points share a signature
-    """Answer a manifest exactly as it was pushed, whatever Accept says.
+def get_manifest(context: RegistryContext, operation: Operation, request: Request) -> Response:  # noqa: ARG001 - all endpoints have one signature
+    """Return a manifest exactly as it was pushed, whatever Accept says.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def get_manifest(context: RegistryContext, operation: Operation, request: Reques
 def put_manifest(context: RegistryContext, operation: Operation, request: Request) -> Response:
     """Store a manifest whose blobs and children are there (201).
 
-    OCI-Subject is answered when the manifest has a subject and the referrers API is on.
+    The response has OCI-Subject when the manifest has a subject and the referrers API is on.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def put_manifest(context: RegistryContext, operation: Operation, request: Reques
     return Response(201, headers)
 
 
-def delete_manifest(context: RegistryContext, operation: Operation, request: Request) -> Response:  # noqa: ARG001 - the end points share a signature
+def delete_manifest(context: RegistryContext, operation: Operation, request: Request) -> Response:  # noqa: ARG001 - all endpoints have one signature
     """Remove a tag, or a manifest with all its tags (202).
 
     Raises
@@ -139,7 +139,7 @@ def _parse(content: bytes, reference: str, content_type: str | None) -> Manifest
 
 
 def _check_references(context: RegistryContext, repository: str, manifest: Manifest) -> None:
-    """Refuse a manifest with parts that are malformed or not in the repository.
+    """Reject a manifest with parts that are malformed or not in the repository.
 
     A subject may be missing: referrers can be pushed first.
     """

@@ -1,8 +1,8 @@
-"""Where a particular registry's manners go, beyond what the specification asks.
+"""How a kind of registry differs from the specification.
 
-A policy is asked at each point where registries differ. It refuses by `RegistryError` (a throttled
+A policy is called at each point where registries differ. It rejects by `RegistryError` (a throttled
 PutImage: 429 with Retry-After; an immutable tag; an empty blob), by `DroppedConnectionError`
-(no answer at all), or by changing the answer.
+(no response at all), or by changing the response.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from local.web import Request, Response
 
 
 class Policy(Protocol):
-    """The questions a registry asks; every method may be called from several threads at once."""
+    """The decisions of a registry; every method may be called from several threads at once."""
 
     def before(self, operation: Operation, request: Request, store: Store) -> None:
-        """Refuse an authorized operation before its body is read, or let it go on."""
+        """Reject an authorized operation before its body is read, or return."""
         ...
 
     def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:
-        """Return whether a blob that `source` has may be linked into `target`.
+        """Return whether a blob of `source` may be mounted into `target`.
 
-        When not, the POST opens an upload session, as the specification has it.
+        If not, the POST opens an upload session, as the specification says.
         """
         ...
 
     def before_blob(self, session: UploadSession, digest: Digest, store: Store) -> None:
-        """Refuse a complete, verified upload before it becomes a blob, or let it go on."""
+        """Reject a complete, verified upload before it becomes a blob, or return."""
         ...
 
     def before_manifest(
         self, repository: str, reference: str, manifest: Manifest, store: Store
     ) -> None:
-        """Refuse a complete, verified manifest before it is stored, or let it go on."""
+        """Reject a complete, verified manifest before it is stored, or return."""
         ...
 
     def missing_references(
         self, repository: str, manifest: Manifest, missing: Sequence[Digest]
     ) -> RegistryError:
-        """Return the refusal of a manifest whose blobs or children are not in the repository."""
+        """Return the error for a manifest whose blobs or children are not in the repository."""
         ...
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
-        """Return the answer to send, to a refusal as well as to a success."""
+        """Return the response to send, for an error as well as for a success."""
         ...
 
 
 class SpecificationPolicy:
-    """The specification and nothing else; a base for policies which change a point of it."""
+    """The specification; a base class for policies that change a point of it."""
 
     def before(self, operation: Operation, request: Request, store: Store) -> None:
-        """Let every operation go on."""
+        """Accept every operation."""
 
     def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - overridden by policies that look
         """Allow every mount."""
@@ -85,5 +85,5 @@ class SpecificationPolicy:
         )
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:  # noqa: ARG002 - overridden by policies that look
-        """Send every answer as it is."""
+        """Send every response unchanged."""
         return response

@@ -1,4 +1,4 @@
-"""Blobs behind presigned URLs of another origin, as registries on object storage have them."""
+"""Blobs behind presigned URLs of another origin, as in registries with object storage."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from local.web import Request, Response
 BlobRedirects = Literal["absolute", "network-path", "path"]
 """How Location names the storage: `http://host:port/…`, `//host:port/…`, or `/…` on the registry.
 
-The first two are another origin, where Authorization is refused; with `path` the registry's own
-origin serves the signed URL and takes no offence at Authorization.
+The first two are another origin, which rejects Authorization; with `path` the registry's own
+origin serves the signed URL and ignores Authorization.
 """
 
 _PREFIX = "/signed-blobs/"
@@ -26,7 +26,7 @@ _LIFETIME_SECONDS = 3600
 
 
 class SignedBlobStorage:
-    """Hands out signed URLs of blobs, and answers them.
+    """Creates signed URLs of blobs, and serves them.
 
     `clock` gives seconds; a URL is good for an hour. `prefix` begins every path.
     """
@@ -35,12 +35,12 @@ class SignedBlobStorage:
         self,
         store: Store,
         *,
-        refuses_authorization: bool = True,
+        rejects_authorization: bool = True,
         prefix: str = _PREFIX,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._refuses_authorization = refuses_authorization
+        self._rejects_authorization = rejects_authorization
         self._prefix = prefix
         self._clock = clock
         self._key = secrets.token_bytes(32)
@@ -60,24 +60,24 @@ class SignedBlobStorage:
         return request.path.startswith(self._prefix)
 
     def handle(self, request: Request) -> Response:
-        """Answer a signed URL: 200, 206 or 416; 400 with Authorization; 403 not signed; 404."""
-        if self._refuses_authorization and "authorization" in request.headers:
-            return _refusal(400, "InvalidArgument", "Only one auth mechanism allowed")
+        """Serve a signed URL: 200, 206 or 416; 400 with Authorization; 403 not signed; 404."""
+        if self._rejects_authorization and "authorization" in request.headers:
+            return _error(400, "InvalidArgument", "Only one auth mechanism allowed")
         if not self.serves(request) or request.method not in {"GET", "HEAD"}:
-            return _refusal(404, "NoSuchKey", "The specified key does not exist.")
+            return _error(404, "NoSuchKey", "The specified key does not exist.")
         expires = request.parameter("X-Expires") or ""
         signature = request.parameter("X-Signature") or ""
         expected = self._signature(request.path, expires)
         if not hmac.compare_digest(signature.encode(), expected.encode()):
-            return _refusal(403, "SignatureDoesNotMatch", "The signature does not match.")
+            return _error(403, "SignatureDoesNotMatch", "The signature does not match.")
         if self._clock() > int(expires):
-            return _refusal(403, "AccessDenied", "Request has expired")
+            return _error(403, "AccessDenied", "Request has expired")
         repository, _, digest = request.path.removeprefix(self._prefix).rpartition("/")
         blob = self._store.find_blob(repository, digest)
         if blob is None:
-            return _refusal(404, "NoSuchKey", "The specified key does not exist.")
+            return _error(404, "NoSuchKey", "The specified key does not exist.")
         served = serve_blob(blob, request.headers.get("range"))
-        # object storage knows nothing of registries' headers
+        # object storage has no headers of registries
         kept = {k: v for k, v in served.headers.items() if k != "Docker-Content-Digest"}
         return Response(served.status, kept, served.body)
 
@@ -85,6 +85,6 @@ class SignedBlobStorage:
         return hmac.new(self._key, f"{path}\n{expires}".encode(), hashlib.sha256).hexdigest()
 
 
-def _refusal(status: int, code: str, message: str) -> Response:
+def _error(status: int, code: str, message: str) -> Response:
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
     return Response(status, {"Content-Type": "application/xml"}, body.encode())

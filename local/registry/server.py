@@ -21,11 +21,11 @@ from local.web import AccessLogEntry, LoopbackServer
 class RegistryServer(Running):
     """An OCI registry (distribution specification 1.1) served from `start` (or `with`) to `close`.
 
-    Port 0 takes a free port. `tls` serves HTTPS. `referrers_api=False` answers 404 there, as
-    registries before 1.1 do. `blob_redirects` answers blob GETs with 307 to signed URLs (see
-    `BlobRedirects`). `absolute_locations` writes Location and Link with scheme and host. Content is
-    kept in `directory`, by default a temporary one which `close` removes. `quirks` are those of
-    real registries.
+    Port 0 takes a free port. `tls` serves HTTPS. With `referrers_api=False` it responds 404
+    there, as registries before 1.1 do. `blob_redirects` redirects GETs of blobs to signed URLs
+    (307, see `BlobRedirects`). `absolute_locations` writes Location and Link with scheme and
+    host. Content is kept in `directory`, by default a temporary one which `close` removes.
+    `quirks` are those of real registries.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class RegistryServer(Running):
             storage_origin = ""
             if blob_redirects is not None:
                 elsewhere = blob_redirects != "path"
-                storage = SignedBlobStorage(self.store, refuses_authorization=elsewhere)
+                storage = SignedBlobStorage(self.store, rejects_authorization=elsewhere)
                 if elsewhere:
                     self._storage_server = LoopbackServer(storage.handle, tls=tls)
                     opened.callback(self._storage_server.close)
@@ -86,7 +86,7 @@ class RegistryServer(Running):
 
     @property
     def requests(self) -> tuple[AccessLogEntry, ...]:
-        """A snapshot of the registry's requests, in the order in which their answers began."""
+        """A snapshot of the registry's requests, in the order of their responses."""
         return self._server.requests
 
     @property
@@ -96,21 +96,21 @@ class RegistryServer(Running):
 
     @property
     def accepted_connections(self) -> int:
-        """How many connections were made to the registry so far."""
+        """The number of connections to the registry so far."""
         return self._server.accepted_connections
 
     def end_connections(self) -> None:
-        """Shut down the registry's open connections, as a server does that waited long enough."""
+        """Shut down the open connections, as a server does after its keep-alive timeout."""
         self._server.end_connections()
 
     def clear_requests(self) -> None:
-        """Forget the requests so far."""
+        """Clear the log of requests."""
         self._server.access_log.clear()
         if self._storage_server is not None:
             self._storage_server.access_log.clear()
 
     def start(self) -> Self:
-        """Begin to accept connections."""
+        """Start to accept connections."""
         if self._storage_server is not None:
             self._storage_server.start()
         self._server.start()

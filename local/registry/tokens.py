@@ -1,7 +1,7 @@
 """Bearer tokens and the service that issues them.
 
-Implements the "Docker Registry v2 authentication via central service" flow: GET and POST on
-`/token` of the registry's own server.
+Implements the "Docker Registry v2 authentication via central service" flow: GET and POST for
+`/token` on the registry's own server.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _FORM_LIMIT_BYTES = 64 * 1024
 class TokenService:
     """How tokens are issued.
 
-    `lifetime_seconds` is enforced by the registry; `states_expiry` says whether the answer has
-    `expires_in` and `issued_at`; `token_fields` are the names the token is answered under
-    (`token`, `access_token` or both). `first_scope_only` reads but one `scope` parameter, as some
-    services do. `identity_tokens` maps refresh tokens to users. `realm` is the service's URL where
-    that is another host's; by default it is `path` on the registry's own.
+    `lifetime_seconds` is enforced by the registry; `states_expiry` says whether the response has
+    `expires_in` and `issued_at`; `token_fields` are the names of the token in the response
+    (`token`, `access_token` or both). `first_scope_only` reads only one `scope` parameter, as some
+    services do. `identity_tokens` maps refresh tokens to users. `realm` is the service's URL on
+    another host; by default it is `path` on the registry's own.
     """
 
     path: str = "/token"
@@ -52,11 +52,11 @@ class _Grant:
 
 
 class BearerAuthentication:
-    """Short-lived tokens, good for the repositories and actions they were asked for.
+    """Short-lived tokens for the requested repositories and actions.
 
-    Anybody gets a token to pull with when `anonymous_pull` is set. A user of `users` gets what is
-    asked for, or what `permissions` (user -> repository -> actions, `*` for any repository) holds.
-    `clock` gives seconds and may be turned by tests.
+    With `anonymous_pull` everyone gets a token for pulling. A user of `users` gets what was
+    requested, or what `permissions` (user -> repository -> actions, `*` for any repository)
+    contains. `clock` returns seconds; tests may replace it.
     """
 
     def __init__(
@@ -77,38 +77,38 @@ class BearerAuthentication:
         self._lock = threading.Lock()
 
     def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
-        """Let a request with a token for all its accesses pass; see `Authentication`."""
+        """Accept a request with a token for all its accesses; see `Authentication`."""
         if not _bearer_token(request):
-            raise self._refusal(request, accesses, "authentication required", None)
+            raise self._rejection(request, accesses, "authentication required", None)
         grant = self._grant(request)
         if grant is None or grant.expires_at <= self._clock():
-            raise self._refusal(request, accesses, "the token is not valid", "invalid_token")
+            raise self._rejection(request, accesses, "the token is not valid", "invalid_token")
         if not grant.accesses.issuperset(accesses):
-            raise self._refusal(request, accesses, "the token is too narrow", "insufficient_scope")
+            raise self._rejection(request, accesses, "too few permissions", "insufficient_scope")
 
     def serve(self, request: Request) -> Response | None:
-        """Answer the token service's path: 200 with a token, 400 or 401."""
+        """Return the token service's response: 200 with a token, 400 or 401."""
         if request.path != self._tokens.path:
             return None
         if request.method == "GET":
-            return self._answer_get(request)
+            return self._get(request)
         if request.method == "POST":
-            return self._answer_post(request)
+            return self._post(request)
         return _token_error(405, "UNSUPPORTED", "GET or POST")
 
     def user(self, request: Request) -> str | None:
-        """Return whose token a request carries, None for an anonymous one's or none."""
+        """Return the user of a request's token, None for an anonymous token or none."""
         grant = self._grant(request)
         return grant.user if grant is not None else None
 
     def challenge(
         self, request: Request, accesses: tuple[Access, ...], message: str
     ) -> RegistryError:
-        """Return the refusal of a token that does not go far enough."""
-        return self._refusal(request, accesses, message, "insufficient_scope")
+        """Return the error for a token with too few permissions."""
+        return self._rejection(request, accesses, message, "insufficient_scope")
 
     def revoke_all(self) -> None:
-        """Make every token issued so far invalid."""
+        """Revoke every token issued so far."""
         with self._lock:
             self._grants.clear()
 
@@ -116,7 +116,7 @@ class BearerAuthentication:
         with self._lock:
             return self._grants.get(_bearer_token(request) or "")
 
-    def _answer_get(self, request: Request) -> Response:
+    def _get(self, request: Request) -> Response:
         user: str | None = None
         header = request.headers.get("authorization")
         if header is not None:
@@ -129,7 +129,7 @@ class BearerAuthentication:
         offline = request.parameter("offline_token") == "true"
         return self._issue(user, scopes, with_identity_token=offline and user is not None)
 
-    def _answer_post(self, request: Request) -> Response:
+    def _post(self, request: Request) -> Response:
         try:
             form = parse_qs(read_body(request, _FORM_LIMIT_BYTES).decode(errors="replace"))
         except OversizedBodyError as error:
@@ -161,16 +161,16 @@ class BearerAuthentication:
         now = self._clock()
         with self._lock:
             self._grants[token] = _Grant(accesses, now + self._tokens.lifetime_seconds, user)
-        answer: dict[str, Any] = dict.fromkeys(self._tokens.token_fields, token)
+        document: dict[str, Any] = dict.fromkeys(self._tokens.token_fields, token)
         if self._tokens.states_expiry:
-            answer["expires_in"] = int(self._tokens.lifetime_seconds)
-            answer["issued_at"] = datetime.fromtimestamp(now, UTC).isoformat()
+            document["expires_in"] = int(self._tokens.lifetime_seconds)
+            document["issued_at"] = datetime.fromtimestamp(now, UTC).isoformat()
         if with_identity_token:
             owners = (self._tokens.identity_tokens or {}).items()
             own_token = next((identity for identity, owner in owners if owner == user), None)
             if own_token is not None:
-                answer["refresh_token"] = own_token
-        return Response(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
+                document["refresh_token"] = own_token
+        return Response(200, {"Content-Type": "application/json"}, json.dumps(document).encode())
 
     def _may(self, user: str | None, access: Access) -> bool:
         if self._anonymous_pull and access.action == "pull":
@@ -180,7 +180,7 @@ class BearerAuthentication:
         held = self._permissions.get(user, {})
         return access.action in held.get(access.repository, held.get("*", ()))
 
-    def _refusal(
+    def _rejection(
         self, request: Request, accesses: tuple[Access, ...], message: str, error: str | None
     ) -> RegistryError:
         challenge = {

@@ -1,4 +1,4 @@
-"""What was asked of a loopback server, for tests to count and look at."""
+"""The requests that a loopback server received, for tests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 @dataclass(frozen=True, slots=True)
 class AccessLogEntry:
-    """One request and the status it was answered with.
+    """One request and the status of its response.
 
-    `status` is 0 when the connection ended without an answer. `request_bytes` and
+    `status` is 0 when the connection ended without a response. `request_bytes` and
     `response_bytes` count bodies, without chunked framing. `headers` has lower-case names and no
-    credential; of those only the scheme is kept (`Basic`, `Bearer`, or None).
+    credentials, of which only the scheme is kept (`Basic`, `Bearer`, or None).
     `started_at_seconds` is on the monotonic clock.
     """
 
@@ -43,7 +43,7 @@ class AccessLogEntry:
 
 
 class AccessLog:
-    """A thread-safe list of entries, in the order in which their answers began."""
+    """A thread-safe list of entries, in the order of their responses."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,9 +58,9 @@ class AccessLog:
         return number
 
     def correct_response_bytes(self, number: int, response_bytes: int) -> None:
-        """Set how much of the answer was really sent, when the connection broke before its end.
+        """Set how much of the response was sent when the connection broke.
 
-        Entries are recorded before the first byte is sent, so that a client which has its answer
+        Entries are recorded before the first byte is sent, so that a client that has its response
         always finds the request here.
         """
         with self._lock:
@@ -74,11 +74,11 @@ class AccessLog:
             return tuple(self._entries.values())
 
     def clear(self) -> None:
-        """Forget all entries."""
+        """Remove all entries."""
         with self._lock:
             self._entries.clear()
 
 
 def without_secrets(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that may be kept and shown."""
+    """Return the headers without credentials."""
     return {name: value for name, value in headers.items() if name not in _SECRET_HEADERS}

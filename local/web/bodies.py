@@ -34,7 +34,7 @@ class ConnectionBody:
 
     @property
     def awaited(self) -> bool:
-        """Whether the client still waits to be told that its body is wanted."""
+        """Whether the client waits for 100 Continue."""
         return self._before_first_read is not None
 
     def readinto(self, buffer: memoryview, /) -> int:

@@ -1,4 +1,4 @@
-"""One connection: requests are read, handed to the application, answered and recorded."""
+"""One connection: reads requests, calls the application, sends and records responses."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _NO_CONTENT_LENGTH = frozenset({204, 304})
 
 
 class ConnectionHandler(BaseHTTPRequestHandler):
-    """Serves the requests of one keep-alive connection till either side ends it.
+    """Serves the requests of one keep-alive connection.
 
-    A TLS ClientHello on a plain port ends the connection without an answer or a record, as clients
-    which try TLS first expect from a server that does not speak it.
+    A TLS ClientHello on a plain port ends the connection without a response or a record, as clients
+    that try TLS first expect from a server without TLS.
     """
 
     protocol_version = "HTTP/1.1"
@@ -58,7 +58,7 @@ class ConnectionHandler(BaseHTTPRequestHandler):
         super().__init__(connection, client_address, server)
 
     def handle_one_request(self) -> None:
-        """Read and answer one request, or find that the connection has ended."""
+        """Read one request and send its response, unless the connection has ended."""
         self.close_connection = True
         stream = cast("io.BufferedReader", self.rfile)
         try:
@@ -67,7 +67,7 @@ class ConnectionHandler(BaseHTTPRequestHandler):
             self.raw_requestline = stream.readline(65537)
             self._expects_continue = False
             if len(self.raw_requestline) <= 65536 and self.parse_request():
-                self._answer(stream)
+                self._respond(stream)
         except OSError:
             self.close_connection = True
 
@@ -79,7 +79,7 @@ class ConnectionHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Print nothing: the access log is the record."""
 
-    def _answer(self, stream: io.BufferedReader) -> None:
+    def _respond(self, stream: io.BufferedReader) -> None:
         started_at = time.monotonic()
         try:
             body = self._request_body(stream)
@@ -216,7 +216,7 @@ class ConnectionHandler(BaseHTTPRequestHandler):
             return max(0, file.tell() - span.offset)
 
     def _linger(self) -> None:
-        """Take what the client is still sending, so that a reset does not eat the answer."""
+        """Read what the client still sends, so that a reset does not discard the response."""
         deadline = time.monotonic() + _LINGER_SECONDS
         if not isinstance(self.connection, ssl.SSLSocket):
             self.connection.shutdown(socket.SHUT_WR)

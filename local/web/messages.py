@@ -14,7 +14,7 @@ BLOCK_BYTES = 256 * 1024
 
 
 class AbortedBodyError(ConnectionError):
-    """The client went away, or broke the framing, before its request body was complete."""
+    """The client disconnected, or broke the framing, before its request body was complete."""
 
 
 class OversizedBodyError(ValueError):
@@ -22,7 +22,7 @@ class OversizedBodyError(ValueError):
 
 
 class DroppedConnectionError(Exception):
-    """Raised by an application to close the connection without any answer."""
+    """Raised by an application to close the connection without a response."""
 
 
 class Body(Protocol):
@@ -34,7 +34,7 @@ class Body(Protocol):
         Raises
         ------
         AbortedBodyError
-            The client went away before the end.
+            The client disconnected before the end.
         """
         ...
 
@@ -79,7 +79,7 @@ class Response:
 
     With `drop_after_bytes` the connection is cut once so many bytes of the body were sent,
     although Content-Length promised all of them: a broken download. `promised_bytes` is the
-    Content-Length of an answer to HEAD whose body is not at hand.
+    Content-Length of a response to HEAD without its body.
     """
 
     status: int
@@ -104,7 +104,7 @@ def read_body(request: Request, limit_bytes: int) -> bytes:
     OversizedBodyError
         The body is larger; at most one block past the limit has been read.
     AbortedBodyError
-        The client went away before the end.
+        The client disconnected before the end.
     """
     if request.content_length is not None and request.content_length > limit_bytes:
         message = f"the body has {request.content_length} bytes, {limit_bytes} are allowed"

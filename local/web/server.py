@@ -16,7 +16,7 @@ from local.web.connection import ConnectionHandler
 from local.web.messages import Request, Response
 
 Application = Callable[[Request], Response]
-"""Answers a request; raises `DroppedConnectionError` to close the connection instead."""
+"""Returns the response to a request; raises `DroppedConnectionError` to close the connection."""
 
 _SHUTDOWN_POLL_SECONDS = 0.02
 _HANDSHAKE_SECONDS = 10.0
@@ -48,7 +48,7 @@ class LoopbackServer(Running):
 
     @property
     def requests(self) -> tuple[AccessLogEntry, ...]:
-        """A snapshot of the requests so far, in the order in which their answers began."""
+        """A snapshot of the requests so far, in the order of their responses."""
         return self.access_log.entries()
 
     @property
@@ -75,7 +75,7 @@ class LoopbackServer(Running):
         """Stop accepting, end all connections, free the port. May be called twice."""
         if self._thread is not None:
             with contextlib.suppress(OSError):
-                # the thread notices at once; where systems refuse this, when it next looks
+                # the thread ends at once, or at its next poll on systems that reject this
                 self._sockets.socket.shutdown(socket.SHUT_RDWR)
             self._sockets.shutdown()
             self._thread.join()
@@ -128,7 +128,7 @@ class _SocketServer(socketserver.TCPServer):
             connection = self._secured(connection)
             ConnectionHandler(connection, client_address, self, self._application, self._access_log)
         except OSError:
-            pass  # a client that goes away, or does not speak TLS here, is nobody's error
+            pass  # a client that disconnects, or does not use TLS here, is no error of the server
         finally:
             with self._lock:
                 self._connections.pop(threading.current_thread(), None)

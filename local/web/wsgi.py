@@ -21,7 +21,7 @@ class WsgiApplication:
         self._program = program
 
     def __call__(self, request: Request) -> Response:
-        """Answer one request."""
+        """Return the response to a request."""
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(

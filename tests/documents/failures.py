@@ -222,13 +222,13 @@ def unavailable(scene: Scene) -> None:
 
 @under("rate limit exceeded, unavailable, after … attempts")
 def unreachable(scene: Scene) -> None:
-    scene.world.aws.proxy.error_from_response = 502
+    scene.world.aws.proxy.rejection = 502
     scene.replicate("no-such.example.com/app:1.0", RetryConfigs=_ONCE)
 
 
 @under("proxy … requires a login, rejected its login, refused the connection")
 def proxy_that_wants_a_login(scene: Scene) -> None:
-    scene.world.aws.proxy.error_from_response = 407
+    scene.world.aws.proxy.rejection = 407
     scene.replicate()
 
 

@@ -100,14 +100,14 @@ def test_a_server_without_ranges_is_read_from_the_start(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "content_range", ["", "bytes 0-1/2", "bytes 0-99999/*", "bytes 5-9", "items 1-2/3", "x"]
 )
-def test_a_part_that_was_not_asked_for_is_refused(stage: Stage, content_range: str) -> None:
+def test_another_range_than_requested_is_an_error(stage: Stage, content_range: str) -> None:
     stage.on_layer(cut_body(0.5), with_range(content_range))
     with pytest.raises(ProtocolError, match="other bytes than requested"):
         stage.replicate()
     assert stage.destination.store.open_uploads == ()
 
 
-def test_a_download_that_does_not_come_on_is_given_up(stage: Stage) -> None:
+def test_a_download_without_progress_is_an_error(stage: Stage) -> None:
     stage.on_layer(*[cut_body(0.1)] * 100)
     with pytest.raises(UnavailableError, match="after 3 attempts"):
         stage.replicate()

@@ -185,7 +185,7 @@ def test_a_registry_that_is_not_up_yet_is_waited_for(stage: Stage) -> None:
     assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
 
 
-def test_a_registry_that_never_comes_up_is_given_up(stage: Stage) -> None:
+def test_an_unreachable_registry_is_an_error_after_all_attempts(stage: Stage) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # and never listens
         host = f"127.0.0.1:{reserved.getsockname()[1]}"
@@ -247,7 +247,7 @@ def alert(client: socket.socket) -> None:
 # ssl leaves a socket to the garbage collector that was reset before it could be wrapped
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
 @pytest.mark.parametrize("fault", [reset, close_in_the_middle, alert])
-def test_a_handshake_that_fails_is_tried_again(
+def test_a_failed_handshake_is_retried(
     small_trust_store: CertificateAuthority,
     stage: Stage,
     fault: Callable[[socket.socket], None],

@@ -40,7 +40,7 @@ def image() -> Image:
 
 
 @pytest.mark.parametrize("api", ["source", "destination", "neither"])
-def test_a_registry_without_the_api_keeps_the_list_under_a_tag(
+def test_without_the_referrers_api_the_list_is_under_the_fallback_tag(
     function: Function, registries: Start, image: Image, api: str
 ) -> None:
     source = registries(referrers_api=api == "source")
@@ -77,9 +77,7 @@ def test_a_registry_without_the_api_keeps_the_list_under_a_tag(
         }
 
 
-def test_what_is_listed_already_stays_listed(
-    function: Function, registries: Start, image: Image
-) -> None:
+def test_listed_referrers_stay_listed(function: Function, registries: Start, image: Image) -> None:
     source, destination = registries(), registries(referrers_api=False)
     push(image, source.host, "team/app", "1")
     ours, theirs = sbom(image, b"ours"), sbom(image, b"theirs")
@@ -148,7 +146,7 @@ class EndlessPages(SpecificationPolicy):
         ("ftp://127.0.0.1/", "next page with an invalid URL"),
     ],
 )
-def test_pages_that_lead_nowhere_are_an_error(
+def test_invalid_links_to_pages_are_an_error(
     function: Function, registries: Start, image: Image, link: str, sentence: str
 ) -> None:
     source, destination = registries(policy=EndlessPages(link)), registries()
@@ -208,7 +206,7 @@ def test_another_writer_to_the_tag_loses_nothing_and_we_do_not_either(
     assert listed_digests(index) == {ours.digest, *(each.digest for each in policy.written)}
 
 
-def test_a_tag_that_others_keep_overwriting_is_given_up(
+def test_a_fallback_tag_that_others_overwrite_is_an_error(
     function: Function, registries: Start, image: Image
 ) -> None:
     policy = OtherWriter(image, 100)
@@ -337,7 +335,7 @@ def test_a_subject_that_a_registry_with_the_api_does_not_know_has_no_referrers(
     assert not [entry for entry in source.requests if entry.path.endswith(tag)]
 
 
-def test_a_page_that_is_no_list_is_an_error(
+def test_a_page_without_a_list_is_an_error(
     function: Function, registries: Start, image: Image
 ) -> None:
     class SecondPageIsNone(Pages):

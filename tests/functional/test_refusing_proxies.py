@@ -53,7 +53,7 @@ def test_a_refusal_of_a_proxy_is_final_and_named_without_its_login(
 ) -> None:
     shown = proxy.url.removeprefix("http://")
     monkeypatch.setenv("HTTPS_PROXY", f"http://{login}{shown}")
-    proxy.error_from_response = status
+    proxy.rejection = status
 
     response = function.create("quay.io/team/app:1", f"{registries().host}/app:1")
 
@@ -72,7 +72,7 @@ def test_a_temporary_failure_of_a_proxy_is_retried(
 ) -> None:
     shown = proxy.url.removeprefix("http://")
     monkeypatch.setenv("HTTPS_PROXY", f"http://ann:hunter2@{shown}")
-    proxy.error_from_response = status
+    proxy.rejection = status
 
     retries = {"numAttempts": 3, "baseDelay": 0}
     response = function.create(
@@ -134,7 +134,7 @@ def test_a_tls_failure_of_a_proxy_is_not_blamed_on_the_registry(
 
 
 def test_a_refusal_of_a_proxy_before_aws_is_named(aws: LoopbackAws, aws_function: Function) -> None:
-    aws.proxy.error_from_response = 407
+    aws.proxy.rejection = 407
 
     retries = {"numAttempts": 1, "baseDelay": 0}
     host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"

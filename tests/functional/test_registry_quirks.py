@@ -41,7 +41,7 @@ def image() -> Image:
     ],
     ids=["both-fields", "access-token-without-expiry", "token-of-the-first-scope"],
 )
-def test_a_token_is_fetched_for_each_side(
+def test_a_token_is_fetched_for_each_endpoint(
     function: Function, registries: Start, image: Image, tokens: TokenService
 ) -> None:
     source = registries(authentication=BearerAuthentication(anonymous_pull=True))
@@ -59,7 +59,7 @@ def test_a_token_is_fetched_for_each_side(
     assert len(asked) == 1
 
 
-def test_basic_credentials_are_sent_when_asked_for(
+def test_basic_credentials_are_sent_after_a_challenge(
     function: Function, registries: Start, image: Image
 ) -> None:
     source = registries(authentication=BasicAuthentication(LOGIN))
@@ -74,7 +74,7 @@ def test_basic_credentials_are_sent_when_asked_for(
     assert sum(entry.status == 401 for entry in source.requests) == 1
 
 
-def test_a_token_that_is_refused_in_a_warm_function_is_fetched_again(
+def test_a_warm_function_replaces_a_rejected_token(
     function: Function, registries: Start, image: Image
 ) -> None:
     authentication = BearerAuthentication(LOGIN, anonymous_pull=False)
@@ -96,7 +96,7 @@ def test_a_token_that_is_refused_in_a_warm_function_is_fetched_again(
     ]
 
 
-def test_a_warm_function_signs_in_no_more(
+def test_a_warm_function_reuses_its_authorization(
     function: Function, registries: Start, image: Image
 ) -> None:
     source = registries(authentication=BearerAuthentication(LOGIN, anonymous_pull=False))
@@ -165,7 +165,7 @@ def test_authorization_stays_with_the_registry_when_it_redirects_to_storage(
     assert [entry.status for entry in source.storage_requests] == [200] * 4
 
 
-def test_a_missing_blob_stops_the_copy_and_leaves_nothing_open(
+def test_a_missing_blob_stops_the_copy_and_cancels_uploads(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -185,7 +185,7 @@ def test_a_missing_blob_stops_the_copy_and_leaves_nothing_open(
     assert destination.store.open_uploads == ()
 
 
-def test_several_tags_are_put_with_one_request_each(
+def test_each_tag_is_pushed_with_one_request(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()

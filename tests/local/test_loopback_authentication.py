@@ -38,7 +38,7 @@ def token(client: WireClient, *scopes: str, authorization: str | None = None) ->
     return f"Bearer {answer.document['token']}"
 
 
-def test_basic_authentication_asks_for_and_takes_a_password(connect: Connect) -> None:
+def test_basic_authentication_requires_a_password(connect: Connect) -> None:
     with RegistryServer(authentication=BasicAuthentication(USERS, realm="here")) as registry:
         client = connect(registry)
         refused = client.send("GET", "/v2/")
@@ -62,7 +62,7 @@ def test_the_bearer_challenge_names_realm_service_and_scope(connect: Connect) ->
         )
 
 
-def test_anybody_may_pull_and_nobody_unknown_may_push(connect: Connect) -> None:
+def test_pulls_are_anonymous_and_pushes_need_a_user(connect: Connect) -> None:
     with RegistryServer(authentication=BearerAuthentication(USERS)) as registry:
         registry.store.put_manifest("app", "1", build_image([]).manifest, "x")
         client = connect(registry)
@@ -87,7 +87,7 @@ def test_anonymous_pulls_can_be_forbidden(connect: Connect) -> None:
         )
 
 
-def test_a_token_is_good_for_its_repository_alone(connect: Connect) -> None:
+def test_a_token_is_valid_for_its_repository_only(connect: Connect) -> None:
     with RegistryServer(authentication=BearerAuthentication(USERS)) as registry:
         client = connect(registry)
         narrow = token(client, "repository:app:pull", authorization=ANN)
@@ -113,9 +113,7 @@ def test_a_token_expires(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("fields", [("token",), ("access_token",), ("token", "access_token")])
-def test_a_token_is_answered_under_the_names_asked_for(
-    connect: Connect, fields: tuple[str, ...]
-) -> None:
+def test_a_token_has_the_configured_names(connect: Connect, fields: tuple[str, ...]) -> None:
     service = TokenService(token_fields=fields, states_expiry=False)
     with RegistryServer(authentication=BearerAuthentication(token_service=service)) as registry:
         assert set(connect(registry).send("GET", "/token").document) == set(fields)

@@ -30,7 +30,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
         time.sleep(0.01)
 
 
-def test_the_base_end_point_names_the_protocol(client: WireClient) -> None:
+def test_the_base_endpoint_names_the_protocol(client: WireClient) -> None:
     answer = client.send("GET", "/v2/")
     assert (answer.status, answer.headers["docker-distribution-api-version"]) == (
         200,
@@ -69,7 +69,7 @@ def test_a_blob_is_pushed_in_chunks_the_last_with_the_put(client: WireClient) ->
     assert client.send("GET", f"/v2/team/app/blobs/{DIGEST}").body == CONTENT
 
 
-def test_a_chunk_out_of_order_is_refused_and_the_session_says_where_it_is(
+def test_a_chunk_out_of_order_is_rejected_with_the_offset(
     client: WireClient,
 ) -> None:
     patched = client.send("PATCH", start(client), CONTENT[:100], Content_Range="0-99")
@@ -80,7 +80,7 @@ def test_a_chunk_out_of_order_is_refused_and_the_session_says_where_it_is(
     assert again.headers["range"] == "0-99"
 
 
-def test_a_chunk_of_another_length_than_its_range_is_refused(client: WireClient) -> None:
+def test_a_chunk_of_another_length_than_its_range_is_rejected(client: WireClient) -> None:
     answer = client.send("PATCH", start(client), CONTENT[:100], Content_Range="0-199")
     assert (answer.status, answer.error_code) == (400, "SIZE_INVALID")
 
@@ -103,7 +103,7 @@ def test_an_empty_blob_is_a_blob(client: WireClient) -> None:
 
 
 @pytest.mark.parametrize("by_post", [True, False])
-def test_content_of_another_digest_is_refused_and_leaves_nothing(
+def test_content_of_another_digest_is_rejected_and_removed(
     registry: RegistryServer, client: WireClient, by_post: bool
 ) -> None:
     method, location = ("POST", UPLOADS) if by_post else ("PUT", start(client))
@@ -114,7 +114,7 @@ def test_content_of_another_digest_is_refused_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("digest", ["", "md5:abc", "sha256:ABC", "sha256:" + "0" * 63])
-def test_a_malformed_digest_is_refused(client: WireClient, digest: str) -> None:
+def test_a_malformed_digest_is_rejected(client: WireClient, digest: str) -> None:
     answer = client.send("PUT", with_digest(start(client), digest), CONTENT)
     assert (answer.status, answer.error_code) == (400, "DIGEST_INVALID")
 
@@ -128,7 +128,7 @@ def test_a_cancelled_upload_is_forgotten(registry: RegistryServer, client: WireC
     assert (answer.status, answer.error_code) == (404, "BLOB_UPLOAD_UNKNOWN")
 
 
-def test_an_upload_url_that_lost_its_query_is_refused(client: WireClient) -> None:
+def test_an_upload_url_without_its_query_is_rejected(client: WireClient) -> None:
     answer = client.send("PATCH", start(client).partition("?")[0], CONTENT)
     assert (answer.status, answer.error_code) == (400, "BLOB_UPLOAD_INVALID")
 
@@ -140,7 +140,7 @@ def test_a_mount_links_the_blob(registry: RegistryServer, client: WireClient) ->
     assert registry.store.has_blob("team/app", DIGEST)
 
 
-def test_a_mount_from_the_same_repository_is_a_mount(
+def test_a_mount_from_the_same_repository_succeeds(
     registry: RegistryServer, client: WireClient
 ) -> None:
     registry.store.put_blob("team/app", CONTENT)
@@ -159,7 +159,7 @@ def test_a_mount_of_an_unknown_blob_opens_an_upload_session(
     assert put.status == 201
 
 
-def test_a_blob_is_visible_only_where_it_was_put(
+def test_a_blob_is_visible_in_its_repository_only(
     registry: RegistryServer, client: WireClient
 ) -> None:
     registry.store.put_blob("other/app", CONTENT)

@@ -129,7 +129,7 @@ def test_a_content_type_breaks_the_signature(
     assert put(authority, url, body, Content_Type="") == 200
 
 
-def test_a_wrong_signature_or_request_is_refused(
+def test_a_wrong_signature_or_request_is_rejected(
     authority: CertificateAuthority, endpoint: CloudFormationEndpoint
 ) -> None:
     url = endpoint.response_url("r-1")

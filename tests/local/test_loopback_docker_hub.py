@@ -100,7 +100,7 @@ def test_a_get_of_a_manifest_counts_and_a_head_does_not(
     assert limits(client.send("GET", blob, Authorization=authorization)) == (None, None, None)
 
 
-def test_at_the_limit_pulls_are_refused_till_six_hours_have_passed(
+def test_at_the_limit_pulls_are_rejected_till_six_hours_have_passed(
     aws: LoopbackAws,
     client_for: ClientFactory,
     token: Callable[..., str],

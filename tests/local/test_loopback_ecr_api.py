@@ -83,7 +83,7 @@ def test_every_operation_answers_what_its_model_says(aws: LoopbackAws, ecr: Any)
     assert [call.error for call in aws.ecr().calls] == [None] * len(control_plane.OPERATIONS)
 
 
-def test_every_end_point_that_botocore_knows_is_one() -> None:
+def test_every_endpoint_that_botocore_knows_is_one() -> None:
     session = get_session()
     loader = session.get_component("data_loader")
     rules = loader.load_service_model("ecr", "endpoint-rule-set-1")
@@ -159,7 +159,7 @@ def test_a_repository_is_created_once(aws: LoopbackAws, ecr: Any) -> None:
         ),
     ],
 )
-def test_a_repository_that_cannot_be_is_refused(
+def test_a_repository_that_cannot_be_is_rejected(
     aws: LoopbackAws, ecr: Any, parameters: dict[str, Any], code: str
 ) -> None:
     assert code_of(ecr.create_repository, **{"repositoryName": REPOSITORY, **parameters}) == code
@@ -255,7 +255,7 @@ def test_a_roles_session_acts_in_the_roles_account(aws: LoopbackAws) -> None:
     assert code_of(own.describe_images, **foreign) == "AccessDeniedException"
 
 
-def test_calls_that_are_not_signed_for_here_are_refused(
+def test_calls_that_are_not_signed_for_here_are_rejected(
     aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     target = "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories"

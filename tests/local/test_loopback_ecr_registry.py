@@ -48,7 +48,7 @@ def test_an_image_is_pushed_and_pulled_through_the_proxy(
     assert served.body == image.config
 
 
-def test_the_layers_bucket_refuses_authorization_and_serves_ranges(
+def test_the_layers_bucket_rejects_authorization_and_serves_ranges(
     aws: LoopbackAws, ecr: EcrClient, client_for: ClientFactory
 ) -> None:
     image = repository_in(aws.ecr())
@@ -86,7 +86,7 @@ def test_a_blob_that_no_manifest_refers_to_is_there_and_is_not_sent(
     ],
 )
 @pytest.mark.parametrize("same_digest", [True, False])
-def test_a_tag_that_is_there_for_good_is_refused_whatever_it_points_at(
+def test_a_tag_that_is_there_for_good_is_rejected_whatever_it_points_at(
     aws: LoopbackAws,
     ecr: EcrClient,
     mutability: str,
@@ -190,7 +190,7 @@ def test_manifests_are_throttled_at_ten_a_second(
     assert [ecr.put_manifest(image, "more").status for _ in range(12)] == [201] * 12
 
 
-def test_an_empty_blob_is_refused(aws: LoopbackAws, ecr: EcrClient) -> None:
+def test_an_empty_blob_is_rejected(aws: LoopbackAws, ecr: EcrClient) -> None:
     aws.ecr().create_repository(REPOSITORY)
     answer = ecr.push_blob(b"")
     assert (answer.status, answer.error_code) == (400, "BLOB_UPLOAD_INVALID")

@@ -52,7 +52,7 @@ def test_an_expired_token_is_denied(
     assert ("www-authenticate" in answer.headers) == (status == 401)
 
 
-def test_what_is_no_token_is_refused_without_a_challenge(
+def test_what_is_no_token_is_rejected_without_a_challenge(
     aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     password = password_of(sign_in(aws))

@@ -73,7 +73,7 @@ def test_an_artifact_has_the_empty_config_and_a_subject() -> None:
     assert set(artifact.blobs.values()) == {b"{}", b"hi"}
 
 
-def test_a_push_brings_everything_once(registry: RegistryServer) -> None:
+def test_a_push_sends_each_blob_once(registry: RegistryServer) -> None:
     shared = build_layer(1000)
     index = build_index(
         [build_image([shared], platform) for platform in ("linux/amd64", "linux/arm64")]
@@ -86,6 +86,6 @@ def test_a_push_brings_everything_once(registry: RegistryServer) -> None:
     assert {entry.method for entry in registry.requests} == {"HEAD", "PUT"}
 
 
-def test_a_refused_push_is_an_error(registry: RegistryServer) -> None:
+def test_a_rejected_push_is_an_error(registry: RegistryServer) -> None:
     with pytest.raises(PushError, match="400"):
         push(build_image([]), registry.host, "BAD", "1")

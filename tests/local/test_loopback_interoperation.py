@@ -128,7 +128,7 @@ def test_skopeo_mounts_blobs_within_a_registry(registry: RegistryServer, skopeo:
 
 
 @pytest.mark.parametrize("scheme", ["basic", "bearer"])
-def test_skopeo_signs_in(skopeo: Skopeo, scheme: str) -> None:
+def test_skopeo_authenticates(skopeo: Skopeo, scheme: str) -> None:
     users = {"ann": "pass:word"}
     image = build_image([build_layer(10_000)])
     authentication = (

@@ -39,7 +39,7 @@ def tunnelled(proxy: ConnectProxy, host: str, port: int = 80) -> http.client.HTT
     return connection
 
 
-def test_a_tunnel_carries_bytes_both_ways_unchanged(proxy: ConnectProxy) -> None:
+def test_a_tunnel_forwards_bytes_in_both_directions(proxy: ConnectProxy) -> None:
     connection = tunnelled(proxy, "echo.example")
     sent = bytes(range(256)) * 16384
     for body in (sent, b"", sent[:1000]):
@@ -57,7 +57,7 @@ def test_a_tunnel_carries_bytes_both_ways_unchanged(proxy: ConnectProxy) -> None
         ("nobody.example", 80, 502),
     ],
 )
-def test_what_cannot_be_reached_is_refused_and_logged(
+def test_unknown_hosts_are_rejected_and_logged(
     proxy: ConnectProxy, host: str, port: int, status: int
 ) -> None:
     with pytest.raises(OSError, match=f"Tunnel connection failed: {status}"):
@@ -65,21 +65,21 @@ def test_what_cannot_be_reached_is_refused_and_logged(
     assert proxy.tunnels == (Tunnel(host, port, status),)
 
 
-def test_everything_is_refused_with_a_status_that_is_set(proxy: ConnectProxy) -> None:
-    proxy.error_from_response = 407
+def test_every_connect_gets_the_configured_status(proxy: ConnectProxy) -> None:
+    proxy.rejection = 407
     with pytest.raises(OSError, match="Tunnel connection failed: 407"):
         tunnelled(proxy, "echo.example").request("GET", "/")
     assert proxy.tunnels == (Tunnel("echo.example", 80, 407),)
 
 
 @pytest.mark.parametrize("line", ["GET http://echo.example/ HTTP/1.1", "CONNECT echo HTTP/1.1", ""])
-def test_nothing_but_tunnels_is_opened(proxy: ConnectProxy, line: str) -> None:
+def test_only_connect_is_supported(proxy: ConnectProxy, line: str) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as client:
         client.sendall(f"{line}\r\nHost: x\r\n\r\n".encode())
         assert client.makefile("rb").read().startswith(b"HTTP/1.1 400 ")
 
 
-def test_bytes_that_come_with_the_head_are_carried_on(proxy: ConnectProxy) -> None:
+def test_bytes_after_the_head_are_forwarded(proxy: ConnectProxy) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as client:
         client.sendall(
             b"CONNECT echo.example:80 HTTP/1.1\r\n\r\n"
@@ -99,9 +99,7 @@ def test_closing_ends_the_tunnels(echo: LoopbackServer) -> None:
     connection.close()
 
 
-def test_a_server_that_ends_a_connection_is_seen_to_do_so(
-    aws: LoopbackAws, client_for: ClientFactory
-) -> None:
+def test_the_end_of_a_connection_is_forwarded(aws: LoopbackAws, client_for: ClientFactory) -> None:
     client = client_for("plain.example")
     aws.add_host("plain.example", lambda _: Response(200, {}, b"x" * 100, drop_after_bytes=10))
     with pytest.raises(http.client.IncompleteRead):

@@ -80,14 +80,14 @@ def test_one_connection_carries_many_requests_and_many_connections_run_at_once(
     assert registry.store.tags("app") == {f"t{n}": image.digest for n, image in enumerate(images)}
 
 
-def test_an_unread_body_does_not_eat_the_refusal(registry: RegistryServer) -> None:
+def test_an_unread_body_does_not_discard_the_response(registry: RegistryServer) -> None:
     connection = http.client.HTTPConnection(registry.host, timeout=10)
     connection.request("PUT", "/v2/BAD/manifests/x", os.urandom(20_000_000))
     assert connection.getresponse().status == 400
     connection.close()
 
 
-def test_continue_is_said_only_when_the_body_is_wanted(registry: RegistryServer) -> None:
+def test_100_continue_is_sent_when_the_body_is_read(registry: RegistryServer) -> None:
     head = "HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
     with socket.create_connection(("127.0.0.1", registry.port), timeout=5) as connection:
         connection.sendall(f"POST /v2/BAD/blobs/uploads/ {head}".encode())
@@ -99,7 +99,7 @@ def test_continue_is_said_only_when_the_body_is_wanted(registry: RegistryServer)
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
 
-def test_requests_can_be_forgotten_and_know_their_query(
+def test_the_log_can_be_cleared_and_has_queries(
     registry: RegistryServer, client: WireClient
 ) -> None:
     client.send("GET", "/v2/app/tags/list?n=3&last=a%2Fb", X_Tested="yes")
@@ -116,7 +116,7 @@ def test_a_taken_port_is_an_error(registry: RegistryServer) -> None:
         RegistryServer(registry.port)
 
 
-def test_closing_twice_is_closing_once() -> None:
+def test_a_server_may_be_closed_twice() -> None:
     registry = RegistryServer().start()
     registry.close()
     registry.close()
@@ -180,7 +180,7 @@ class RudePolicy(SpecificationPolicy):
         return response
 
 
-def test_a_policy_refuses_drops_and_breaks(connect: Connect) -> None:
+def test_a_policy_rejects_drops_and_breaks(connect: Connect) -> None:
     with RegistryServer(policy=RudePolicy()) as registry:
         digest = registry.store.put_blob("app", b"0123456789")
         client = connect(registry)
