@@ -1,23 +1,29 @@
-"""Archives made to order: what `docker save` of several ages and OCI tools write.
+"""Archives for tests: `docker save` of several versions, OCI layouts, and other programs' archives.
 
-Reading order: `files` puts members into a tar, `large` makes layers of any size on disk,
-`docker` and `oci` write the two kinds of archive. Equal arguments give equal bytes.
+Reading order: `files` writes tar archives, `large` writes layers of any size to disk, `docker` and
+`oci` write the two formats, `programs` writes them as other programs do. Equal arguments give equal
+bytes.
 """
 
 from local.archives.docker import DockerAge, SavedImage, build_config, build_docker_save
 from local.archives.files import ArchiveFile, TarFormat, write_tar
 from local.archives.large import LargeContent, LayerFile, build_large_layer
 from local.archives.oci import build_oci_layout
+from local.archives.programs import Program, build_archive_of, build_cosign_save, build_export
 
 __all__ = [
     "ArchiveFile",
     "DockerAge",
     "LargeContent",
     "LayerFile",
+    "Program",
     "SavedImage",
     "TarFormat",
+    "build_archive_of",
     "build_config",
+    "build_cosign_save",
     "build_docker_save",
+    "build_export",
     "build_large_layer",
     "build_oci_layout",
     "write_tar",

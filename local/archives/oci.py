@@ -26,28 +26,36 @@ def build_oci_layout(
     Parameters
     ----------
     backwards
-        index.json stands before the manifests and these before the blobs, the smallest first, so
-        that the archive can be understood as it is read; tools write it after them.
+        index.json comes first, then manifests and blobs, the smallest first, so that a compressed
+        archive needs one pass. Programs write index.json last.
     index
         Another index.json than the one that follows from the contents.
     options
-        `write_tar`'s.
+        Of `write_tar`.
     """
+    files = layout_files(contents, index=index)
+    if backwards:
+        top, blobs = files[-2:], files[:-2]
+        blobs.sort(key=lambda file: len(file.content) if isinstance(file.content, bytes) else 0)
+        return write_tar(path, [*top, *blobs], **options)
+    return write_tar(path, files, **options)
+
+
+def layout_files(
+    contents: Sequence[tuple[Content, str]], *, index: Mapping[str, Any] | None = None
+) -> list[ArchiveFile]:
+    """Return the files of a layout: blobs, index.json and oci-layout."""
     blobs: dict[str, ArchiveFile] = {}
     entries = []
     for content, name in contents:
         _collect(content, blobs)
         entries.append(content.descriptor({_NAME: name} if name else None))
     document = index or {"schemaVersion": 2, "manifests": entries}
-    top = [
+    return [
+        *(blobs[name] for name in sorted(blobs)),
         ArchiveFile("index.json", json.dumps(document).encode()),
         ArchiveFile("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
     ]
-    files = [blobs[name] for name in sorted(blobs)]
-    if backwards:
-        files.sort(key=lambda file: len(file.content) if isinstance(file.content, bytes) else 0)
-        return write_tar(path, [*top, *files], **options)
-    return write_tar(path, [*files, *top], **options)
 
 
 def _collect(content: Content, blobs: dict[str, ArchiveFile]) -> None:
