@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.archive.compression import Compression
+from ecr_image_replicator.archive.local_file import LocalFile
 from ecr_image_replicator.archive.source import ArchiveSource
 from ecr_image_replicator.aws.kms import fetch_public_key
 from ecr_image_replicator.aws.s3 import S3Object
@@ -70,7 +71,7 @@ class Endpoints:
     source_referrers, destination_referrers
         What belongs to the image; None for a source that is in no registry.
     archive, stored
-        The source's archive and the object that it is in; None when the source is a registry.
+        The source's archive and its object or file; None when the source is a registry.
     dry_run
         The destination of a dry run; None when it is none.
     on_close
@@ -83,7 +84,7 @@ class Endpoints:
     source_referrers: ReferrerStore | None
     destination_referrers: ReferrerStore
     archive: ArchiveSource | None = None
-    stored: S3Object | None = None
+    stored: S3Object | LocalFile | None = None
     dry_run: DryRunDestination | None = None
     on_close: Callable[[], None] | None = None
 
@@ -158,7 +159,11 @@ class EndpointFactory:
             propagation=backoff.propagation,
         )
         if isinstance(request.source, ArchiveReference):
-            stored = S3Object(request.source, caller, backoff=backoff, deadline=deadline)
+            stored = (
+                LocalFile(request.source)
+                if request.source.path
+                else S3Object(request.source, caller, backoff=backoff, deadline=deadline)
+            )
             archive = ArchiveSource(request.source, stored, Compression(request.compression))
             destination = self._open_destination(
                 request, backoff, deadline, None, new_repository=request.new_repository

@@ -1,7 +1,7 @@
 """Archives in the form that each program documents: the names of its files differ.
 
 Sources: `docker save` (Docker image specification 1.2), go-containerregistry's tarball package
-(crane, kaniko, ko), jib's tar exporter, nixpkgs' dockerTools, bazel's rules_oci, containerd's archive
+(crane, kaniko, ko), jib's tar exporter, nixpkgs' dockerTools, bazel's rules_oci, containerd's
 exporter (`ctr images export`, Docker 25 and later), regctl's image export, `cosign save`.
 """
 

@@ -100,7 +100,7 @@ def url_for_a_reference(scene: Scene) -> None:
     scene.replicate("https://hub.docker.com/_/nginx")
 
 
-@under("is not a reference to an archive")
+@under("invalid archive reference")
 def archive_without_a_key(scene: Scene) -> None:
     scene.replicate("s3://builds")
 

@@ -86,7 +86,7 @@ class Command:
         RequestError
             As `parse_request` does.
         """
-        return parse_request(self.properties)
+        return parse_request(self.properties, accepts_local_archives=True)
 
 
 def option_name(setting: Setting) -> str:

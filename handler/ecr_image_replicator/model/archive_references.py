@@ -1,13 +1,16 @@
-"""Names of archives in S3, and of the image in one.
+"""References to an image in a tar archive, which is an object in S3 or a local file.
 
 ::
 
     s3://bucket/key                 the only image in the archive
-    s3://bucket/key:repository:tag  the image of that name
+    s3://bucket/key:repository:tag  the image with that name
     s3://bucket/key:@N              the image at a position, from 0
 
-``?versionId=…`` after the key or at the end pins the object's version. Where a key holds colons,
-it must end in one of `ARCHIVE_SUFFIXES`; otherwise the first colon ends the key.
+``?versionId=…`` after the key or at the end pins the object's version. A key that contains colons
+must end in one of `ARCHIVE_SUFFIXES`; otherwise the first colon ends the key.
+
+The command line also accepts ``docker-archive:FILE``, ``oci-archive:FILE`` and the path of a file,
+with the same suffixes for the image.
 """
 
 from __future__ import annotations
@@ -32,8 +35,10 @@ ARCHIVE_SUFFIXES: Final = (
     ".txz",
 )
 _SCHEME: Final = re.compile(r"s3://", re.IGNORECASE)
+_LOCAL_SCHEME: Final = re.compile(r"(?:docker|oci)-archive:")
+_PATH_PREFIXES: Final = ("/", "./", "../", "~/")
 _VERSION: Final = re.compile(r"\?versionId=([^:?&]*)")
-_POSITION: Final = re.compile(r"(.*):@([0-9]+)", re.DOTALL)
+_POSITION: Final = re.compile(r":@([0-9]+)\Z")
 _END_OF_KEY: Final = re.compile(
     f"(?:{'|'.join(map(re.escape, ARCHIVE_SUFFIXES))})(?=:)", re.IGNORECASE
 )
@@ -41,23 +46,25 @@ _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,511}")
 _MAX_KEY_BYTES: Final = 1024
 _MAX_POSITION_DIGITS: Final = 6
+_MAX_QUOTED: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReference:
-    """An image in a tar archive that is an object in S3.
+    """An image in a tar archive.
 
     Attributes
     ----------
     bucket, key
-        The object.
+        The object in S3; "" for a local file.
     version_id
         "" for the object's current version.
     selector
-        Which of the archive's images: a name, a position from 0, or None for the only one.
+        The image in the archive: a name, a position from 0, or None for the only image.
     etag
-        What the object's bytes are held to, when they were read before; "" for as they are. No
-        text gives it.
+        The ETag that the object must have, known from an earlier invocation; "" for any.
+    path
+        The local file; "" for an object in S3. Only the command line accepts local files.
     """
 
     bucket: str
@@ -65,10 +72,13 @@ class ArchiveReference:
     version_id: str = ""
     selector: str | int | None = None
     etag: str = ""
+    path: str = ""
 
     @property
     def location(self) -> str:
-        """The object, without the image in it."""
+        """The object or file, without the image in it."""
+        if self.path:
+            return self.path
         version = f"?versionId={self.version_id}" if self.version_id else ""
         return f"s3://{self.bucket}/{self.key}{version}"
 
@@ -80,17 +90,29 @@ class ArchiveReference:
 
 
 def is_archive_reference(text: str) -> bool:
-    """Tell whether a text means an object in S3, well-formed or not."""
+    """Tell whether a text refers to an object in S3, well-formed or not."""
     return _SCHEME.match(text) is not None
 
 
+def is_local_archive(text: str) -> bool:
+    """Tell whether a text refers to a local file: by scheme, as a path, or by a known suffix."""
+    if "://" in text:
+        return False
+    return is_explicitly_local(text) or _END_OF_KEY.search(f"{text}:") is not None
+
+
+def is_explicitly_local(text: str) -> bool:
+    """Tell whether a text can only refer to a local file, by its scheme or as a path."""
+    return text.startswith(_PATH_PREFIXES) or _LOCAL_SCHEME.match(text) is not None
+
+
 def parse_archive_reference(text: str) -> ArchiveReference:
-    """Read ``s3://bucket/key[?versionId=…][:repository:tag | :@N]``.
+    """Parse ``s3://bucket/key[?versionId=…][:repository:tag | :@N]``.
 
     Raises
     ------
     InvalidReferenceError
-        The sentence quotes the text and says which part is wrong.
+        The message quotes the text and says which part is invalid.
     """
     scheme = _SCHEME.match(text)
     if scheme is None:
@@ -98,11 +120,26 @@ def parse_archive_reference(text: str) -> ArchiveReference:
     rest, version_id = _split_version(text, text[scheme.end() :])
     bucket, _, path = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
-        raise _invalid(text, f"{bucket[:80]!r} is not a bucket's name")
+        raise _invalid(text, f"{bucket[:80]!r} is not a bucket name")
     key, selector = _split_selector(text, path)
     if not key or len(key.encode(errors="replace")) > _MAX_KEY_BYTES:
-        raise _invalid(text, f"its key is empty or longer than {_MAX_KEY_BYTES} bytes")
+        raise _invalid(text, f"the key is empty or longer than {_MAX_KEY_BYTES} bytes")
     return ArchiveReference(bucket, key, version_id, selector)
+
+
+def parse_local_archive(text: str) -> ArchiveReference:
+    """Parse ``[docker-archive: | oci-archive:]FILE[:repository:tag | :@N]``.
+
+    Raises
+    ------
+    InvalidReferenceError
+        The message quotes the text and says which part is invalid.
+    """
+    scheme = _LOCAL_SCHEME.match(text)
+    path, selector = _split_selector(text, text[scheme.end() :] if scheme else text)
+    if not path or "\0" in path:
+        raise _invalid(text, "the path is empty or has a null character")
+    return ArchiveReference("", "", selector=selector, path=path)
 
 
 def _split_version(text: str, rest: str) -> tuple[str, str]:
@@ -115,11 +152,11 @@ def _split_version(text: str, rest: str) -> tuple[str, str]:
 
 
 def _split_selector(text: str, path: str) -> tuple[str, str | int | None]:
-    position = _POSITION.fullmatch(path)
+    position = _POSITION.search(path)
     if position is not None:
-        if len(position[2]) > _MAX_POSITION_DIGITS:
-            raise _invalid(text, f"no archive has an image @{position[2][:20]}")
-        return position[1], int(position[2])
+        if len(position[1]) > _MAX_POSITION_DIGITS:
+            raise _invalid(text, f"the position @{position[1][:20]} is too large")
+        return path[: position.start()], int(position[1])
     if path.lower().endswith(ARCHIVE_SUFFIXES):
         return path, None
     suffix = _END_OF_KEY.search(path)
@@ -130,14 +167,15 @@ def _split_selector(text: str, path: str) -> tuple[str, str | int | None]:
     if not _NAME.fullmatch(name):
         raise _invalid(
             text,
-            f"{name[:80]!r} is neither repository:tag nor @ and a number; a key that holds colons "
-            f"must end in {', '.join(ARCHIVE_SUFFIXES)}",
+            f"{name[:80]!r} is neither repository:tag nor @N; a name with colons must end in one "
+            f"of {', '.join(ARCHIVE_SUFFIXES)}",
         )
     return path[:end], name
 
 
 def _invalid(text: str, reason: str) -> InvalidReferenceError:
-    shown = text if len(text) <= 300 else text[:297] + "..."
+    quoted = text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 3] + "..."
     return InvalidReferenceError(
-        f"{shown!r} is not a reference to an archive, s3://bucket/key[:repository:tag]: {reason}"
+        f"invalid archive reference {quoted!r}: {reason}",
+        hint="Use s3://bucket/key, s3://bucket/key:repository:tag or s3://bucket/key:@N.",
     )

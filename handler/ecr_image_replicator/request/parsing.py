@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from ecr_image_replicator.errors import RequestError, Setting
+from ecr_image_replicator.errors import InvalidReferenceError, RequestError, Setting
 from ecr_image_replicator.model.archive_references import (
     ArchiveReference,
     is_archive_reference,
+    is_explicitly_local,
+    is_local_archive,
     parse_archive_reference,
+    parse_local_archive,
 )
 from ecr_image_replicator.model.conversion import ManifestFormat
 from ecr_image_replicator.model.digests import Digest
@@ -179,8 +182,15 @@ class ReplicationRequest:
         return (self.destination.tag, *self.tags)
 
 
-def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
+def parse_request(
+    properties: Mapping[str, Any], *, accepts_local_archives: bool = False
+) -> ReplicationRequest:
     """Parse the properties of a resource.
+
+    Parameters
+    ----------
+    accepts_local_archives
+        Whether the source may be a local file; never in the function, whose files it would read.
 
     Raises
     ------
@@ -193,7 +203,9 @@ def parse_request(properties: Mapping[str, Any]) -> ReplicationRequest:
     tags = _parse_tags(properties, destination.tag)
     on_delete = [each.value for each in OnDelete]
     read_choice(properties, Setting.ON_DELETE, on_delete, OnDelete.RETAIN.value)
-    source = parse_as(Setting.SOURCE, _parse_source, read_required(properties, Setting.SOURCE))
+    text = read_required(properties, Setting.SOURCE)
+    is_local = accepts_local_archives and is_local_archive(text)
+    source = parse_as(Setting.SOURCE, parse_local_archive if is_local else _parse_source, text)
     return ReplicationRequest(
         source=source,
         destination=destination,
@@ -272,6 +284,11 @@ def _reject_unknown(properties: Mapping[str, Any]) -> None:
 def _parse_source(text: str) -> ImageReference | ArchiveReference:
     if is_archive_reference(text):
         return parse_archive_reference(text)
+    if is_explicitly_local(text):
+        raise InvalidReferenceError(
+            f"invalid reference {quote(text)}: only the command line accepts local archives",
+            hint="Upload the archive to S3 and use s3://bucket/key.",
+        )
     return parse_image_reference(text)
 
 

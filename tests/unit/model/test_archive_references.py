@@ -9,7 +9,9 @@ from ecr_image_replicator.model.archive_references import (
     ARCHIVE_SUFFIXES,
     ArchiveReference,
     is_archive_reference,
+    is_local_archive,
     parse_archive_reference,
+    parse_local_archive,
 )
 from ecr_image_replicator.model.references import ImageReference
 from ecr_image_replicator.request.parsing import parse_request
@@ -66,18 +68,18 @@ def test_a_known_suffix_ends_a_key_that_holds_colons(suffix: str) -> None:
     ("text", "reason"),
     [
         ("https://bucket/key", "it does not begin with s3://"),
-        ("s3://", "'' is not a bucket's name"),
-        ("s3:///key", "'' is not a bucket's name"),
-        ("s3://bu cket/key", "'bu cket' is not a bucket's name"),
-        ("s3://bucket", "its key is empty"),
-        ("s3://bucket/", "its key is empty"),
-        ("s3://bucket/:app:1", "its key is empty"),
+        ("s3://", "'' is not a bucket name"),
+        ("s3:///key", "'' is not a bucket name"),
+        ("s3://bu cket/key", "'bu cket' is not a bucket name"),
+        ("s3://bucket", "the key is empty"),
+        ("s3://bucket/", "the key is empty"),
+        ("s3://bucket/:app:1", "the key is empty"),
         ("s3://bucket/" + "k" * 1025, "longer than 1024 bytes"),
         ("s3://bucket/" + "é" * 513, "longer than 1024 bytes"),
-        ("s3://bucket/key:", "'' is neither repository:tag nor @ and a number"),
+        ("s3://bucket/key:", "'' is neither repository:tag nor @N"),
         ("s3://bucket/key: x", "' x' is neither repository:tag"),
-        ("s3://bucket/key:@x", "'@x' is neither repository:tag nor @ and a number; a key that"),
-        ("s3://bucket/key:@1234567", "no archive has an image @1234567"),
+        ("s3://bucket/key:@x", "'@x' is neither repository:tag nor @N; a name with colons"),
+        ("s3://bucket/key:@1234567", "the position @1234567 is too large"),
         ("s3://bucket/key?versionId=", "versionId needs one value"),
         ("s3://bucket/key?versionId=a?versionId=b", "versionId needs one value"),
     ],
@@ -95,7 +97,7 @@ def test_a_source_is_an_archive_by_its_scheme_alone() -> None:
     assert isinstance(archive, ArchiveReference)
     image = parse_request({"SrcImage": "s3.example.com/bucket/key", **named}).source
     assert isinstance(image, ImageReference)
-    with pytest.raises(RequestError, match="source: 's3://' is not a reference"):
+    with pytest.raises(RequestError, match="archive reference 's3://'"):
         parse_request({"SrcImage": "s3://", **named})
 
 
@@ -107,3 +109,50 @@ def test_any_text_is_an_archive_or_refused(text: str) -> None:
     except InvalidReferenceError:
         return
     assert reference.key
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "selector"),
+    [
+        ("docker-archive:app.tar", "app.tar", None),
+        ("docker-archive:app.tar:team/app:1", "app.tar", "team/app:1"),
+        ("docker-archive:app.tar:@1", "app.tar", 1),
+        ("docker-archive:app", "app", None),
+        ("oci-archive:/out/app.oci:1.0", "/out/app.oci", "1.0"),
+        ("app.tar", "app.tar", None),
+        ("out/app.tar.gz:app:1", "out/app.tar.gz", "app:1"),
+        ("./app", "./app", None),
+        ("../a:b.tar", "../a:b.tar", None),
+        ("/out/app:app:1", "/out/app", "app:1"),
+    ],
+)
+def test_a_local_archive_is_named_by_its_path_and_image(
+    text: str, path: str, selector: str | int | None
+) -> None:
+    assert is_local_archive(text)
+    reference = parse_local_archive(text)
+    assert (reference.path, reference.selector) == (path, selector)
+    assert reference.location == path
+
+
+@pytest.mark.parametrize(
+    "text", ["nginx:1.27", "quay.io/team/app:1", "docker://quay.io/app.tar", "s3://b/app.tar"]
+)
+def test_images_and_objects_are_no_local_archives(text: str) -> None:
+    assert not is_local_archive(text)
+
+
+@pytest.mark.parametrize("text", ["docker-archive:", "oci-archive::app:1", "./a\0.tar"])
+def test_a_local_archive_needs_a_path(text: str) -> None:
+    with pytest.raises(InvalidReferenceError, match="the path is empty"):
+        parse_local_archive(text)
+
+
+@pytest.mark.parametrize("source", ["docker-archive:app.tar", "/etc/app.tar", "./app.tar"])
+def test_only_the_command_line_accepts_local_archives(source: str) -> None:
+    named = {"SrcImage": source, "DestImage": "example.com/app:1"}
+    with pytest.raises(RequestError, match="invalid"):
+        parse_request(named)
+    local = parse_request(named, accepts_local_archives=True).source
+    assert isinstance(local, ArchiveReference)
+    assert local.path

@@ -1,0 +1,112 @@
+"""Local archives as sources, as the command line accepts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from local.archives import SavedImage, build_docker_save, build_oci_layout
+from local.images import build_image, build_layer
+from local.registry import RegistryServer
+from tests.functional.conftest import Function
+from tests.functional.copied_images import config_of, diff_ids_of
+
+from ecr_image_replicator.archive.local_file import LocalFile
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import (
+    ImageNotFoundError,
+    InvalidArchiveError,
+    NotAllowedError,
+)
+from ecr_image_replicator.model.archive_references import parse_local_archive
+from ecr_image_replicator.outcome import Outcome
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.parsing import parse_request
+from ecr_image_replicator.request.settings import Settings
+
+Start = Callable[..., RegistryServer]
+Copy = Callable[[str], Outcome]
+LAYERS = [build_layer(200_000 + seed, seed, "none") for seed in range(3)]
+SAVED = SavedImage(LAYERS, ["team/app:1"])
+
+
+@pytest.fixture
+def destination(registries: Start) -> RegistryServer:
+    return registries()
+
+
+@pytest.fixture
+def copy(destination: RegistryServer) -> Iterator[Copy]:
+    """Copy a source to the repository ``app``, tag 1."""
+    replicator = Replicator(Settings())
+
+    def run(source: str) -> Outcome:
+        properties = {"SrcImage": source, "DestImage": f"{destination.host}/app:1"}
+        request = parse_request(properties, accepts_local_archives=True)
+        return replicator.replicate(request, deadline=Deadline(60), progress=LoggedProgress())
+
+    yield run
+    replicator.close()
+
+
+@pytest.mark.parametrize("form", ["docker-archive:{}:team/app:1", "docker-archive:{}:@0", "{}"])
+def test_a_docker_archive_is_copied(
+    copy: Copy, destination: RegistryServer, tmp_path: Path, form: str
+) -> None:
+    path = build_docker_save(tmp_path / "app.tar", [SAVED])
+
+    first, again = copy(form.format(path)), copy(form.format(path))
+
+    assert (first.changed, again.changed) == (True, False)
+    assert config_of(destination, "app", "1") == SAVED.config
+    assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in LAYERS]
+
+
+def test_an_oci_archive_is_copied(copy: Copy, destination: RegistryServer, tmp_path: Path) -> None:
+    image = build_image([build_layer(50_000, 1)])
+    path = build_oci_layout(tmp_path / "app", [(image, "1.0")])
+
+    assert str(copy(f"oci-archive:{path}:1.0").digest) == image.digest
+    assert destination.store.manifest("app", "1").content == image.manifest
+
+
+def test_a_missing_file_is_not_found(copy: Copy, tmp_path: Path) -> None:
+    with pytest.raises(ImageNotFoundError, match=r"app\.tar: file not found"):
+        copy(f"docker-archive:{tmp_path}/app.tar")
+
+
+def test_a_directory_is_no_archive(copy: Copy, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArchiveError, match=f"invalid archive {tmp_path}: Is a directory"):
+        copy(f"docker-archive:{tmp_path}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_is_said(copy: Copy, tmp_path: Path) -> None:
+    path = build_docker_save(tmp_path / "app.tar", [SAVED])
+    path.chmod(0)
+    with pytest.raises(NotAllowedError, match="not allowed by the file's permissions"):
+        copy(str(path))
+
+
+def test_a_file_that_is_replaced_meanwhile_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "app.tar"
+    path.write_bytes(b"one")
+    file = LocalFile(parse_local_archive(str(path)))
+    assert file.read_range(1, 10) == b"ne"
+    path.write_bytes(b"other")
+    with pytest.raises(InvalidArchiveError, match="was changed while it was read"):
+        file.read_range(0, 1)
+
+
+def test_the_function_does_not_read_its_own_files(
+    function: Function, destination: RegistryServer, tmp_path: Path
+) -> None:
+    path = build_docker_save(tmp_path / "app.tar", [SAVED])
+    for source in (str(path), f"docker-archive:{path}"):
+        answer = function.create(source, f"{destination.host}/app:1")
+        assert answer["Status"] == "FAILED"
+        assert "invalid" in answer["Reason"]
+    assert destination.requests == ()
