@@ -1,9 +1,9 @@
-"""The cloud on loopback: what the replicator talks to, for the demo and the tests.
+"""The cloud on loopback: the services that the replicator uses, for the demo and the tests.
 
-Reading order: `web` serves HTTP/1.1 on a loopback port; `registry` is an OCI registry on top of
-it; `cloudformation` takes a custom resource's answers; `certificates` makes both reachable by
-TLS; `images` builds what is copied, and `archives` what is stored in tar archives, which `objects`
-serves as S3 does. `ecr` and `dockerhub` are registries with manners of their own, `aws_services` is
-the rest of AWS; `hosts` and `proxy` have them answer under their real names; `aws` puts these
-together. `python -m local` starts all of it.
+Reading order: `web` is an HTTP/1.1 server on a loopback port; `registry` is an OCI registry on top
+of it; `cloudformation` receives the responses of a custom resource; `certificates` issues the TLS
+certificates of all servers; `images` builds images, and `archives` the tar archives that `objects`
+serves as S3 does. `ecr` and `dockerhub` are registries with those services' quirks, and
+`aws_services` is the rest of AWS. `hosts` and `proxy` make them reachable by their real names, and
+`aws` combines all of this. `python -m local` starts it.
 """

@@ -1,4 +1,4 @@
-"""Certificates for loopback: an authority of one's own, and the servers it vouches for."""
+"""TLS certificates for loopback: an authority, and server certificates that it signs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class CertificateAuthority:
-    """A new certificate authority, trusted by whoever is shown its file.
+    """A new certificate authority.
 
     `ca_file` (PEM, without the key) is written into `directory`, for SSL_CERT_FILE,
     REQUESTS_CA_BUNDLE or AWS_CA_BUNDLE.
@@ -24,13 +24,13 @@ class CertificateAuthority:
         self._authority.cert_pem.write_to_path(str(self.ca_file))
 
     def server_context(self, *names: str) -> ssl.SSLContext:
-        """Return what a server needs to be `localhost`, 127.0.0.1, ::1 and any further names."""
+        """Return a server's context for `localhost`, 127.0.0.1, ::1 and these names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._authority.issue_cert(*_LOOPBACK_NAMES, *names).configure_cert(context)
         return context
 
     def any_name_context(self) -> ssl.SSLContext:
-        """Return what a server needs to be whatever name a client asks for (SNI, RFC 6066)."""
+        """Return a server's context with a certificate for every requested name (SNI, RFC 6066)."""
         contexts: dict[str, ssl.SSLContext] = {}
         lock = threading.Lock()
 
@@ -49,5 +49,5 @@ class CertificateAuthority:
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """Return what a client needs to trust this authority and nobody else."""
+        """Return a client's context that trusts only this authority."""
         return ssl.create_default_context(cafile=str(self.ca_file))

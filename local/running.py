@@ -1,4 +1,4 @@
-"""What runs from a `start` to a `close`."""
+"""The base class of servers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Self
 
 
 class Running(ABC):
-    """Runs within a `with`, or from `start` to `close`."""
+    """Something that runs inside `with`, or from `start` to `close`."""
 
     @abstractmethod
     def start(self) -> Self:
-        """Begin."""
+        """Start to run."""
 
     @abstractmethod
     def close(self) -> None:
-        """End."""
+        """Stop."""
 
     def __enter__(self) -> Self:
         return self.start()

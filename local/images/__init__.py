@@ -1,7 +1,7 @@
-"""Images made to order, for the demo, the tests and the benchmarks.
+"""Builders of images for the demo, the tests and the benchmarks.
 
-Reading order: `layers` builds tar archives, `manifests` puts them into images, indexes and
-artifacts, `pushing` brings those to a registry, `placing` puts them there without a request. Equal
+Reading order: `layers` builds tar archives, `manifests` combines them to images, indexes and
+artifacts, `pushing` pushes those to a registry, `placing` writes them to its store directly. Equal
 arguments give equal bytes.
 """
 

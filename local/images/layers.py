@@ -22,7 +22,7 @@ _SUFFIXES = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer's blob. With `urls` it is foreign: described by a manifest, not to be pushed."""
+    """A layer's blob. With `urls` it is a foreign layer: in the manifest, never pushed."""
 
     content: bytes = field(repr=False)
     digest: Digest
@@ -30,13 +30,13 @@ class Layer:
     compression: Compression
     urls: tuple[str, ...] = ()
 
-    def media_type(self, format: Literal["oci", "docker"]) -> str:  # noqa: A002 - skopeo's word
+    def media_type(self, format: Literal["oci", "docker"]) -> str:  # noqa: A002 - as skopeo names it
         """Return the media type in a manifest of a format.
 
         Raises
         ------
         ValueError
-            Docker's manifests have no type for a compression other than gzip, or none.
+            Docker's manifests have media types for gzip and for uncompressed layers only.
         """
         if format == "oci":
             kind = "layer.nondistributable" if self.urls else "layer"
@@ -49,8 +49,8 @@ class Layer:
         message = f"a Docker manifest has no media type for this {self.compression} layer"
         raise ValueError(message)
 
-    def descriptor(self, format: Literal["oci", "docker"]) -> dict[str, Any]:  # noqa: A002 - skopeo's word
-        """Return the descriptor by which a manifest of a format names the layer."""
+    def descriptor(self, format: Literal["oci", "docker"]) -> dict[str, Any]:  # noqa: A002 - as skopeo names it
+        """Return the layer's descriptor in a manifest of this format."""
         descriptor: dict[str, Any] = {
             "mediaType": self.media_type(format),
             "digest": self.digest,
@@ -70,8 +70,8 @@ def build_layer(
 ) -> Layer:
     """Return a layer of four files with `size_bytes` of content between them.
 
-    The content does not compress, so that the blob is about as large. `zstd` is a valid frame
-    that stores its blocks as they are.
+    The content is random, so the blob is about as large. `zstd` gives a valid frame of
+    uncompressed blocks.
     """
     archive = _archive(size_bytes, seed)
     if compression == "gzip":

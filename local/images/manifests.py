@@ -33,7 +33,7 @@ _CREATED = "2025-01-01T00:00:00Z"
 class Image:
     """An image's or artifact's manifest and everything it refers to that can be pushed.
 
-    `platform` is None for artifacts; `blobs` holds config and layers, not foreign layers.
+    `platform` is None for artifacts. `blobs` has the config and the layers except foreign ones.
     """
 
     manifest: bytes = field(repr=False)
@@ -45,7 +45,7 @@ class Image:
     artifact_type: str | None = None
 
     def descriptor(self, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return the descriptor by which an index or a subject names this manifest."""
+        """Return this manifest's descriptor in an index or a referrer."""
         descriptor = _descriptor(self.media_type, self.manifest)
         if self.platform:
             descriptor["platform"] = _platform(self.platform)
@@ -71,7 +71,7 @@ class Index:
         return {digest: blob for image in self.images for digest, blob in image.blobs.items()}
 
     def descriptor(self, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return the descriptor by which an index or a subject names this one."""
+        """Return this index's descriptor in another index or a referrer."""
         descriptor = _descriptor(self.media_type, self.manifest)
         if annotations:
             descriptor["annotations"] = dict(annotations)
@@ -79,20 +79,20 @@ class Index:
 
 
 Content = Image | Index
-"""Whatever can be pushed under a tag."""
+"""What a tag can point at."""
 
 
 def build_image(
     layers: Sequence[Layer],
     platform: str = "linux/amd64",
-    format: Format = "oci",  # noqa: A002 - skopeo's and buildah's word for it
+    format: Format = "oci",  # noqa: A002 - as skopeo and buildah name it
     *,
     media_type_in_body: bool = True,
     annotations: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     subject: Content | None = None,
 ) -> Image:
-    """Return an image of a platform (`os/arch[/variant]`) that tools can unpack."""
+    """Return an image for a platform (`os/arch[/variant]`) that tools can unpack."""
     config = _encode(
         {
             "created": _CREATED,
@@ -117,14 +117,14 @@ def build_image(
 
 def build_index(
     images: Sequence[Content],
-    format: Format = "oci",  # noqa: A002 - skopeo's and buildah's word for it
+    format: Format = "oci",  # noqa: A002 - as skopeo and buildah name it
     annotations: Mapping[str, str] | None = None,
     *,
     media_type_in_body: bool = True,
     descriptor_annotations: Sequence[Mapping[str, str] | None] = (),
     subject: Content | None = None,
 ) -> Index:
-    """Return an index of images; `descriptor_annotations` go to their descriptors, in order."""
+    """Return an index of images; `descriptor_annotations` are for their descriptors, in order."""
     extended = [*descriptor_annotations, *[None] * (len(images) - len(descriptor_annotations))]
     document: dict[str, Any] = {"schemaVersion": 2}
     if media_type_in_body:
@@ -148,11 +148,11 @@ def build_artifact(
     subject: Content | None = None,
     annotations: Mapping[str, str] | None = None,
 ) -> Image:
-    """Return an artifact: a manifest of (media type, bytes) blobs that is no file system.
+    """Return an artifact: a manifest of (media type, bytes) blobs.
 
-    Without a config it has the empty one of OCI 1.1, and without blobs that stands for them too, as
-    the image specification advises. With a config, its media type is the artifact's type and
-    `artifactType` is left out, as before OCI 1.1. With a subject it is a referrer.
+    Without a config it has OCI 1.1's empty config, which is also the only layer if there are no
+    blobs, as the image specification recommends. With a config, the config's media type is the
+    artifact's type and `artifactType` is absent, as before OCI 1.1. A subject makes it a referrer.
     """
     config_type, config_content = config or (_EMPTY_MEDIA_TYPE, EMPTY_CONFIG)
     parts = list(blobs) or [(_EMPTY_MEDIA_TYPE, EMPTY_CONFIG)]

@@ -1,4 +1,4 @@
-"""Puts what `images` builds into a store, past the protocol: a scenario's beginning."""
+"""Writes content to a registry's store without a request, as the start of a scenario."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from local.registry.store import Store
 
 
 def place(content: Content, store: Store, repository: str, tag: str | None = None) -> Digest:
-    """Put an image or index with all it refers to into a store, and return its digest."""
+    """Store an image or index with everything it refers to, and return its digest."""
     if isinstance(content, Index):
         for image in content.images:
             place(image, store, repository)

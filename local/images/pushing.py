@@ -1,4 +1,4 @@
-"""Pushes what `images` builds, through the real protocol, by a client without any cleverness."""
+"""Pushes content to a registry with the plain distribution protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from local.registry.digests import Digest
 
 
 class PushError(RuntimeError):
-    """A registry did not take what was pushed."""
+    """A registry rejected a push."""
 
 
 def push(
@@ -26,17 +26,17 @@ def push(
     *,
     context: ssl.SSLContext | None = None,
 ) -> Digest:
-    """Push an image or index with all it refers to, and return its digest.
+    """Push an image or index with everything it refers to, and return its digest.
 
-    Blobs that are there are left alone. Without a tag the manifest is put by digest.
+    Existing blobs are not pushed again. Without a tag the manifest is pushed by digest.
     `authorization` is a whole header value; `context` is for https.
 
     Raises
     ------
     PushError
-        The registry answered with a status that was not expected.
+        The registry responded with an unexpected status.
     OSError
-        It could not be reached.
+        The connection failed.
     """
     connection = (
         http.client.HTTPSConnection(host, context=context)
@@ -95,8 +95,8 @@ class _Push:
     ) -> tuple[int, str]:
         self._connection.request(method, path, body, {**self._headers, **(headers or {})})
         response = self._connection.getresponse()
-        answer = response.read()
+        content = response.read()
         if response.status not in expected:
-            message = f"{method} {path}: {response.status} {answer[:500]!r}"
+            message = f"{method} {path}: {response.status} {content[:500]!r}"
             raise PushError(message)
         return response.status, response.headers.get("Location", "")

@@ -1,4 +1,4 @@
-""".githooks/pre-commit: what a commit touches is checked before it is made."""
+"""The pre-commit hook runs the checks that concern the staged files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MAKE = '#!/bin/sh\necho "$@" >> "$ASKED"\nexit "${MAKE_STATUS:-0}"\n'
+MAKE = '#!/bin/sh\necho "$@" >> "$MAKE_LOG"\nexit "${MAKE_STATUS:-0}"\n'
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with the hooks on, and a `make` that notes what it is asked for."""
+    """A repository with the hook, and a `make` that only records its targets."""
     for name in [each for each in os.environ if each.startswith("GIT_")]:
         monkeypatch.delenv(name)
     programs, repository = tmp_path / "bin", tmp_path / "repository"
@@ -23,9 +23,9 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (programs / "make").write_text(MAKE)
     (programs / "make").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    monkeypatch.setenv("MAKE_LOG", str(tmp_path / "make.log"))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    (tmp_path / "asked").touch()
+    (tmp_path / "make.log").touch()
     repository.mkdir()
     git(repository, "init", "--quiet")
     git(repository, "config", "core.hooksPath", str(ROOT / ".githooks"))
@@ -41,14 +41,14 @@ def git(directory: Path, *arguments: str) -> int:
 
 
 def commit(repository: Path, name: str) -> tuple[int, list[str]]:
-    """Commit a file, and give git's status and what make was asked for."""
+    """Commit a new file; return git's exit status and the targets that make was given."""
     file = repository / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("new")
     assert git(repository, "add", name) == 0
     status = git(repository, "commit", "--quiet", "--message", "change")
-    asked = (repository.parent / "asked").read_text().split()
-    return status, [each for each in asked if not each.startswith("--")]
+    arguments = (repository.parent / "make.log").read_text().split()
+    return status, [each for each in arguments if not each.startswith("--")]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def commit(repository: Path, name: str) -> tuple[int, list[str]]:
         ("LICENSE", []),
     ],
 )
-def test_a_commit_is_checked_for_what_it_touches(
+def test_a_commit_runs_the_checks_that_concern_its_files(
     repository: Path, name: str, targets: list[str]
 ) -> None:
     assert commit(repository, name) == (0, targets)
@@ -71,19 +71,17 @@ def test_a_commit_is_checked_for_what_it_touches(
     assert all(re.search(rf"^{target}:.*##", makefile, re.MULTILINE) for target in targets)
 
 
-def test_a_check_that_fails_stops_the_commit(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_check_stops_the_commit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAKE_STATUS", "2")
 
-    status, asked = commit(repository, "docs/new.md")
+    status, targets = commit(repository, "docs/new.md")
 
     assert status != 0
-    assert asked == ["pages"]
+    assert targets == ["pages"]
     assert git(repository, "rev-parse", "--verify", "HEAD") != 0
 
 
-def test_the_hooks_are_turned_on_by_make() -> None:
+def test_make_hooks_turns_the_hook_on() -> None:
     assert re.search(
         r"^hooks:.*\n\tgit config core\.hooksPath \.githooks$",
         (ROOT / "Makefile").read_text(),
