@@ -98,6 +98,14 @@ def new_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> Any:
     return context
 
 
+def new_unverified_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> Any:
+    """Return a new client context, of a subclass of SSLContext, that accepts any certificate."""
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def response_context() -> ssl.SSLContext:
     """Return the context for the response to CloudFormation, read once for each environment.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from local.aws import LoopbackAws
+from local.certificates import CertificateAuthority
 from local.images import Image, build_image, build_layer, push
 from local.registry import BasicAuthentication, RegistryServer
 from tests.functional.cosign_fixtures import sbom
@@ -243,3 +244,21 @@ def test_quiet_prints_the_result_alone_and_verbose_the_log(registries: Start, im
     assert (quiet.returncode, quiet.stderr) == (0, "")
     assert quiet.stdout.count("\n") == 1
     assert f"info: copying, digest {image.digest}" in verbose.stderr.splitlines()
+
+
+def test_a_certificate_that_nobody_signed_is_accepted_on_request_only(
+    registries: Start, image: Image, authority: CertificateAuthority
+) -> None:
+    source = registries()
+    push(image, source.host, "team/app", "1")
+    closed = registries(tls=authority.server_context())
+    images = f"{source.host}/team/app:1", f"{closed.host}/mirror/app:1"
+
+    refused = run(*images)
+    other = run(*images, "--src-tls-verify=false")
+    done = run(*images, "--dest-tls-verify=false")
+
+    assert refused.returncode == other.returncode == Exit.UNTRUSTED_HOST, refused.stderr
+    assert "certificate" in refused.stderr
+    assert (done.returncode, done.stderr.count("Warning")) == (0, 0), done.stderr
+    assert closed.store.tags("mirror/app") == {"1": image.digest}

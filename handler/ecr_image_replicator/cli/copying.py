@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import sys
@@ -13,6 +14,7 @@ from ecr_image_replicator.cli.auth_file import AuthFiles
 from ecr_image_replicator.cli.display import NullDisplay, PlainLines, opened_display
 from ecr_image_replicator.cli.exit_codes import Exit
 from ecr_image_replicator.cli.report import plan_lines, summary
+from ecr_image_replicator.model.references import ImageReference
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.cli.interruption import Interruption
     from ecr_image_replicator.copy.ports import Progress
     from ecr_image_replicator.outcome import Outcome
+    from ecr_image_replicator.request.parsing import ReplicationRequest
 
 #: At DEBUG these log presigned URLs and tokens.
 _LIBRARIES: Final = ("boto3", "botocore", "requests", "s3transfer", "urllib3")
@@ -42,7 +45,10 @@ def copy_image(
     """
     request = command.request()
     logins = AuthFiles.locate(command.authfile, environment, Path.home())
-    replicator = Replicator(Settings.from_environment(environment), find_login=logins.find_login)
+    settings = dataclasses.replace(
+        Settings.from_environment(environment), unverified=tuple(_unverified(command, request))
+    )
+    replicator = Replicator(settings, find_login=logins.find_login)
 
     def replicate() -> Outcome:
         with _progress(command, shows=not (request.dry_run or command.is_quiet)) as progress:
@@ -54,6 +60,14 @@ def copy_image(
         replicator.close()
     _print_result(outcome, prints_json=command.prints_json)
     return Exit.DONE
+
+
+def _unverified(command: Command, request: ReplicationRequest) -> Iterator[str]:
+    """Yield the registries that ``--src-tls-verify=false`` and its like name."""
+    if "source" in command.unverified and isinstance(request.source, ImageReference):
+        yield request.source.registry
+    if "destination" in command.unverified:
+        yield request.destination.registry
 
 
 @contextlib.contextmanager

@@ -35,6 +35,8 @@ class Registries:
         Kept per host at most.
     stall_timeout_seconds
         A connection without a byte for so long counts as broken.
+    unverified
+        Registries whose certificates are not verified, and that may be plain HTTP.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class Registries:
         plain_http: Iterable[str] = (),
         connections: int,
         stall_timeout_seconds: float = 30.0,
+        unverified: Iterable[str] = (),
     ) -> None:
+        hosts = frozenset(unverified)
         self._session = Session(
-            connections=connections, stall_timeout_seconds=stall_timeout_seconds
+            connections=connections, stall_timeout_seconds=stall_timeout_seconds, unverified=hosts
         )
-        self._schemes = Schemes(plain_http)
+        self._schemes = Schemes(plain_http, unverified=hosts)
         self._lock = threading.Lock()
         self._pauses: dict[str, SharedPause] = {}
         self._authenticators: dict[tuple[object, ...], Authenticator] = {}

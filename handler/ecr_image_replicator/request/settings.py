@@ -43,6 +43,9 @@ class Settings:
         How long denials by AWS are retried from the start of a Create or Update.
     allowed
         The allow lists of sources and destinations.
+    unverified
+        Registries whose certificates are not verified, and that may be plain HTTP; only the
+        command line sets it.
     """
 
     default_platforms: tuple[Platform, ...] = (Platform.parse(_DEFAULT_PLATFORMS),)
@@ -52,6 +55,7 @@ class Settings:
     progress_interval_seconds: float = 5.0
     propagation_seconds: float = WINDOW_SECONDS
     allowed: AllowLists = field(default_factory=AllowLists)
+    unverified: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:

@@ -12,7 +12,7 @@ import urllib3.exceptions
 
 from ecr_image_replicator.registry.http.pools import ClientContext, connection_use, new_pool
 from ecr_image_replicator.registry.http.proxies import find_proxy
-from ecr_image_replicator.trust_store import new_context
+from ecr_image_replicator.trust_store import new_context, new_unverified_context
 
 if TYPE_CHECKING:
     import ssl
@@ -53,10 +53,16 @@ class Connections:
     ----------
     per_origin
         The most connections that are kept for one origin.
+    unverified
+        ``host[:port]`` of servers whose certificates are not verified.
     """
 
-    def __init__(self, per_origin: int) -> None:
+    def __init__(self, per_origin: int, *, unverified: frozenset[str] = frozenset()) -> None:
         self._per_origin = per_origin
+        self._unverified = unverified
+        if unverified:
+            # the user asked for it
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._lock = threading.Lock()
         self._routes: OrderedDict[Origin, Route] = OrderedDict()
         self._context: ssl.SSLContext | None = None
@@ -160,6 +166,10 @@ class Connections:
 
     def _new_route(self, url: Url) -> Route:
         proxy = find_proxy(url)
+        if url.scheme == "https" and url.authority in self._unverified:
+            context = new_unverified_context(ClientContext)
+            pool = new_pool(url.origin, proxy, self._per_origin, context, verifies=False)
+            return Route(pool, proxy)
         needs_tls = url.scheme == "https" or (proxy is not None and proxy.is_tls)
         if needs_tls and self._context is None:
             self._context = new_context(ClientContext)

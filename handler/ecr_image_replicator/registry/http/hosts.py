@@ -44,9 +44,14 @@ class Schemes:
     ----------
     plain_http
         ``host`` (any port) or ``host:port``.
+    unverified
+        ``host[:port]`` of registries that may also be plain HTTP.
     """
 
-    def __init__(self, plain_http: Iterable[str] = ()) -> None:
+    def __init__(
+        self, plain_http: Iterable[str] = (), *, unverified: frozenset[str] = frozenset()
+    ) -> None:
+        self._unverified = unverified
         self._plain_http = frozenset(name.strip().lower() for name in plain_http) - {""}
         self._learned: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -55,7 +60,7 @@ class Schemes:
         """Give the schemes to try, in order; one when it is settled."""
         if host in self._plain_http or host.rpartition(":")[0] in self._plain_http:
             return ("http",)
-        if not is_loopback(host):
+        if not is_loopback(host) and host not in self._unverified:
             return ("https",)
         with self._lock:
             learned = self._learned.get(host)

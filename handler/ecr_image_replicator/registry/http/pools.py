@@ -231,7 +231,12 @@ class ClientContext(ssl.SSLContext):
 
 
 def new_pool(
-    origin: Origin, proxy: Proxy | None, max_connections: int, context: ssl.SSLContext | None
+    origin: Origin,
+    proxy: Proxy | None,
+    max_connections: int,
+    context: ssl.SSLContext | None,
+    *,
+    verifies: bool = True,
 ) -> _Pool:
     """Return a pool of connections to an origin, through a proxy if there is one.
 
@@ -243,8 +248,11 @@ def new_pool(
         The most connections that are kept.
     context
         For TLS with the origin or the proxy; None when neither is used.
+    verifies
+        Whether certificates are verified; `context` must agree.
     """
     more: dict[str, Any] = {}
+    checks: dict[str, Any] = {} if verifies else {"cert_reqs": "CERT_NONE"}
     scheme: str | None = origin.scheme
     host: Any = origin.host
     port: Any = origin.port
@@ -254,5 +262,5 @@ def new_pool(
         if scheme == "http":
             scheme, host, port = proxy.url.scheme, proxy.url.host, proxy.url.port
     if scheme == "https":
-        return _TlsPool(host, port, maxsize=max_connections, ssl_context=context, **more)
+        return _TlsPool(host, port, maxsize=max_connections, ssl_context=context, **checks, **more)
     return _Pool(host, port, maxsize=max_connections, **more)

@@ -87,6 +87,8 @@ class Session:
     silence_timeout_seconds
         After how long without a byte in a TLS handshake a server on a loopback address is taken
         for a plain HTTP server.
+    unverified
+        ``host[:port]`` of servers whose certificates are not verified.
     """
 
     def __init__(
@@ -96,11 +98,12 @@ class Session:
         stall_timeout_seconds: float = 30.0,
         response_timeout_seconds: float = 600.0,
         silence_timeout_seconds: float = 2.0,
+        unverified: frozenset[str] = frozenset(),
     ) -> None:
         self._stall_seconds = stall_timeout_seconds
         self._response_seconds = response_timeout_seconds
         self._silence_seconds = silence_timeout_seconds
-        self._connections = Connections(connections)
+        self._connections = Connections(connections, unverified=unverified)
 
     def send(
         self,
