@@ -1,6 +1,7 @@
 """An ECR repository as the destination: the distribution protocol, and ECR's API where it helps.
 
-docs/decisions/0010-ecr-as-destination.md lists how ECR differs from the specification.
+docs/ecr.md lists how ECR differs from the specification, and
+docs/decisions/0009-use-the-ecr-api-beside-the-registry-protocol.md has the reasons.
 """
 
 from __future__ import annotations

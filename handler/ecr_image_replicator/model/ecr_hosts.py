@@ -1,8 +1,7 @@
-"""Which hosts are Amazon ECR's, and what their names say; pure.
+"""Host names of Amazon ECR registries in every AWS partition.
 
-Amazon ECR user guide, "Private registries" and "Service endpoints"; the suffixes are those of the
-AWS partitions. Whole hosts are matched: the login for one is a login to all that its caller may
-reach, so a name that only looks like one must never get it.
+Amazon ECR user guide, "Private registries" and "Service endpoints". The whole host is matched: an
+ECR token gives access to every registry of its caller, so a look-alike host must never get one.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-#: Where ECR Public's own API is served (Amazon ECR Public endpoints and quotas).
+#: The region of ECR Public's API for credentials (Amazon ECR Public endpoints and quotas).
 PUBLIC_REGION: Final = "us-east-1"
 PUBLIC_HOSTS: Final = frozenset({"public.ecr.aws", "ecr-public.aws.com"})
 _SUFFIXES: Final = (
@@ -45,11 +44,11 @@ class EcrRegistry:
     Attributes
     ----------
     account
-        The registry's id, twelve digits; "" for ECR Public, whose names do not say it.
+        The account ID, twelve digits; "" for ECR Public, whose host names do not contain it.
     region
-        Where its API is.
+        The region of its API.
     is_fips, is_dual_stack
-        Whether the host is of that kind; its API is spoken to in the same way.
+        The kind of endpoint, for the registry and its API.
     """
 
     account: str
@@ -59,17 +58,17 @@ class EcrRegistry:
 
     @property
     def is_public(self) -> bool:
-        """Tell whether this is ECR Public."""
+        """Whether this is ECR Public."""
         return not self.account
 
 
 def parse_ecr_host(registry: str) -> EcrRegistry | None:
-    """Read an ECR registry's host; None when it is no host of ECR's.
+    """Parse the host of an ECR registry; return None for any other host.
 
     Parameters
     ----------
     registry
-        ``host`` or ``host:port`` in lowercase, as references have it; ECR has no port but 443.
+        ``host`` or ``host:port`` in lowercase, as references have it; ECR's only port is 443.
     """
     host = registry.removesuffix(":443")
     if host in PUBLIC_HOSTS:
