@@ -64,16 +64,16 @@ def stage() -> Iterator[Stage]:
 
 def with_range(content_range: str, *, status: int = 206) -> Fault:
     def strike(exchange: Exchange) -> None:
-        answer = exchange.forward()
-        lines = [f"HTTP/1.1 {status} Partial", f"Content-Length: {len(answer.body)}"]
+        response = exchange.forward()
+        lines = [f"HTTP/1.1 {status} Partial", f"Content-Length: {len(response.body)}"]
         lines += [f"Content-Range: {content_range}"] if content_range else []
-        exchange.send(Message("\r\n".join([*lines, "", ""]).encode(), answer.body))
+        exchange.send(Message("\r\n".join([*lines, "", ""]).encode(), response.body))
 
     return strike
 
 
 def without_range(exchange: Exchange) -> None:
-    """Forget that a part was asked for."""
+    """Ignore the Range header."""
     lines = exchange.request.head.split(b"\r\n")
     kept = [line for line in lines if not line.lower().startswith(b"range:")]
     assert len(kept) == len(lines) - 1
@@ -116,10 +116,10 @@ def test_a_download_without_progress_is_an_error(stage: Stage) -> None:
     assert stage.destination.store.open_uploads == ()
 
 
-def test_a_signed_url_of_a_storage_that_has_run_out_is_asked_for_again(stage: Stage) -> None:
+def test_an_expired_signed_url_is_requested_again(stage: Stage) -> None:
     with FaultProxy(stage.source.upstream) as storage:
-        refusals = [respond_with(403, "AccessDenied"), pass_on]
-        storage.start_over(lambda _: refusals.pop(0))
+        faults = [respond_with(403, "AccessDenied"), pass_on]
+        storage.start_over(lambda _: faults.pop(0))
 
         def redirect(exchange: Exchange) -> None:
             location = f"http://{storage.host}{exchange.request.target}"
@@ -157,7 +157,7 @@ def test_a_signed_url_that_runs_out_in_the_middle_of_a_body_is_renewed(stage: St
         stage.on_layer(redirect, redirect, redirect)
         stage.replicate()
         assert len(storage.exchanges) == 3
-    # each time the registry signs another URL, and the bytes that came are not asked for again
+    # the registry signs another URL each time, and received bytes are not requested again
     assert stage.requests_for_layer() == 3
     assert len(set(ranges)) == 1
     assert int(ranges[0].removeprefix(b"Range: bytes=").removesuffix(b"-")) > 0
@@ -165,7 +165,7 @@ def test_a_signed_url_that_runs_out_in_the_middle_of_a_body_is_renewed(stage: St
     assert sum(each.method == "POST" for each in stage.destination.requests) == 2
 
 
-def test_a_storage_that_refuses_is_asked_twice_and_not_more(stage: Stage) -> None:
+def test_a_storage_that_rejects_a_signed_url_gets_two_requests(stage: Stage) -> None:
     with FaultProxy(stage.source.upstream, lambda _: respond_with(403, "AccessDenied")) as storage:
 
         def redirect(exchange: Exchange) -> None:
@@ -187,14 +187,14 @@ def test_a_stream_that_waits_does_not_hold_a_failure_up(stage: Stage) -> None:
         waiting.set()
         never_respond(exchange)
 
-    def refuse(exchange: Exchange) -> None:
+    def reject(exchange: Exchange) -> None:
         assert waiting.wait(5)
         respond_with(403, "DENIED")(exchange)
 
     def choose(exchange: Exchange) -> Fault:
         if stage.layer in exchange.request.target:
             return wait
-        return refuse if config in exchange.request.target else pass_on
+        return reject if config in exchange.request.target else pass_on
 
     stage.source.start_over(choose)
     with pytest.raises(DeniedError):

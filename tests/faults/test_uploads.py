@@ -83,15 +83,15 @@ def test_a_token_that_runs_out_before_a_body_lets_the_blob_begin_again(stage: St
 def test_a_token_that_runs_out_before_the_end_does_not_leave_a_session_open(stage: Stage) -> None:
     was_revoked: list[bool] = []
 
-    def refuse(exchange: Exchange) -> None:
-        # once: the other blob's refusal would revoke what the cancelling has just signed in with
+    def reject(exchange: Exchange) -> None:
+        # once: a rejection of the other blob would revoke the token that the cancellation uses
         if not was_revoked:
             was_revoked.append(True)
             stage.authentication.revoke_all()
         respond_with(403, "DENIED")(exchange)
 
     stage.source.start_over(
-        lambda exchange: refuse if "/blobs/" in exchange.request.target else pass_on
+        lambda exchange: reject if "/blobs/" in exchange.request.target else pass_on
     )
     with pytest.raises(DeniedError):
         stage.replicate()

@@ -1,4 +1,4 @@
-"""Where lists of referrers are kept: the API with its pages, and the tag that others write to."""
+"""Lists of referrers: the API with its pages, and the fallback tag that others write to."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_without_the_referrers_api_the_list_is_under_the_fallback_tag(
         tag = fallback_tag(image.digest)
         push(fallback_index([attached]), source.host, "team/app", tag)
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert referrers(destination, image.digest) == {attached.digest}
     tags = destination.store.tags("mirror/app")
     if api == "destination":
@@ -96,7 +96,7 @@ def test_listed_referrers_stay_listed(function: Function, registries: Start, ima
 
 
 class Pages(SpecificationPolicy):
-    """Answers one referrer a page, and leaves the filter to its clients."""
+    """Returns one referrer a page, without a filter."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         if operation.action is not Action.LIST_REFERRERS or response.status != 200:
@@ -152,15 +152,15 @@ def test_invalid_links_to_pages_are_an_error(
     source, destination = registries(policy=EndlessPages(link)), registries()
     push(image, source.host, "team/app", "1")
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Status"] == "FAILED"
-    assert sentence in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert sentence in response["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 
 class OtherWriter(SpecificationPolicy):
-    """Somebody who adds a referrer to the tag at the worst moment, not looking what is there.
+    """A writer that overwrites the tag between our write and our next read.
 
     Parameters
     ----------
@@ -198,9 +198,9 @@ def test_another_writer_to_the_tag_loses_nothing_and_we_do_not_either(
     ours = sbom(image, b"ours")
     push(ours, source.host, "team/app")
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert len(policy.written) == times
     index = destination.store.manifest("mirror/app", policy.tag).content
     assert listed_digests(index) == {ours.digest, *(each.digest for each in policy.written)}
@@ -215,10 +215,10 @@ def test_a_fallback_tag_that_others_overwrite_is_an_error(
     push(image, source.host, "team/app", "1")
     push(sbom(image, b"ours"), source.host, "team/app")
 
-    answer = copy(function, source, destination, CopyReferrers="required")
+    response = copy(function, source, destination, CopyReferrers="required")
 
-    assert answer["Status"] == "FAILED"
-    assert "others overwrote it 8 times" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "others overwrote it 8 times" in response["Reason"]
     assert destination.store.tags("mirror/app").get("1") is None
 
 
@@ -263,15 +263,15 @@ def test_two_copies_that_add_to_the_same_list_are_both_on_it_in_the_end(
             return copy(function, source, destination)
 
     with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(run, sources))
+        responses = list(pool.map(run, sources))
 
-    assert [answer["Data"]["ReferrersCopied"] for answer in answers] == ["1", "1"]
+    assert [response["Data"]["ReferrersCopied"] for response in responses] == ["1", "1"]
     index = destination.store.manifest("mirror/app", fallback_tag(image.digest)).content
     assert listed_digests(index) == {each.digest for each in attached}
 
 
-class Answering(SpecificationPolicy):
-    """Answers requests for lists in another way than the specification has it."""
+class RespondingOtherwise(SpecificationPolicy):
+    """Responds to requests for lists otherwise than specified."""
 
     def __init__(self, status: int, body: bytes = b"{}", spared: str = "") -> None:
         self.status = status
@@ -288,18 +288,18 @@ class Answering(SpecificationPolicy):
     ("status", "body"),
     [(400, b"{}"), (405, b"{}"), (406, b""), (501, b""), (200, b"<html>"), (200, b"{}")],
 )
-def test_whatever_a_registry_answers_for_want_of_the_api_the_tag_is_read(
+def test_the_tag_is_read_whatever_a_registry_without_the_api_responds(
     function: Function, registries: Start, image: Image, status: int, body: bytes
 ) -> None:
-    source, destination = registries(policy=Answering(status, body)), registries()
+    source, destination = registries(policy=RespondingOtherwise(status, body)), registries()
     push(image, source.host, "team/app", "1")
     attached = sbom(image)
     tag = fallback_tag(image.digest)
     push(fallback_index([attached]), source.host, "team/app", tag)
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert referrers(destination, image.digest) == {attached.digest}
 
 
@@ -307,30 +307,30 @@ def test_whatever_a_registry_answers_for_want_of_the_api_the_tag_is_read(
 def test_a_rejected_list_request_is_an_error(
     function: Function, registries: Start, image: Image, status: int
 ) -> None:
-    source, destination = registries(policy=Answering(status)), registries()
+    source, destination = registries(policy=RespondingOtherwise(status)), registries()
     push(image, source.host, "team/app", "1")
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Status"] == "FAILED"
-    assert "cannot list referrers of" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "cannot list referrers of" in response["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 
 def test_a_subject_that_a_registry_with_the_api_does_not_know_has_no_referrers(
     function: Function, registries: Start, image: Image
 ) -> None:
-    # what its API answers for the image shows that it has one
-    policy = Answering(404, spared=image.digest)
+    # its response for the image shows that it has the API
+    policy = RespondingOtherwise(404, spared=image.digest)
     source, destination = registries(policy=policy), registries()
     push(image, source.host, "team/app", "1")
     attached = sbom(image)
     push(attached, source.host, "team/app")
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Data"]["ReferrersCopied"] == "1", answer
-    # without the API it would be asked for the tag
+    assert response["Data"]["ReferrersCopied"] == "1", response
+    # without the API the tag would be read
     tag = fallback_tag(attached.digest)
     assert not [entry for entry in source.requests if entry.path.endswith(tag)]
 
@@ -340,18 +340,18 @@ def test_a_page_without_a_list_is_an_error(
 ) -> None:
     class SecondPageIsNone(Pages):
         def after(self, operation: Operation, request: Request, response: Response) -> Response:
-            answer = super().after(operation, request, response)
-            return replace(answer, body=b"[]") if request.parameter("page") else answer
+            response = super().after(operation, request, response)
+            return replace(response, body=b"[]") if request.parameter("page") else response
 
     source, destination = registries(policy=SecondPageIsNone()), registries()
     push(image, source.host, "team/app", "1")
     for number in range(2):
         push(sbom(image, bytes([number])), source.host, "team/app")
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Status"] == "FAILED"
-    assert "not a list of referrers" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "not a list of referrers" in response["Reason"]
 
 
 def test_a_fallback_tag_that_is_the_subject_is_no_list(
@@ -364,8 +364,8 @@ def test_a_fallback_tag_that_is_the_subject_is_no_list(
     tag = fallback_tag(image.digest)
     push(image, destination.host, "mirror/app", tag)
 
-    answer = copy(function, source, destination, CopyReferrers="required")
+    response = copy(function, source, destination, CopyReferrers="required")
 
-    assert answer["Data"]["ReferrersCopied"] == "1", answer
+    assert response["Data"]["ReferrersCopied"] == "1", response
     index = destination.store.manifest("mirror/app", tag).content
     assert listed_digests(index) == {attached.digest}

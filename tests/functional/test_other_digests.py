@@ -17,7 +17,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 class Canonical(SpecificationPolicy):
-    """Calls a manifest by its sha256 even when it was asked for by another digest."""
+    """Announces a manifest's sha256 even when it was requested by another digest."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         if "docker-content-digest" in {name.lower() for name in response.headers}:
@@ -33,7 +33,7 @@ def sha512(content: bytes) -> str:
 
 
 def put(registry: RegistryServer, image: Image) -> str:
-    """Put an image that can be asked for by its sha512 too."""
+    """Put an image that has its sha512 as another name."""
     push(image, registry.host, "app", "1")
     digest = sha512(image.manifest)
     registry.store.put_manifest("app", digest, image.manifest, image.media_type)
@@ -49,15 +49,15 @@ def test_an_image_is_pinned_by_its_sha512_and_tagged_by_its_sha256(
     digest = put(source, image)
     named = f"{source.host}/app@{digest}", f"{destination.host}/copy:1"
 
-    answer = function.create(*named)
+    response = function.create(*named)
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["ImageDigest"] == image.digest
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["ImageDigest"] == image.digest
     assert destination.store.tags("copy") == {"1": image.digest}
     assert function.create(*named)["Data"]["Changed"] == "false"
 
 
-def test_other_bytes_than_the_sha512s_are_refused(function: Function, registries: Start) -> None:
+def test_bytes_of_another_sha512_are_rejected(function: Function, registries: Start) -> None:
     class Lying(SpecificationPolicy):
         def after(self, operation: Operation, request: Request, response: Response) -> Response:
             if b"schemaVersion" in (response.body if isinstance(response.body, bytes) else b""):
@@ -68,9 +68,9 @@ def test_other_bytes_than_the_sha512s_are_refused(function: Function, registries
     other = build_image([build_layer(10)])
     digest = put(source, build_image([build_layer(3000)]))
 
-    answer = function.create(f"{source.host}/app@{digest}", f"{destination.host}/copy:1")
+    response = function.create(f"{source.host}/app@{digest}", f"{destination.host}/copy:1")
 
-    assert f"the manifest {digest} from {source.host} hashes to sha512:" in answer["Reason"]
+    assert f"the manifest {digest} from {source.host} hashes to sha512:" in response["Reason"]
     assert destination.store.tags("copy") == {}
 
 
@@ -80,10 +80,10 @@ def test_a_sha512_that_the_source_does_not_know_is_one_sentence(
     source, destination = registries(), registries()
     push(build_image([build_layer(10)]), source.host, "app", "1")
 
-    answer = function.create(f"{source.host}/app@{sha512(b'')}", f"{destination.host}/copy:1")
+    response = function.create(f"{source.host}/app@{sha512(b'')}", f"{destination.host}/copy:1")
 
-    assert f"{source.host}/app@{sha512(b'')}" in answer["Reason"]
-    assert "MANIFEST_UNKNOWN" in answer["Reason"]
+    assert f"{source.host}/app@{sha512(b'')}" in response["Reason"]
+    assert "MANIFEST_UNKNOWN" in response["Reason"]
 
 
 def test_an_index_that_lists_images_by_their_sha512_arrives_with_them(
@@ -107,10 +107,10 @@ def test_an_index_that_lists_images_by_their_sha512_arrives_with_them(
     source.store.put_manifest("app", "1", index, INDEX)
     named = f"{source.host}/app:1", f"{destination.host}/copy:1"
 
-    answer = function.create(*named, Platforms="ALL")
+    response = function.create(*named, Platforms="ALL")
     one = function.create(named[0], f"{destination.host}/copy:arm64", ImageArch="arm64")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert destination.store.manifest("copy", "1").content == index
     for image in images:
         assert destination.store.manifest("copy", sha512(image.manifest)).content == image.manifest

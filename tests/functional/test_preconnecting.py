@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 10.0
 
 
 class Scene:
-    """A server that answers when so many requests have come at once, and a session."""
+    """A server that responds when so many requests have arrived at once, and a session."""
 
     def __init__(self, server: LoopbackServer, session: Session, scheme: str) -> None:
         self.server = server
@@ -61,13 +61,13 @@ def scene(
         monkeypatch.delenv(name, raising=False)
     all_are_there = threading.Barrier(COUNT)
 
-    def answer(asked: Request) -> Response:
+    def respond(asked: Request) -> Response:
         if asked.path == "/together":
             all_are_there.wait(_PATIENCE_SECONDS)
         return Response(200, body=b"hello")
 
     tls = authority.server_context() if request.param == "https" else None
-    with LoopbackServer(answer, tls=tls) as server:
+    with LoopbackServer(respond, tls=tls) as server:
         session = Session(connections=8)
         yield Scene(server, session, request.param)
         session.close()
@@ -106,7 +106,7 @@ def test_a_connection_that_died_before_it_was_wanted_is_replaced(scene: Scene) -
     assert scene.server.accepted_connections == 3
 
 
-def test_what_cannot_be_opened_is_told_by_the_request(scene: Scene) -> None:
+def test_a_connection_that_cannot_be_opened_is_an_error_of_the_request(scene: Scene) -> None:
     scene.server.close()
     scene.preconnect()
     with pytest.raises(TransientError, match="cannot connect to"):

@@ -1,4 +1,4 @@
-"""What registries ask of a client: signing in, redirects, locations; and what they must not see."""
+"""Authentication, redirects and locations of registries, and what they must not receive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CREDENTIALS = "robot:correct-horse"
 
 
 def put(registry: RegistryServer, image: Image, repository: str = "team/app") -> None:
-    """Put an image into a registry's storage, past its sign-in."""
+    """Put an image into a registry's storage, without authentication."""
     for content in image.blobs.values():
         registry.store.put_blob(repository, content)
     registry.store.put_manifest(repository, "1", image.manifest, image.media_type)
@@ -50,13 +50,13 @@ def test_a_token_is_fetched_for_each_endpoint(
     )
     put(source, image)
 
-    answer = function.create(
+    response = function.create(
         f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", DestCreds=CREDENTIALS
     )
 
-    assert answer["Status"] == "SUCCESS", answer
-    asked = [entry for entry in destination.requests if entry.path == "/token"]
-    assert len(asked) == 1
+    assert response["Status"] == "SUCCESS", response
+    requests = [entry for entry in destination.requests if entry.path == "/token"]
+    assert len(requests) == 1
 
 
 def test_basic_credentials_are_sent_after_a_challenge(
@@ -66,11 +66,11 @@ def test_basic_credentials_are_sent_after_a_challenge(
     put(source, image)
     destination = registries()
 
-    answer = function.create(
+    response = function.create(
         f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", SrcCreds=CREDENTIALS
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert sum(entry.status == 401 for entry in source.requests) == 1
 
 
@@ -86,9 +86,9 @@ def test_a_warm_function_replaces_a_rejected_token(
     authentication.revoke_all()
     source.clear_requests()
 
-    answer = function.create(*images, SrcCreds=CREDENTIALS)
+    response = function.create(*images, SrcCreds=CREDENTIALS)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert [(entry.method, entry.path, entry.status) for entry in source.requests] == [
         ("HEAD", "/v2/team/app/manifests/1", 401),
         ("GET", "/token", 200),
@@ -130,15 +130,15 @@ def test_an_authentication_error_names_the_host_and_the_credentials(
     put(source, image)
     name = "SrcCreds" if side == "source" else "DestCreds"
 
-    answer = function.create(
+    response = function.create(
         f"{source.host}/team/app:1",
         f"{destination.host}/mirror/app:1",
         **({name: given} if given else {}),
     )
 
-    reason = answer["Reason"]
+    reason = response["Reason"]
     rejecting = source if side == "source" else destination
-    assert answer["Status"] == "FAILED"
+    assert response["Status"] == "FAILED"
     assert f" {rejecting.host}/" in reason
     assert f"(401 Unauthorized from {rejecting.host})" in reason
     assert name in reason
@@ -156,12 +156,12 @@ def test_authorization_stays_with_the_registry_when_it_redirects_to_storage(
     put(source, image)
     destination = registries(absolute_locations=True)
 
-    answer = function.create(
+    response = function.create(
         f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", SrcCreds=CREDENTIALS
     )
 
-    # the storage answers 400 to an Authorization header, as S3 does to a second one
-    assert answer["Status"] == "SUCCESS", answer
+    # the storage rejects an Authorization header with 400, as S3 does
+    assert response["Status"] == "SUCCESS", response
     assert [entry.status for entry in source.storage_requests] == [200] * 4
 
 
@@ -176,11 +176,11 @@ def test_a_missing_blob_stops_the_copy_and_cancels_uploads(
     digest = next(iter(image.blobs))
     source.store.delete_blob("team/app", digest)
 
-    answer = function.create(f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1")
+    response = function.create(f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1")
 
-    assert answer["Status"] == "FAILED"
-    assert str(digest) in answer["Reason"]
-    assert "BLOB_UNKNOWN" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert str(digest) in response["Reason"]
+    assert "BLOB_UNKNOWN" in response["Reason"]
     assert destination.store.tags("mirror/app") == before
     assert destination.store.open_uploads == ()
 
@@ -191,11 +191,11 @@ def test_each_tag_is_pushed_with_one_request(
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
 
-    answer = function.create(
+    response = function.create(
         f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1", DestTags="a, b,1"
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     puts = [entry.path for entry in destination.requests if "/manifests/" in entry.path]
     puts = [path.rpartition("/")[2] for path in puts][3:]
     assert puts[0] == "1"

@@ -1,4 +1,4 @@
-"""Debian's docker-registry on loopback, and skopeo: other people's programs to be right with."""
+"""Debian's docker-registry on loopback, and skopeo."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def find_program(name: str, installation: str = "") -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AccessLogEntry:
-    """A request that the registry has answered; `query` is without its question mark."""
+    """A request of the registry's access log; `query` is without its question mark."""
 
     method: str
     path: str
@@ -90,7 +90,7 @@ class DockerRegistry:
     login
         Whether USER and PASSWORD are required, as HTTP Basic.
     certificate, key
-        PEM files; with them the registry speaks TLS.
+        PEM files for TLS.
     """
 
     def __init__(
@@ -138,14 +138,14 @@ class DockerRegistry:
 
     @property
     def requests(self) -> list[AccessLogEntry]:
-        """The requests answered since the start or the last `clear_requests`, in their order.
+        """The requests since the start or the last `clear_requests`, in their order.
 
-        Complete for requests whose answers have been read: a line is written when an answer ends.
+        Complete for requests whose responses were read: a line is written at the end of each.
         """
         return self._entries()[self._cleared :]
 
     def clear_requests(self) -> None:
-        """Forget the requests so far."""
+        """Clear the list of requests."""
         self._cleared = len(self._entries())
 
     @property
@@ -177,7 +177,7 @@ class DockerRegistry:
         raise RuntimeError(f"docker-registry does not serve:\n{self._error_log.read_text()}")
 
     def _entries(self) -> list[AccessLogEntry]:
-        """Read the log, once a request of our own is in it and nothing follows any more."""
+        """Read the log, once it contains a request of our own and no longer grows."""
         self._probes += 1
         probe = f"{_PROBE}-{self._probes}"
         self._send_probe(probe)

@@ -74,7 +74,7 @@ def test_requests_are_counted_one_by_one_with_their_queries() -> None:
         ]
 
 
-def test_a_registry_nobody_has_spoken_to_has_no_requests() -> None:
+def test_a_new_registry_has_no_requests() -> None:
     with DockerRegistry() as registry:
         assert registry.requests == []
 
@@ -100,7 +100,7 @@ def test_a_manifest_can_be_deleted(layout: str) -> None:
     assert b"manifest unknown" in raised.value.stderr
 
 
-def test_a_registry_with_a_login_lets_in_whoever_knows_the_password(layout: str) -> None:
+def test_a_registry_with_a_login_requires_the_password(layout: str) -> None:
     with DockerRegistry(login=True) as registry:
         reference = f"docker://{registry.host}/team/app:1"
         with pytest.raises(subprocess.CalledProcessError) as raised:
@@ -110,7 +110,7 @@ def test_a_registry_with_a_login_lets_in_whoever_knows_the_password(layout: str)
         skopeo_inspect_raw(reference, f"--creds={USER}:{PASSWORD}")
 
 
-def test_a_registry_with_a_certificate_speaks_tls_and_counts(tmp_path: Path) -> None:
+def test_a_registry_with_a_certificate_has_tls_and_a_log(tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"

@@ -24,7 +24,7 @@ def replicate(
     )
 
 
-def check_copy(answer: dict[str, Any], destination: RegistryServer, content: Content) -> None:
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+def check_copy(response: dict[str, Any], destination: RegistryServer, content: Content) -> None:
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert destination.store.tags("mirror/app")["1"] == content.digest
     assert destination.store.open_uploads == ()

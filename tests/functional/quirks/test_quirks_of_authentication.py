@@ -32,9 +32,9 @@ def test_credentials_are_sent_to_a_registry_that_challenges_at_ping_only(
     place(image, source.store, "team/app", "1")
 
     name = "SrcCreds" if side == "source" else "DestCreds"
-    answer = replicate(function, source, destination, **{name: CREDENTIALS})
+    response = replicate(function, source, destination, **{name: CREDENTIALS})
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
 
 
 @pytest.mark.parametrize("kind", ["basic", "bearer"])
@@ -50,20 +50,20 @@ def test_a_401_without_a_challenge_gets_the_challenge_from_ping(
     place(image, source.store, "team/app", "1")
     destination = registries()
 
-    answer = replicate(function, source, destination, SrcCreds=CREDENTIALS)
+    response = replicate(function, source, destination, SrcCreds=CREDENTIALS)
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
 
 
 def test_a_404_of_an_anonymous_registry_is_believed_after_one_look_at_ping(
     function: Function, registries: Start, source: RegistryServer
 ) -> None:
-    answer = function.create(
+    response = function.create(
         f"{source.host}/team/app:2", f"{registries().host}/mirror/app:1", SrcCreds=CREDENTIALS
     )
 
-    assert answer["Status"] == "FAILED"
-    assert "image not found (404 Not Found, MANIFEST_UNKNOWN" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "image not found (404 Not Found, MANIFEST_UNKNOWN" in response["Reason"]
     assert [each.path for each in source.requests].count("/v2/") == 1
 
 
@@ -79,9 +79,9 @@ def test_redirects_of_the_token_service_are_followed(
     place(image, source.store, "team/app", "1")
     destination = registries()
 
-    answer = replicate(function, source, destination, SrcCreds=CREDENTIALS)
+    response = replicate(function, source, destination, SrcCreds=CREDENTIALS)
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
 
 
 def test_credentials_stay_with_the_host_of_the_token_service(
@@ -94,10 +94,10 @@ def test_credentials_stay_with_the_host_of_the_token_service(
     )
     place(image, source.store, "team/app", "1")
 
-    answer = replicate(function, source, registries(), SrcCreds=CREDENTIALS)
+    response = replicate(function, source, registries(), SrcCreds=CREDENTIALS)
 
-    assert answer["Status"] == "FAILED"
-    assert "authentication failed (401 Unauthorized" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "authentication failed (401 Unauthorized" in response["Reason"]
     assert [each.status for each in elsewhere.requests if each.path == "/token"] == [401]
 
 
@@ -119,9 +119,9 @@ def test_a_token_is_renewed_before_a_body_that_cannot_be_sent_twice(
     authentication = ShortLivedTokens(LOGIN, anonymous_pull=False)
     destination = registries(authentication=authentication)
 
-    answer = replicate(function, source, destination, DestCreds=CREDENTIALS)
+    response = replicate(function, source, destination, DestCreds=CREDENTIALS)
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
     with_body = [each for each in destination.requests if each.request_bytes]
     assert len(with_body) == 4
     assert {each.authorization_scheme for each in with_body} == {"Bearer"}
@@ -139,6 +139,6 @@ def test_a_400_for_an_expired_token_is_followed_by_a_new_one(
     check_copy(replicate(function, source, destination, SrcCreds=CREDENTIALS), destination, image)
     authentication.revoke_all()
 
-    answer = replicate(function, source, registries(), SrcCreds=CREDENTIALS)
+    response = replicate(function, source, registries(), SrcCreds=CREDENTIALS)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]

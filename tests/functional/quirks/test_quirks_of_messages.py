@@ -33,14 +33,14 @@ def test_the_first_specific_error_is_reported_and_not_retried(
     source.store.put_manifest("team/app", "1", content, foreign.media_type)
     destination = registries(quirks=Quirks(rejects_layer_urls=True))
 
-    answer = replicate(function, source, destination)
+    response = replicate(function, source, destination)
 
-    assert answer["Status"] == "FAILED"
-    assert "500 Internal Server Error" in answer["Reason"]
-    assert "invalid URL on layer" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "500 Internal Server Error" in response["Reason"]
+    assert "invalid URL on layer" in response["Reason"]
     puts = [each for each in destination.requests if "/manifests/" in each.path]
     assert [each.method for each in puts].count("PUT") == 1
-    assert "windows.example" not in answer["Reason"]
+    assert "windows.example" not in response["Reason"]
 
 
 def test_foreign_layers_are_left_where_they_are(function: Function, registries: Start) -> None:
@@ -59,9 +59,9 @@ def test_foreign_layers_are_left_where_they_are(function: Function, registries: 
     content = json.dumps(document).encode()
     source.store.put_manifest("team/app", "1", content, foreign.media_type)
 
-    answer = replicate(function, source, destination)
+    response = replicate(function, source, destination)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert destination.store.manifest("mirror/app", "1").content == content
 
 
@@ -70,11 +70,11 @@ def test_a_413_of_a_proxy_is_explained(
 ) -> None:
     destination = registries(quirks=Quirks(max_body_bytes=100_000))
 
-    answer = replicate(function, source, destination)
+    response = replicate(function, source, destination)
 
-    assert answer["Status"] == "FAILED"
-    assert "request too large (413 " in answer["Reason"]
-    assert "client_max_body_size" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "request too large (413 " in response["Reason"]
+    assert "client_max_body_size" in response["Reason"]
     assert destination.store.open_uploads == ()
 
 
@@ -89,8 +89,10 @@ def test_a_web_server_is_not_a_container_registry(
     place(image, registry.store, "team/app", "1")
     hosts = (web, registry) if side == "source" else (registry, web)
 
-    answer = function.create(f"{hosts[0].host}/team/app:1{pinned}", f"{hosts[1].host}/mirror/app:1")
+    response = function.create(
+        f"{hosts[0].host}/team/app:1{pinned}", f"{hosts[1].host}/mirror/app:1"
+    )
 
-    assert answer["Status"] == "FAILED"
-    assert f"{web.host} is not a container registry (200 OK, text/html)" in answer["Reason"]
-    assert ("SrcImage" if side == "source" else "DestImage") in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert f"{web.host} is not a container registry (200 OK, text/html)" in response["Reason"]
+    assert ("SrcImage" if side == "source" else "DestImage") in response["Reason"]

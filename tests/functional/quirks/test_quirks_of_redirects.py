@@ -38,9 +38,9 @@ def test_a_redirect_repeats_method_and_body(
     quirks = Quirks(**settings)
     destination = registries(authentication=BasicAuthentication(LOGIN), quirks=quirks)
 
-    answer = replicate(function, source, destination, DestCreds=CREDENTIALS)
+    response = replicate(function, source, destination, DestCreds=CREDENTIALS)
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
 
 
 @pytest.mark.parametrize("request_kind", ["upload_redirect", "manifest_redirect"])
@@ -59,10 +59,10 @@ def test_authorization_does_not_follow_a_redirect_to_another_host(
         quirks=Quirks(**settings),
     )
 
-    answer = replicate(function, source, destination, DestCreds=CREDENTIALS)
+    response = replicate(function, source, destination, DestCreds=CREDENTIALS)
 
     found = elsewhere if request_kind == "manifest_redirect" else destination
-    assert answer["Status"] == ("SUCCESS" if found is elsewhere else "FAILED"), answer["Reason"]
+    assert response["Status"] == ("SUCCESS" if found is elsewhere else "FAILED"), response["Reason"]
     assert elsewhere.requests
     assert {each.authorization_scheme for each in elsewhere.requests} == {None}
 
@@ -72,9 +72,9 @@ def test_a_303_is_followed_by_a_request_without_the_body(
 ) -> None:
     destination = registries(policy=SeeOther())
 
-    answer = replicate(function, source, destination)
+    response = replicate(function, source, destination)
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
 
 
 class SeeOther(SpecificationPolicy):
@@ -99,9 +99,9 @@ def test_a_location_without_tls_is_upgraded_on_the_registrys_own_host(
         quirks=Quirks(plain_http_locations=True),
     )
 
-    answer = replicate(new_function(), source, destination, DestCreds=CREDENTIALS)
+    response = replicate(new_function(), source, destination, DestCreds=CREDENTIALS)
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
 
 
 def test_a_location_without_tls_on_another_host_is_blocked(
@@ -116,8 +116,8 @@ def test_a_location_without_tls_on_another_host_is_blocked(
         quirks=Quirks(upload_redirect=307, redirect_origin=elsewhere.url),
     )
 
-    answer = replicate(new_function(), source, destination)
+    response = replicate(new_function(), source, destination)
 
-    assert answer["Status"] == "FAILED"
-    assert "blocked redirect from https to http" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "blocked redirect from https to http" in response["Reason"]
     assert elsewhere.requests == ()

@@ -36,10 +36,10 @@ def test_a_fallback_tag_that_is_the_image_itself_lists_no_referrers(
     place(content, source.store, "team/app", "1")
     destination = registries()
 
-    answer = copy(function, source, destination, CopyImageIndex="true" if is_index else None)
+    response = copy(function, source, destination, CopyImageIndex="true" if is_index else None)
 
-    check_copy(answer, destination, content)
-    assert answer["Data"]["ReferrersCopied"] == "0"
+    check_copy(response, destination, content)
+    assert response["Data"]["ReferrersCopied"] == "0"
 
 
 def test_referrers_are_listed_in_a_registry_whose_fallback_tag_is_the_image(
@@ -49,9 +49,9 @@ def test_referrers_are_listed_in_a_registry_whose_fallback_tag_is_the_image(
     push(attached, source.host, "team/app")
     destination = registries(referrers_api=False, quirks=Quirks(gitlab_fallback_tag=True))
 
-    answer = copy(function, source, destination, CopyReferrers="required")
+    response = copy(function, source, destination, CopyReferrers="required")
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
     assert referrers(destination, image.digest) == {attached.digest}
     listed = destination.store.manifest("mirror/app", fallback_tag(image.digest)).document
     assert [each["digest"] for each in listed["manifests"]] == [attached.digest]
@@ -75,9 +75,9 @@ def test_a_401_of_the_referrers_api_means_that_there_is_none(
     place(fallback_index([attached]), source.store, "team/app", fallback_tag(image.digest))
     destination = registries()
 
-    answer = copy(function, source, destination, SrcCreds=CREDENTIALS)
+    response = copy(function, source, destination, SrcCreds=CREDENTIALS)
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
     assert referrers(destination, image.digest) == {attached.digest}
 
 
@@ -101,9 +101,9 @@ def test_a_bundle_is_found_whatever_type_its_fallback_index_gives_it(
     listed = index_of([signature], [entry])
     place(listed, source.store, "team/app", fallback_tag(image.digest))
 
-    answer = copy(function, source, destination, VerifySignatureKey=pem(KEY))
+    response = copy(function, source, destination, VerifySignatureKey=pem(KEY))
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
     index = destination.store.manifest("mirror/app", fallback_tag(image.digest)).document
     assert [each["digest"] for each in index["manifests"]] == [signature.digest]
     assert index["manifests"][0]["artifactType"] == signature.artifact_type

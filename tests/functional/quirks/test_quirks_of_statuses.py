@@ -29,9 +29,9 @@ def test_a_403_for_a_missing_tag_leaves_the_decision_to_the_push(
 ) -> None:
     destination = registries(quirks=Quirks(missing_tag_status=403))
 
-    answer = replicate(function, source, destination, CopyReferrers="true")
+    response = replicate(function, source, destination, CopyReferrers="true")
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
 
 
 def test_a_403_for_cosigns_tags_means_that_there_are_none(
@@ -51,10 +51,10 @@ def test_a_403_for_a_signatures_tag_lets_no_signature_check_pass(
     place(image, source.store, "team/app", "1")
     destination = registries()
 
-    answer = replicate(function, source, destination, VerifySignatureKey=pem(KEY))
+    response = replicate(function, source, destination, VerifySignatureKey=pem(KEY))
 
-    assert answer["Status"] == "FAILED"
-    assert "no valid signature" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "no valid signature" in response["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 
@@ -64,10 +64,10 @@ def test_a_rejected_mount_is_followed_by_a_plain_upload(
 ) -> None:
     destination = registries(quirks=Quirks(mount_status=status))
 
-    answer = replicate(function, source, destination)
+    response = replicate(function, source, destination)
     again = replicate(function, source, destination, DestTags="2")
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
     assert again["Data"]["BlobsCopied"] == "0"
 
 
@@ -87,9 +87,9 @@ def test_a_success_of_another_status_is_a_success(
 ) -> None:
     destination = registries(quirks=Quirks(blob_put_status=status))
 
-    answer = replicate(function, source, destination)
+    response = replicate(function, source, destination)
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
     assert len([each for each in destination.requests if each.method == "PUT"]) == 4
 
 
@@ -98,9 +98,9 @@ def test_a_success_may_have_the_content_type_of_a_web_page(
 ) -> None:
     destination = registries(policy=HtmlByDefault())
 
-    answer = replicate(function, source, destination)
+    response = replicate(function, source, destination)
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
     assert not [each for each in destination.requests if each.method == "HEAD"][2:]
 
 
@@ -119,10 +119,10 @@ def test_an_accepted_blob_that_is_not_stored_is_an_error(
 ) -> None:
     destination = registries(quirks=Quirks(blob_put_status=202, loses_blobs=True))
 
-    answer = replicate(function, source, destination)
+    response = replicate(function, source, destination)
 
-    assert answer["Status"] == "FAILED"
-    assert "accepted the blob and does not have it (202 Accepted)" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "accepted the blob and does not have it (202 Accepted)" in response["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 
@@ -159,11 +159,11 @@ def test_a_deleted_tag_that_stays_is_a_failure(
     function: Function, registries: Start, source: RegistryServer, image: Image
 ) -> None:
     destination = registries(quirks=Quirks(delete_tag_status=404))
-    answer = replicate(function, source, destination, OnDelete="Untag")
-    check_copy(answer, destination, image)
+    response = replicate(function, source, destination, OnDelete="Untag")
+    check_copy(response, destination, image)
 
     deleted = function.delete(
-        answer["PhysicalResourceId"], f"{destination.host}/mirror/app:1", OnDelete="Untag"
+        response["PhysicalResourceId"], f"{destination.host}/mirror/app:1", OnDelete="Untag"
     )
 
     assert deleted["Status"] == "FAILED"
@@ -176,9 +176,9 @@ def test_a_lost_response_to_a_stored_blob_is_settled_by_a_head(
 ) -> None:
     destination = registries(quirks=Quirks(dropped_blob_responses=2))
 
-    answer = replicate(function, source, destination)
+    response = replicate(function, source, destination)
 
-    check_copy(answer, destination, image)
+    check_copy(response, destination, image)
     puts = [each for each in destination.requests if each.method == "PUT"]
     assert len([each for each in puts if "/blobs/" in each.path]) <= 3
-    assert answer["Data"]["BlobsCopied"] == "3"
+    assert response["Data"]["BlobsCopied"] == "3"

@@ -19,9 +19,9 @@ def test_127_layers_and_an_index_of_100_images_are_copied(
     source, destination = registries(), registries()
     place(index, source.store, "team/app", "1")
 
-    answer = replicate(function, source, destination, CopyImageIndex="true")
+    response = replicate(function, source, destination, CopyImageIndex="true")
 
-    check_copy(answer, destination, index)
+    check_copy(response, destination, index)
 
 
 def test_a_manifest_of_4_mib_is_copied(function: Function, registries: Start) -> None:
@@ -35,7 +35,7 @@ def test_a_manifest_of_4_mib_is_copied(function: Function, registries: Start) ->
     place(small, source.store, "team/app")
     source.store.put_manifest("team/app", "1", content, small.media_type)
 
-    answer = replicate(function, source, destination)
+    response = replicate(function, source, destination)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert destination.store.manifest("mirror/app", "1").content == content
