@@ -152,7 +152,7 @@ def test_a_permanent_status_is_not_retried(
 def test_no_pause_that_the_deadline_does_not_allow_is_begun(stage: Stage) -> None:
     later = respond_with(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 3600")
     struck = stage.strike("the source's manifest", later)
-    with pytest.raises(OutOfTimeError, match="3600 seconds and there are only"):
+    with pytest.raises(OutOfTimeError, match="the next attempt in 3600 s exceeds the deadline"):
         stage.replicate()
     assert struck() == 1
     assert stage.registry.store.tags("copy") == {}
