@@ -64,8 +64,8 @@ class Quirks:
         Of a GET or HEAD for a manifest by its digest.
     delete_tag_status
         Of a DELETE for a tag, which stays.
-    head_manifest_status
-        Of a HEAD for a manifest.
+    head_manifest_status, head_blob_status
+        Of a HEAD for a manifest, and for a blob.
     blob_put_status
         In place of a 201 for a stored blob.
     loses_blobs
@@ -97,6 +97,7 @@ class Quirks:
     manifest_by_digest_status: int = 0
     delete_tag_status: int = 0
     head_manifest_status: int = 0
+    head_blob_status: int = 0
     blob_put_status: int = 0
     loses_blobs: bool = False
     dropped_blob_responses: int = 0
@@ -159,33 +160,41 @@ class QuirkyApplication:
     def _reject(self, request: Request) -> Response | None:
         """Return an error response, None when the registry takes the request."""
         quirks = self._quirks
-        manifest = _MANIFEST.fullmatch(request.path)
-        is_read = request.method in {"GET", "HEAD"}
-        is_ping = request.path.rstrip("/") == "/v2"
-        is_api = request.path.startswith("/v2/") and not is_ping
-        status = 0
-        if is_api and "authorization" not in request.headers:
-            status = quirks.anonymous_status
-        if not status and _REFERRERS.fullmatch(request.path):
-            status = quirks.referrers_status
-        if not status and manifest is not None:
-            by_digest = ":" in manifest["reference"]
-            if request.method == "HEAD":
-                status = quirks.head_manifest_status
-            if is_read and by_digest:
-                status = status or quirks.manifest_by_digest_status
-            if request.method == "DELETE" and not by_digest:
-                status = quirks.delete_tag_status
-        if not status and request.method == "POST" and request.parameter("mount"):
-            status = quirks.mount_status
+        status = self._anonymous_status(request) or self._status(request)
         if status:
             return _error(status)
-        too_large = (request.content_length or 0) > quirks.max_body_bytes
-        if quirks.max_body_bytes and too_large:
+        if quirks.max_body_bytes and (request.content_length or 0) > quirks.max_body_bytes:
             title = "413 Request Entity Too Large"
             page = f"<html><head><title>{title}</title></head><h1>{title}</h1></html>"
             return Response(413, _HTML, page.encode())
         return None
+
+    def _anonymous_status(self, request: Request) -> int:
+        is_ping = request.path.rstrip("/") == "/v2"
+        is_api = request.path.startswith("/v2/") and not is_ping
+        is_anonymous = "authorization" not in request.headers
+        return self._quirks.anonymous_status if is_api and is_anonymous else 0
+
+    def _status(self, request: Request) -> int:
+        """Return the status that a quirk gives a request, 0 for none."""
+        quirks, method = self._quirks, request.method
+        if _REFERRERS.fullmatch(request.path):
+            return quirks.referrers_status
+        if method == "POST" and request.parameter("mount"):
+            return quirks.mount_status
+        if method == "HEAD" and _BLOB.fullmatch(request.path):
+            return quirks.head_blob_status
+        manifest = _MANIFEST.fullmatch(request.path)
+        by_digest = manifest is not None and ":" in manifest["reference"]
+        return self._manifest_status(method, by_digest=by_digest) if manifest else 0
+
+    def _manifest_status(self, method: str, *, by_digest: bool) -> int:
+        quirks = self._quirks
+        if method == "DELETE":
+            return 0 if by_digest else quirks.delete_tag_status
+        if method == "HEAD" and quirks.head_manifest_status:
+            return quirks.head_manifest_status
+        return quirks.manifest_by_digest_status if by_digest and method != "PUT" else 0
 
     def _resolve_fallback_tag(self, request: Request) -> Request:
         found = _MANIFEST.fullmatch(request.path)

@@ -13,6 +13,7 @@ from ecr_image_replicator.errors import (
     ReplicationError,
     TransientError,
 )
+from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
 from ecr_image_replicator.registry.error_responses import retries_exhausted
 from ecr_image_replicator.registry.manifest_responses import is_success
 
@@ -32,10 +33,18 @@ _EXPIRED_STATUSES: Final = frozenset({400, 401, 403})
 
 
 def has_blob(client: RegistryClient, reference: ImageReference, digest: Digest) -> bool:
-    """Send a HEAD for a blob of the reference's repository."""
+    """Send a HEAD for a blob of the reference's repository; where that fails, a GET of one byte."""
     operation = f"look for blob {digest} in {reference.name}"
     target = f"/v2/{reference.repository}/blobs/{digest}"
-    return is_success(client.request("HEAD", target, operation))
+    response = client.request("HEAD", target, operation, retried=RETRY_THROTTLES_ONLY)
+    if is_success(response) or response.status == 404:
+        return response.status != 404
+    if response.status == 401:
+        raise client.error(response, operation)
+    opened = client.open(target, operation, {"Range": "bytes=0-0"})
+    opened.close()
+    # 416: the blob is there, and empty
+    return opened.status in {*_WITH_BLOB, 416}
 
 
 class BlobRequests:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.copy.tag_ports import TagHead
 from ecr_image_replicator.errors import ProtocolError
+from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
 from ecr_image_replicator.registry.http.urls import InvalidUrlError
 from ecr_image_replicator.registry.manifest_responses import ACCEPT_MANIFESTS, announced_digest
 
@@ -28,8 +29,6 @@ _MAX_PAGES: Final = 2000
 #: Pages in a row that bring no tag; some registries filter after they have cut the page.
 _MAX_EMPTY_PAGES: Final = 5
 _NEXT_PAGE: Final = re.compile(r"<([^<>]*)>\s*;[^,]*\brel=\"?next\"?", re.IGNORECASE)
-#: Responses to a HEAD of registries that support only GET.
-_WITHOUT_HEAD: Final = frozenset({400, 405, 406, 501})
 
 
 class RegistryTags:
@@ -110,15 +109,17 @@ class RegistryTags:
             f"{self._path}/manifests/{selector}",
             operation,
             headers={"Accept": ACCEPT_MANIFESTS},
+            retried=RETRY_THROTTLES_ONLY,
         )
         if response.status == 200:
             media_type = response.header("content-type").partition(";")[0].strip()
             return TagHead(announced_digest(response), media_type)
         if response.status == 404:
             return None
-        if response.status in _WITHOUT_HEAD:
-            return TagHead(None, "")
-        raise self._client.error(response, operation)
+        if response.status in {401, 403}:
+            raise self._client.error(response, operation)
+        # whoever copies the tag sends the GET that settles it
+        return TagHead(None, "")
 
     def _parse(self, response: HttpResponse) -> list[str]:
         try:

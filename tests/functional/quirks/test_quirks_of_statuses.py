@@ -141,6 +141,17 @@ def test_a_failed_head_is_settled_by_a_get(
     assert len(heads) <= 1
 
 
+@pytest.mark.parametrize("status", [400, 403, 405, 500, 501])
+def test_a_failed_head_of_a_blob_is_settled_by_a_get(
+    function: Function, registries: Start, source: RegistryServer, image: Image, status: int
+) -> None:
+    destination = registries(quirks=Quirks(head_blob_status=status, blob_put_status=202))
+
+    response = replicate(function, source, destination)
+
+    check_copy(response, destination, image)
+
+
 @pytest.mark.parametrize("status", [400, 404, 500, 501])
 def test_a_manifest_that_is_readable_by_its_tag_only_is_read_by_it(
     function: Function, registries: Start, image: Image, status: int
