@@ -148,7 +148,8 @@ class _Exchange:
         with authenticator.lock:
             if authenticator.refresh_preemptive(rejected):
                 return True
-        if authenticator.answered is None or not is_expired_token(response.whole):
+        is_token = rejected.startswith("Bearer ")
+        if authenticator.answered is None or not is_token or not is_expired_token(response.whole):
             return False
         self._authenticate(authenticator.answered, rejected)
         return True

@@ -162,10 +162,18 @@ def _not_found(
     failed: str, found: str, side: Side, login_origin: Part | None, code: str
 ) -> NotFoundError:
     hint: tuple[Part, ...]
+    if code == "BLOB_UNKNOWN" and side is Side.SOURCE:
+        return NotFoundError(
+            f"{failed}: blob not found ({found})",
+            hint="Push the image to the source again: its content there is incomplete.",
+            side=side,
+            status=404,
+            code=code,
+        )
     if side is Side.DESTINATION or code == "NAME_UNKNOWN":
         missing, hint = "repository", ("Check the repository name in ", REFERENCE_SETTINGS[side])
     else:
-        missing = "blob" if code == "BLOB_UNKNOWN" else "image"
+        missing = "image"
         hint = ("Check the repository name and the tag in ", REFERENCE_SETTINGS[side])
     if login_origin is None:
         # registries that serve anonymous users hide private repositories behind a 404

@@ -166,6 +166,14 @@ def test_a_404_says_what_was_not_found(code: str, login_origin: str | None, mess
     assert str(error) == f"cannot pull quay.io/a:1: {message}"
 
 
+def test_a_missing_blob_is_incomplete_content() -> None:
+    error = _raised(_response(404, _error("BLOB_UNKNOWN")))
+    assert str(error) == (
+        "cannot pull quay.io/a:1: blob not found (404 Not Found, BLOB_UNKNOWN: no). Push the image "
+        "to the source again: its content there is incomplete."
+    )
+
+
 def test_a_413_explains_the_limit_of_a_proxy() -> None:
     page = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
     error = str(_raised(_response(413, page, HTML), Side.DESTINATION))
