@@ -44,7 +44,7 @@ def sections() -> dict[str, str]:
 
 
 SECTIONS: Final = sections()
-PARTS: Final = SECTIONS.pop("Kinds that are never the sentence")
+PARTS: Final = SECTIONS.pop("Kinds that appear in no message")
 
 
 def sentences(section: str) -> list[str]:
