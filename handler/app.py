@@ -15,7 +15,7 @@ import functools
 import json
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
@@ -29,6 +29,9 @@ from ecr_image_replicator.request.settings import Settings
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from custom_resource.mirrors import MirrorResource
+
+_MIRROR_TYPE: Final = "Custom::ECRImageMirror"
 # ASCII only: a lone surrogate in an event cannot be encoded and would suppress the log line
 logger = Logger(
     service="ecr-image-replicator", json_serializer=functools.partial(json.dumps, default=str)
@@ -45,6 +48,15 @@ def replicator() -> Replicator:
     return Replicator(Settings.from_environment(os.environ))
 
 
+@functools.cache
+def mirrors() -> MirrorResource:
+    """Import and make what serves mirrors on first use: an image's cold start does without."""
+    from custom_resource.mirrors import MirrorResource  # noqa: PLC0415 - slow to import
+    from ecr_image_replicator.aws.mirrors import MirrorResources  # noqa: PLC0415 - as above
+
+    return MirrorResource(replicator, lambda: MirrorResources.from_environment(os.environ))
+
+
 resource = ReplicationResource(replicator)
 gc.freeze()
 gc.enable()
@@ -54,6 +66,8 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     """Serve one event and return the response's body, or the values of a direct call."""
     request = sns.unwrap(event) if isinstance(event, dict) else {}
     is_from_topic = isinstance(event, dict) and sns.is_notification(event)
+    if "Mirror" in request and not is_from_topic:
+        return mirrors().step(request, context)
     names: dict[str, Any] = {
         "stack_id": request.get("StackId"),
         "logical_resource_id": request.get("LogicalResourceId"),
@@ -63,6 +77,8 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     }
     logger.structure_logs(append=False, **names)
     record = functools.partial(publish, request=names)
+    if request.get("ResourceType") == _MIRROR_TYPE:
+        return mirrors().respond(request, context, is_from_topic=is_from_topic)
     if is_from_topic or "RequestType" in request or "ResponseURL" in request:
         return resource.respond(request, context, is_from_topic=is_from_topic, record=record)
     return direct_call.call(request, context, replicator=replicator, record=record)

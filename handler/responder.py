@@ -3,6 +3,8 @@
 Lambda invokes it with the record of an asynchronous invocation of the replicator that failed for
 good: the function timed out, ran out of memory, crashed, was never started, or could not deliver
 its response. If the stack already has a response, CloudFormation ignores the second one.
+
+EventBridge invokes it as well, when a mirror's run was stopped, failed or timed out.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from custom_resource.response import (
     is_https,
 )
 from custom_resource.sns import unwrap
+from custom_resource.stopped_runs import find_pending_request, is_status_change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +52,7 @@ _NOT_RUN: Final = {
 
 
 def lambda_handler(record: dict[str, Any], context: Any) -> dict[str, Any] | None:
-    """Respond FAILED to the request in an invocation's record; return None when it has none.
+    """Respond FAILED to the request of a record or of a mirror's run; None when there is none.
 
     AWS Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations".
 
@@ -58,11 +61,25 @@ def lambda_handler(record: dict[str, Any], context: Any) -> dict[str, Any] | Non
     UndeliveredResponseError
         CloudFormation did not accept the response. Lambda runs the responder again.
     """
-    payload = record.get("requestPayload")
-    event = unwrap(payload) if isinstance(payload, dict) else {}
+    if is_status_change(record):
+        pending = find_pending_request(record)
+        if pending is None:
+            _LOGGER.info("no mirror's run waits for a response")
+            return None
+        event, physical_id, reason = pending
+    else:
+        payload = record.get("requestPayload")
+        event = unwrap(payload) if isinstance(payload, dict) else {}
+        physical_id, reason = "", _reason(record)
     if not all(isinstance(event.get(name), str) for name in _FIELDS):
         _LOGGER.warning("no CloudFormation request in the record: nothing to respond to")
         return None
+    return _respond(event, physical_id or failed_physical_id(event), reason, context)
+
+
+def _respond(
+    event: Mapping[str, Any], physical_id: str, reason: str, context: Any
+) -> dict[str, Any] | None:
     request_id = _printable(event["RequestId"])
     url = event["ResponseURL"]
     if not is_https(url) or not is_allowed_url(url, allowed_hosts()):
@@ -70,11 +87,11 @@ def lambda_handler(record: dict[str, Any], context: Any) -> dict[str, Any] | Non
         return None
     response = CustomResourceResponse(
         status="FAILED",
-        physical_resource_id=failed_physical_id(event),
+        physical_resource_id=physical_id,
         stack_id=event["StackId"],
         request_id=event["RequestId"],
         logical_resource_id=event["LogicalResourceId"],
-        reason=_reason(record),
+        reason=reason,
     ).body()
     _LOGGER.error("responding to request %s: %s", request_id, response["Reason"])
     budget_seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from custom_resource.crhelper_adapter import REQUEST_TYPES, CustomResourceHelper
+from custom_resource.event_fields import complete_event
 from custom_resource.invocation import Invocation
 from custom_resource.response import allowed_hosts, is_allowed_url, is_https
 from ecr_image_replicator.aws.invocation import invoke_later
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ecr_image_replicator.replicate import Replicator
 
 _LOGGER: Final = logging.getLogger(__name__)
-_FIELDS: Final = ("RequestType", "ResponseURL", "StackId", "RequestId", "LogicalResourceId")
 #: Delivered responses that are remembered for a duplicate delivery of the same event.
 _MAX_REMEMBERED: Final = 64
 
@@ -94,7 +94,7 @@ class ReplicationResource:
             CloudFormation did not accept the response. Nothing else is raised: every failure is a
             response.
         """
-        request = _complete(event, context)
+        request = complete_event(event, context)
         identity = (request["StackId"], request["RequestId"], request["RequestType"])
         if (delivered := self._delivered.get(identity)) is not None:
             _LOGGER.info("duplicate delivery of an event whose response was delivered")
@@ -210,20 +210,3 @@ def _previous_source(event: Mapping[str, Any]) -> str:
     if event.get("RequestType") != "Update" or not isinstance(old, dict):
         return ""
     return str(old.get("SrcImage", ""))
-
-
-def _complete(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Add the fields that an event written by hand lacks; remove crhelper's own."""
-    complete = {
-        "RequestType": "Create",
-        "ResponseURL": "",
-        "StackId": "local-invocation",
-        "RequestId": context.aws_request_id,
-        "LogicalResourceId": "LocalInvocation",
-        **{name: value for name, value in event.items() if not name.startswith("CrHelper")},
-    }
-    for name in _FIELDS:
-        complete[name] = str(complete[name])
-    properties = complete.get("ResourceProperties")
-    complete["ResourceProperties"] = properties if isinstance(properties, dict) else {}
-    return complete

@@ -34,6 +34,7 @@ _FURTHER = {
     Operation.READ_SECRET: ("kms:Decrypt",),
     Operation.CREATE_REPOSITORY: ("ecr:TagResource", "kms:CreateGrant", "kms:DescribeKey"),
     Operation.SIGN_IN_PUBLICLY: ("sts:GetServiceBearerToken",),
+    Operation.CREATE_SCHEDULE: ("iam:PassRole",),
 }
 #: Permissions that requests of the distribution protocol need in ECR.
 _PULL = {
@@ -90,8 +91,8 @@ def _all_statements() -> Iterator[dict[str, Any]]:
         document = policy if isinstance(policy, dict) else policy[1]
         yield from document["PolicyDocument"]["Statement"]
     for resource in resources.values():
-        if resource["Type"] == "AWS::IAM::RolePolicy":
-            assert resource["Properties"]["RoleName"] == "ReplicatorRole"
+        is_policy = resource["Type"] == "AWS::IAM::RolePolicy"
+        if is_policy and resource["Properties"]["RoleName"] == "ReplicatorRole":
             yield from resource["Properties"]["PolicyDocument"]["Statement"]
 
 

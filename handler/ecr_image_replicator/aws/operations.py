@@ -27,6 +27,15 @@ class Operation(Enum):
     SIGN_IN_PUBLICLY = ("ecr-public", "GetAuthorizationToken")
     REMOVE_PUBLIC_TAGS = ("ecr-public", "BatchDeleteImage")
     INVOKE_ITSELF = ("lambda", "Invoke", "InvokeFunction")
+    WRITE_OBJECT = ("s3", "PutObject")
+    LIST_OBJECTS = ("s3", "ListObjectsV2", "ListBucket")
+    DELETE_OBJECTS = ("s3", "DeleteObjects", "DeleteObject")
+    START_EXECUTION = ("stepfunctions", "StartExecution")
+    LIST_EXECUTIONS = ("stepfunctions", "ListExecutions")
+    STOP_EXECUTION = ("stepfunctions", "StopExecution")
+    CREATE_SCHEDULE = ("scheduler", "CreateSchedule")
+    UPDATE_SCHEDULE = ("scheduler", "UpdateSchedule")
+    DELETE_SCHEDULE = ("scheduler", "DeleteSchedule")
 
     @property
     def service(self) -> str:
@@ -41,4 +50,5 @@ class Operation(Enum):
     @property
     def action(self) -> str:
         """The permission as IAM names it."""
-        return f"{self.service}:{self.value[-1]}"
+        prefix = {"stepfunctions": "states"}.get(self.service, self.service)
+        return f"{prefix}:{self.value[-1]}"

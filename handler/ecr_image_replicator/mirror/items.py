@@ -1,0 +1,151 @@
+"""Work items: the changed images of one repository pair, as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ecr_image_replicator.errors import ContentError, RequestError
+from ecr_image_replicator.mirror.compare import MirrorImage, Verdict
+from ecr_image_replicator.mirror.results import parse_optional_digest
+from ecr_image_replicator.mirror.state import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ecr_image_replicator.mirror.preparation import Preparation
+
+#: An item is the input of a child execution, of at most 256 KiB.
+_MAX_IMAGES: Final = 500
+_MAX_BYTES: Final = 200 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """What one worker is to do, and how far it came.
+
+    Attributes
+    ----------
+    run
+        The run that it belongs to.
+    host, number
+        The source host, and the item's number among the host's.
+    entry
+        The entry's position in the mirror.
+    images
+        All of the item's images.
+    not_after_seconds
+        The end of the run, in seconds since 1970.
+    part
+        How many invocations have worked on it before.
+    position, tries
+        The next image, and how often it was begun already.
+    """
+
+    run: Run
+    host: str
+    number: int
+    entry: int
+    images: tuple[MirrorImage, ...]
+    not_after_seconds: float
+    part: int = 0
+    position: int = 0
+    tries: int = 0
+
+    def body(self) -> dict[str, Any]:
+        """Return the event that asks a worker for it."""
+        return {
+            "Mirror": {
+                "Step": "Copy",
+                "Run": str(self.run),
+                "Host": self.host,
+                "Item": self.number,
+                "Entry": self.entry,
+                "Images": [
+                    [each.selector, str(each.digest or ""), list(each.destination_tags)]
+                    for each in self.images
+                ],
+                "NotAfter": self.not_after_seconds,
+                "Part": self.part,
+                "Next": self.position,
+                "Tries": self.tries,
+            }
+        }
+
+    def after(self, position: int, tries: int) -> WorkItem:
+        """Return the item for the next invocation."""
+        return replace(self, part=self.part + 1, position=position, tries=tries)
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> WorkItem:
+        """Parse the fields of an event.
+
+        Raises
+        ------
+        RequestError
+            They are something else.
+        """
+        try:
+            images = tuple(
+                MirrorImage(str(selector), tuple(map(str, tags)), parse_optional_digest(digest))
+                for selector, digest, tags in fields["Images"]
+            )
+            item = cls(
+                run=Run.parse(fields["Run"]),
+                host=str(fields["Host"]),
+                number=_count(fields["Item"]),
+                entry=_count(fields["Entry"]),
+                images=images,
+                not_after_seconds=float(fields["NotAfter"]),
+                part=_count(fields.get("Part", 0)),
+                position=_count(fields.get("Next", 0)),
+                tries=_count(fields.get("Tries", 0)),
+            )
+        except (KeyError, TypeError, ValueError, ContentError) as error:
+            raise RequestError("invalid Mirror: it is not a work item") from error
+        if not all(each.destination_tags for each in item.images):
+            raise RequestError("invalid Mirror: an image has no destination tag")
+        return item
+
+
+def make_items(
+    preparation: Preparation, run: Run, not_after_seconds: float
+) -> dict[str, list[WorkItem]]:
+    """Divide what is to be copied into items, by source host."""
+    items: dict[str, list[WorkItem]] = {}
+    for prepared in preparation.entries:
+        compared = prepared.with_verdict(Verdict.CHANGED, Verdict.UNCOMPARED)
+        host = prepared.entry.source_host
+        for images in _divide([each.image for each in compared]):
+            own = items.setdefault(host, [])
+            item = WorkItem(run, host, len(own), prepared.index, images, not_after_seconds)
+            own.append(item)
+    return items
+
+
+def whole_seconds(seconds: float) -> int:
+    """Round a wait up."""
+    return max(0, math.ceil(seconds))
+
+
+def _divide(images: Sequence[MirrorImage]) -> Iterator[tuple[MirrorImage, ...]]:
+    """Cut a list of images where an item would be too large."""
+    current: list[MirrorImage] = []
+    size_bytes = 0
+    for image in images:
+        own_bytes = len(json.dumps([image.selector, image.destination_tags])) + 80
+        if current and (len(current) >= _MAX_IMAGES or size_bytes + own_bytes > _MAX_BYTES):
+            yield tuple(current)
+            current, size_bytes = [], 0
+        current.append(image)
+        size_bytes += own_bytes
+    if current:
+        yield tuple(current)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError
+    return value

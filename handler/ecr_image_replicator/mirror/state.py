@@ -1,0 +1,171 @@
+"""Where the state of mirrors is, and the ports of what keeps and runs them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ecr_image_replicator.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+PREFIX: Final = "mirrors/"
+_RUN: Final = re.compile(r"([0-9a-f]{32})/([A-Za-z0-9][A-Za-z0-9-]{0,39})")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
+
+
+class StateStore(Protocol):
+    """Small objects by key."""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+
+    def read(self, key: str) -> bytes | None:
+        """Read an object; None when it does not exist."""
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write an object."""
+
+    def find_keys(self, prefix: str) -> Sequence[str]:
+        """List the keys that begin with a prefix."""
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects."""
+
+
+class Runs(Protocol):
+    """Runs of mirrors, by name."""
+
+    def arn_of(self, name: str) -> str:
+        """Return what names a run for users."""
+
+    def start(self, name: str, run: str) -> bool:
+        """Start a run; False when it was started before and has ended."""
+
+    def running(self, prefix: str) -> Iterator[str]:
+        """Yield the names of running ones."""
+
+    def stop(self, name: str, cause: str) -> None:
+        """Stop one."""
+
+
+class Schedules(Protocol):
+    """Schedules of mirrors, by name."""
+
+    def put(self, name: str, expression: str, timezone: str, event: Mapping[str, Any]) -> None:
+        """Create or replace a schedule."""
+
+    def remove(self, name: str) -> None:
+        """Delete a schedule."""
+
+
+def mirror_id(event: Mapping[str, Any]) -> str:
+    """Return the ID of a mirror: the same for every event of its resource."""
+    name = f"{event['StackId']}\n{event['LogicalResourceId']}"
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a mirror, and the keys of its state.
+
+    Attributes
+    ----------
+    mirror
+        The mirror's ID.
+    name
+        Unique among its runs.
+    """
+
+    mirror: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: object) -> Run:
+        """Parse ``ID/NAME``.
+
+        Raises
+        ------
+        RequestError
+            It is something else.
+        """
+        found = _RUN.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            raise RequestError("invalid Run: it is a mirror's ID and the name of its run")
+        return cls(found[1], found[2])
+
+    @classmethod
+    def of_request(cls, event: Mapping[str, Any]) -> Run:
+        """Return the run of a CloudFormation request: the same for a duplicate of the event."""
+        name = str(event["RequestId"])
+        if not _NAME.fullmatch(name):
+            name = hashlib.sha256(name.encode()).hexdigest()[:32]
+        return cls(mirror_id(event), name)
+
+    def __str__(self) -> str:
+        return f"{self.mirror}/{self.name}"
+
+    @property
+    def execution_name(self) -> str:
+        """The name of the run among all mirrors' runs."""
+        return f"{self.mirror}-{self.name}"
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of this run begin with."""
+        return f"{PREFIX}{self.mirror}/{self.name}/"
+
+    @property
+    def mirror_prefix(self) -> str:
+        """What the keys of every run of the mirror begin with."""
+        return f"{PREFIX}{self.mirror}/"
+
+    @property
+    def known(self) -> str:
+        """The key of the mirror's known digests."""
+        return f"{PREFIX}{self.mirror}/known.json"
+
+    @property
+    def request(self) -> str:
+        """The key of the event that asked for the run."""
+        return f"{self.prefix}request.json"
+
+    @property
+    def choice(self) -> str:
+        """The key of what was chosen."""
+        return f"{self.prefix}choice.json"
+
+    @property
+    def report(self) -> str:
+        """The key of the report."""
+        return f"{self.prefix}report.json"
+
+    @property
+    def results(self) -> str:
+        """What the keys of results begin with."""
+        return f"{self.prefix}results/"
+
+    @property
+    def progress(self) -> str:
+        """What the keys of positions begin with."""
+        return f"{self.prefix}progress/"
+
+    def items(self, host: str) -> str:
+        """Return the key of a host's items."""
+        return f"{self.prefix}items-{_safe(host)}.json"
+
+    def result(self, host: str, item: int, part: int) -> str:
+        """Return the key of the results of one invocation of a worker."""
+        return f"{self.results}{_safe(host)}-{item:05}-{part:05}.json"
+
+    def position(self, host: str, item: int) -> str:
+        """Return the key of a worker's position."""
+        return f"{self.progress}{_safe(host)}-{item:05}.json"
+
+
+def _safe(host: str) -> str:
+    return re.sub(r"[^a-z0-9.]", "_", host.lower())

@@ -1,0 +1,304 @@
+"""The steps of a mirror that runs over several invocations: choose, copy, summarise.
+
+What calls them in turn is not their concern. All state is in a store, under the run's keys.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.errors import ReplicationError, RequestError
+from ecr_image_replicator.mirror.items import WorkItem, make_items, whole_seconds
+from ecr_image_replicator.mirror.known import KnownImages
+from ecr_image_replicator.mirror.preparation import COMPARE_SECONDS, prepare
+from ecr_image_replicator.mirror.report import (
+    ChoiceSummary,
+    choice_lines,
+    remember_unchanged,
+)
+from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_text
+from ecr_image_replicator.mirror.worker import RepositoryWorker
+from ecr_image_replicator.request.mirror_parsing import parse_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ecr_image_replicator.deadline import Deadline
+    from ecr_image_replicator.mirror.preparation import Preparation
+    from ecr_image_replicator.mirror.state import Run, StateStore
+    from ecr_image_replicator.replicate import Replicator
+    from ecr_image_replicator.request.mirror import MirrorRequest
+
+_LOGGER: Final = logging.getLogger(__name__)
+#: Kept of the time for comparing, to write what was found.
+_WRITE_SECONDS: Final = 30.0
+KILLED: Final = "its worker was killed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A request for a run, as it is stored.
+
+    Attributes
+    ----------
+    event
+        CloudFormation's event; without ResponseURL once it has its response.
+    started_at_seconds, not_after_seconds
+        Of the run, in seconds since 1970.
+    """
+
+    event: dict[str, Any]
+    started_at_seconds: float
+    not_after_seconds: float
+
+    def render(self) -> bytes:
+        """Return what is stored."""
+        document = {
+            "Event": self.event,
+            "StartedAt": self.started_at_seconds,
+            "NotAfter": self.not_after_seconds,
+        }
+        return json.dumps(document).encode()
+
+    @classmethod
+    def read(cls, store: StateStore, run: Run) -> StoredRequest:
+        """Read a run's request.
+
+        Raises
+        ------
+        RequestError
+            There is none: the mirror was deleted meanwhile.
+        """
+        content = store.read(run.request)
+        if content is None:
+            raise RequestError("invalid Run: its state does not exist, the mirror was deleted")
+        document = json.loads(content)
+        return cls(document["Event"], document["StartedAt"], document["NotAfter"])
+
+    @property
+    def response_url(self) -> str:
+        """Where CloudFormation waits for the response; "" when it does not."""
+        return str(self.event.get("ResponseURL") or "")
+
+    def mirror(self) -> MirrorRequest:
+        """Parse the properties.
+
+        Raises
+        ------
+        RequestError
+            They are invalid.
+        """
+        return parse_mirror(self.event.get("ResourceProperties") or {})
+
+
+@dataclass(frozen=True, slots=True)
+class HostItems:
+    """Where the work items of one source host are, and how many may run at a time."""
+
+    host: str
+    key: str
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What choosing came to.
+
+    Attributes
+    ----------
+    error
+        Why nothing can be chosen; "" otherwise.
+    """
+
+    request: StoredRequest
+    summary: ChoiceSummary
+    hosts: tuple[HostItems, ...] = ()
+    error: str = ""
+
+
+class MirrorSteps:
+    """The steps of runs, in one process.
+
+    Parameters
+    ----------
+    replicator
+        The engine, warm between invocations.
+    store
+        Where the state is.
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        replicator: Replicator,
+        store: StateStore,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._replicator = replicator
+        self._store = store
+        self._clock = clock
+        #: Of the last run: its request does not change.
+        self._last: tuple[Run, MirrorRequest] | None = None
+
+    def choose(self, run: Run, deadline: Deadline) -> Chosen:
+        """Choose and compare; store the work items of each host.
+
+        A mirror that cannot be chosen is a result, not an exception.
+        """
+        request = StoredRequest.read(self._store, run)
+        known = KnownImages.parse(self._store.read(run.known))
+        try:
+            mirror = request.mirror()
+            preparation = self.prepare(mirror, known, deadline)
+        except ReplicationError as error:
+            message = error_text(error)
+            _LOGGER.warning("cannot choose: %s", message)
+            self._write(run.choice, {"Error": message})
+            return Chosen(request, ChoiceSummary(), error=message)
+        platforms = self._replicator.settings.default_platforms
+        remember_unchanged(known, preparation, platforms)
+        self._store.write(run.known, known.render())
+        items = make_items(preparation, run, request.not_after_seconds)
+        hosts = []
+        for host, own in items.items():
+            content = json.dumps([item.body() for item in own]).encode()
+            self._store.write(run.items(host), content)
+            hosts.append(HostItems(host, run.items(host), mirror.concurrency_of(host)))
+        summary = ChoiceSummary.of(preparation)
+        document = {
+            **summary.as_json(),
+            "Items": [
+                {"Host": item.host, "Item": item.number, "Count": len(item.images)}
+                for own in items.values()
+                for item in own
+            ],
+        }
+        self._write(run.choice, document)
+        return Chosen(request, summary, tuple(hosts))
+
+    def prepare(self, mirror: MirrorRequest, known: KnownImages, deadline: Deadline) -> Preparation:
+        """Choose and compare, within the time of an invocation."""
+        seconds = min(COMPARE_SECONDS, max(1.0, deadline.remaining_seconds - _WRITE_SECONDS))
+        return prepare(self._replicator, mirror, known, deadline, compare_seconds=seconds)
+
+    def preview(self, run: Run, mirror: MirrorRequest, deadline: Deadline) -> ChoiceSummary:
+        """Choose and compare, and write the choice as the report; copy nothing."""
+        known = KnownImages.parse(self._store.read(run.known))
+        preparation = self.prepare(mirror, known, deadline)
+        summary = ChoiceSummary.of(preparation)
+        choice = list(choice_lines(preparation))
+        for line in choice[:100]:
+            _LOGGER.info("dry run", extra={"choice": line})
+        self._write(run.report, {"Choice": choice, "Warnings": list(summary.warnings)})
+        return summary
+
+    def copy(self, item: WorkItem, retries: int, deadline: Deadline) -> dict[str, Any]:
+        """Copy images of an item; return what the next invocation is to do.
+
+        Parameters
+        ----------
+        retries
+            How often this invocation was tried before: a worker may have been killed.
+        deadline
+            Ends this invocation.
+
+        Returns
+        -------
+        dict
+            Empty when the item is finished; else its next event, with WaitSeconds.
+        """
+        done: list[ImageResult] = []
+        if retries:
+            stored = self._store.read(item.run.result(item.host, item.number, item.part))
+            if stored is not None:
+                output: dict[str, Any] = json.loads(stored)["Output"]
+                return output
+            item, done = self._after_kill(item)
+        mirror = self._mirror(item.run)
+        worker = RepositoryWorker(
+            self._replicator,
+            mirror.entries[item.entry],
+            deadline,
+            progress=lambda _: LoggedProgress(self._replicator.settings.progress_interval_seconds),
+            before_image=lambda position, results: self._write_position(item, position, results),
+            run_seconds_left=lambda: item.not_after_seconds - self._clock(),
+        )
+        outcome = worker.run(item.images, item.position, tries=item.tries, results=done)
+        output = {}
+        if outcome.wait_seconds is not None:
+            following = item.after(outcome.position, outcome.tries)
+            output = {**following.body(), "WaitSeconds": whole_seconds(outcome.wait_seconds)}
+            _LOGGER.info(
+                "continues later",
+                extra={"wait_seconds": outcome.wait_seconds, "reason": outcome.reason},
+            )
+        self._write(
+            item.run.result(item.host, item.number, item.part),
+            {
+                "Host": item.host,
+                "Item": item.number,
+                "Part": item.part,
+                "Results": [each.as_json() for each in outcome.results],
+                "Finished": not output,
+                "Output": output,
+            },
+        )
+        return output
+
+    def _after_kill(self, item: WorkItem) -> tuple[WorkItem, list[ImageResult]]:
+        """Go on after the image whose worker was killed, and report that image as failed."""
+        content = self._store.read(item.run.position(item.host, item.number))
+        document = json.loads(content) if content is not None else None
+        if document is None or document["Part"] != item.part:
+            return item, []
+        done = [ImageResult.from_json(each) for each in document["Results"]]
+        position = document["Position"]
+        entry = self._mirror(item.run).entries[item.entry]
+        done.append(killed_result(entry.source_name, entry.destination_name, item, position))
+        return replace(item, position=position + 1, tries=0), done
+
+    def _write_position(
+        self, item: WorkItem, position: int, results: Sequence[ImageResult]
+    ) -> None:
+        document = {
+            "Host": item.host,
+            "Item": item.number,
+            "Part": item.part,
+            "Position": position,
+            "Results": [each.as_json() for each in results],
+        }
+        self._write(item.run.position(item.host, item.number), document)
+
+    def _mirror(self, run: Run) -> MirrorRequest:
+        if self._last is None or self._last[0] != run:
+            self._last = run, StoredRequest.read(self._store, run).mirror()
+        return self._last[1]
+
+    def _write(self, key: str, document: object) -> None:
+        self._store.write(key, json.dumps(document).encode())
+
+
+def killed_result(
+    source: str, destination: str, item: WorkItem, position: int, error: str = KILLED
+) -> ImageResult:
+    """Return the result of an image whose worker was killed."""
+    image = item.images[position]
+    mark = "@" if ":" in image.selector else ":"
+    return ImageResult(
+        source=image.selector
+        if image.selector.startswith("s3://")
+        else f"{source}{mark}{image.selector}",
+        destination=f"{destination}:{image.destination_tags[0]}",
+        destination_tags=image.destination_tags,
+        status=ImageStatus.FAILED,
+        source_digest=image.digest,
+        error=error,
+        kind="Killed",
+    )

@@ -1,0 +1,187 @@
+"""The state machine on loopback: moto interprets the definition, real processes do the work."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from local.certificates import CertificateAuthority
+from local.cloudformation import CloudFormationEndpoint
+from moto import mock_aws
+from moto.server import ThreadedMotoServer
+from tests.interop.function_pool import FunctionPool
+
+REGION = "eu-west-1"
+BUCKET = "mirrors-of-tests"
+FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:replicator"
+DEFINITION = Path(__file__).parents[2] / "statemachine" / "mirror.asl.json"
+_ROLE = "arn:aws:iam::123456789012:role/machine"
+_GROUP = "mirrors"
+
+
+def definition() -> str:
+    """The definition as it is deployed, with waits of retries that a test has the time for."""
+    text = DEFINITION.read_text().replace("${Partition}", "aws").replace("${FunctionArn}", FUNCTION)
+    document = json.loads(text)
+    _shorten(document)
+    return json.dumps(document)
+
+
+def _shorten(part: Any) -> None:
+    if isinstance(part, dict):
+        if "IntervalSeconds" in part:
+            part["IntervalSeconds"] = 1
+        for value in part.values():
+            _shorten(value)
+    elif isinstance(part, list):
+        for value in part:
+            _shorten(value)
+
+
+@dataclass
+class Machine:
+    """A deployed mirror: the machine, its function, its bucket, and CloudFormation."""
+
+    pool: FunctionPool
+    cloudformation: CloudFormationEndpoint
+    arn: str
+    states: Any
+    s3: Any
+    scheduler: Any
+    seconds: dict[int, list[float]] = field(default_factory=dict)
+
+    def event(self, request_type: Any, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Return CloudFormation's event for a mirror."""
+        event = self.cloudformation.event(
+            request_type, properties, logical_resource_id="Mirror", **more
+        )
+        return {**event, "ResourceType": "Custom::ECRImageMirror"}
+
+    def send(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Invoke the function with an event, as CloudFormation does."""
+        answer = self.pool.invoke(event)
+        assert "Payload" in answer, answer
+        payload: dict[str, Any] = answer["Payload"]
+        return payload
+
+    def executions(self, status: str | None = None) -> list[dict[str, Any]]:
+        """List executions, the newest first."""
+        found: list[dict[str, Any]] = self.states.list_executions(
+            stateMachineArn=self.arn, **({"statusFilter": status} if status else {})
+        )["executions"]
+        return found
+
+    def wait_until_ended(self) -> None:
+        """Wait until no execution is running."""
+        self.wait_for(lambda: not self.executions("RUNNING"))
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 180) -> None:
+        """Wait for a condition that the machine brings about."""
+        until = time.monotonic() + seconds
+        never = threading.Event()
+        while not condition():
+            assert time.monotonic() < until, self.pool.log[-3000:]
+            never.wait(0.1)
+
+    def read(self, key: str) -> dict[str, Any]:
+        """Read an object."""
+        content = self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        document: dict[str, Any] = json.loads(content)
+        return document
+
+    def list_keys(self) -> list[str]:
+        """List every object's key."""
+        pages = self.s3.list_objects_v2(Bucket=BUCKET)
+        return [each["Key"] for each in pages.get("Contents", [])]
+
+    def schedules(self) -> list[str]:
+        """List the names of schedules."""
+        return [each["Name"] for each in self.scheduler.list_schedules()["Schedules"]]
+
+    def status_change(self, name: str, status: str) -> dict[str, Any]:
+        """Return the event that EventBridge sends when an execution has ended."""
+        execution = self.arn.replace(":stateMachine:", ":execution:") + f":{name}"
+        return {
+            "source": "aws.states",
+            "detail-type": "Step Functions Execution Status Change",
+            "resources": [execution],
+            "detail": {
+                "executionArn": execution,
+                "stateMachineArn": self.arn,
+                "name": name,
+                "status": status,
+            },
+        }
+
+
+@contextmanager
+def deployed(
+    tmp_path: Path, patch: pytest.MonkeyPatch, authority: CertificateAuthority
+) -> Iterator[Machine]:
+    """Deploy the machine, a bucket and the function."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": "tests",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_CONFIG_FILE": "none",
+        "AWS_SHARED_CREDENTIALS_FILE": "none",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        patch.setenv(name, value)
+    seconds: dict[int, list[float]] = {}
+
+    def seconds_of(event: dict[str, Any]) -> float:
+        mirror = event.get("Mirror", {})
+        planned = seconds.get(mirror.get("Entry", -1), [])
+        return planned.pop(0) if mirror.get("Step") == "Copy" and planned else 60.0
+
+    pool = FunctionPool(tmp_path, seconds_of)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    endpoint = CloudFormationEndpoint(authority.server_context())
+    config: Any = {"stepfunctions": {"execute_state_machine": True}}
+    with mock_aws(config=config), pool, endpoint:
+        server.start()
+        try:
+            host, port = server.get_host_and_port()
+            patch.setenv("AWS_ENDPOINT_URL_LAMBDA", pool.url)
+            s3: Any = boto3.client("s3")
+            states: Any = boto3.client("stepfunctions")
+            scheduler: Any = boto3.client("scheduler")
+            s3.create_bucket(
+                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+            )
+            scheduler.create_schedule_group(Name=_GROUP)
+            arn = states.create_state_machine(
+                name="mirrors", definition=definition(), roleArn=_ROLE
+            )["stateMachineArn"]
+            pool.configure(
+                {
+                    "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+                    "AWS_ACCESS_KEY_ID": "tests",
+                    "AWS_SECRET_ACCESS_KEY": "tests",
+                    "AWS_REGION": REGION,
+                    "AWS_DEFAULT_REGION": REGION,
+                    "AWS_EC2_METADATA_DISABLED": "true",
+                    "MIRROR_BUCKET": BUCKET,
+                    "MIRROR_STATE_MACHINE": arn,
+                    "MIRROR_SCHEDULE_GROUP": _GROUP,
+                    "MIRROR_SCHEDULER_ROLE": _ROLE,
+                    "PLAIN_HTTP_REGISTRIES": "127.0.0.1",
+                    "RESPONSE_HOSTS": endpoint.host,
+                    "SSL_CERT_FILE": str(authority.ca_file),
+                    "POWERTOOLS_LOG_LEVEL": "INFO",
+                    "POWERTOOLS_METRICS_NAMESPACE": "tests",
+                }
+            )
+            yield Machine(pool, endpoint, arn, states, s3, scheduler, seconds)
+        finally:
+            server.stop()
