@@ -28,7 +28,6 @@ from custom_resource.response import (
     is_allowed_url,
     is_https,
 )
-from custom_resource.trust import response_tls
 from ecr_image_replicator.aws.invocation import unqualified_arn
 from ecr_image_replicator.aws.mirrors import (
     MirrorExecutions,
@@ -46,6 +45,7 @@ from ecr_image_replicator.mirror.steps import MirrorSteps, StoredRequest
 from ecr_image_replicator.mirror.summary import summarise
 from ecr_image_replicator.request.mirror_parsing import parse_mirror
 from ecr_image_replicator.retries import RetryPolicy
+from ecr_image_replicator.trust_store import response_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -325,7 +325,7 @@ class MirrorResource:
             return
         left_seconds = context.get_remaining_time_in_millis() / 1000
         budget_seconds = left_seconds - _DELIVERY_MARGIN_SECONDS
-        if not deliver(url, body, budget_seconds=budget_seconds, tls=response_tls()):
+        if not deliver(url, body, budget_seconds=budget_seconds, tls=response_context()):
             raise UndeliveredResponseError("cannot deliver the response to CloudFormation")
 
     def _open_steps(self, context: Any) -> tuple[MirrorSteps, Deadline]:
