@@ -51,6 +51,12 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "Side": "destination",
     },
     "helm-chart": {},
+    "mirror-docker-hub": {"Secret": f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:hub-1"},
+    "mirror-eks-add-ons": {},
+    "mirror-promotion": {
+        "BuildAccount": BUILD,
+        "BuildRoleArn": f"arn:aws:iam::{BUILD}:role/pull",
+    },
     "several-regions": {},
     "sagemaker-model": {
         "SourceImage": "registry.example.com/ml/server:1.0",
