@@ -73,13 +73,22 @@ RUNS = (
     Run(images=10_000, changed=0, repositories=0, hosts=3),
     Run(images=10_000, changed=10_000, repositories=500, hosts=3),
 )
+COLUMNS = (
+    "Images",
+    "Changed",
+    "Repositories",
+    "Hosts",
+    "Transitions",
+    "Lambda seconds",
+    "Dollars",
+    "Minutes",
+)
 
 
 def table() -> str:
     """Render the table."""
     lines = [
-        "| Images | Changed | Repositories | Hosts | Transitions | Lambda seconds "
-        "| Dollars | Minutes |",
+        f"| {' | '.join(COLUMNS)} |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
