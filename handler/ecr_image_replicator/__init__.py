@@ -1,9 +1,11 @@
-"""The engine: copies container images between registries; usable without Lambda or CloudFormation.
+"""The engine: copies container images between registries, without Lambda or CloudFormation.
 
-Reading order: `request` (what is asked for) and `references` (names of images); `replication`
-(the use case), `endpoints` (both ends), `content` (which manifests are meant), `plan` (what moves),
-`transfer` (how it moves); `ports` (what an end must be able to do), implemented by `registry`, with
-`ecr_destination` and `aws` where an end is AWS's, and by `archive`, whose images `assembly` makes;
-underneath `manifests`, `digests`, `platforms`, `retries`, `deadline`, `errors`. `rehearsal` is the
-destination of a dry run; `shell` is the engine's use from a command line.
+Public API: ``request.parsing.parse_request`` (properties to a request),
+``request.settings.Settings``, ``deadline.Deadline``, ``copy.progress.LoggedProgress``,
+``replicate.Replicator`` and the tree of ``errors``.
+
+Reading order: `request.parsing`; `replicate` (the use case) and `pipeline` (its stages);
+`endpoints` (registries, archives and AWS as source and destination); `copy.state`, `copy.resolve`,
+`copy.plan`, `copy.transfer` (what is there, what is requested, what is missing, the copy);
+`copy.ports`, implemented by `registry`, `archive`, `ecr` and `aws`; `referrers`; `model`.
 """

@@ -1,4 +1,4 @@
-"""Both ends of a replication, opened as a request names them: the wiring of registries and AWS."""
+"""The endpoints of a replication: which source and destination, with which credentials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ecr_image_replicator.aws.kms import fetch_public_key
 from ecr_image_replicator.aws.s3 import S3Object
 from ecr_image_replicator.aws.sessions import AwsAccess
 from ecr_image_replicator.copy.cache import CachingSource, ContentCache
-from ecr_image_replicator.copy.dry_run import DryRunDestination, DryRunReferrers
+from ecr_image_replicator.copy.dry_run import DryRunReferrers, DryRunWriter
 from ecr_image_replicator.ecr.api import EcrRepository
 from ecr_image_replicator.ecr.destination import EcrDestination
 from ecr_image_replicator.ecr.source import EcrSource
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.aws.clients import AwsCaller
     from ecr_image_replicator.copy.ports import (
-        ImageDestination,
+        ImageWriter,
+        ReadOnlyDestination,
         ReferrerStore,
         TagRemover,
     )
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.request.settings import Settings
     from ecr_image_replicator.retries import Backoff
 
-#: ECR takes ten PutImage a second and region; ECR Public the same of uploads' starts and ends.
+#: ECR allows 10 PutImage a second and region; ECR Public also 10 upload starts and ends.
 _ECR_RATE: Final = 9
 _CREDENTIALS: Final = {
     Side.SOURCE: Setting.SOURCE_CREDENTIALS,
@@ -62,47 +63,62 @@ _CREDENTIALS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """A source and a destination.
+    """The source and the destination of a replication.
 
     Attributes
     ----------
+    source
+        Reads manifests and blobs of the source.
+    destination
+        Reads the destination.
+    writer
+        Writes to the destination, or records what a dry run would write.
+    destination_referrers
+        The referrers of the destination repository.
+    source_referrers
+        The referrers of the source repository; None for an archive.
     mount_from
-        The source's repository, when both sides are in one registry; None otherwise.
-    source_referrers, destination_referrers
-        What belongs to the image; None for a source that is in no registry.
-    archive, stored
-        The source's archive and its object or file; None when the source is a registry.
+        The source's repository if both endpoints are in one registry; None otherwise.
+    archive
+        The source if it is an archive, whose image may have to be built; None otherwise.
     dry_run
-        The destination of a dry run; None when it is none.
+        The writer of a dry run; None for a real run.
+    find_etag
+        Returns the ETag of the source's S3 object; "" for other sources.
     on_close
         Closes the connections that are not kept for the next request.
     """
 
     source: CachingSource
-    destination: ImageDestination
-    mount_from: str | None
-    source_referrers: ReferrerStore | None
+    destination: ReadOnlyDestination
+    writer: ImageWriter
     destination_referrers: ReferrerStore
+    source_referrers: ReferrerStore | None = None
+    mount_from: str | None = None
     archive: ArchiveSource | None = None
-    stored: S3Object | LocalFile | None = None
-    dry_run: DryRunDestination | None = None
-    on_close: Callable[[], None] | None = None
+    dry_run: DryRunWriter | None = None
+    find_etag: Callable[[], str] = str
+    on_close: Callable[[], None] = lambda: None
 
     @property
     def etag(self) -> str:
-        """Names the bytes of the source's archive; "" when there is none, or none was read."""
-        return self.stored.etag if self.stored is not None else ""
+        """The ETag of the source's S3 object; "" for other sources, and before it is read."""
+        return self.find_etag()
+
+    def require_source_referrers(self) -> ReferrerStore:
+        """Return the referrers of the source; requests for archives never need them."""
+        assert self.source_referrers is not None  # noqa: S101 - for mypy
+        return self.source_referrers
 
     def close(self) -> None:
-        """Stop reading."""
+        """Close the archive, and the connections that are not kept."""
         if self.archive is not None:
             self.archive.close()
-        if self.on_close is not None:
-            self.on_close()
+        self.on_close()
 
 
 class EndpointFactory:
-    """Opens sides; keeps what the process has of registries and content for the next request.
+    """Creates endpoints. It keeps connections, logins and content for the next request.
 
     Parameters
     ----------
@@ -129,29 +145,33 @@ class EndpointFactory:
         self._aws = AwsAccess()
         self._rate_limiters: dict[tuple[str, str], RateLimiter] = {}
 
-    def open(self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline) -> Endpoints:
-        """Open both sides, the destination of a dry run only to be asked; nothing is sent yet.
+    def connect_endpoints(
+        self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline
+    ) -> Endpoints:
+        """Return the endpoints of a request; no request is sent yet.
 
         Raises
         ------
         RequestError
-            Credentials are malformed, or a repository is to be made that is not ECR's.
+            Credentials are malformed, or CreateRepository is not for ECR.
         """
-        endpoints = self._open(request, backoff, deadline)
+        endpoints = self._connect_endpoints(request, backoff, deadline)
         endpoints = replace(endpoints, on_close=self._registries.close_unkept)
         if not request.dry_run:
             return endpoints
-        # whether ECR mounts is a setting of the account's that is not asked for: no less is copied
+        # whether ECR mounts is a setting of the account that is not read: assume it does not
         mounts = parse_ecr_host(request.destination.registry) is None
-        dry_run = DryRunDestination(endpoints.destination, mounts=mounts)
+        writer = DryRunWriter(endpoints.destination, mounts=mounts)
         return replace(
             endpoints,
-            destination=dry_run,
-            destination_referrers=DryRunReferrers(endpoints.destination_referrers, dry_run),
-            dry_run=dry_run,
+            writer=writer,
+            destination_referrers=DryRunReferrers(endpoints.destination_referrers, writer),
+            dry_run=writer,
         )
 
-    def _open(self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline) -> Endpoints:
+    def _connect_endpoints(
+        self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline
+    ) -> Endpoints:
         caller = self._aws.open_caller(
             request.source_role,
             Side.SOURCE,
@@ -166,41 +186,41 @@ class EndpointFactory:
                 else S3Object(request.source, caller, backoff=backoff, deadline=deadline)
             )
             archive = ArchiveSource(request.source, stored, Compression(request.compression))
-            destination = self._open_destination(
+            destination = self._connect_destination(
                 request, backoff, deadline, None, new_repository=request.new_repository
             )
             return Endpoints(
-                CachingSource(archive, self._cache, _owner(request)),
-                destination,
-                None,
-                None,
-                destination.referrers,
-                archive,
-                stored,
+                source=CachingSource(archive, self._cache, _owner(request)),
+                destination=destination,
+                writer=destination,
+                destination_referrers=destination.referrers,
+                archive=archive,
+                find_etag=lambda: stored.etag,
             )
         same_registry = request.source.registry == request.destination.registry
         mount_from = request.source.repository if same_registry else None
         source = self._open_source(request, request.source, caller, backoff, deadline)
-        destination = self._open_destination(
+        destination = self._connect_destination(
             request, backoff, deadline, mount_from, new_repository=request.new_repository
         )
         return Endpoints(
-            CachingSource(source, self._cache, _owner(request)),
-            destination,
-            mount_from,
-            source.referrers,
-            destination.referrers,
+            source=CachingSource(source, self._cache, _owner(request)),
+            destination=destination,
+            writer=destination,
+            destination_referrers=destination.referrers,
+            source_referrers=source.referrers,
+            mount_from=mount_from,
         )
 
-    def open_key(
+    def load_verification_key(
         self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline
     ) -> Key | None:
-        """Get the key that signatures are verified with, None when they are not.
+        """Return the key for the verification of signatures; None when they are not verified.
 
         Raises
         ------
         RequestError
-            It is malformed, or cannot be read.
+            The key is malformed, or cannot be read.
         """
         text = request.signature_key
         if text is None:
@@ -221,15 +241,17 @@ class EndpointFactory:
         )
         return parse_der_key(fetch_public_key(text, caller), f"the KMS key {text}")
 
-    def open_tags(self, request: UntagRequest, backoff: Backoff, deadline: Deadline) -> TagRemover:
-        """Open a destination to remove tags from it; nothing is sent yet.
+    def connect_tag_remover(
+        self, request: UntagRequest, backoff: Backoff, deadline: Deadline
+    ) -> TagRemover:
+        """Return the destination of a deleted resource; no request is sent yet.
 
         Raises
         ------
         RequestError
             Credentials are malformed.
         """
-        return self._open_destination(request, backoff, deadline, None, deletes=True)
+        return self._connect_destination(request, backoff, deadline, None, deletes=True)
 
     def open_tag_reader(
         self, request: ReplicationRequest, side: Side, backoff: Backoff, deadline: Deadline
@@ -276,10 +298,10 @@ class EndpointFactory:
         return EcrRepository(request.destination, ecr, caller)
 
     def close(self) -> None:
-        """Drop every kept connection."""
+        """Close every kept connection."""
         self._registries.close()
 
-    def _open_destination(
+    def _connect_destination(
         self,
         request: ReplicationRequest | UntagRequest,
         backoff: Backoff,
@@ -379,7 +401,7 @@ class EndpointFactory:
         )
 
     def _rate_limiter(self, registry: str, what: str) -> RateLimiter:
-        """Give the pace that all streams to a registry share, for the life of the process."""
+        """Return the rate limiter that all streams to a registry share."""
         return self._rate_limiters.setdefault((registry, what), RateLimiter(_ECR_RATE))
 
 

@@ -1,10 +1,11 @@
-"""What a replication came to, and how CloudFormation is told.
+"""The outcome of a replication, and its values for CloudFormation.
 
 The names are those of docs/resource-reference.md, "Return values".
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.referrers.copying import ReferrersReport
 
+_LOGGER: Final = logging.getLogger(__name__)
 DIGEST_PREFIX: Final = "Digest."
-#: The log has them all; an answer of CloudFormation's holds 4,096 bytes.
+#: The log has all of them; a response to CloudFormation has at most 4,096 bytes.
 _MAX_REFUSED_SHOWN: Final = 8
-#: In plans: the digest of an image that is still to be made.
+#: In plans: the digest of an image that would still have to be built.
 UNKNOWN: Final = "to be made"
 
 
-def find_digest_of_id(physical_resource_id: str, destination: ImageReference) -> Digest | None:
-    """Read the digest from an id of this resource's; None for an id of another repository."""
+def parse_physical_id(physical_resource_id: str, destination: ImageReference) -> Digest | None:
+    """Return the digest of a physical resource ID; None for another repository's."""
     try:
         previous = parse_image_reference(physical_resource_id)
     except InvalidReferenceError:
@@ -39,28 +41,28 @@ def find_digest_of_id(physical_resource_id: str, destination: ImageReference) ->
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A replication that succeeded.
+    """The outcome of a successful replication.
 
     Attributes
     ----------
     destination
-        With the resource's own tag.
+        The destination with the resource's own tag.
     digest, media_type
-        Of what the tags point at.
+        Of the manifest that the tags point at; the digest is None for a dry run that would have to
+        build the image first.
     platforms
-        Of each image that is there with its own manifest's digest, in the index's order; of a
-        single image that was found unchanged only what was asked for or known already.
+        The platform and digest of each image, in the index's order. For an unchanged single image
+        only if it is known already.
     changed
         Whether anything was pushed.
     report
-        What was moved.
+        The number of blobs by outcome.
     duration_seconds
         From the request to the outcome.
     referrers
-        What became of signatures, SBOMs and attestations; None when they were not asked for.
-    foreseen
-        Of a dry run; None when it was none. All else is then what a real run would come to, with
-        no digest for an image that is still to be made.
+        The outcome of the referrers; None when they are not copied.
+    planned_changes
+        The changes of a dry run; None for a real run.
     """
 
     destination: ImageReference
@@ -75,16 +77,13 @@ class Outcome:
 
     @property
     def physical_resource_id(self) -> str:
-        """Which bytes are under which tag: ``host/repository:tag@sha256:…``.
-
-        "" of a dry run: it put nothing there, so the resource stays what it was.
-        """
+        """The tag and its content: ``host/repository:tag@sha256:…``; "" for a dry run."""
         if self.planned_changes is not None:
             return ""
         return f"{self.destination}@{self.digest}"
 
     def attributes(self) -> dict[str, str]:
-        """Give the values that Fn::GetAtt reads."""
+        """Return the values for Fn::GetAtt."""
         destination, report = self.destination, self.report
         return {
             "ImageDigest": str(self.digest or ""),
@@ -105,8 +104,12 @@ class Outcome:
             **self._digests(),
         }
 
-    def stages(self) -> Iterator[tuple[str, dict[str, object]]]:
-        """Give a dry run's plan, a stage at a time, with its figures; nothing of a real run."""
+    def log_planned_changes(self) -> None:
+        """Log the changes of a dry run, a line each."""
+        for change, figures in self._planned_lines():
+            _LOGGER.info("dry run: %s", change, extra=figures)
+
+    def _planned_lines(self) -> Iterator[tuple[str, dict[str, object]]]:
         plan, report = self.planned_changes, self.report
         if plan is None:
             return
@@ -147,7 +150,7 @@ class Outcome:
         }
 
     def _digests(self) -> dict[str, str]:
-        """Name each platform's digest by its architecture; the first of a name keeps it."""
+        """Return the digest of the first platform of each architecture."""
         digests: dict[str, str] = {}
         for platform, digest in self.platforms:
             digests.setdefault(f"{DIGEST_PREFIX}{platform.label}", str(digest or ""))

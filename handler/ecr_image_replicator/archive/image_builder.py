@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.archive.layer_proofs import LayerProofs
     from ecr_image_replicator.archive.layers import ArchivedLayer
     from ecr_image_replicator.archive.source import ArchiveSource
-    from ecr_image_replicator.copy.ports import ImageDestination
+    from ecr_image_replicator.copy.ports import ReadOnlyDestination
     from ecr_image_replicator.copy.state import CopyState
     from ecr_image_replicator.copy.transfer import Transfer
     from ecr_image_replicator.model.digests import Digest
@@ -105,7 +105,7 @@ class ImageBuilder:
     def __init__(
         self,
         source: ArchiveSource,
-        destination: ImageDestination,
+        destination: ReadOnlyDestination,
         transfer: Transfer,
         proofs: LayerProofs,
         recorded: Mapping[Digest, Descriptor],

@@ -1,7 +1,6 @@
-"""A dry run: the engine at its work, before a destination that is asked and never written to.
+"""A dry run: the copy with a writer that records changes instead of making them.
 
-Where a real run opens an upload session or pushes a manifest, a dry run records the change.
-It accesses the destination through `ReadOnlyDestination` only, so it cannot write.
+The writer accesses the destination through `ReadOnlyDestination` only, so it cannot write.
 """
 
 from __future__ import annotations
@@ -14,23 +13,22 @@ from ecr_image_replicator.copy.ports import BlobOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from ecr_image_replicator.copy.ports import ReadOnlyDestination, ReferrersList, ReferrerStore
-    from ecr_image_replicator.model.digests import ByteReader, Digest
+    from ecr_image_replicator.model.digests import Digest
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class TagMove:
-    """A tag that would be put.
+    """A tag that a real run would put.
 
     Attributes
     ----------
     before
-        What it points at now; None when there is no such tag.
+        The digest that it points at now; None when it does not exist.
     after
-        What it would point at; None when only making that would tell.
+        The digest that it would point at; None when the image would still have to be built.
     """
 
     tag: str
@@ -40,21 +38,21 @@ class TagMove:
 
 @dataclass(frozen=True, slots=True)
 class PlannedChanges:
-    """What a real run would change at the destination.
+    """The changes that a real run would make at the destination.
 
     Attributes
     ----------
     makes_repository
-        Whether it is missing, and would be made.
+        Whether the repository does not exist and would be created.
     copied, mounted
-        Blobs, the largest first; of a layer whose blob is still to be made what is stored, by its
-        diff_id.
+        Blobs, the largest first; for a layer whose blob would still have to be made, the stored
+        layer by its diff_id.
     knows_sizes
-        Whether `copied` is all there is; if not, only reading an archive through would tell.
+        Whether `copied` is complete; if not, only reading the whole archive would tell.
     manifests
-        That would be put, in their order; None for one that is still to be made.
+        The manifests that would be pushed, in order; None for one that would have to be built.
     tags
-        That would be put, in their order.
+        The tags that would be put, in order.
     """
 
     makes_repository: bool = False
@@ -65,13 +63,13 @@ class PlannedChanges:
     tags: tuple[TagMove, ...] = ()
 
 
-class DryRunDestination:
-    """A destination that would be written to.
+class DryRunWriter:
+    """An `ImageWriter` that records what would be written.
 
     Parameters
     ----------
     destination
-        Is asked.
+        Answers which blobs exist.
     mounts
         Whether blobs would be mounted from the source's repository.
     """
@@ -82,17 +80,24 @@ class DryRunDestination:
         self._lock = threading.Lock()
         self._blobs: dict[Digest, tuple[Descriptor, BlobOutcome]] = {}
         self._manifests: dict[Digest, None] = {}
-        self._before: dict[str, Digest | None] = {}
-        self._after: dict[str, Digest] = {}
+        self._tags: dict[str, Digest] = {}
+        #: The digests of cosign's tags, which `DryRunReferrers` has read.
+        self.found_tags: dict[str, Digest | None] = {}
 
-    def planned_changes(self) -> PlannedChanges:
-        """Give what was written down; asks for the repository if nothing has told of it yet.
+    def planned_changes(self, found: Mapping[str, Digest | None]) -> PlannedChanges:
+        """Return the recorded changes.
+
+        Parameters
+        ----------
+        found
+            The digest that each tag points at now.
 
         Raises
         ------
         RegistryError
-            The repository is missing and is not to be made.
+            The repository does not exist and would not be created.
         """
+        before = {**self.found_tags, **found}
         is_change = bool(self._blobs or self._manifests)
         blobs = sorted(self._blobs.values(), key=lambda each: -each[0].size_bytes)
         return PlannedChanges(
@@ -100,9 +105,7 @@ class DryRunDestination:
             copied=tuple(blob for blob, how in blobs if how is BlobOutcome.COPIED),
             mounted=tuple(blob for blob, how in blobs if how is BlobOutcome.MOUNTED),
             manifests=tuple(self._manifests),
-            tags=tuple(
-                TagMove(tag, self._before.get(tag), digest) for tag, digest in self._after.items()
-            ),
+            tags=tuple(TagMove(tag, before.get(tag), after) for tag, after in self._tags.items()),
         )
 
     def plan_build(
@@ -118,114 +121,70 @@ class DryRunDestination:
         missing
             What would be pushed; None if only reading the whole archive would tell.
         tags, found
-            The tags that would be put, and what each tag points at now.
+            The tags that would be put, and the digest that each tag points at now.
         """
         return PlannedChanges(
-            makes_repository=self.repository_missing(),
+            makes_repository=self._destination.repository_missing(),
             copied=tuple(missing or ()),
             knows_sizes=missing is not None,
             manifests=(None,),
             tags=tuple(TagMove(tag, found[tag], None) for tag in tags),
         )
 
-    @property
-    def needs_existence_check(self) -> bool:
-        """Whether a blob that `find_blobs` did not name may be there all the same."""
-        return self._destination.needs_existence_check
-
-    def repository_missing(self) -> bool:
-        """Tell whether it is missing, and would be made."""
-        return self._destination.repository_missing()
-
-    def find_manifest(self, tag: str) -> Manifest | None:
-        """Read what the tag points at."""
-        manifest = self._destination.find_manifest(tag)
-        self.learn_tag(tag, manifest.digest if manifest else None)
-        return manifest
-
-    def find_digest(self, tag: str) -> Digest | None:
-        """Give what the tag points at without reading it."""
-        digest = self._destination.find_digest(tag)
-        self.learn_tag(tag, digest)
-        return digest
-
-    def learn_tag(self, tag: str, digest: Digest | None) -> None:
-        """Write down what a tag points at."""
-        with self._lock:
-            self._before[tag] = digest
-
-    def check_tags(self, tags: Mapping[str, Digest | None], content: Digest) -> None:
-        """Refuse what a real run would refuse."""
-        self._destination.check_tags(tags, content)
-
-    def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
-        """Ask, and count what would have been sent by now as there."""
-        there = self._destination.find_blobs(descriptors)
-        with self._lock:
-            return there.union(self._blobs)
-
-    def has_blob(self, digest: Digest) -> bool:
-        """Ask for one blob."""
-        return self._destination.has_blob(digest)
-
     def start_upload(self, descriptor: Descriptor, *, mount_from: str | None) -> BlobOutcome:
-        """Say how a blob would come to be there."""
-        if self._destination.needs_existence_check and self._destination.has_blob(
-            descriptor.digest
-        ):
+        """Return what a real run would do with a blob; each is recorded once."""
+        with self._lock:
+            if descriptor.digest in self._blobs:
+                return BlobOutcome.SKIPPED
+        destination = self._destination
+        if destination.needs_existence_check and destination.has_blob(descriptor.digest):
             return BlobOutcome.SKIPPED
         outcome = BlobOutcome.MOUNTED if self._mounts and mount_from else BlobOutcome.COPIED
         with self._lock:
-            if descriptor.digest in self._blobs:
-                return BlobOutcome.SKIPPED  # another image, or referrer, would have brought it
             self._blobs[descriptor.digest] = (descriptor, outcome)
         return outcome
 
     def open_upload(self, descriptor: Descriptor) -> NoReturn:
-        """Never: a blob is sent again only after a manifest was refused, and none is pushed."""
+        """Raise: a blob is pushed again only after a manifest was rejected."""
         raise AssertionError(descriptor)
 
     def start_streamed_upload(self) -> NoReturn:
-        """Never: no layer is made."""
+        """Raise: a dry run builds no image."""
         raise AssertionError
 
-    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
-        """Start reading a blob that is there."""
-        return self._destination.open_blob(descriptor)
-
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
-        """Write down what would be put."""
+        """Record a manifest, and its tag unless the reference is its digest."""
         with self._lock:
             self._manifests[manifest.digest] = None
             if reference != str(manifest.digest):
-                self._after[reference] = manifest.digest
+                self._tags[reference] = manifest.digest
 
 
 class DryRunReferrers:
-    """What refers to images of a destination that would be written to.
+    """A `ReferrerStore` that changes nothing.
 
     Parameters
     ----------
     store
-        Is asked.
-    destination
-        Learns which tags there are.
+        The destination's referrers.
+    writer
+        Gets the digests of the tags that are read.
     """
 
-    def __init__(self, store: ReferrerStore, destination: DryRunDestination) -> None:
+    def __init__(self, store: ReferrerStore, writer: DryRunWriter) -> None:
         self._store = store
-        self._destination = destination
+        self._writer = writer
 
     def list_referrers(self, subject: Digest, artifact_type: str = "") -> ReferrersList:
-        """List what refers to a manifest now."""
+        """List the referrers of a manifest."""
         return self._store.list_referrers(subject, artifact_type)
 
     def find_tagged(self, tag: str) -> Manifest | None:
-        """Read what a tag points at."""
+        """Read the manifest of a tag."""
         manifest = self._store.find_tagged(tag)
-        self._destination.learn_tag(tag, manifest.digest if manifest else None)
+        self._writer.found_tags[tag] = manifest.digest if manifest else None
         return manifest
 
-    def add_to_fallback_tag(self, subject: Digest, referrers: Sequence[Descriptor]) -> bool:  # noqa: ARG002
-        """Leave the list of referrers as it is; a registry may come to keep one by itself."""
+    def add_to_fallback_tag(self, subject: Digest, referrers: Sequence[Descriptor]) -> bool:  # noqa: ARG002 - the port's
+        """Return whether there is anything to add; the list is not changed."""
         return bool(referrers)

@@ -1,4 +1,4 @@
-"""What the engine needs of the world: protocols, implemented by registries, archives and AWS."""
+"""The ports of the engine: protocols that registries, archives and AWS implement."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 
 class RangedReader(Protocol):
-    """One object that can be read in parts, and does not change while it is."""
+    """An object that can be read in ranges, and does not change while it is read."""
 
     @property
     def size_bytes(self) -> int | None:
-        """How long the object is, once that is known: at the latest when its end was met."""
+        """The size; None until it is known, at the latest at the end of the object."""
 
     @property
     def is_sequential(self) -> bool:
-        """True when going back means reading everything before once more."""
+        """Whether reading an earlier range means reading the object from its start."""
 
     def read_range(self, offset: int, length: int) -> bytes:
-        """Read so many bytes from an offset on, fewer at the object's end.
+        """Read a range; return fewer bytes at the end of the object.
 
         Raises
         ------
         ReplicationError
-            The object cannot be read, or is not the one any more that it was.
+            The object cannot be read, or has changed.
         """
 
     def open_range(self, offset: int, length: int) -> AbstractContextManager[ByteReader]:
-        """Start reading so many bytes from an offset on; they may end early."""
+        """Open a range; the stream may end early."""
 
 
 class BlobOutcome(Enum):
-    """How a blob came to be at the destination."""
+    """The outcome of copying a blob."""
 
     COPIED = "copied"
     MOUNTED = "mounted"
@@ -48,7 +48,7 @@ class BlobOutcome(Enum):
 
 
 class Upload(Protocol):
-    """An upload session that is open at the destination."""
+    """An open upload session at the destination."""
 
     def finish(self, body: VerifiedStream) -> None:
         """Send the whole blob and close the session.
@@ -56,13 +56,13 @@ class Upload(Protocol):
         Raises
         ------
         TransientError
-            It broke off; the session is of no more use, a new one may work.
+            The connection broke; a new session may work.
         ReplicationError
-            The destination refused, or the body failed its verification.
+            The destination rejected the blob, or the body is not verified.
         """
 
     def append(self, body: Iterable[bytes | memoryview]) -> None:
-        """Send bytes whose number and digest only their end tells; the session stays open.
+        """Send bytes whose number and digest are known only at their end.
 
         Raises
         ------
@@ -71,28 +71,28 @@ class Upload(Protocol):
         """
 
     def close_as(self, digest: Digest) -> None:
-        """Close the session over what was appended, which has that digest."""
+        """Close the session after `append`, with the digest of the appended bytes."""
 
     def cancel(self) -> None:
-        """Let go of the session; never raises."""
+        """Cancel the session; never raises."""
 
 
 class StreamedBlob(Protocol):
-    """A blob that comes into being while it is sent."""
+    """A blob that is made while it is sent."""
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
-        """Yield its bytes, the last only when what it is made of was verified; once."""
+        """Yield its bytes, once; the last ones after its source is verified."""
 
     def descriptor(self) -> Descriptor:
-        """Describe the blob, after its last byte."""
+        """Return the descriptor, after the last byte."""
 
 
 class StreamedLayer(Protocol):
-    """A stored layer whose blob has no digest before it is made."""
+    """A stored layer whose blob has no digest until it is made."""
 
     @property
     def stored(self) -> Descriptor:
-        """What is stored, by its diff_id and the size that it is stored in."""
+        """The stored layer, by its diff_id and stored size."""
 
     def open_blob(
         self, *, buffer: memoryview, on_bytes: Callable[[int], None]
@@ -102,89 +102,89 @@ class StreamedLayer(Protocol):
         Parameters
         ----------
         buffer
-            For what is read.
+            Memory for reading.
         on_bytes
-            Told how many stored bytes went into it, as they do.
+            Called with the number of stored bytes that were read.
         """
 
 
 class ImageSource(Protocol):
-    """The image to be copied, wherever it is."""
+    """The source of an image."""
 
     def find_digest(self) -> Digest | None:
-        """Give the image's digest without reading it; None where only reading tells.
+        """Return the image's digest without reading it; None where only reading tells it.
 
         Raises
         ------
         ReplicationError
-            There is no such image, or it may not be read.
+            The image does not exist, or cannot be read.
         """
 
     def fetch_manifest(self, digest: Digest | None = None) -> Manifest:
-        """Read a manifest by its digest, verified; without one, the image's own."""
+        """Read and verify a manifest by its digest; without one, the image's own manifest."""
 
     def expect_blobs(self, count: int) -> None:
-        """Get ready, beside what goes on, to have so many blobs read at once."""
+        """Prepare in the background to read so many blobs at once."""
 
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
-        """Start reading a blob from its first byte."""
+        """Open a blob from its first byte."""
 
 
 class ReadOnlyDestination(Protocol):
-    """What the repository that the image goes to can be asked, which changes nothing there."""
+    """Reads the destination repository, and changes nothing there."""
 
     @property
     def needs_existence_check(self) -> bool:
-        """Whether a blob that `find_blobs` did not name may be there all the same."""
+        """Whether a blob that `find_blobs` did not return may exist nevertheless."""
 
     def repository_missing(self) -> bool:
-        """Tell whether a push would have to make the repository first; asked by dry runs.
+        """Return whether a push would create the repository; for dry runs.
 
         Raises
         ------
         RegistryError
-            It is missing and is not to be made.
+            The repository does not exist and would not be created.
         """
 
     def find_manifest(self, tag: str) -> Manifest | None:
-        """Read what the tag points at, None when there is no such tag."""
+        """Read the manifest of a tag; None if the tag does not exist."""
 
     def find_digest(self, tag: str) -> Digest | None:
-        """Give what the tag points at without reading it, None when there is no such tag."""
+        """Return the digest of a tag without reading it; None if the tag does not exist."""
 
     def check_tags(self, tags: Mapping[str, Digest | None], content: Digest) -> None:
-        """Refuse what is known to be refused at the end, before anything is moved.
+        """Check whether tags can be put, before anything is copied.
 
         Parameters
         ----------
         tags
-            That are to be put, with what each points at now.
+            The tags to put, with the digest that each points at now.
         content
-            What they are to point at.
+            The digest that they will point at.
 
         Raises
         ------
         RegistryError
-            A tag may not be moved.
+            A tag is immutable.
         """
 
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
-        """Give the blobs that are known to be there; the others `start_upload` finds out about."""
+        """Return the blobs that are known to exist; `start_upload` tells about the others."""
 
     def has_blob(self, digest: Digest) -> bool:
-        """Ask for one blob; the answer is certain."""
+        """Return whether a blob exists."""
 
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[ByteReader]:
-        """Start reading a blob that is there."""
+        """Open a blob that exists."""
 
 
-class ImageDestination(ReadOnlyDestination, Protocol):
-    """The repository that the image goes to."""
+class ImageWriter(Protocol):
+    """Writes blobs and manifests to the destination repository."""
 
     def start_upload(
         self, descriptor: Descriptor, *, mount_from: str | None
     ) -> Upload | BlobOutcome:
-        """Open an upload session for a blob, or say how it came to be there without one.
+        """Open an upload session for a blob, or return the outcome without one.
 
         Parameters
         ----------
@@ -195,26 +195,30 @@ class ImageDestination(ReadOnlyDestination, Protocol):
         """
 
     def open_upload(self, descriptor: Descriptor) -> Upload | BlobOutcome:
-        """Open an upload session without asking: the blob was said to be there and denied since."""
+        """Open an upload session although the blob was reported to exist: a manifest needs it."""
 
     def start_streamed_upload(self) -> Upload:
-        """Open an upload session for a blob whose digest is not known yet."""
+        """Open an upload session for a blob with an unknown digest."""
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
-        """Put the manifest's own bytes under a tag or its digest.
+        """Push the manifest's bytes under a tag or its digest.
 
         Raises
         ------
         MissingContentError
-            What the manifest refers to is not there, the destination says.
+            The destination reports that content of the manifest is missing.
         """
 
 
+class ImageDestination(ReadOnlyDestination, ImageWriter, Protocol):
+    """The destination repository."""
+
+
 class TagRemover(Protocol):
-    """A repository that tags can be removed from."""
+    """Removes tags from a repository."""
 
     def remove_tags(self, tags: Sequence[str], content: Digest) -> None:
-        """Remove the tags that still point at the content; what is gone already is as well.
+        """Remove the tags that still point at the content; a missing tag is a success.
 
         Raises
         ------
@@ -225,14 +229,14 @@ class TagRemover(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReferrersList:
-    """What refers to a manifest, as its repository lists it.
+    """The referrers of a manifest, as its repository lists them.
 
     Attributes
     ----------
     descriptors
-        Of the referrers.
+        The referrers' descriptors.
     is_kept_by_registry
-        Whether the repository finds them by itself (the referrers API). If not, whoever pushes
+        Whether the registry maintains the list (the referrers API). If not, the client that pushes
         a referrer adds it to the subject's fallback tag.
     """
 
@@ -241,7 +245,7 @@ class ReferrersList:
 
 
 class ReferrerStore(Protocol):
-    """A repository as the place where signatures, SBOMs and attestations are found."""
+    """The referrers of a repository: signatures, SBOMs and attestations."""
 
     def list_referrers(self, subject: Digest, artifact_type: str = "") -> ReferrersList:
         """List the manifests whose subject is that digest.
@@ -249,58 +253,58 @@ class ReferrerStore(Protocol):
         Parameters
         ----------
         subject
-            May be unknown to the repository.
+            A digest, which may be unknown to the repository.
         artifact_type
-            Only those, and those of which it is not known; "" for all.
+            Only referrers of that type, and those of unknown type; "" for all.
         """
 
     def find_tagged(self, tag: str) -> Manifest | None:
-        """Read what a tag points at, None when there is no such tag."""
+        """Read the manifest of a tag; None if the tag does not exist."""
 
     def add_to_fallback_tag(self, subject: Digest, referrers: Sequence[Descriptor]) -> bool:
-        """Have referrers listed under their subject's fallback tag, beside those that are.
+        """Add referrers to the index under their subject's fallback tag.
 
         Returns
         -------
         bool
-            Whether anything had to be pushed for it.
+            Whether anything was pushed.
 
         Raises
         ------
         ReplicationError
-            The repository refused, or others kept overwriting the tag.
+            The push was rejected, or others kept overwriting the tag.
         """
 
 
 class Progress(Protocol):
-    """Told what the engine does, from several threads at once."""
+    """Receives the progress of a copy, from several threads at once."""
 
     def pin(self, digest: Digest, etag: str = "") -> None:
-        """Learn what the source's reference stands for, whatever is put there from now on.
+        """Receive the digest of the source's reference, to which the copy is pinned.
 
         Parameters
         ----------
         etag
-            Of the object that the source is in, if it is in one.
+            The ETag of the source's S3 object; "" for other sources.
         """
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
-        """Learn of all blobs that are going to be dealt with."""
+        """Receive the blobs of a transfer."""
 
     def start(self, blob: Descriptor) -> None:
-        """Count from the blob's first byte: a stream begins, or begins again."""
+        """Count from the first byte of a blob: its copy starts, or restarts."""
 
     def advance(self, blob: Descriptor, count_bytes: int) -> None:
-        """So many more bytes have arrived."""
+        """Count bytes of a blob."""
 
     def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
-        """Count the blob as done: it is at the destination."""
+        """Count a blob as done: it is at the destination."""
 
     def make(self, stored: Descriptor, blob: Descriptor) -> None:
-        """Learn which blob was made of a stored layer and is at the destination."""
+        """Receive the blob that was made of a stored layer."""
 
     def retry(self, error: TransientError) -> None:
-        """Learn that something is tried again, and why."""
+        """Receive the failure that a retry follows."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Measure a stage of the replication."""

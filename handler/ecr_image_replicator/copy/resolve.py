@@ -61,6 +61,8 @@ class Content:
         Whether the root was made here, and is not at the source.
     children
         The manifests below the root that were made here, by digest.
+    present
+        Blobs that the destination is known to have.
     """
 
     named: Manifest
@@ -68,6 +70,7 @@ class Content:
     platforms: PlatformDigests
     is_made: bool = False
     children: Mapping[Digest, Manifest] = field(default_factory=dict)
+    present: tuple[Descriptor, ...] = ()
 
 
 class ContentReader:

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.copy.plan import ReplicationPlan
     from ecr_image_replicator.copy.ports import (
-        ImageDestination,
         ImageSource,
+        ImageWriter,
         Progress,
+        ReadOnlyDestination,
         StreamedLayer,
         Upload,
     )
@@ -73,7 +74,8 @@ class Transfer:
     def __init__(
         self,
         source: ImageSource,
-        destination: ImageDestination,
+        destination: ReadOnlyDestination,
+        writer: ImageWriter,
         *,
         deadline: Deadline,
         backoff: Backoff,
@@ -83,6 +85,7 @@ class Transfer:
     ) -> None:
         self._source = source
         self._destination = destination
+        self._writer = writer
         self._deadline = deadline
         self._backoff = backoff
         self._progress = progress
@@ -208,7 +211,7 @@ class Transfer:
         def move(blob: Descriptor) -> None:
             found = BlobOutcome.SKIPPED if blob.digest in there else None
             outcome = found or self._move(
-                blob, lambda: self._destination.start_upload(blob, mount_from=plan.mount_from)
+                blob, lambda: self._writer.start_upload(blob, mount_from=plan.mount_from)
             )
             results[blob.digest] = BlobResult(outcome, blob.size_bytes)
             self._progress.finish(blob, outcome)
@@ -289,7 +292,7 @@ class Transfer:
         return BlobOutcome.COPIED
 
     def _push_streamed_once(self, layer: StreamedLayer) -> Descriptor:
-        upload = self._destination.start_streamed_upload()
+        upload = self._writer.start_streamed_upload()
         with _cancelled_on_failure(upload):
             with (
                 self._lane(layer.stored) as buffer,
@@ -322,11 +325,11 @@ class Transfer:
         """Push a manifest, and once more after content that is missing; return the blobs sent."""
         self._deadline.check(f"push manifest {manifest.digest}")
         try:
-            self._destination.push_manifest(manifest, reference)
+            self._writer.push_manifest(manifest, reference)
         except MissingContentError as error:
             _LOGGER.warning("pushing missing content again: %s", error)
             restored = self._restore(manifest, error, below)
-            self._destination.push_manifest(manifest, reference)
+            self._writer.push_manifest(manifest, reference)
             return restored
         return {}
 
@@ -346,7 +349,7 @@ class Transfer:
                 outcome = (
                     self._make_again(blob, layer, error)
                     if layer
-                    else self._move(blob, functools.partial(self._destination.open_upload, blob))
+                    else self._move(blob, functools.partial(self._writer.open_upload, blob))
                 )
                 results[blob.digest] = BlobResult(outcome, blob.size_bytes)
                 self._progress.finish(planned, outcome)

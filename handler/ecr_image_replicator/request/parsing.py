@@ -33,24 +33,21 @@ from ecr_image_replicator.request.platform_choice import (
 )
 from ecr_image_replicator.request.properties import (
     PROPERTY_NAMES,
-    Key,
     find_value,
     invalid,
     parse_as,
     quote,
     read_boolean,
     read_choice,
-    read_number,
-    read_object,
     read_required,
     read_text,
     read_texts,
-    reject_unknown_keys,
 )
 from ecr_image_replicator.request.repository_settings import (
     RepositorySettings,
     parse_repository_settings,
 )
+from ecr_image_replicator.request.retry_settings import parse_retries
 from ecr_image_replicator.request.roles import AssumedRole
 from ecr_image_replicator.retries import RetryPolicy
 
@@ -61,12 +58,9 @@ if TYPE_CHECKING:
 _IGNORED: Final = frozenset({"ServiceToken", "ServiceTimeout", "Trigger"})
 KNOWN_PROPERTIES: Final = tuple(PROPERTY_NAMES.values())
 _MAX_TAGS: Final = 100
-_MAX_ATTEMPTS: Final = 20
-_MAX_DELAY_SECONDS: Final = 900
 #: AWS STS API reference, AssumeRole.
 _EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 _KMS_KEY: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+")
-_RETRY_KEYS: Final = ("numAttempts", "baseDelay", "maxDelay")
 
 
 class Referrers(Enum):
@@ -181,6 +175,16 @@ class ReplicationRequest:
         """Every tag of the content, the destination's own first."""
         return (self.destination.tag, *self.tags)
 
+    @property
+    def every_tag(self) -> tuple[str, ...]:
+        """Every tag of the destination, those of single platforms included."""
+        return (*self.all_tags, *self.arch_tags.values())
+
+    @property
+    def needs_source_referrers(self) -> bool:
+        """Whether referrers or signatures of the source are read."""
+        return self.referrers is not Referrers.IGNORED or self.signature_key is not None
+
 
 def parse_request(
     properties: Mapping[str, Any], *, accepts_local_archives: bool = False
@@ -201,11 +205,14 @@ def parse_request(
     destination = _parse_destination(read_required(properties, Setting.DESTINATION))
     platforms, copies_index = parse_platforms(properties)
     tags = _parse_tags(properties, destination.tag)
+    referrers, signature_key = _parse_referrers(properties), _parse_signature_key(properties)
     on_delete = [each.value for each in OnDelete]
     read_choice(properties, Setting.ON_DELETE, on_delete, OnDelete.RETAIN.value)
     text = read_required(properties, Setting.SOURCE)
     is_local = accepts_local_archives and is_local_archive(text)
     source = parse_as(Setting.SOURCE, parse_local_archive if is_local else _parse_source, text)
+    if isinstance(source, ArchiveReference):
+        _check_archive(source, referrers, signature_key)
     return ReplicationRequest(
         source=source,
         destination=destination,
@@ -219,12 +226,12 @@ def parse_request(
         platforms=platforms,
         copies_index=copies_index,
         arch_tags=parse_architecture_tags(properties, taken=(destination.tag, *tags)),
-        referrers=_parse_referrers(properties),
+        referrers=referrers,
         format=_parse_format(properties, is_archive=isinstance(source, ArchiveReference)),
         compression=read_choice(properties, Setting.COMPRESSION, ("gzip", "zstd", "none"), "gzip"),
         new_repository=parse_repository_settings(properties),
-        retry_policy=_parse_retries(properties),
-        signature_key=_parse_signature_key(properties),
+        retry_policy=parse_retries(properties),
+        signature_key=signature_key,
         dry_run=read_boolean(properties, Setting.DRY_RUN),
     )
 
@@ -261,7 +268,7 @@ def parse_untagging(
         destination_role=_parse_role(
             properties, Setting.DESTINATION_ROLE, Setting.DESTINATION_EXTERNAL_ID
         ),
-        retry_policy=_parse_retries(properties),
+        retry_policy=parse_retries(properties),
     )
 
 
@@ -332,6 +339,21 @@ def _parse_role(
     return AssumedRole(arn, external_id or "")
 
 
+def _check_archive(
+    source: ArchiveReference, referrers: Referrers, signature_key: str | None
+) -> None:
+    if referrers is Referrers.IGNORED and signature_key is None:
+        return
+    copies = referrers is not Referrers.IGNORED
+    setting = Setting.COPY_REFERRERS if copies else Setting.VERIFY_SIGNATURE_KEY
+    raise RequestError(
+        "invalid ",
+        setting,
+        f": {source} is an archive, which has no referrers and signatures",
+        hint=("Remove ", setting, "."),
+    )
+
+
 def _parse_format(properties: Mapping[str, Any], *, is_archive: bool) -> ManifestFormat | None:
     choices = [each.value for each in ManifestFormat]
     name = read_choice(properties, Setting.FORMAT, choices, "")
@@ -369,23 +391,3 @@ def _parse_referrers(properties: Mapping[str, Any]) -> Referrers:
         choices = [each.value for each in Referrers]
         return Referrers(read_choice(properties, setting, choices, Referrers.IGNORED.value))
     return Referrers.COPIED if read_boolean(properties, setting) else Referrers.IGNORED
-
-
-def _parse_retries(properties: Mapping[str, Any]) -> RetryPolicy:
-    setting = Setting.RETRIES
-    values = read_object(properties, setting)
-    reject_unknown_keys(values, setting, _RETRY_KEYS)
-    default = RetryPolicy()
-    key = Key(setting, "numAttempts")
-    attempts = read_number(values, key, default.attempts)
-    if attempts != int(attempts) or not 1 <= attempts <= _MAX_ATTEMPTS:
-        raise invalid(key, f"{attempts:g} is not a whole number from 1 to {_MAX_ATTEMPTS}")
-    base = read_number(values, Key(setting, "baseDelay"), default.base_delay_seconds)
-    longest = read_number(values, Key(setting, "maxDelay"), max(base, default.max_delay_seconds))
-    if not 0 <= base <= longest <= _MAX_DELAY_SECONDS:
-        raise invalid(
-            setting,
-            f"baseDelay {base:g} s and maxDelay {longest:g} s",
-            hint=f"Use 0 to {_MAX_DELAY_SECONDS} s, and baseDelay at most maxDelay.",
-        )
-    return RetryPolicy(int(attempts), base, longest)

@@ -85,6 +85,7 @@ def replicate(content: bytes, compression: Compression) -> Repository:
         transfer = Transfer(
             source,
             repository,
+            repository,
             deadline=deadline,
             backoff=Backoff(RetryPolicy(1), deadline),
             progress=LoggedProgress(),

@@ -49,6 +49,7 @@ def _transfer(
     return Transfer(
         source,
         destination,
+        destination,
         deadline=deadline,
         backoff=Backoff(RetryPolicy(attempts), deadline, draw=lambda: 0.5),
         progress=LoggedProgress(),
