@@ -345,7 +345,7 @@ def bytes_of_another_blob(scene: Scene) -> None:
     scene.replicate()
 
 
-@under("the manifest …, the image has a manifest of …")
+@under("invalid manifest")
 def manifest_of_schema_1(scene: Scene) -> None:
     content = json.dumps({"schemaVersion": 1, "fsLayers": []}).encode()
     media_type = "application/vnd.docker.distribution.manifest.v1+prettyjws"

@@ -56,7 +56,7 @@ def entry(**fields: object) -> bytes:
 @pytest.mark.parametrize(
     ("files", "found"),
     [
-        (saved_files(manifest=b"{"), "manifest.json is not valid JSON"),
+        (saved_files(manifest=b"{"), "manifest.json is invalid: not valid JSON"),
         (saved_files(manifest=b"{}"), "manifest.json is not a list of images"),
         (saved_files(manifest=b"[]"), "no image found in manifest.json"),
         (saved_files(manifest=b"[1]"), "manifest.json lists an image without Config"),
@@ -73,8 +73,8 @@ def entry(**fields: object) -> bytes:
             "'gone' not found, which the image refers to",
         ),
         (saved_files(manifest=entry(Layers=[])), "lists 0 layers and the config 'config' lists 1"),
-        (saved_files(config=b"nonsense"), "'config': the config is not valid JSON"),
-        (saved_files(config=b"{}"), "has no rootfs with diff_ids"),
+        (saved_files(config=b"nonsense"), "'config': the config is invalid: not valid JSON"),
+        (saved_files(config=b"{}"), "it has no rootfs.diff_ids"),
         (saved_files(config=build_config(["x"])), "invalid digest 'x'"),
         (
             saved_files(layer=None),

@@ -124,8 +124,8 @@ def test_a_layer_that_comes_to_other_bytes_by_now_is_one_sentence(
 
     answer = function.create(SOURCE, f"{destination.host}/app:1", DestTags="2")
 
-    assert f"the destination lost the layer {foreign}" in answer["Reason"]
-    assert "remove the image there that has the layer and deploy again" in answer["Reason"]
+    assert f"missing layer {foreign}" in answer["Reason"]
+    assert "Remove the image that has the layer" in answer["Reason"]
     assert "2" not in destination.store.tags("app")
     assert destination.store.open_uploads == ()
 
@@ -138,6 +138,6 @@ def test_layers_that_are_lost_again_and_again_are_reported(
 
     answer = function.create(SOURCE, f"{destination.host}/app:1")
 
-    assert "it misses what that refers to" in answer["Reason"]
+    assert "the registry does not have what the manifest refers to" in answer["Reason"]
     assert count(destination, "PUT", "/manifests/") == 2
     assert destination.store.tags("app") == {}

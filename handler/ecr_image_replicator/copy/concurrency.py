@@ -1,4 +1,4 @@
-"""How many bodies are in flight at once: few at first, more while that makes the whole faster."""
+"""The concurrency limit: it grows while more parallel bodies increase the total rate."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.deadline import Deadline
 
-#: Enough to keep two processors busy with registries some 20 ms away.
-_FIRST_LANES: Final = 8
-#: Long enough for a rate to say something.
+#: Enough to keep two processors busy with a round trip of 20 ms.
+_FIRST_LIMIT: Final = 8
+#: Long enough to measure a rate.
 _WINDOW_SECONDS: Final = 0.25
-#: By so much the whole has to become faster for another lane to be worth its connections.
-_WORTH: Final = 1.05
-#: Windows after which it is tried again, as networks change.
+#: The growth of the total rate that justifies one more connection.
+_MIN_GAIN: Final = 1.05
+#: Windows before the next trial, as networks change.
 _RESTING_WINDOWS: Final = 20
 
 
 class ConcurrencyLimiter:
-    """Buffers that bodies pass through, one a body; memory is `most` times `buffer_bytes`.
+    """A limit for parallel bodies, with a buffer for each; memory is `most` times `buffer_bytes`.
 
-    Another lane is opened as long as all are taken and the last one made the total rate grow; one
-    that did not is closed again. A throttle closes half of them.
+    The limit is increased while all slots are in use and the last increase made the total rate
+    grow; otherwise the increase is undone. A throttled response halves the limit.
 
     Parameters
     ----------
     most
-        Lanes, at least one.
+        The largest limit, at least 1.
     buffer_bytes
-        Of each.
+        The size of each buffer.
     throttles
-        Tells how many answers so far wanted fewer requests.
+        Returns the number of throttled responses so far.
     clock
         Monotonic seconds.
     """
@@ -52,38 +52,38 @@ class ConcurrencyLimiter:
         self._buffer_bytes = buffer_bytes
         self._throttles = throttles
         self._clock = clock
-        # to be taken twice: of a stop that came before, a wait hears while it holds this
+        # RLock: when_cut may call _wake while _wait holds the lock
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._open = min(_FIRST_LANES, most)
+        self._limit = min(_FIRST_LIMIT, most)
         self._taken = 0
         self._waiting = 0
         self._free: list[memoryview] = []
-        self._heeded = throttles()
+        self._seen_throttles = throttles()
         self._window_at = clock()
         self._window_bytes = 0
-        #: The rate before the newest lane was opened; None when none is on trial.
-        self._before: float | None = None
+        #: The rate before the last increase; None when no increase is on trial.
+        self._rate_before: float | None = None
         self._resting_windows = 0
 
     @property
     def limit(self) -> int:
-        """How many bodies may be in flight at present."""
-        return self._open
+        """The current limit of parallel bodies."""
+        return self._limit
 
     @property
     def waiting(self) -> int:
-        """How many bodies wait for a lane."""
+        """The number of bodies that wait for a slot."""
         return self._waiting
 
     @contextmanager
     def enter(self, deadline: Deadline, step: str) -> Iterator[memoryview]:
-        """Wait for a lane and hold it; gives its buffer.
+        """Wait for a slot, and return its buffer while it is held.
 
         Raises
         ------
         OutOfTimeError
-            None is free before the deadline.
+            No slot is free before the deadline.
         StoppedError
             Something else failed meanwhile.
         """
@@ -100,8 +100,8 @@ class ConcurrencyLimiter:
                 self._changed.notify()
 
     def advance(self, count_bytes: int) -> None:
-        """Count bytes that passed, and open or close a lane when that is due."""
-        with self._lock:  # once a buffer: the condition's own entry costs more
+        """Count bytes, and adapt the limit when a window ends."""
+        with self._lock:  # called for each buffer: cheaper than entering the condition
             self._window_bytes += count_bytes
             now = self._clock()
             seconds = now - self._window_at
@@ -116,7 +116,7 @@ class ConcurrencyLimiter:
         forget = deadline.when_cut(self._wake)
         self._waiting += 1
         try:
-            while self._taken >= self._open:
+            while self._taken >= self._limit:
                 deadline.check(step)
                 self._changed.wait(deadline.remaining_seconds)
         finally:
@@ -128,23 +128,23 @@ class ConcurrencyLimiter:
             self._changed.notify_all()
 
     def _adapt(self, rate: float) -> None:
-        """Open or close lanes by what the last window brought."""
+        """Adapt the limit to the rate of the last window."""
         throttles = self._throttles()
-        if throttles != self._heeded:
-            self._heeded = throttles
-            self._close(self._open // 2)
+        if throttles != self._seen_throttles:
+            self._seen_throttles = throttles
+            self._decrease(self._limit // 2)
         elif self._resting_windows:
             self._resting_windows -= 1
-        elif not self._waiting or self._open == self._most:
-            self._before = None  # nothing to be tried
-        elif self._before is None or rate > self._before * _WORTH:
-            self._before = rate
-            self._open += 1
+        elif not self._waiting or self._limit == self._most:
+            self._rate_before = None  # no increase is needed or possible
+        elif self._rate_before is None or rate > self._rate_before * _MIN_GAIN:
+            self._rate_before = rate
+            self._limit += 1
         else:
-            self._close(self._open - 1)
+            self._decrease(self._limit - 1)
 
-    def _close(self, lanes: int) -> None:
-        """Leave so many open for a while."""
-        self._open = max(1, lanes)
-        self._before = None
+    def _decrease(self, limit: int) -> None:
+        """Decrease the limit, and keep it for a while."""
+        self._limit = max(1, limit)
+        self._rate_before = None
         self._resting_windows = _RESTING_WINDOWS

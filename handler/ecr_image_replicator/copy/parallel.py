@@ -1,4 +1,4 @@
-"""Doing the same to many things at once; the first failure stops the others."""
+"""Parallel work on many items; the first failure stops the rest."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def do_each(
     stop: Callable[[], None],
     one_by_one: bool = False,
 ) -> list[_Result]:
-    """Do the work for every item in parallel and give the results in the items' order.
+    """Do the work for every item in parallel, and return the results in the items' order.
 
     Parameters
     ----------
     stop
-        Called at the first failure, to end what the other items wait for.
+        Called at the first failure, to end the work on the other items.
     one_by_one
-        Each item is asked for when the work for the one before it is done.
+        Take each item from the iterable only after the work on the one before it.
 
     Raises
     ------
     Exception
-        The first failure; what had not begun is cancelled.
+        The first failure; items that were not started are cancelled.
     """
     failures: list[BaseException] = []
 
@@ -41,7 +41,7 @@ def do_each(
         try:
             return work(item)
         except BaseException as error:
-            # here and not where the futures are waited for: the thread would begin another item
+            # stop here, before this thread starts another item
             failures.append(error)
             stop()
             raise
@@ -53,7 +53,7 @@ def do_each(
             if one_by_one:
                 futures[-1].result()
     except BaseException:
-        stop()  # the items themselves may be what failed, or were stopped by another's failure
+        stop()  # the iterable failed, or was stopped by another item's failure
         for future in futures:
             future.cancel()
         if failures:

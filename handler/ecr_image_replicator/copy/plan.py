@@ -1,4 +1,4 @@
-"""What has to move, in which order; pure, no I/O."""
+"""The plan of a copy: what is copied, and in which order; pure, no I/O."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReplicationPlan:
-    """The steps of a copy, each of which needs the ones before it.
+    """The steps of a copy, in order.
 
     Attributes
     ----------
     blobs
-        To be moved or found, each digest once, the largest first.
+        The blobs to copy, each digest once, the largest first.
     present
-        Blobs that need no asking: the destination refers to them already.
+        Blobs that the destination is known to have.
     levels
-        Children's manifests to be pushed by digest, level after level, so that whatever a
-        manifest refers to stands in an earlier level.
+        Manifests below the root, pushed by digest level after level: a manifest refers to earlier
+        levels only.
     root
-        What the tags are to point at.
+        The manifest that the tags will point at.
     tags
-        Of the root, to be put last of all.
+        The tags of the root, put last.
     child_tags
-        Of manifests below the root, to be put together with the root's.
+        The tags of manifests below the root, put together with those of the root.
     mount_from
-        A repository of the destination's registry that holds every blob.
+        A repository of the destination's registry that has every blob.
     is_there
-        Whether the destination holds the root and all below it already.
+        Whether the destination has the root and everything below it.
     """
 
     blobs: tuple[Descriptor, ...]
@@ -50,18 +50,18 @@ class ReplicationPlan:
 
     @property
     def puts(self) -> tuple[tuple[str, Manifest], ...]:
-        """What is put under which reference in the end; the first brings the root along."""
+        """The references to put at the end; the first pushes the root."""
         root = tuple((tag, self.root) for tag in self.tags)
         if not root and not self.is_there:
             root = ((str(self.root.digest), self.root),)
         return (*root, *self.child_tags)
 
     def without_tags(self) -> ReplicationPlan:
-        """Leave the tags for later: everything is pushed by its digest."""
+        """Return the plan without tags: everything is pushed by its digest."""
         return replace(self, tags=(), child_tags=())
 
     def of_blobs(self, blobs: tuple[Descriptor, ...]) -> ReplicationPlan:
-        """Leave all but these blobs for later."""
+        """Return the plan for these blobs only."""
         return replace(self.without_tags(), blobs=blobs, present=(), levels=(), is_there=True)
 
 
@@ -74,7 +74,7 @@ def make_plan(
     known: Iterable[Descriptor] = (),
     mount_from: str | None = None,
 ) -> ReplicationPlan:
-    """Plan the copy of a manifest and all that it refers to.
+    """Plan the copy of a manifest and everything that it refers to.
 
     Parameters
     ----------
@@ -83,13 +83,13 @@ def make_plan(
     children
         Every manifest below an index, at any depth.
     tags
-        That do not point at the root yet.
+        The tags that do not point at the root yet.
     child_tags
-        That do not point at their manifest yet.
+        The tags that do not point at their manifest yet.
     known
-        Blobs that the destination is known to hold.
+        Blobs that the destination is known to have.
     mount_from
-        A repository of the destination's registry that holds every blob.
+        A repository of the destination's registry that has every blob.
     """
     levels = _levels(root, children)
     manifests = [manifest for level in levels for manifest in level] + [root]
@@ -115,7 +115,7 @@ def make_plan(
 def tag_plan(
     root: Manifest, tags: Sequence[str], child_tags: Sequence[tuple[str, Manifest]] = ()
 ) -> ReplicationPlan:
-    """Plan further tags for content that the destination holds already."""
+    """Plan tags for content that the destination has already."""
     return ReplicationPlan(
         blobs=(),
         present=(),
@@ -130,14 +130,14 @@ def tag_plan(
 def _levels(
     root: Manifest, children: Mapping[Digest, Manifest]
 ) -> tuple[tuple[Manifest, ...], ...]:
-    """Sort manifests below the root by height, images first; each once."""
+    """Return the manifests below the root by height, images first, each once."""
     heights: dict[Digest, int] = {}
     by_height: dict[int, list[Manifest]] = {}
 
     def height(manifest: Manifest) -> int:
         if not isinstance(manifest, ImageIndex):
             return 0
-        # an index may list a child often: each is visited once, however they are nested
+        # an index may list a child several times: visit each child once
         below = dict.fromkeys(d.digest for d in manifest.manifests if d.digest in children)
         for digest in below:
             if digest not in heights:

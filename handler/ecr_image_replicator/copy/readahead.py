@@ -1,8 +1,7 @@
-"""Reading one long blob by several ranges at once, where one connection is slower than the way.
+"""Parallel ranged reads of one long blob, where a single connection is slower than the network.
 
-Object stores give a connection so many bytes a second, however much the network could take. A
-blob that is read alone, with most of the time spent in waiting for bytes, is read by ranges from
-then on, if a trial of them is faster.
+Object stores limit the rate of a connection. A blob that is read alone, and spends most of the time
+waiting for bytes, is read by parallel ranges if a trial of them is faster.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ _MEBIBYTE: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ReadAheadLimits:
-    """When to read ahead, and how far.
+    """When to read by ranges, and how far ahead.
 
     Attributes
     ----------
     look_bytes
-        After so many the rate is looked at.
+        The rate is measured after so many bytes.
     least_left_bytes
-        A shorter rest is not worth it.
+        A shorter rest is read by one connection.
     fast_bytes_per_second
-        A connection that gives so much is not what is waited for.
+        A faster connection is not the bottleneck.
     waiting
-        The part of the time that must have been spent in waiting for bytes.
+        The share of time that must be spent waiting for bytes.
     segment_bytes, segments
-        Of each range, and how many there are at once; memory is their product.
+        The size of a range, and the number of parallel ranges; memory is their product.
     gain
-        By so much the trial must be faster.
+        The factor by which the trial must be faster.
     """
 
     look_bytes: int = 32 * _MEBIBYTE
@@ -54,17 +53,17 @@ class ReadAheadLimits:
     gain: float = 1.2
 
 
-#: Of a function, whatever its size: 16 MiB, for one blob at a time.
+#: 16 MiB of memory, for one blob at a time.
 READ_AHEAD: Final = ReadAheadLimits()
 
 
 class WatchedReader:
-    """Bytes of one connection, and how long they were waited for.
+    """A reader that measures the time spent waiting for bytes.
 
     Parameters
     ----------
     reader
-        Gives the bytes.
+        The reader of one connection.
     clock
         Monotonic seconds.
     """
@@ -77,7 +76,7 @@ class WatchedReader:
         self.count_bytes = 0
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer as far as bytes come."""
+        """Read into the buffer; return the number of bytes."""
         asked_at = self._clock()
         count = self._reader.readinto(buffer)
         self._waited_seconds += self._clock() - asked_at
@@ -86,11 +85,11 @@ class WatchedReader:
 
     @property
     def bytes_per_second(self) -> float:
-        """From the start until now."""
+        """The rate since the start."""
         return self.count_bytes / max(self._clock() - self._began_at, 1e-6)
 
     def is_slow(self, limits: ReadAheadLimits) -> bool:
-        """Tell whether it is the connection that is waited for."""
+        """Return whether the connection is the bottleneck."""
         seconds = max(self._clock() - self._began_at, 1e-6)
         return (
             self._waited_seconds >= limits.waiting * seconds
@@ -99,17 +98,16 @@ class WatchedReader:
 
 
 class ReadAhead:
-    """The bytes from `start` to `end`, read by several ranges and given in their order.
+    """A reader of the bytes from `start` to `end`, by parallel ranges.
 
-    It ends early when a trial shows that it gains nothing: the rest is to be read otherwise, from
-    `offset` on.
+    It ends early when the trial is not faster; read the rest in another way, from `offset` on.
 
     Parameters
     ----------
     open_range
-        Opens the bytes from an offset to another, which is not included.
+        Opens the bytes from an offset to another, exclusive.
     rate_before
-        Bytes a second that one connection gave.
+        The rate of one connection, in bytes per second.
     """
 
     def __init__(
@@ -136,15 +134,15 @@ class ReadAhead:
         self._pays = True
         self._coming: deque[Future[memoryview]] = deque()
         self._current = memoryview(b"")
-        self._ask()
+        self._request_ranges()
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer from the next bytes; 0 when no more come this way.
+        """Read the next bytes into the buffer; return 0 at the end.
 
         Raises
         ------
         ReplicationError
-            A range could not be read.
+            A range cannot be read.
         """
         if not self._current and self._coming:
             self._current = self._coming.popleft().result()
@@ -157,7 +155,7 @@ class ReadAhead:
         self.offset += count
         if not left:
             self._verify_one()
-            self._ask()
+            self._request_ranges()
         return count
 
     def close(self) -> None:
@@ -166,15 +164,15 @@ class ReadAhead:
         self._pool.shutdown(cancel_futures=True)
 
     def _verify_one(self) -> None:
-        """End the trial when every segment was used twice."""
+        """End the trial after every segment was used twice."""
         tried_bytes = self.offset - self._start
         if self._on_trial and tried_bytes >= 2 * self._limits.segments * self._limits.segment_bytes:
             self._on_trial = False
             seconds = max(self._clock() - self._began_at, 1e-6)
             self._pays = tried_bytes / seconds >= self._wanted_rate
 
-    def _ask(self) -> None:
-        """Ask for as many ranges as there are free segments."""
+    def _request_ranges(self) -> None:
+        """Request as many ranges as there are free segments."""
         while self._free and self._pays and self._asked < self._end:
             end = min(self._end, self._asked + self._limits.segment_bytes)
             segment = self._free.pop()
@@ -187,7 +185,7 @@ class ReadAhead:
         with self._open_range(start, end) as reader:
             while filled < len(view):
                 if self._is_closed:
-                    raise TransientError("nobody wants a range any more")
+                    raise TransientError("the reader of a range was closed")
                 count = reader.readinto(view[filled:])
                 if not count:
                     raise TransientError(f"a range ended {len(view) - filled} bytes early")

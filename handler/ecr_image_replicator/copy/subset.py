@@ -1,6 +1,6 @@
-"""Making a smaller index of some of an index's children; pure, no I/O.
+"""Building an index of a subset of platforms; pure, no I/O.
 
-Equal choices from equal indexes give equal bytes, so that a copy made again is found unchanged.
+Equal choices from equal indexes give equal bytes, so that the next copy is unchanged.
 OCI image specification 1.1, "Image Index" and "Annotations"; Docker manifest list.
 """
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.manifests import ImageIndex, Manifest
     from ecr_image_replicator.model.platforms import Platform
 
-#: Says which index a smaller one was made of: ``host/repository@digest``.
+#: Names the index that a subset was made of: ``host/repository@digest``.
 SOURCE_ANNOTATION: Final = "ecr-image-replicator.source"
 
 
 def make_subset(index: ImageIndex, entries: Sequence[Entry], *, origin: str) -> Manifest:
-    """Make an index of some entries of another.
+    """Build an index of some entries of another.
 
-    It keeps the source's media type, its annotations and each entry's descriptor as it stands.
-    What says of which manifest the whole index is a referrer (``subject``) is left out: the
-    smaller one is none. An OCI index notes where it came from; a Docker list has no annotations.
+    The source's media type, annotations and descriptors are kept. ``subject`` is dropped: a subset
+    is not a referrer. An OCI index gets an annotation that names its source; a Docker list has no
+    annotations.
 
     Parameters
     ----------
     index
-        The source's.
+        The source's index.
     entries
-        In their order; those of nested indexes stand in the new one directly.
+        The entries, in order; those of nested indexes become direct entries.
     origin
-        ``host/repository`` for the note.
+        ``host/repository``, for the annotation.
     """
     document = parse_json_object(index.content, "the index")
     document.pop("subject", None)
@@ -60,7 +60,7 @@ def make_subset(index: ImageIndex, entries: Sequence[Entry], *, origin: str) -> 
 
 
 def _descriptor(listed: dict[str, Any], entry: Entry) -> dict[str, Any]:
-    """Give a descriptor as it stands, with the platform where only its config says that."""
+    """Return a descriptor, with the platform if only the config has it."""
     descriptor = dict(listed)
     if entry.descriptor.platform is None and entry.platform is not None:
         descriptor["platform"] = _platform(entry.platform)

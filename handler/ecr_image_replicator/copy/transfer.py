@@ -1,8 +1,8 @@
-"""The engine: carries a plan out on a bounded number of streams; the first failure stops the rest.
+"""The transfer of a plan over a bounded number of streams; the first failure stops the rest.
 
-Memory is ``streams * buffer_bytes`` and what the interpreter and its libraries take; no blob is
-ever held, whatever its size. A stream is held while a body flows and not while an answer is waited
-for, so that the next upload is open when the last body ends.
+Memory is ``streams * buffer_bytes``; no blob is kept in memory, whatever its size. A stream is held
+while a body flows and not while a response is awaited, so that the next upload is open when a body
+ends.
 """
 
 from __future__ import annotations
@@ -46,29 +46,31 @@ _LOGGER: Final = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _Item = TypeVar("_Item")
 _Layer = TypeVar("_Layer", bound="StreamedLayer")
-#: One sends a body while others wait for answers.
+#: One thread sends a body while another waits for responses.
 _THREADS_A_STREAM: Final = 2
-#: What is done once a buffer weighs: docs/decisions/0023-the-hot-path.md.
+#: See docs/decisions/0017-move-bytes-in-blocks-of-512-kib.md.
 DEFAULT_BUFFER_BYTES: Final = 512 * 1024
 
 
 class Transfer:
-    """Moves one image.
+    """Copies one image, or one referrer.
 
     Parameters
     ----------
     source, destination
-        Both are used by several threads at once.
+        Read by several threads at once.
+    writer
+        Writes to the destination, from several threads at once.
     deadline
-        Checked before each request and each buffer; stopped when something fails.
+        Checked before each request and buffer; stopped when something fails.
     backoff
-        For blobs that are begun again after they broke off.
+        The retries of interrupted blobs.
     progress
-        Told of every step.
+        Receives the progress.
     streams
-        Bodies in flight at once, at most; as many exchanges may wait for answers beside them.
+        The largest number of parallel bodies; as many threads wait for responses beside them.
     buffer_bytes
-        Of each stream.
+        The buffer of each stream.
     """
 
     def __init__(
@@ -90,17 +92,19 @@ class Transfer:
         self._backoff = backoff
         self._progress = progress
         self._threads = _THREADS_A_STREAM * streams
-        self._lanes = ConcurrencyLimiter(streams, buffer_bytes, throttles=lambda: backoff.throttles)
+        self._limiter = ConcurrencyLimiter(
+            streams, buffer_bytes, throttles=lambda: backoff.throttles
+        )
         #: Blobs that `push_streamed` sent and `run` has not reported yet.
         self._streamed: list[Descriptor] = []
         self._find_layer: Callable[[Digest], StreamedLayer | None] = lambda _: None
 
     def stop(self) -> None:
-        """End what goes on: something failed beside it."""
+        """Stop the transfer after a failure elsewhere."""
         self._deadline.stop()
 
     def find_present(self, blobs: Iterable[Descriptor]) -> frozenset[Digest]:
-        """Ask the destination which of these blobs it has; the answer is certain."""
+        """Return which of these blobs the destination has."""
         asked = list(blobs)
         there = set(self._destination.find_blobs(asked) if asked else ())
 
@@ -124,7 +128,7 @@ class Transfer:
             blob, about = item
 
             def once() -> _Result:
-                with self._lane(blob) as buffer:
+                with self._enter_slot(blob) as buffer:
                     return read(about, self._destination.open_blob(blob), buffer)
 
             return self._restarted(blob, once)[0]
@@ -135,18 +139,18 @@ class Transfer:
     def push_streamed(
         self,
         layers: Iterable[_Layer],
-        on_grown: Callable[[_Layer, Descriptor], None],
+        on_pushed: Callable[[_Layer, Descriptor], None],
         *,
         one_by_one: bool,
     ) -> None:
-        """Send layers whose blobs are made on the way.
+        """Push layers whose blobs are made while they are sent.
 
         Parameters
         ----------
-        on_grown
-            Told of each layer and its blob, when that is at the destination.
+        on_pushed
+            Called with each layer and its blob, after the blob is pushed.
         one_by_one
-            Each layer is asked for when the one before it was sent.
+            Take each layer from the iterable only after the one before it was pushed.
 
         Raises
         ------
@@ -160,19 +164,19 @@ class Transfer:
             self._streamed.append(blob)
             self._progress.make(layer.stored, blob)
             self._progress.finish(layer.stored, BlobOutcome.COPIED)
-            on_grown(layer, blob)
+            on_pushed(layer, blob)
 
         with self._pool() as pool:
             do_each(pool, send, layers, stop=self._deadline.stop, one_by_one=one_by_one)
 
     def remember_made(self, find_layer: Callable[[Digest], StreamedLayer | None]) -> None:
-        """Learn what blobs are made of, should the destination deny having them after all.
+        """Set how a blob is made again if the destination reports it missing.
 
         Parameters
         ----------
         find_layer
-            Gives the layer of which the blob of that digest is made; None for one that the
-            source has as it is.
+            Returns the layer that the blob of a digest is made of; None for a blob that the source
+            has.
         """
         self._find_layer = find_layer
 
@@ -184,14 +188,13 @@ class Transfer:
         Parameters
         ----------
         in_turn
-            The plan's blobs in the order in which the source has to be read, each asked for when
-            the one before it was moved; None for as many at once as there are streams.
+            The plan's blobs in the order of a sequential source, copied one after the other; None
+            for parallel copies.
 
         Raises
         ------
         ReplicationError
-            The first thing that failed. Uploads in flight were cancelled; no tag was put unless
-            everything that it refers to is there.
+            The first failure. Open uploads are cancelled; no tag points at incomplete content.
         """
         self._progress.plan((*plan.blobs, *plan.present))
         for blob in plan.present:
@@ -206,7 +209,7 @@ class Transfer:
         stop = self._deadline.stop
         if in_turn is None:
             missing = sum(blob.digest not in there for blob in plan.blobs)
-            self._source.expect_blobs(min(missing, self._lanes.limit))
+            self._source.expect_blobs(min(missing, self._limiter.limit))
 
         def move(blob: Descriptor) -> None:
             found = BlobOutcome.SKIPPED if blob.digest in there else None
@@ -231,7 +234,7 @@ class Transfer:
             do_each(pool, move, blobs, stop=stop, one_by_one=one_by_one)
             for level in plan.levels:
                 do_each(pool, push, level, stop=stop)
-            # the first brings the root along; what it refuses, no other tag has seen yet
+            # the first pushes the root; if it is rejected, no other tag is put
             do_each(pool, put, plan.puts[:1], stop=stop)
             do_each(pool, put, plan.puts[1:], stop=stop)
         return results
@@ -242,16 +245,16 @@ class Transfer:
     def _move(
         self, blob: Descriptor, open_upload: Callable[[], Upload | BlobOutcome]
     ) -> BlobOutcome:
-        """Bring one blob over."""
+        """Copy one blob."""
         outcome, failures = self._restarted(blob, lambda: self._move_once(blob, open_upload))
-        # found there after it broke off: only the answer to its last byte was lost
+        # it exists after an interruption: only the response to its last byte was lost
         found_late = outcome is BlobOutcome.SKIPPED and failures
         return BlobOutcome.COPIED if found_late else outcome
 
     def _restarted(
         self, blob: Descriptor, once: Callable[[], _Result]
     ) -> tuple[_Result, Sequence[TransientError]]:
-        """Do something with a blob, from its start again when it breaks off; give the failures."""
+        """Copy a blob, from its start again after interruptions; return the failures too."""
         failures: list[TransientError] = []
         for restarts in itertools.count():
             self._deadline.check(f"copy blob {blob.digest}")
@@ -266,7 +269,7 @@ class Transfer:
                 failures.append(error)
                 if not self._backoff.wait_after(len(failures), error):
                     raise
-                _LOGGER.info("a blob is sent again from its start: %s", error)
+                _LOGGER.info("restarting a blob: %s", error)
         raise AssertionError  # itertools.count has no end
 
     def _move_once(
@@ -275,9 +278,9 @@ class Transfer:
         opened = open_upload()
         if isinstance(opened, BlobOutcome):
             return opened
-        # the lane and the source's connection are free for others with the last byte
+        # the slot and the source's connection are released with the last byte
         with _cancelled_on_failure(opened), ExitStack() as held:
-            buffer = held.enter_context(self._lane(blob))
+            buffer = held.enter_context(self._enter_slot(blob))
             reader = held.enter_context(self._source.open_blob(blob))
             opened.finish(
                 VerifiedStream(
@@ -295,25 +298,25 @@ class Transfer:
         upload = self._writer.start_streamed_upload()
         with _cancelled_on_failure(upload):
             with (
-                self._lane(layer.stored) as buffer,
-                layer.open_blob(buffer=buffer, on_bytes=self._start(layer.stored)) as growing,
+                self._enter_slot(layer.stored) as buffer,
+                layer.open_blob(buffer=buffer, on_bytes=self._start(layer.stored)) as blob_stream,
             ):
-                upload.append(growing)
-                blob = growing.descriptor()
+                upload.append(blob_stream)
+                blob = blob_stream.descriptor()
             upload.close_as(blob.digest)
         return blob
 
-    def _lane(self, blob: Descriptor) -> AbstractContextManager[memoryview]:
-        return self._lanes.enter(self._deadline, f"copy blob {blob.digest}")
+    def _enter_slot(self, blob: Descriptor) -> AbstractContextManager[memoryview]:
+        return self._limiter.enter(self._deadline, f"copy blob {blob.digest}")
 
     def _start(self, blob: Descriptor) -> Callable[[int], None]:
-        """Begin to count a blob's bytes; gives what is to be told of each buffer of them."""
-        progress, lanes, deadline = self._progress, self._lanes, self._deadline
+        """Start counting a blob's bytes; return the function to call with each buffer's size."""
+        progress, limiter, deadline = self._progress, self._limiter, self._deadline
         step = f"copy blob {blob.digest} ({blob.size_bytes} bytes)"
 
         def advance(count_bytes: int) -> None:
             progress.advance(blob, count_bytes)
-            lanes.advance(count_bytes)
+            limiter.advance(count_bytes)
             deadline.check(step)
 
         progress.start(blob)
@@ -363,12 +366,13 @@ class Transfer:
     def _make_again(
         self, blob: Descriptor, layer: StreamedLayer, error: MissingContentError
     ) -> BlobOutcome:
-        """Send a blob that the source does not have, but what it was made of."""
+        """Make and push a layer's blob again."""
         made, _ = self._restarted(layer.stored, lambda: self._push_streamed_once(layer))
         if made.digest != blob.digest:
             raise MissingContentError(
-                f"the destination lost the layer {blob.digest} and what it was made of comes to "
-                f"{made.digest} by now; remove the image there that has the layer and deploy again",
+                f"missing layer {blob.digest} at the destination: compressing it again gives "
+                f"{made.digest}",
+                hint="Remove the image that has the layer from the destination, and deploy again.",
                 side=error.side,
                 status=error.status,
                 code=error.code,

@@ -1,4 +1,4 @@
-"""Manifests and indexes: a parsed view beside the bytes, and the bytes kept verbatim.
+"""Manifests and indexes, parsed; their bytes are kept as they were read.
 
 OCI image specification 1.1, "Image Manifest", "Image Index" and "Descriptors"; Docker image
 manifest version 2, schema 2.
@@ -42,10 +42,10 @@ _NON_DISTRIBUTABLE: Final = (
     "application/vnd.docker.image.rootfs.foreign.diff.tar",
 )
 
-#: ECR's and Docker Hub's bound, and the specification's advice.
+#: The limit of ECR, of Docker Hub, and of the specification.
 MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 _MAX_BLOB_BYTES: Final = 2**63 - 1
-#: Values that a document of that size may hold: the smallest descriptors make a quarter of it.
+#: Bounds of a document: its parsed form needs tens of bytes for each value.
 _MAX_LISTS_AND_MAPS: Final = 100_000
 _MAX_COMMAS: Final = 400_000
 
@@ -87,15 +87,15 @@ class Descriptor:
 
     @property
     def is_distributable(self) -> bool:
-        """False for layers that may not be pushed to a registry (OCI "Layer", foreign layers)."""
+        """False for layers that must not be pushed: foreign and non-distributable ones."""
         return not self.media_type.startswith(_NON_DISTRIBUTABLE)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageManifest:
-    """One platform's image, or an artifact: a config and layers.
+    """The manifest of an image or artifact: a config and layers.
 
-    `content` is what the registry sent and what is pushed; the rest is read from it.
+    `content` has the bytes as read; they are pushed unchanged.
     """
 
     content: bytes
@@ -109,20 +109,20 @@ class ImageManifest:
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """Everything that a registry must hold before it takes the manifest, config first."""
+        """The blobs that a registry must have before it accepts the manifest, the config first."""
         return (self.config, *(layer for layer in self.layers if layer.is_distributable))
 
     @property
     def is_container_image(self) -> bool:
-        """False for artifacts, whose config says nothing of a platform."""
+        """False for artifacts, whose config has no platform."""
         return self.config.media_type in CONFIG_MEDIA_TYPES
 
 
 @dataclass(frozen=True, slots=True)
 class ImageIndex:
-    """Several platforms' images under one digest.
+    """The index of an image for several platforms.
 
-    `content` is what the registry sent and what is pushed; the rest is read from it.
+    `content` has the bytes as read; they are pushed unchanged.
     """
 
     content: bytes
@@ -138,20 +138,19 @@ Manifest = ImageManifest | ImageIndex
 
 
 def parse_manifest(content: bytes, content_type: str = "") -> Manifest:
-    """Read a manifest or an index.
+    """Parse a manifest or an index.
 
     Parameters
     ----------
     content
-        The bytes as received, at most `MAX_MANIFEST_BYTES`.
+        The bytes, at most `MAX_MANIFEST_BYTES`.
     content_type
-        What the registry called it; counts where the body has no ``mediaType``.
+        The Content-Type, for a body without ``mediaType``.
 
     Raises
     ------
     InvalidManifestError
-        It is too large, not JSON, ambiguous, of an unsupported kind, or lacks what its kind
-        must have.
+        The document is too large, not JSON, ambiguous, unsupported or incomplete.
     """
     document = parse_json_object(content, "the manifest")
     media_type = _media_type(document, content_type)
@@ -177,7 +176,7 @@ def parse_manifest(content: bytes, content_type: str = "") -> Manifest:
 
 
 def parse_config_platform(content: bytes) -> Platform | None:
-    """Read the platform from an image's config; None where it names none.
+    """Return the platform of an image's config; None without one.
 
     OCI image specification 1.1, "Image Configuration".
 
@@ -190,7 +189,7 @@ def parse_config_platform(content: bytes) -> Platform | None:
 
 
 def parse_config_diff_ids(content: bytes) -> tuple[Digest, ...]:
-    """Read the digests of an image's uncompressed layers from its config.
+    """Return the digests of an image's uncompressed layers, from its config.
 
     OCI image specification 1.1, "Image Configuration", rootfs.
 
@@ -202,7 +201,7 @@ def parse_config_diff_ids(content: bytes) -> tuple[Digest, ...]:
     rootfs = parse_json_object(content, "the image's config").get("rootfs")
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(diff_ids, list):
-        raise InvalidManifestError("the image's config has no rootfs with diff_ids")
+        raise InvalidManifestError("the image's config is invalid: it has no rootfs.diff_ids")
     return tuple(map(Digest.parse, diff_ids))
 
 
@@ -212,7 +211,7 @@ def build_image_manifest(
     *,
     annotations: Mapping[str, str] = MappingProxyType({}),
 ) -> ImageManifest:
-    """Write an OCI manifest; equal arguments give equal bytes.
+    """Build an OCI manifest; equal arguments give equal bytes.
 
     OCI image specification 1.1, "Image Manifest".
     """
@@ -244,35 +243,34 @@ def _plain(descriptor: Descriptor) -> dict[str, Any]:
 
 
 def parse_json_object(content: bytes, what: str) -> dict[str, Any]:
-    """Read one JSON object from the wire, strictly: no duplicate keys, no NaN, bounded.
+    """Parse a JSON object strictly: bounded, without duplicate keys and NaN.
 
     Raises
     ------
     InvalidManifestError
-        The sentence starts with `what`.
+        The message starts with `what`.
     """
     document = parse_json(content, what)
     if not isinstance(document, dict):
-        raise InvalidManifestError(f"{what} is not a JSON object")
+        raise InvalidManifestError(f"{what} is invalid: not a JSON object")
     return document
 
 
 def parse_json(content: bytes, what: str) -> Any:
-    """Read a JSON document from the wire, as strictly as `parse_json_object` does.
+    """Parse a JSON document as strictly as `parse_json_object`.
 
     Raises
     ------
     InvalidManifestError
-        The sentence starts with `what`.
+        The message starts with `what`.
     """
     if len(content) > MAX_MANIFEST_BYTES:
-        raise InvalidManifestError(f"{what} is larger than {MAX_MANIFEST_BYTES} bytes")
-    # the parsed view takes tens of bytes a value: looked at before it is made
+        raise InvalidManifestError(f"{what} is invalid: larger than {MAX_MANIFEST_BYTES} bytes")
     if (
         content.count(b"{") + content.count(b"[") > _MAX_LISTS_AND_MAPS
         or content.count(b",") > _MAX_COMMAS
     ):
-        raise InvalidManifestError(f"{what} has more parts than any image has")
+        raise InvalidManifestError(f"{what} is invalid: too many JSON values")
     try:
         return json.loads(
             content.decode("utf-8"),
@@ -280,13 +278,13 @@ def parse_json(content: bytes, what: str) -> Any:
             parse_constant=_refuse_constant,
         )
     except (ValueError, RecursionError) as error:
-        raise InvalidManifestError(f"{what} is not valid JSON") from error
+        raise InvalidManifestError(f"{what} is invalid: not valid JSON") from error
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):
-        raise ValueError("a key stands twice")  # two readers could see two different images
+        raise ValueError("duplicate key")  # two parsers could read two different images
     return document
 
 
@@ -295,35 +293,35 @@ def _refuse_constant(name: str) -> None:
 
 
 def _media_type(document: dict[str, Any], content_type: str) -> str:
-    """Decide what a document is: by itself, else as the registry says, else by its shape."""
+    """Return the media type: the document's own, the Content-Type, or that of its structure."""
     if "manifests" in document and ("layers" in document or "config" in document):
-        raise InvalidManifestError("the manifest claims to be an image and an index at once")
+        raise InvalidManifestError("invalid manifest: it is an image and an index at once")
     declared = document.get("mediaType") or content_type.partition(";")[0].strip().lower()
     if not isinstance(declared, str):
-        raise InvalidManifestError("the manifest's media type is not a text")
+        raise InvalidManifestError("invalid manifest: its media type is not a string")
     if declared in INDEX_MEDIA_TYPES and "manifests" not in document:
-        raise InvalidManifestError("the manifest claims to be an index and lists no manifests")
+        raise InvalidManifestError("invalid manifest: the index has no manifests")
     if declared in MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES:
         return declared
     if document.get("schemaVersion") == 1 or declared.startswith(_SCHEMA_1):
         raise InvalidManifestError(
-            "the image has a manifest of Docker's schema 1, which registries no longer take; "
-            "push it again with a current tool"
+            "invalid manifest: Docker schema 1 is not supported",
+            hint="Push the image again with a current tool.",
         )
     if "mediaType" not in document and "manifests" in document:
         return OCI_INDEX
     if "mediaType" not in document and "config" in document:
         is_docker = _text(document["config"], "mediaType") == DOCKER_CONFIG
         return DOCKER_MANIFEST if is_docker else OCI_MANIFEST
-    raise InvalidManifestError(f"the manifest's media type {declared[:120]!r} is not known")
+    raise InvalidManifestError(f"invalid manifest: unknown media type {declared[:120]!r}")
 
 
 def _descriptors(document: dict[str, Any], name: str) -> tuple[Descriptor, ...]:
     values = document.get(name)
     if values is None:
-        return ()  # an artifact without layers, written by some builders as null
+        return ()  # some builders write null for an artifact without layers
     if not isinstance(values, list):
-        raise InvalidManifestError(f"the manifest's {name} is not a list")
+        raise InvalidManifestError(f"invalid manifest: {name} is not a list")
     return tuple(_descriptor(value, f"{name}[{i}]") for i, value in enumerate(values))
 
 
@@ -334,17 +332,17 @@ def _optional_descriptor(document: dict[str, Any], name: str) -> Descriptor | No
 
 def _descriptor(value: Any, name: str) -> Descriptor:
     if not isinstance(value, dict):
-        raise InvalidManifestError(f"the manifest's {name} is not a descriptor")
+        raise InvalidManifestError(f"invalid manifest: {name} is not a descriptor")
     size_bytes = value.get("size")
     if type(size_bytes) is not int or not 0 <= size_bytes <= _MAX_BLOB_BYTES:
-        raise InvalidManifestError(f"the manifest's {name} has no sensible size")
+        raise InvalidManifestError(f"invalid manifest: {name} has an invalid size")
     try:
         digest = Digest.parse(value.get("digest"))
     except ContentError as error:
-        raise InvalidManifestError(f"in the manifest's {name}, {error}") from error
+        raise InvalidManifestError(f"invalid manifest: {name} has an ", *error.message) from error
     media_type = value.get("mediaType")
     if not isinstance(media_type, str) or not media_type:
-        raise InvalidManifestError(f"the manifest's {name} has no media type")
+        raise InvalidManifestError(f"invalid manifest: {name} has no media type")
     platform = value.get("platform")
     return Descriptor(
         media_type,

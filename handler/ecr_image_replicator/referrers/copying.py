@@ -1,8 +1,8 @@
-"""What belongs to an image without being in it: signatures, SBOMs, attestations.
+"""Copying of referrers: signatures, SBOMs, attestations.
 
-They are found by the manifest that they refer to: a manifest that names it as its ``subject``
-(OCI image and distribution specifications 1.1), or one under a tag that cosign derives from its
-digest (cosign's "Signature Specification"). Referrers have referrers in their turn.
+A referrer names a manifest as its ``subject`` (OCI image and distribution specifications 1.1), or
+is under a tag that cosign derives from the manifest's digest (cosign's "Signature Specification").
+Referrers can have referrers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 COSIGN_SIGNATURE: Final = "sig"
 _COSIGN_KINDS: Final = (COSIGN_SIGNATURE, "att", "sbom")
-#: A signature of an SBOM of an image is two; nobody signs that signature's signature.
+#: A signature of an SBOM of an image has depth 2.
 _MAX_DEPTH: Final = 4
 _MAX_REFERRERS: Final = 1000
 _PARALLEL_COPIES: Final = 4
@@ -52,11 +52,11 @@ class FoundReferrer:
     Attributes
     ----------
     subject
-        What it refers to.
+        The digest that it refers to.
     descriptor
-        Of its manifest.
+        The descriptor of its manifest.
     tag
-        Cosign's, by which it is found; "" for one that is found by its subject.
+        The cosign tag that it was found by; "" if it was found by its subject.
     """
 
     subject: Digest
@@ -70,16 +70,16 @@ class FoundReferrer:
 
 @dataclass(slots=True)
 class ReferrersReport:
-    """What became of an image's referrers.
+    """The outcome of copying an image's referrers.
 
     Attributes
     ----------
     copied, present
-        Pushed, and found at the destination already.
+        The referrers that were pushed, and those that existed already.
     refused
-        Each with the sentence that says why.
+        The referrers that cannot be copied, each with the reason.
     results
-        What became of each of their blobs.
+        The outcome of each blob.
     """
 
     copied: list[FoundReferrer] = field(default_factory=list)
@@ -89,21 +89,21 @@ class ReferrersReport:
 
 
 def cosign_tag(subject: Digest, kind: str) -> str:
-    """Name the tag under which cosign keeps a manifest's signatures, attestations or SBOM."""
+    """Return the cosign tag of a manifest's signatures, attestations or SBOM."""
     return f"{subject.algorithm}-{subject.encoded}.{kind}"
 
 
 class ReferrerFinder:
-    """Finds what refers to manifests, and what refers to that, at the source.
+    """Finds the referrers of manifests, and their referrers, at the source.
 
     Parameters
     ----------
     store
-        The source's repository.
+        The referrers of the source's repository.
     keep
-        Given each manifest that had to be read to find it.
+        Called with each manifest that was read.
     streams
-        Requests at once.
+        The number of parallel requests.
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class ReferrerFinder:
         self._streams = streams
 
     def find(self, subjects: Iterable[Digest]) -> list[list[FoundReferrer]]:
-        """Find all, level by level: each refers to a subject or to one of the level before.
+        """Return all referrers by level: each refers to a subject or to one of the previous level.
 
         Raises
         ------
         InvalidManifestError
-            They nest too deep or are too many.
+            They nest too deeply, or there are too many.
         """
         levels: list[list[FoundReferrer]] = []
         known = pending = list(dict.fromkeys(subjects))
@@ -159,22 +159,22 @@ class ReferrerFinder:
 
 
 class ReferrerCopier:
-    """Brings referrers over, so that the destination finds them where the source does.
+    """Copies referrers, so that clients find them at the destination as at the source.
 
     Parameters
     ----------
     source
-        Reads the source's manifests by digest.
+        Reads a manifest of the source by digest.
     read_children
-        Reads what is below a referrer that is an index.
+        Reads the manifests below a referrer that is an index.
     destination
-        The destination's repository.
+        The referrers of the destination's repository.
     transfer
-        Carries out one plan; its failure is not the failure of others.
+        Carries out one plan; its failure does not end the others.
     mount_from
-        A repository of the destination's registry that holds every blob.
+        A repository of the destination's registry that has every blob.
     is_required
-        Whether one that cannot be copied is an error.
+        Whether a referrer that cannot be copied is an error.
     """
 
     def __init__(
@@ -197,14 +197,14 @@ class ReferrerCopier:
         self._shared = _SharedBlobs()
 
     def copy(self, levels: Sequence[Sequence[FoundReferrer]]) -> ReferrersReport:
-        """Copy what is not there, level by level, and have it listed.
+        """Copy missing referrers level by level, and add them to the destination's lists.
 
         Raises
         ------
         ReferrersError
-            One was refused for good, and they are required.
+            A required referrer cannot be copied.
         ReplicationError
-            Something else failed, that may work when it is done again.
+            A temporary failure.
         """
         report = ReferrersReport()
         with ThreadPoolExecutor(_PARALLEL_COPIES, thread_name_prefix="referrers") as pool:
@@ -218,14 +218,14 @@ class ReferrerCopier:
         return report
 
     def _list(self, subject: Digest) -> ReferrersList | str:
-        """List what the destination has, or say why that cannot be."""
+        """Return the destination's referrers, or why they cannot be listed."""
         try:
             return self._destination.list_referrers(subject)
         except (RegistryError, ContentError) as error:
             return _reason(error)
 
     def _copy(self, found: FoundReferrer) -> BlobResults | str | None:
-        """Copy one; gives what was moved, None for nothing, or why it cannot be."""
+        """Copy one referrer; return its results, None if it exists, or why it cannot be copied."""
         listed = None if found.tag else self._lists[found.subject]
         if isinstance(listed, str):
             return listed
@@ -238,7 +238,7 @@ class ReferrerCopier:
             if not found.tag and (
                 manifest.subject is None or manifest.subject.digest != found.subject
             ):
-                return f"it is listed for {found.subject} and does not name it as its subject"
+                return f"its manifest does not name {found.subject} as its subject"
             return self._carry_out(
                 make_plan(
                     manifest,
@@ -251,7 +251,7 @@ class ReferrerCopier:
             return _reason(error)
 
     def _carry_out(self, plan: ReplicationPlan) -> BlobResults:
-        """Move what no other referrer's plan moves, wait for the rest, push the manifests."""
+        """Copy the blobs that no other referrer copies, wait for the rest, push the manifests."""
         results: BlobResults = {}
         with self._shared.divided(plan.blobs) as (own, others):
             if own:
@@ -266,7 +266,7 @@ class ReferrerCopier:
             return False
         if current.digest == found.descriptor.digest:
             return True
-        # cosign adds to what it finds: whoever signed the copy as well has the source's and more
+        # cosign adds to a tag: a copy that was signed too has the source's signatures and more
         wanted = _layers(self._source(found.descriptor.digest))
         return bool(wanted) and wanted <= _layers(current)
 
@@ -291,10 +291,10 @@ class ReferrerCopier:
         report.refused.append((found, reason))
 
     def _list_by_tag(self, report: ReferrersReport) -> None:
-        """Where the destination keeps no list, add what was pushed to the fallback tags.
+        """Add referrers to the fallback tags of a destination without the referrers API.
 
-        Twice: a second look, when all else is done, finds what another writer, who had read the
-        tag before we wrote it, has overwritten since.
+        Twice, because another writer may have read the tag before the first write and overwritten
+        it since.
         """
         by_subject: dict[Digest, list[FoundReferrer]] = {}
         for found in report.copied:
@@ -315,7 +315,7 @@ class ReferrerCopier:
 
 
 class _SharedBlobs:
-    """Gives each blob to one plan at a time: nearly all artifacts have the same empty config."""
+    """Assigns each blob to one plan: nearly all artifacts share the same empty config."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -325,7 +325,7 @@ class _SharedBlobs:
     def divided(
         self, blobs: Iterable[Descriptor]
     ) -> Iterator[tuple[tuple[Descriptor, ...], list[tuple[Descriptor, Future[bool]]]]]:
-        """Give the blobs to be moved in the context, and those that others have moved or move."""
+        """Return the blobs to copy in the context, and those that other plans copy."""
         own: list[Descriptor] = []
         others: list[tuple[Descriptor, Future[bool]]] = []
         with self._lock:
@@ -346,14 +346,14 @@ class _SharedBlobs:
 
 
 def _reason(error: RegistryError | ContentError) -> str:
-    """Say why something is refused for good; raises what may pass."""
+    """Return why a referrer cannot be copied; raise a temporary failure."""
     if isinstance(error, ThrottledError | UnavailableError):
         raise error
     return str(error)
 
 
 def describe(manifest: Manifest) -> Descriptor:
-    """Describe a referrer as lists of referrers do, with its type and annotations."""
+    """Return a referrer's descriptor for a list, with its artifact type and annotations."""
     artifact_type = manifest.artifact_type
     if not artifact_type and isinstance(manifest, ImageManifest):
         artifact_type = manifest.config.media_type
@@ -367,7 +367,7 @@ def describe(manifest: Manifest) -> Descriptor:
 
 
 def _layers(manifest: Manifest) -> set[tuple[Digest, str]]:
-    """Identify each signature or attestation by its payload and its signature."""
+    """Return each signature or attestation as payload digest and annotations."""
     if not isinstance(manifest, ImageManifest):
         return set()
     return {(each.digest, str(sorted(each.annotations.items()))) for each in manifest.layers}

@@ -1,8 +1,8 @@
-"""What signatures claim and whether they hold: cosign's two forms, judged with a key; no I/O.
+"""Verification of cosign's two signature formats with a key; pure, no I/O.
 
 Simple signing: cosign's "Signature Specification", payload and signature apart. Bundles: cosign's
-"Bundle Specification", a DSSE envelope around an in-toto statement. The key's holder vouches for
-a digest; names in the claim are not looked at, as images move.
+"Bundle Specification", a DSSE envelope around an in-toto statement. The digest is verified; names
+in the payload are ignored, because images are copied.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.digests import Digest
 
 _SIMPLE_SIGNING_CLAIM: Final = "cosign container image signature"
-#: The statement that says no more than that it was signed; others attest something else.
+#: The predicate of a signature; other predicates are attestations.
 SIGNATURE_PREDICATE: Final = "https://sigstore.dev/cosign/sign/v1"
 _STATEMENT_TYPE: Final = "application/vnd.in-toto+json"
 
@@ -33,11 +33,11 @@ class Key(Protocol):
         """Where it comes from, for messages."""
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether the signature of the message is by this key."""
+        """Return whether the signature of the message is by this key."""
 
 
 class SignatureStatus(Enum):
-    """What a signature is worth."""
+    """The result of a verification."""
 
     VALID = "valid"
     OTHER_KEY = "by another key"
@@ -57,7 +57,7 @@ def verify_simple_signing(
     signature
         Base64.
     digest
-        What it should vouch for.
+        The expected digest.
     """
     raw = _decode(signature)
     if not raw:
@@ -75,17 +75,17 @@ def verify_simple_signing(
 
 
 def verify_bundle(content: bytes, digest: Digest, key: Key) -> SignatureStatus | None:
-    """Judge a bundle; None for one that attests something else than a signature.
+    """Verify a bundle; return None for an attestation.
 
-    DSSE 1.0: what is signed is the envelope's type and body with their lengths. in-toto
-    Statement 1: the digest is one of the subjects'.
+    DSSE 1.0: the signature covers the payload's type and body with their lengths. in-toto
+    Statement 1: the digest is that of one of the subjects.
 
     Parameters
     ----------
     content
         JSON.
     digest
-        What it should vouch for.
+        The expected digest.
     """
     envelope = _object(content).get("dsseEnvelope")
     if not isinstance(envelope, dict):
@@ -108,7 +108,7 @@ def verify_bundle(content: bytes, digest: Digest, key: Key) -> SignatureStatus |
 
 
 def _decode(text: object) -> bytes:
-    """Decode base64 of either alphabet; nothing for what is malformed."""
+    """Decode base64 of either alphabet; return b"" if it is malformed."""
     if not isinstance(text, str):
         return b""
     try:
@@ -118,7 +118,7 @@ def _decode(text: object) -> bytes:
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    """Read a JSON object, strictly; an empty one for what is malformed."""
+    """Parse a JSON object strictly; return an empty one if it is malformed."""
     try:
         return parse_json_object(content, "the claim")
     except InvalidManifestError:

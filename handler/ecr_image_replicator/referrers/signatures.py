@@ -1,4 +1,4 @@
-"""Whether an image is signed: where cosign keeps signatures of its digest, looked at one by one.
+"""Verification of an image's signatures where cosign stores them.
 
 They are layers of a manifest under the tag ``sha256-….sig`` (cosign's "Signature Specification"),
 or of referrers: the same layers, or a bundle (cosign's "Bundle Specification").
@@ -41,14 +41,14 @@ _MAX_SIGNATURES: Final = 100
 
 
 class SignatureVerifier:
-    """Looks for a valid signature of an image at its source.
+    """Verifies that an image at the source has a valid signature.
 
     Parameters
     ----------
     key
-        That must have signed.
+        The public key.
     source, store
-        The image and what belongs to it.
+        Read the image's repository and its referrers.
     """
 
     def __init__(self, key: Key, source: CachingSource, store: ReferrerStore) -> None:
@@ -57,28 +57,28 @@ class SignatureVerifier:
         self._store = store
 
     def verify(self, digest: Digest, name: str) -> None:
-        """Return if one signature of the digest is valid.
+        """Return if at least one signature of the digest is valid.
 
         Parameters
         ----------
         name
-            The reference, for the error's sentence.
+            The reference, for the message.
 
         Raises
         ------
         SignatureError
-            None is; the sentence says what was found.
+            No signature is valid; the message lists what was found.
         ReplicationError
-            They cannot be read.
+            The signatures cannot be read.
         """
         found: Counter[SignatureStatus] = Counter()
         for layer in itertools.islice(self._layers(digest), _MAX_SIGNATURES):
-            verdict = self._verify_one(layer, digest)
-            if verdict is SignatureStatus.VALID:
+            status = self._verify_one(layer, digest)
+            if status is SignatureStatus.VALID:
                 return
-            if verdict is not None:
-                found[verdict] += 1
-        listed = ", ".join(f"{count} {verdict.value}" for verdict, count in found.items())
+            if status is not None:
+                found[status] += 1
+        listed = ", ".join(f"{count} {status.value}" for status, count in found.items())
         raise SignatureError(
             f"cannot verify {name}: no valid signature of {digest} by ",
             self._key.origin,
@@ -87,7 +87,7 @@ class SignatureVerifier:
         )
 
     def _layers(self, digest: Digest) -> Iterator[Descriptor]:
-        """Give the signatures under cosign's tag, and only if need be those in referrers."""
+        """Yield the signatures under cosign's tag, then those in referrers."""
         yield from _claims(self._store.find_tagged(cosign_tag(digest, COSIGN_SIGNATURE)))
         seen: set[Digest] = set()
         for kind in _REFERRER_TYPES:

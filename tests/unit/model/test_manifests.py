@@ -164,24 +164,27 @@ def _with_layer(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("document", "named"),
     [
-        ([], "not a JSON object"),
-        ("text", "not a JSON object"),
+        ([], "the manifest is invalid: not a JSON object"),
+        ("text", "the manifest is invalid: not a JSON object"),
         (_changed(config=None), "config is not a descriptor"),
         (_changed(config=[]), "config is not a descriptor"),
         (_changed(layers={}), "layers is not a list"),
         (_changed(layers=[None]), r"layers\[0\] is not a descriptor"),
         (_changed(subject=7), "subject is not a descriptor"),
-        (_changed(mediaType="application/unheard-of"), "'application/unheard-of' is not known"),
-        (_changed(mediaType=[OCI_MANIFEST]), "media type is not a text"),
-        (_changed(mediaType={"a": 1}), "media type is not a text"),
+        (
+            _changed(mediaType="application/unheard-of"),
+            "unknown media type 'application/un",
+        ),
+        (_changed(mediaType=[OCI_MANIFEST]), "media type is not a string"),
+        (_changed(mediaType={"a": 1}), "media type is not a string"),
         (_changed(manifests=[]), "an image and an index at once"),
-        (_changed(mediaType=OCI_INDEX), "lists no manifests"),
-        (_with_layer(size=-1), r"layers\[0\] has no sensible size"),
-        (_with_layer(size=2**63), "no sensible size"),
-        (_with_layer(size="5"), "no sensible size"),
-        (_with_layer(size=True), "no sensible size"),
-        (_with_layer(size=1.5), "no sensible size"),
-        (_with_layer(size=None), "no sensible size"),
+        (_changed(mediaType=OCI_INDEX), "the index has no manifests"),
+        (_with_layer(size=-1), r"layers\[0\] has an invalid size"),
+        (_with_layer(size=2**63), "an invalid size"),
+        (_with_layer(size="5"), "an invalid size"),
+        (_with_layer(size=True), "an invalid size"),
+        (_with_layer(size=1.5), "an invalid size"),
+        (_with_layer(size=None), "an invalid size"),
         (_with_layer(digest="sha256:12"), "invalid digest"),
         (_with_layer(digest=None), "invalid digest"),
         (_with_layer(mediaType=""), "no media type"),
@@ -191,11 +194,11 @@ def _with_layer(**changes: Any) -> dict[str, Any]:
             {"mediaType": "application/vnd.docker.distribution.manifest.v1+prettyjws"},
             "schema 1",
         ),
-        ({}, "is not known"),
+        ({}, "unknown media type"),
         ({"mediaType": OCI_INDEX, "manifests": [{}]}, r"manifests\[0\]"),
     ],
 )
-def test_what_a_manifest_lacks_is_named(document: object, named: str) -> None:
+def test_an_invalid_manifest_is_rejected_with_the_reason(document: object, named: str) -> None:
     with pytest.raises(InvalidManifestError, match=named):
         parse_manifest(encoded(document))
 
@@ -215,9 +218,9 @@ def test_what_a_manifest_lacks_is_named(document: object, named: str) -> None:
         b"\xef\xbb\xbf{}",
     ],
 )
-def test_what_two_readers_could_read_differently_is_not_json(content: bytes) -> None:
-    with pytest.raises(InvalidManifestError, match="the answer is not valid JSON"):
-        parse_json_object(content, "the answer")
+def test_ambiguous_json_is_rejected(content: bytes) -> None:
+    with pytest.raises(InvalidManifestError, match="the response is invalid: not valid JSON"):
+        parse_json_object(content, "the response")
 
 
 def test_a_manifest_beyond_four_mebibytes_is_refused() -> None:
