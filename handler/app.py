@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
 _MIRROR_TYPE: Final = "Custom::ECRImageMirror"
 # ASCII only: a lone surrogate in an event cannot be encoded and would suppress the log line
-logger = Logger(
-    service="ecr-image-replicator", json_serializer=functools.partial(json.dumps, default=str)
-)
+serialize = functools.partial(json.dumps, default=str, separators=(",", ":"))
+logger = Logger(service="ecr-image-replicator", json_serializer=serialize)
 copy_config_to_registered_loggers(logger, include={"ecr_image_replicator", "custom_resource"})
 for library in ("boto3", "botocore", "crhelper", "requests", "s3transfer", "urllib3"):
     # at DEBUG these log presigned URLs, tokens and the whole event

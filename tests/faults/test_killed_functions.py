@@ -198,6 +198,32 @@ def test_the_responder_responds_for_a_killed_function(
     assert "killed" in response.reason or "Runtime.ExitError" in response.reason
 
 
+def test_the_responder_responds_for_a_function_that_cannot_deliver(
+    small_trust_store: CertificateAuthority,
+    registries: tuple[RegistryServer, FaultProxy, RegistryServer],
+) -> None:
+    source, _, destination = registries
+    image = build_image([build_layer(60_000)])
+    push(image, source.host, "app", "1")
+    context = small_trust_store.server_context()
+    with CloudFormationEndpoint(context, statuses=[403]) as rejecting:
+        event = rejecting.event(
+            "Create",
+            {"SrcImage": f"{source.host}/app:1", "DestImage": f"{destination.host}/copy:1"},
+        )
+        with emulator(small_trust_store) as function, pytest.raises(FunctionError) as failed:
+            function.invoke(event)
+        body = responder.lambda_handler(_record(event, failed.value), LambdaContext())
+        assert [each.document for each in rejecting.responses] == [body]
+        assert rejecting.violations == ()
+    assert body is not None
+    assert body["Status"] == "FAILED"
+    assert "the function could not deliver its response" in body["Reason"]
+    # the image is there; the rollback's Delete does nothing for this ID
+    assert destination.store.tags("copy") == {"1": image.digest}
+    assert body["PhysicalResourceId"].startswith("not-created/")
+
+
 def _record(event: dict[str, Any], failure: FunctionError) -> dict[str, Any]:
     """Return the record that Lambda sends to an on-failure destination."""
     return {

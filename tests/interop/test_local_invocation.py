@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from local.emulator import LambdaEmulator
-from tests.functional.test_events import EVENTS, EXPECTED
+from tests.functional.test_events import DIRECT, EVENTS, EXPECTED
 
 ROOT = Path(__file__).parents[2]
 FREE_PORTS = [f"--{name}-port=0" for name in ("source", "destination", "cloudformation", "proxy")]
@@ -105,6 +105,21 @@ def test_an_event_works_with_what_the_cloud_has_printed(
     assert found in json.dumps([response["Data"], response.get("Reason", "")])
 
 
+@pytest.mark.parametrize("name", DIRECT)
+def test_a_direct_call_returns_its_values(
+    cloud: Cloud, function: LambdaEmulator, name: str
+) -> None:
+    text = (EVENTS / f"{name}.json").read_text()
+    for registry, host in HERE.items():
+        text = text.replace(host, cloud.host(registry))
+    event = json.loads(text)
+    event["DestImage"] += "-direct"
+
+    values = function.invoke(event)
+
+    assert DIRECT[name].items() <= values.items()
+
+
 def test_the_example_event_gets_a_response_at_the_clouds_endpoint(
     cloud: Cloud, function: LambdaEmulator
 ) -> None:
@@ -163,7 +178,10 @@ def invoke(event: Path, cloud: Path) -> subprocess.CompletedProcess[str]:
 
 def test_every_event_is_documented() -> None:
     page = (ROOT / "docs" / "local.md").read_text()
-    assert set(re.findall(r"^\| \[`([a-z-]+)`\]", page, re.MULTILINE)) == EXPECTED.keys()
+    assert (
+        set(re.findall(r"^\| \[`([a-z-]+)`\]", page, re.MULTILINE))
+        == EXPECTED.keys() | DIRECT.keys()
+    )
 
 
 def test_the_events_name_the_ports_that_the_cloud_takes() -> None:
