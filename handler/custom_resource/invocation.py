@@ -255,8 +255,9 @@ class Invocation:
                 # the other half is for a response if this fails
                 budget_seconds = self._context.get_remaining_time_in_millis() / 2000
                 self._invoke(arn, event, budget_seconds)
-            except ReplicationError as error:
-                return _joined(reason, f"cannot continue in another invocation: {render(error)}")
+            except Exception as error:  # noqa: BLE001 - the response must be sent all the same
+                found = render(known_error(error))
+                return _joined(reason, f"cannot continue in another invocation: {found}")
             self.response = {
                 "Status": "CONTINUED",
                 **{

@@ -70,7 +70,7 @@ def kill_runtime(function: LambdaEmulator) -> None:
 
 
 def killing(kill: Callable[[], None], moment: str) -> Fault:
-    """Kill before a request has arrived, in the middle of a body, or after all was done for it."""
+    """Kill before a request arrives, in the middle of a body, or after the response."""
 
     def strike(exchange: Exchange) -> None:
         announced = exchange.request.announced_bytes
@@ -118,7 +118,7 @@ def test_a_killed_function_finds_its_finished_blobs_and_copies_each_once(
         returned = None
         while returned is None:
             done = _finished(destination)
-            # the later ones are not reached every time, as there is less and less to be done
+            # later requests are not reached every time, as less is left to copy
             proxy, last = generator.choice([(before_source, 13), (before_destination, 30)])
             number = generator.randrange(last)
             strike = killing(

@@ -279,6 +279,29 @@ def test_a_timer_that_fires_after_the_work_does_not_report_its_content(endpoint:
     assert (body["Status"], body["PhysicalResourceId"]) == ("FAILED", "old")
 
 
+class ArnContext(FakeContext):
+    """The context of a function that can invoke itself."""
+
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:replicator"
+
+
+@pytest.mark.parametrize("error", [OutOfTimeError("timed out"), KeyError(URL)])
+def test_a_continuation_that_cannot_be_started_is_a_failure(
+    endpoint: Endpoint, error: Exception
+) -> None:
+    def invoke(*_: object) -> None:
+        raise error
+
+    invocation = Invocation(event_of(), ArnContext(60), response_url=URL, invoke=invoke)
+    invocation.progress.pin(DIGEST)
+    invocation.expire()
+    body = invocation.finish()
+    assert endpoint.bodies == [body]
+    assert body["Status"] == "FAILED"
+    assert "Cannot continue in another invocation: " in body["Reason"]
+    assert "hunter2" not in body["Reason"]
+
+
 def test_no_timer_outlives_its_event(endpoint: Endpoint) -> None:
     resource_of().respond(event_of(), FakeContext())
     assert len(endpoint.bodies) == 1
