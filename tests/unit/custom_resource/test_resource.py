@@ -19,7 +19,6 @@ from tests.unit.custom_resource.engines import (
     raising,
 )
 
-from custom_resource.invocation import Invocation
 from custom_resource.metrics import InvocationMetrics
 from custom_resource.resource import ReplicationResource
 from custom_resource.response import UndeliveredResponseError
@@ -222,28 +221,6 @@ def test_nothing_is_left_from_an_earlier_invocation(endpoint: Endpoint) -> None:
     assert third == first | {"RequestId": "third"}
 
 
-def invocation_of(event: dict[str, Any], seconds: float = 900) -> Invocation:
-    def invoke(*_: object) -> None:
-        raise AssertionError
-
-    return Invocation(event, FakeContext(seconds), response_url=URL, invoke=invoke)
-
-
-def test_only_the_first_response_is_delivered(endpoint: Endpoint) -> None:
-    invocation = invocation_of(event_of())
-    threads = [
-        threading.Thread(
-            target=invocation.respond, args=("FAILED", ""), kwargs={"reason": str(number)}
-        )
-        for number in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert endpoint.bodies == [invocation.finish()]
-
-
 def test_the_timer_responds_first_and_stops_the_work(endpoint: Endpoint) -> None:
     responded = threading.Event()
     deliver = endpoint.deliver
@@ -268,38 +245,6 @@ def test_the_timer_responds_first_and_stops_the_work(endpoint: Endpoint) -> None
     assert body["Reason"].startswith("timed out: ")
     assert body["Reason"].endswith("0123")
     assert body["Data"] == {}
-
-
-def test_a_timer_that_fires_after_the_work_does_not_report_its_content(endpoint: Endpoint) -> None:
-    invocation = invocation_of(event_of("Update", PhysicalResourceId="old"))
-    invocation.expire()
-    invocation.respond("SUCCESS", NEW_ID, data={"ImageDigest": str(DIGEST)})
-    body = invocation.finish()
-    assert endpoint.bodies == [body]
-    assert (body["Status"], body["PhysicalResourceId"]) == ("FAILED", "old")
-
-
-class ArnContext(FakeContext):
-    """The context of a function that can invoke itself."""
-
-    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:replicator"
-
-
-@pytest.mark.parametrize("error", [OutOfTimeError("timed out"), KeyError(URL)])
-def test_a_continuation_that_cannot_be_started_is_a_failure(
-    endpoint: Endpoint, error: Exception
-) -> None:
-    def invoke(*_: object) -> None:
-        raise error
-
-    invocation = Invocation(event_of(), ArnContext(60), response_url=URL, invoke=invoke)
-    invocation.progress.pin(DIGEST)
-    invocation.expire()
-    body = invocation.finish()
-    assert endpoint.bodies == [body]
-    assert body["Status"] == "FAILED"
-    assert "Cannot continue in another invocation: " in body["Reason"]
-    assert "hunter2" not in body["Reason"]
 
 
 def test_no_timer_outlives_its_event(endpoint: Endpoint) -> None:
@@ -352,14 +297,6 @@ def test_a_response_that_is_not_accepted_raises_and_is_not_remembered(
         with pytest.raises(UndeliveredResponseError, match="cannot deliver the response"):
             resource.respond(event_of(), FakeContext())
     assert len(endpoint.bodies) == 2
-
-
-def test_an_undelivered_timeout_raises_too(endpoint: Endpoint) -> None:
-    endpoint.accepts = False
-    invocation = invocation_of(event_of())
-    invocation.expire()
-    with pytest.raises(UndeliveredResponseError):
-        invocation.finish()
 
 
 def test_a_request_through_a_topic_needs_a_list_of_destinations(endpoint: Endpoint) -> None:
