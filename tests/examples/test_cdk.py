@@ -331,16 +331,15 @@ def test_the_functions_settings_are_the_templates(synthesis: Synthesis) -> None:
         for each in synthesis.template("ReplicatedImages")["Resources"].values()
         if each["Type"] == "AWS::Lambda::Function"
     }
+    defaults = {name: each["Default"] for name, each in written["Parameters"].items()}
     for handler, properties in sam.items():
-        for name in ("Runtime", "Timeout"):
-            value = properties[name]
-            if isinstance(value, dict):  # a parameter, for the construct its default
-                value = written["Parameters"][value["Ref"]]["Default"]
-            assert made[handler][name] == value, (handler, name)
+        assert made[handler]["Runtime"] == properties["Runtime"]
+        timeout = properties["Timeout"]
+        assert made[handler]["Timeout"] == (
+            defaults["Timeout"] if timeout == {"Ref": "Timeout"} else timeout
+        )
     assert made["responder.lambda_handler"]["MemorySize"] == 128
-    assert (
-        made["app.lambda_handler"]["MemorySize"] == written["Parameters"]["MemorySize"]["Default"]
-    )
+    assert made["app.lambda_handler"]["MemorySize"] == defaults["MemorySize"]
 
 
 def test_contradictions_are_refused_by_name(synthesis: Synthesis) -> None:
