@@ -1,4 +1,4 @@
-"""Secrets, roles and ECR's own sign-in: what is asked, of whom, and every way in which it fails."""
+"""Secrets, roles and ECR's tokens: the calls that are made, and every way in which they fail."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _private_hub(aws: LoopbackAws) -> None:
 
 
 def _keep(aws: LoopbackAws, name: str = "hub", region: str = "eu-west-1", **content: Any) -> str:
-    answer = aws.client("secretsmanager", region=region).create_secret(Name=name, **content)
-    return str(answer["ARN"])
+    response = aws.client("secretsmanager", region=region).create_secret(Name=name, **content)
+    return str(response["ARN"])
 
 
 def _actions(aws: LoopbackAws) -> list[str]:
@@ -58,12 +58,12 @@ def test_every_form_of_a_secret_gives_access_to_a_private_repository(
     _private_hub(aws)
     _keep(aws, **content)
 
-    answer = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
+    response = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
 
 
-def test_a_secret_is_read_once_a_process_and_again_when_it_is_refused(
+def test_a_secret_is_cached_and_read_again_when_the_login_is_rejected(
     aws: LoopbackAws, aws_function: Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ecr_image_replicator.aws.logins._MIN_RENEWAL_AGE_SECONDS", 0.0)
@@ -74,21 +74,21 @@ def test_a_secret_is_read_once_a_process_and_again_when_it_is_refused(
     aws.clear_requests()
 
     for _ in range(2):
-        answer = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
-        assert answer["Status"] == "SUCCESS", answer["Reason"]
+        response = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
+        assert response["Status"] == "SUCCESS", response["Reason"]
 
     assert _actions(aws) == ["secretsmanager:GetSecretValue"]
 
 
-def test_a_secret_s_arn_is_asked_for_in_its_own_region(
+def test_a_secret_is_read_in_the_region_of_its_arn(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     _private_hub(aws)
     arn = _keep(aws, region="us-east-1", SecretString=json.dumps(HUB))
 
-    answer = aws_function.create("team/app:1", DESTINATION, SrcCreds=arn)
+    response = aws_function.create("team/app:1", DESTINATION, SrcCreds=arn)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert len(aws.requests_to("secretsmanager.us-east-1.amazonaws.com")) == 2
 
 
@@ -136,7 +136,7 @@ def test_a_secret_s_arn_is_asked_for_in_its_own_region(
         ),
     ],
 )
-def test_a_secret_that_opens_nothing_is_named_and_never_quoted(
+def test_a_useless_secret_is_named_and_never_quoted(
     aws: LoopbackAws,
     aws_function: Function,
     caplog: pytest.LogCaptureFixture,
@@ -151,14 +151,14 @@ def test_a_secret_that_opens_nothing_is_named_and_never_quoted(
     if denied:
         aws.services.denied_actions.add(denied)
 
-    answer = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
+    response = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
 
-    assert answer["Status"] == "FAILED"
-    assert answer["Reason"].startswith(sentence), answer["Reason"]
-    assert "hunter" not in answer["Reason"] + caplog.text
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].startswith(sentence), response["Reason"]
+    assert "hunter" not in response["Reason"] + caplog.text
 
 
-def test_each_side_s_role_signs_in_to_its_own_account_and_region(
+def test_each_endpoint_s_role_authenticates_in_its_account_and_region(
     aws: LoopbackAws, aws_function: Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "replicator-Function-1ABC")
@@ -169,7 +169,7 @@ def test_each_side_s_role_signs_in_to_its_own_account_and_region(
     source.put(image, "team/app", "1")
     aws.ecr().create_repository("mirror/app")
 
-    answer = aws_function.create(
+    response = aws_function.create(
         f"{OTHER_HOST}/team/app:1",
         DESTINATION,
         SrcRoleArn=READER,
@@ -177,7 +177,7 @@ def test_each_side_s_role_signs_in_to_its_own_account_and_region(
         DestRoleArn=WRITER,
     )
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert aws.ecr().store.tags("mirror/app") == {"1.0": image.digest}
     sessions = {
         call.parameters["RoleArn"]: call.parameters["RoleSessionName"]
@@ -200,14 +200,14 @@ def test_a_role_is_assumed_once_for_several_resources(
     aws.ecr().create_repository("mirror/app")
 
     for tag in ("1.0", "1.1", "1.2"):
-        answer = aws_function.create("nginx:1", f"{HOST}/mirror/app:{tag}", DestRoleArn=WRITER)
-        assert answer["Status"] == "SUCCESS", answer["Reason"]
+        response = aws_function.create("nginx:1", f"{HOST}/mirror/app:{tag}", DestRoleArn=WRITER)
+        assert response["Status"] == "SUCCESS", response["Reason"]
 
     assert _actions(aws).count("sts:AssumeRole") == 1
 
 
 @pytest.mark.parametrize(("side", "name"), [("source", "Src"), ("destination", "Dest")])
-def test_a_role_that_may_not_be_assumed_is_named_with_its_side(
+def test_a_role_that_cannot_be_assumed_is_named_with_its_endpoint(
     aws: LoopbackAws, aws_function: Function, side: str, name: str
 ) -> None:
     aws.add_role(READER, external_id="for-mirror")
@@ -215,58 +215,60 @@ def test_a_role_that_may_not_be_assumed_is_named_with_its_side(
     aws.ecr().create_repository("mirror/app")
     hosts = {"source": (f"{OTHER_HOST}/team/app:1", DESTINATION)}
 
-    answer = aws_function.create(
+    response = aws_function.create(
         *hosts.get(side, ("nginx:1", DESTINATION)),
         **{f"{name}RoleArn": READER, f"{name}ExternalId": "another"},
     )
 
-    assert answer["Status"] == "FAILED"
-    assert answer["Reason"].startswith(
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].startswith(
         f"cannot assume the role {READER} for the {side}: role not found or access denied "
         "(AccessDenied: User: "
-    ), answer["Reason"]
+    ), response["Reason"]
     assert (
         "). Allow sts:AssumeRole on the role, and allow this caller in the role's trust policy "
         f"with the external ID in {name}ExternalId."
-    ) in answer["Reason"]
-    assert "another" not in answer["Reason"]
+    ) in response["Reason"]
+    assert "another" not in response["Reason"]
 
 
-def test_a_denied_sign_in_names_the_permission(aws: LoopbackAws, aws_function: Function) -> None:
+def test_a_denied_token_names_the_permission(aws: LoopbackAws, aws_function: Function) -> None:
     aws.ecr().put(_image(), "team/app", "1")
     aws.ecr().quirks.denied_actions.add("ecr:GetAuthorizationToken")
 
-    answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
+    response = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
 
-    assert answer["Reason"].startswith(
+    assert response["Reason"].startswith(
         "authentication failed for ECR in eu-west-1, the source: ecr:GetAuthorizationToken failed: "
         "access denied (AccessDeniedException: "
     )
-    assert "). Allow ecr:GetAuthorizationToken on *." in answer["Reason"]
+    assert "). Allow ecr:GetAuthorizationToken on *." in response["Reason"]
 
 
-def test_both_sides_in_one_region_sign_in_once(aws: LoopbackAws, aws_function: Function) -> None:
+def test_both_endpoints_in_one_region_share_a_token(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.ecr().put(_image(), "team/app", "1")
     aws.ecr().create_repository("mirror/app")
 
-    answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
+    response = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     operations = [call.operation for call in aws.ecr().calls]
     assert operations.count("GetAuthorizationToken") == 1
 
 
-def test_ecr_s_api_that_throttles_is_asked_again(aws: LoopbackAws, aws_function: Function) -> None:
+def test_a_throttled_token_is_requested_again(aws: LoopbackAws, aws_function: Function) -> None:
     aws.ecr().put(_image(), "team/app", "1")
     aws.ecr().create_repository("mirror/app")
     aws.ecr().quirks.throttled_actions["ecr:GetAuthorizationToken"] = 1
 
-    answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
+    response = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
 
 
-def test_ecr_public_is_signed_in_to_where_that_is_allowed(
+def test_ecr_public_is_accessed_with_a_token_if_allowed(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.public_ecr.put(_image(), "docker/library/nginx", "1")
@@ -274,15 +276,15 @@ def test_ecr_public_is_signed_in_to_where_that_is_allowed(
     aws.ecr().create_repository("mirror/app")
 
     for tag in ("1.0", "1.1", "1.2"):
-        answer = aws_function.create(
+        response = aws_function.create(
             "public.ecr.aws/docker/library/nginx:1", f"{HOST}/mirror/app:{tag}"
         )
-        assert answer["Status"] == "SUCCESS", answer["Reason"]
+        assert response["Status"] == "SUCCESS", response["Reason"]
 
     assert len(aws.requests_to("api.ecr-public.us-east-1.amazonaws.com")) == 1
 
 
-def test_ecr_public_is_visited_anonymously_where_sign_in_is_denied(
+def test_ecr_public_is_accessed_anonymously_if_the_token_is_denied(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.public_ecr.put(_image(), "docker/library/nginx", "1")
@@ -290,15 +292,15 @@ def test_ecr_public_is_visited_anonymously_where_sign_in_is_denied(
     aws.ecr().create_repository("mirror/app")
 
     for tag in ("1.0", "1.1"):
-        answer = aws_function.create(
+        response = aws_function.create(
             "public.ecr.aws/docker/library/nginx:1", f"{HOST}/mirror/app:{tag}"
         )
-        assert answer["Status"] == "SUCCESS", answer["Reason"]
+        assert response["Status"] == "SUCCESS", response["Reason"]
 
     assert len(aws.requests_to("api.ecr-public.us-east-1.amazonaws.com")) == 1
 
 
-def test_ecr_public_is_visited_anonymously_when_a_kept_sign_in_has_gone_stale(
+def test_ecr_public_is_accessed_anonymously_if_the_cached_token_has_expired(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     for name in ("nginx", "redis"):
@@ -309,14 +311,16 @@ def test_ecr_public_is_visited_anonymously_when_a_kept_sign_in_has_gone_stale(
     aws.clear_requests()
 
     aws.public_ecr.tokens.expire_all()
-    answer = aws_function.create("public.ecr.aws/docker/library/redis:1", f"{HOST}/mirror/app:1.1")
+    response = aws_function.create(
+        "public.ecr.aws/docker/library/redis:1", f"{HOST}/mirror/app:1.1"
+    )
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     tokens = [each for each in aws.requests_to("public.ecr.aws") if "/token/" in each.path]
     assert [each.status for each in tokens] == [403, 200]
 
 
-def test_docker_hub_s_limit_is_logged_and_named_when_it_is_used_up(
+def test_docker_hub_s_pull_limit_is_logged_and_named(
     aws: LoopbackAws, aws_function: Function, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "ecr_image_replicator")
@@ -329,30 +333,28 @@ def test_docker_hub_s_limit_is_logged_and_named_when_it_is_used_up(
     logged = [record for record in caplog.records if record.message == "pull limit"]
     assert [vars(record)["pulls_remaining"] for record in logged] == [1, 0]
 
-    answer = aws_function.create("nginx:2", DESTINATION)
+    response = aws_function.create("nginx:2", DESTINATION)
 
-    assert answer["Reason"].startswith(
+    assert response["Reason"].startswith(
         f"cannot pull docker.io/library/nginx@{second.digest}: pull rate limit exceeded (429 Too "
         "Many Requests, TOOMANYREQUESTS: "
-    ), answer["Reason"]
-    assert answer["Reason"].startswith(
+    ), response["Reason"]
+    assert response["Reason"].startswith(
         ": 0 of 1 pulls per 6 hours left. Set SrcCreds to raise the limit, or wait up to 6 hours; "
         "official images are also at public.ecr.aws/docker/library.",
-        answer["Reason"].index(": 0 of 1"),
-    ), answer["Reason"]
+        response["Reason"].index(": 0 of 1"),
+    ), response["Reason"]
 
 
-def test_ecr_public_takes_an_image_into_one_s_own_repository(
-    aws: LoopbackAws, aws_function: Function
-) -> None:
+def test_an_image_is_pushed_to_ecr_public(aws: LoopbackAws, aws_function: Function) -> None:
     image = _image()
     aws.docker_hub.put(image, "library/nginx", "1")
     aws.public_ecr.owners["a1b2c3d4"] = "123456789012"
     aws.public_ecr.store.create_repository("a1b2c3d4/app")
 
-    answer = aws_function.create("nginx:1", "public.ecr.aws/a1b2c3d4/app:1.0")
+    response = aws_function.create("nginx:1", "public.ecr.aws/a1b2c3d4/app:1.0")
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert aws.public_ecr.store.tags("a1b2c3d4/app") == {"1.0": image.digest}
 
 
@@ -360,9 +362,9 @@ def test_a_missing_public_repository_is_named(aws: LoopbackAws, aws_function: Fu
     aws.docker_hub.put(_image(), "library/nginx", "1")
     aws.public_ecr.owners["a1b2c3d4"] = "123456789012"
 
-    answer = aws_function.create("nginx:1", "public.ecr.aws/a1b2c3d4/app:1.0")
+    response = aws_function.create("nginx:1", "public.ecr.aws/a1b2c3d4/app:1.0")
 
-    assert answer["Reason"].startswith(
+    assert response["Reason"].startswith(
         "cannot push public.ecr.aws/a1b2c3d4/app:1.0: ECR repository a1b2c3d4/app does not exist "
         "in ECR Public. Create it."
-    ), answer["Reason"]
+    ), response["Reason"]

@@ -1,4 +1,4 @@
-"""A stack's life with immutable tags, rollbacks and deletion: which names go, and which stay."""
+"""Immutable tags, rollbacks and deletion: the tags that are removed and those that are kept."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def _image(seed: int) -> Image:
     return build_image([build_layer(5000, seed=seed)])
 
 
-def _succeeded(answer: dict[str, Any]) -> str:
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    return str(answer["PhysicalResourceId"])
+def _succeeded(response: dict[str, Any]) -> str:
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    return str(response["PhysicalResourceId"])
 
 
 @pytest.fixture
 def images(aws: LoopbackAws) -> tuple[Image, Image]:
-    """Two versions, `nginx:1` and `nginx:2`."""
+    """Two versions of an image, `nginx:1` and `nginx:2`."""
     first, second = _image(1), _image(2)
     aws.docker_hub.put(first, "library/nginx", "1")
     aws.docker_hub.put(second, "library/nginx", "2")
@@ -59,7 +59,7 @@ def test_an_unchanged_stack_on_an_immutable_repository_can_be_deployed_again(
 
 
 @pytest.mark.parametrize("mutability", ["MUTABLE", "IMMUTABLE"])
-def test_a_rolled_back_update_leaves_the_old_version_and_its_tags(
+def test_a_rolled_back_update_keeps_the_old_version_and_its_tags(
     aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image], mutability: str
 ) -> None:
     aws.ecr().create_repository("mirror/app", imageTagMutability=mutability)
@@ -74,7 +74,7 @@ def test_a_rolled_back_update_leaves_the_old_version_and_its_tags(
     assert aws.ecr().store.tags("mirror/app") == {"1.0": images[0].digest}
 
 
-def test_the_clean_up_after_an_update_leaves_the_new_version_s_tag(
+def test_the_deletion_after_an_update_keeps_the_new_version_s_tag(
     aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image]
 ) -> None:
     aws.ecr().create_repository("mirror/app")
@@ -87,7 +87,7 @@ def test_the_clean_up_after_an_update_leaves_the_new_version_s_tag(
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_of_two_stacks_that_put_one_tag_either_can_go_first(
+def test_two_stacks_with_one_tag_can_be_deleted_in_any_order(
     aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image], first: int
 ) -> None:
     aws.ecr().create_repository("mirror/app")
@@ -105,19 +105,19 @@ def test_of_two_stacks_that_put_one_tag_either_can_go_first(
 
 
 @pytest.mark.usefixtures("images")
-def test_retain_sends_nothing_at_all(aws: LoopbackAws, aws_function: Function) -> None:
+def test_retain_sends_nothing(aws: LoopbackAws, aws_function: Function) -> None:
     aws.ecr().create_repository("mirror/app")
     physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION))
     aws.clear_requests()
 
     for on_delete in ({}, {"OnDelete": "Retain"}, {"OnDelete": ["what"]}):
-        answer = aws_function.delete(physical_id, DESTINATION, **on_delete)
-        assert _succeeded(answer) == physical_id
+        response = aws_function.delete(physical_id, DESTINATION, **on_delete)
+        assert _succeeded(response) == physical_id
 
     assert aws.requests == ()
 
 
-def test_untag_removes_every_tag_with_one_call_and_never_content(
+def test_untag_removes_all_tags_with_one_call_and_keeps_the_content(
     aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image]
 ) -> None:
     aws.ecr().put(images[0], "mirror/app", "someone-else-s")
@@ -126,11 +126,11 @@ def test_untag_removes_every_tag_with_one_call_and_never_content(
     )
     aws.clear_requests()
 
-    answer = aws_function.delete(
+    response = aws_function.delete(
         physical_id, "::: malformed :::", SrcImage=":::", DestTags=["1", "latest"], OnDelete="Untag"
     )
 
-    assert _succeeded(answer) == physical_id
+    assert _succeeded(response) == physical_id
     assert aws.ecr().store.tags("mirror/app") == {"someone-else-s": images[0].digest}
     calls = [call for call in aws.ecr().calls if call.operation == "BatchDeleteImage"]
     assert [call.parameters["imageIds"] for call in calls] == [
@@ -153,7 +153,9 @@ def test_an_image_that_loses_its_last_tag_can_still_be_pulled_by_digest(
 
 
 @pytest.mark.usefixtures("images")
-def test_what_is_gone_already_is_a_success(aws: LoopbackAws, aws_function: Function) -> None:
+def test_missing_tags_and_repositories_are_a_success(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.ecr().create_repository("mirror/app")
     physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
     missing_repository = physical_id.replace("mirror/app", "mirror/gone")
@@ -166,34 +168,32 @@ def test_what_is_gone_already_is_a_success(aws: LoopbackAws, aws_function: Funct
     "physical_id",
     ["not-created/Image/7c1a", "docker://somebody-else-s", f"{HOST}/mirror/app:1.0", "x"],
 )
-def test_an_id_of_somebody_else_s_does_nothing(
+def test_an_id_of_another_program_is_ignored(
     aws: LoopbackAws, aws_function: Function, physical_id: str
 ) -> None:
-    answer = aws_function.delete(physical_id, DESTINATION, OnDelete="Untag")
+    response = aws_function.delete(physical_id, DESTINATION, OnDelete="Untag")
 
-    assert _succeeded(answer) == physical_id
+    assert _succeeded(response) == physical_id
     assert aws.requests == ()
 
 
 @pytest.mark.usefixtures("images")
-def test_a_denied_removal_fails_with_the_permission_s_name(
-    aws: LoopbackAws, aws_function: Function
-) -> None:
+def test_a_denied_removal_names_the_permission(aws: LoopbackAws, aws_function: Function) -> None:
     aws.ecr().create_repository("mirror/app")
     physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
     aws.ecr().quirks.denied_actions.add("ecr:BatchDeleteImage")
 
-    answer = aws_function.delete(physical_id, DESTINATION, OnDelete="Untag")
+    response = aws_function.delete(physical_id, DESTINATION, OnDelete="Untag")
 
-    assert answer["Status"] == "FAILED"
-    assert answer["PhysicalResourceId"] == physical_id
-    assert answer["Reason"].startswith(
+    assert response["Status"] == "FAILED"
+    assert response["PhysicalResourceId"] == physical_id
+    assert response["Reason"].startswith(
         "cannot remove tags from ECR repository mirror/app in account 123456789012, region "
         "eu-west-1: ecr:BatchDeleteImage failed: access denied (AccessDeniedException: "
-    ), answer["Reason"]
+    ), response["Reason"]
 
 
-def test_another_registry_s_tags_are_deleted_by_its_own_protocol(
+def test_tags_of_another_registry_are_deleted_by_the_registry_protocol(
     function: Function, registries: Start
 ) -> None:
     source, destination = registries(), registries()
@@ -214,14 +214,14 @@ def test_another_registry_s_tags_are_deleted_by_its_own_protocol(
 
 
 class _NoDeletions(SpecificationPolicy):
-    """A registry as most are deployed."""
+    """A registry that does not support deletion, as most are configured."""
 
     def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the protocol's signature
         if operation.action is Action.DELETE_MANIFEST:
             raise RegistryError(ErrorCode.UNSUPPORTED, "The operation is unsupported.")
 
 
-def test_a_registry_that_deletes_no_tags_is_named_with_what_to_do(
+def test_a_registry_that_cannot_delete_tags_fails_the_deletion(
     function: Function, registries: Start
 ) -> None:
     source, destination = registries(), registries(policy=_NoDeletions())
@@ -229,26 +229,26 @@ def test_a_registry_that_deletes_no_tags_is_named_with_what_to_do(
     target = f"{destination.host}/mirror/app:1.0"
     physical_id = _succeeded(function.create(f"{source.host}/team/app:1", target))
 
-    answer = function.delete(physical_id, target, OnDelete="Untag")
+    response = function.delete(physical_id, target, OnDelete="Untag")
 
-    assert answer["Status"] == "FAILED"
-    assert answer["Reason"].startswith(
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].startswith(
         f"cannot delete {target}: the registry does not support deleting tags (405 Method Not "
         "Allowed, UNSUPPORTED: The operation is unsupported.). Delete the tag in the registry, or "
         "set OnDelete to Retain."
-    ), answer["Reason"]
+    ), response["Reason"]
 
 
-def test_a_registry_that_is_gone_fails_the_deletion_in_good_time(
-    function: Function, registries: Start
-) -> None:
+def test_an_unreachable_registry_fails_the_deletion(function: Function, registries: Start) -> None:
     source, destination = registries(), registries()
     push(_image(1), source.host, "team/app", "1")
     target = f"{destination.host}/mirror/app:1.0"
     physical_id = _succeeded(function.create(f"{source.host}/team/app:1", target))
     destination.close()
 
-    answer = function.delete(physical_id, target, OnDelete="Untag", RetryConfigs={"numAttempts": 1})
+    response = function.delete(
+        physical_id, target, OnDelete="Untag", RetryConfigs={"numAttempts": 1}
+    )
 
-    assert answer["Status"] == "FAILED"
-    assert "after 1 attempt" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "after 1 attempt" in response["Reason"]

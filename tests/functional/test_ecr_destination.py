@@ -1,4 +1,4 @@
-"""ECR as the destination: few requests, its manners met, its refusals in one sentence."""
+"""ECR as the destination: the number of requests, its differences and its errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _image(seed: int = 1, layers: int = 2) -> Image:
 
 
 def _requests(aws: LoopbackAws) -> list[str]:
-    """What the registry was asked over the distribution protocol, as METHOD kind."""
+    """Return the requests of the distribution protocol, as METHOD kind."""
     entries = [each for each in aws.requests_to(aws.ecr()) if each.path.startswith("/v2/")]
     return [f"{each.method} {each.path.split('/')[4]}" for each in entries]
 
@@ -47,17 +47,17 @@ def _calls(aws: LoopbackAws) -> list[str]:
     return [call.operation for call in aws.ecr().calls]
 
 
-def test_an_image_of_docker_hub_arrives_in_as_few_requests_as_can_be(
+def test_an_image_of_docker_hub_is_copied_with_the_minimum_of_requests(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     image = _image(layers=3)
     aws.docker_hub.put(image, "library/nginx", "1.27")
     aws.ecr().create_repository("mirror/app")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    assert answer["Data"]["ImageDigest"] == str(image.digest)
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    assert response["Data"]["ImageDigest"] == str(image.digest)
     assert aws.ecr().store.tags("mirror/app") == {"1.0": image.digest}
     blobs = 4
     assert _requests(aws).count("POST blobs") == blobs
@@ -66,7 +66,7 @@ def test_an_image_of_docker_hub_arrives_in_as_few_requests_as_can_be(
     assert _calls(aws) == ["GetAuthorizationToken", "BatchCheckLayerAvailability"]
 
 
-def test_an_unchanged_image_takes_one_request_and_no_sign_in_once_warm(
+def test_an_unchanged_image_takes_one_request_in_a_warm_function(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
@@ -74,10 +74,10 @@ def test_an_unchanged_image_takes_one_request_and_no_sign_in_once_warm(
     assert aws_function.create("nginx:1.27", DESTINATION)["Status"] == "SUCCESS"
     aws.clear_requests()
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    assert answer["Data"]["Changed"] == "false"
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    assert response["Data"]["Changed"] == "false"
     assert _requests(aws) == ["GET manifests"]
     assert _calls(aws) == []
 
@@ -95,14 +95,14 @@ def test_an_expired_token_is_renewed_once(
     aws.clear_requests()
     monkeypatch.setattr("ecr_image_replicator.aws.logins._MIN_RENEWAL_AGE_SECONDS", 0.0)
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert _requests(aws) == ["GET manifests"] * 2
     assert _calls(aws) == ["GetAuthorizationToken"]
 
 
-def test_an_index_of_many_tags_arrives_with_every_tag_put_once(
+def test_an_index_with_several_tags_pushes_every_tag_once(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     index = build_index(
@@ -114,48 +114,46 @@ def test_an_index_of_many_tags_arrives_with_every_tag_put_once(
     aws.docker_hub.put(index, "library/nginx", "1.27")
     aws.ecr().create_repository("mirror/app")
 
-    answer = aws_function.create(
+    response = aws_function.create(
         "nginx:1.27", DESTINATION, CopyImageIndex="true", DestTags=["1", "latest"]
     )
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     tags = aws.ecr().store.tags("mirror/app")
     assert tags == dict.fromkeys(("1", "1.0", "latest"), index.digest)
     assert _requests(aws).count("PUT manifests") == 2 + 3
 
 
-def test_more_layers_than_a_call_takes_are_asked_for_in_hundreds(
-    aws: LoopbackAws, aws_function: Function
-) -> None:
+def test_layers_are_checked_in_batches_of_100(aws: LoopbackAws, aws_function: Function) -> None:
     image = build_image([build_layer(600, seed=number) for number in range(120)])
     aws.docker_hub.put(image, "library/nginx", "1.27")
     aws.ecr().put(image, "mirror/app", "0.9")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     checks = [c for c in aws.ecr().calls if c.operation == "BatchCheckLayerAvailability"]
     assert [len(call.parameters["layerDigests"]) for call in checks] == [100, 21]
     assert "POST blobs" not in _requests(aws)
-    assert answer["Data"]["BlobsSkipped"] == "121"
+    assert response["Data"]["BlobsSkipped"] == "121"
 
 
-def test_where_checking_is_denied_every_blob_is_sent_and_ecr_sorts_it_out(
+def test_every_blob_is_sent_if_checking_layers_is_denied(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
     aws.ecr().put(_image(), "mirror/app", "0.9")
     aws.ecr().quirks.denied_actions.add("ecr:BatchCheckLayerAvailability")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     # a HEAD needs the same permission, so that it cannot tell either
     assert _requests(aws).count("HEAD blobs") == 3
-    assert answer["Data"]["BlobsCopied"] == "3"
+    assert response["Data"]["BlobsCopied"] == "3"
 
 
-def test_an_immutable_tag_with_other_content_is_refused_before_a_byte_moves(
+def test_an_immutable_tag_with_other_content_fails_before_anything_is_sent(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     old, new = _image(1), _image(2)
@@ -163,10 +161,10 @@ def test_an_immutable_tag_with_other_content_is_refused_before_a_byte_moves(
     aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
     aws.ecr().put(old, "mirror/app", "1.0")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "FAILED"
-    assert answer["Reason"].startswith(
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].startswith(
         f"cannot push {DESTINATION}: the tag is immutable and points at {old.digest}, not at "
         f"{new.digest}. Choose a new tag in DestImage, or make the tag mutable."
     )
@@ -174,7 +172,7 @@ def test_an_immutable_tag_with_other_content_is_refused_before_a_byte_moves(
     assert _calls(aws) == ["GetAuthorizationToken", "DescribeRepositories"]
 
 
-def test_an_immutable_tag_is_named_by_the_refusal_where_asking_is_denied(
+def test_an_immutable_tag_is_named_if_describing_the_repository_is_denied(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     old, new = _image(1), _image(2)
@@ -183,15 +181,15 @@ def test_an_immutable_tag_is_named_by_the_refusal_where_asking_is_denied(
     aws.ecr().put(old, "mirror/app", "1.0")
     aws.ecr().quirks.denied_actions.add("ecr:DescribeRepositories")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "FAILED"
-    assert f"is immutable and points at {old.digest}" in answer["Reason"]
-    assert str(new.digest) in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert f"is immutable and points at {old.digest}" in response["Reason"]
+    assert str(new.digest) in response["Reason"]
     assert aws.ecr().store.tags("mirror/app") == {"1.0": old.digest}
 
 
-def test_a_tag_that_the_repository_s_exclusions_leave_mutable_is_moved(
+def test_a_tag_that_is_excluded_from_immutability_is_changed(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     old, new = _image(1), _image(2)
@@ -203,36 +201,36 @@ def test_a_tag_that_the_repository_s_exclusions_leave_mutable_is_moved(
     )
     aws.ecr().put(old, "mirror/app", "1.0")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert aws.ecr().store.tags("mirror/app") == {"1.0": new.digest}
 
 
-def test_a_mutable_tag_is_moved(aws: LoopbackAws, aws_function: Function) -> None:
+def test_a_mutable_tag_is_changed(aws: LoopbackAws, aws_function: Function) -> None:
     new = _image(2)
     aws.docker_hub.put(new, "library/nginx", "1.27")
     aws.ecr().put(_image(1), "mirror/app", "1.0")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert aws.ecr().store.tags("mirror/app") == {"1.0": new.digest}
 
 
-def test_an_image_with_an_empty_blob_is_refused_before_a_byte_moves(
+def test_an_image_with_an_empty_blob_fails_before_anything_is_sent(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     image = build_image([build_layer(5000, seed=1), _EMPTY_LAYER])
     aws.docker_hub.put(image, "library/nginx", "1.27")
     aws.ecr().create_repository("mirror/app")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "FAILED"
+    assert response["Status"] == "FAILED"
     assert (
         f"cannot push blob {_NOTHING} to {HOST}/mirror/app: ECR does not support empty "
-        in (answer["Reason"])
+        in (response["Reason"])
     )
     assert "POST blobs" not in _requests(aws)
 
@@ -245,35 +243,35 @@ def test_blobs_are_mounted_from_another_repository_of_the_registry(
     aws.ecr().create_repository("mirror/app")
     aws.ecr().account_settings["BLOB_MOUNTING"] = "ENABLED"
 
-    answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
+    response = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    assert answer["Data"]["BlobsMounted"] == "3"
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    assert response["Data"]["BlobsMounted"] == "3"
     assert "PUT blobs" not in _requests(aws)
 
 
-def test_where_the_account_does_not_mount_the_same_requests_copy(
+def test_blobs_are_copied_if_the_account_does_not_mount(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.ecr().put(_image(), "team/app", "1")
     aws.ecr().create_repository("mirror/app")
 
-    answer = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
+    response = aws_function.create(f"{HOST}/team/app:1", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    assert answer["Data"]["BlobsCopied"] == "3"
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    assert response["Data"]["BlobsCopied"] == "3"
     assert _requests(aws).count("POST blobs") == 3
     assert _calls(aws) == ["GetAuthorizationToken", "BatchCheckLayerAvailability"]
 
 
-def test_manifests_are_paced_under_ecr_s_rate(aws: LoopbackAws, aws_function: Function) -> None:
+def test_manifests_stay_below_ecr_s_rate_limit(aws: LoopbackAws, aws_function: Function) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
     aws.ecr().create_repository("mirror/app")
     tags = [f"t{number}" for number in range(24)]
 
-    answer = aws_function.create("nginx:1.27", DESTINATION, DestTags=tags)
+    response = aws_function.create("nginx:1.27", DESTINATION, DestTags=tags)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert len(aws.ecr().store.tags("mirror/app")) == 25
     puts = [
         each
@@ -283,7 +281,7 @@ def test_manifests_are_paced_under_ecr_s_rate(aws: LoopbackAws, aws_function: Fu
     assert [each.status for each in puts] == [201] * 25
 
 
-def test_a_registry_that_throttles_sooner_is_met_more_slowly(
+def test_the_rate_decreases_when_a_registry_throttles(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
@@ -291,31 +289,31 @@ def test_a_registry_that_throttles_sooner_is_met_more_slowly(
     aws.ecr().quirks.put_images_per_second = 4
     tags = [f"t{number}" for number in range(11)]
 
-    answer = aws_function.create(
+    response = aws_function.create(
         "nginx:1.27", DESTINATION, DestTags=tags, RetryConfigs={"baseDelay": 0.1}
     )
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert len(aws.ecr().store.tags("mirror/app")) == 12
 
 
 @pytest.mark.parametrize("drops", [False, True])
-def test_a_missing_repository_is_named_with_its_region_and_what_to_do(
+def test_a_missing_repository_is_named_with_its_account_and_region(
     aws: LoopbackAws, aws_function: Function, drops: bool
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
     aws.ecr().quirks.drops_uploads_to_missing_repositories = drops
 
-    answer = aws_function.create("nginx:1.27", DESTINATION, RetryConfigs={"numAttempts": 1})
+    response = aws_function.create("nginx:1.27", DESTINATION, RetryConfigs={"numAttempts": 1})
 
-    assert answer["Status"] == "FAILED"
-    assert answer["Reason"].startswith(
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].startswith(
         f"cannot push {DESTINATION}: ECR repository mirror/app does not exist in account "
         "123456789012, region eu-west-1. Create it, or set CreateRepository: true."
     )
 
 
-def test_a_dropped_connection_with_the_repository_there_is_explained(
+def test_a_closed_connection_with_an_existing_repository_is_explained(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
@@ -323,15 +321,15 @@ def test_a_dropped_connection_with_the_repository_there_is_explained(
     aws.ecr().quirks.drops_denied_uploads = True
     aws.ecr().quirks.denied_actions.add("ecr:InitiateLayerUpload")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION, RetryConfigs={"numAttempts": 1})
+    response = aws_function.create("nginx:1.27", DESTINATION, RetryConfigs={"numAttempts": 1})
 
-    assert answer["Status"] == "FAILED"
-    assert "ECR closes connections if ecr:InitiateLayerUpload is denied" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "ECR closes connections if ecr:InitiateLayerUpload is denied" in response["Reason"]
 
 
 @pytest.mark.parametrize("drops", [False, True])
 @pytest.mark.parametrize("checks", [False, True])
-def test_a_missing_repository_is_made_as_asked(
+def test_a_missing_repository_is_created_with_the_requested_settings(
     aws: LoopbackAws, aws_function: Function, drops: bool, checks: bool
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
@@ -339,7 +337,7 @@ def test_a_missing_repository_is_made_as_asked(
     if not checks:
         aws.ecr().quirks.denied_actions.add("ecr:BatchCheckLayerAvailability")
 
-    answer = aws_function.create(
+    response = aws_function.create(
         "nginx:1.27",
         DESTINATION,
         CreateRepository={
@@ -352,7 +350,7 @@ def test_a_missing_repository_is_made_as_asked(
         RetryConfigs={"numAttempts": 1},
     )
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     made = [call for call in aws.ecr().calls if call.operation == "CreateRepository"]
     assert len(made) == 1
     assert made[0].parameters["imageTagMutability"] == "IMMUTABLE"
@@ -361,22 +359,22 @@ def test_a_missing_repository_is_made_as_asked(
     assert {"PutLifecyclePolicy", "SetRepositoryPolicy"} <= set(_calls(aws))
 
 
-def test_a_repository_that_a_push_makes_by_the_account_s_template_is_no_missing_one(
+def test_a_push_may_create_the_repository_from_a_creation_template(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     image = _image()
     aws.docker_hub.put(image, "library/nginx", "1.27")
     aws.ecr().quirks.creates_on_push = "mirror/"
 
-    answer = aws_function.create("nginx:1.27", DESTINATION)
+    response = aws_function.create("nginx:1.27", DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert aws.ecr().store.tags("mirror/app") == {"1.0": image.digest}
 
 
-def test_create_repository_is_for_ecr_alone(aws_function: Function) -> None:
-    answer = aws_function.create("nginx:1.27", "ghcr.io/team/app:1.0", CreateRepository="true")
+def test_create_repository_is_invalid_for_other_registries(aws_function: Function) -> None:
+    response = aws_function.create("nginx:1.27", "ghcr.io/team/app:1.0", CreateRepository="true")
 
-    assert answer["Reason"].startswith(
+    assert response["Reason"].startswith(
         "invalid CreateRepository: ghcr.io/team/app:1.0 is not in a private ECR registry"
     )

@@ -1,4 +1,4 @@
-"""Dry runs into ECR: its API is asked, and neither it nor the registry is told to do anything."""
+"""Dry runs with ECR as the destination: nothing is changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def image(aws: LoopbackAws) -> Image:
 
 
 def _requests(aws: LoopbackAws) -> list[str]:
-    """What the registry was asked over the distribution protocol, as METHOD kind."""
+    """Return the requests of the distribution protocol, as METHOD kind."""
     entries = [each for each in aws.requests_to(aws.ecr()) if each.path.startswith("/v2/")]
     return [f"{each.method} {each.path.split('/')[4]}" for each in entries]
 
@@ -30,7 +30,7 @@ def _calls(aws: LoopbackAws) -> list[str]:
     return [call.operation for call in aws.ecr().calls]
 
 
-def test_layers_are_asked_for_in_one_call(
+def test_layers_are_checked_with_one_call(
     aws: LoopbackAws, aws_function: Function, image: Image
 ) -> None:
     aws.ecr().put(build_image([build_layer(20_000, seed=0)]), "mirror/app", "0")
@@ -48,22 +48,22 @@ def test_layers_are_asked_for_in_one_call(
 
 
 @pytest.mark.usefixtures("image")
-def test_where_checking_is_denied_each_blob_is_asked_for(
+def test_each_blob_is_checked_if_checking_layers_is_denied(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.ecr().create_repository("mirror/app")
     aws.ecr().quirks.denied_actions.add("ecr:BatchCheckLayerAvailability")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION, DryRun="true")
+    response = aws_function.create("nginx:1.27", DESTINATION, DryRun="true")
 
-    assert answer["Data"]["BlobsCopied"] == "3"
+    assert response["Data"]["BlobsCopied"] == "3"
     assert sorted(_requests(aws)) == ["GET manifests"] + ["HEAD blobs"] * 3
     assert set(_calls(aws)) <= _QUESTIONS
 
 
 @pytest.mark.usefixtures("image")
 @pytest.mark.parametrize("checks", [True, False])
-def test_a_missing_repository_that_would_be_made_is_not(
+def test_a_dry_run_does_not_create_the_repository(
     aws: LoopbackAws,
     aws_function: Function,
     caplog: pytest.LogCaptureFixture,
@@ -73,9 +73,11 @@ def test_a_missing_repository_that_would_be_made_is_not(
     if not checks:
         aws.ecr().quirks.denied_actions.add("ecr:BatchCheckLayerAvailability")
 
-    answer = aws_function.create("nginx:1.27", DESTINATION, CreateRepository="true", DryRun="true")
+    response = aws_function.create(
+        "nginx:1.27", DESTINATION, CreateRepository="true", DryRun="true"
+    )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert set(_calls(aws)) <= _QUESTIONS
     assert {each.partition(" ")[0] for each in _requests(aws)} <= {"GET", "HEAD"}
     assert aws.ecr().store.repositories == ()
@@ -117,7 +119,7 @@ def test_an_immutable_tag_fails_a_dry_run_as_it_would_a_real_one(
     assert "is immutable and points at" in reasons.pop()
 
 
-def test_what_an_account_may_mount_or_not_counts_as_copied(
+def test_blobs_that_may_be_mounted_count_as_copied(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.ecr().put(build_image([build_layer(500, seed=9)]), "team/app", "1")

@@ -1,4 +1,4 @@
-"""What belongs to an image goes into ECR, which has the referrers API and manners of its own."""
+"""Referrers with ECR as the destination, which has the referrers API."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_referrers_of_docker_hub_are_listed_by_ecr(
     put(aws, signed, cosign_tag(index.digest))
     aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
 
-    answer = create(aws_function, Platforms="all", CopyReferrers="required")
+    response = create(aws_function, Platforms="all", CopyReferrers="required")
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    assert answer["Data"]["ReferrersCopied"] == "3"
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    assert response["Data"]["ReferrersCopied"] == "3"
     store = aws.ecr().store
     assert store.tags("mirror/app") == {"1": index.digest, cosign_tag(index.digest): signed.digest}
     assert {each.digest for each in store.manifests("mirror/app")} >= {
@@ -55,7 +55,7 @@ def test_referrers_of_docker_hub_are_listed_by_ecr(
     assert again["Data"]["Changed"] == "false"
 
 
-def test_tags_of_platforms_that_may_not_move_stop_everything_before_it_is_sent(
+def test_an_immutable_platform_tag_fails_before_anything_is_sent(
     aws: LoopbackAws, aws_function: Function, images: list[Image]
 ) -> None:
     put(aws, build_index(images), "1")
@@ -63,13 +63,13 @@ def test_tags_of_platforms_that_may_not_move_stop_everything_before_it_is_sent(
     registry.create_repository("mirror/app", imageTagMutability="IMMUTABLE")
     place(images[2], registry.store, "mirror/app", "1-arm64")
 
-    answer = create(
+    response = create(
         aws_function, Platforms="all", ArchImageTags={"amd64": "1-amd64", "arm64": "1-arm64"}
     )
 
-    assert answer["Status"] == "FAILED"
-    assert "mirror/app:1-arm64: the tag is immutable" in answer["Reason"]
-    assert "is immutable" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "mirror/app:1-arm64: the tag is immutable" in response["Reason"]
+    assert "is immutable" in response["Reason"]
     assert registry.store.tags("mirror/app") == {"1-arm64": images[2].digest}
     assert not [
         each
@@ -78,11 +78,11 @@ def test_tags_of_platforms_that_may_not_move_stop_everything_before_it_is_sent(
     ]
 
 
-def test_a_smaller_index_and_its_tags_go_into_a_repository_that_is_made_for_them(
+def test_a_subset_and_its_tags_go_into_a_new_repository(
     aws: LoopbackAws, aws_function: Function, images: list[Image]
 ) -> None:
     put(aws, build_index(images), "1")
-    answer = create(
+    response = create(
         aws_function,
         Platforms="linux/amd64,linux/arm64",
         ArchImageTags={"arm64": "1-arm64"},
@@ -90,6 +90,6 @@ def test_a_smaller_index_and_its_tags_go_into_a_repository_that_is_made_for_them
         CopyReferrers="true",
     )
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     tags = aws.ecr().store.tags("mirror/app")
-    assert tags == {"1": answer["Data"]["ImageDigest"], "1-arm64": images[1].digest}
+    assert tags == {"1": response["Data"]["ImageDigest"], "1-arm64": images[1].digest}

@@ -1,4 +1,4 @@
-"""Every refusal of ECR's API as a sentence, and the ones that are no failure."""
+"""Errors of ECR's API and their messages, and those that are ignored."""
 
 from __future__ import annotations
 
@@ -35,16 +35,14 @@ def _deny(aws: LoopbackAws, *actions: str) -> None:
     aws.ecr().quirks.denied_actions.update(actions)
 
 
-def test_a_repository_that_may_not_be_made_names_the_permission(
-    aws: LoopbackAws, aws_function: Function
-) -> None:
+def test_a_denied_repository_names_the_permission(aws: LoopbackAws, aws_function: Function) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
     _deny(aws, "ecr:CreateRepository")
 
-    answer = aws_function.create("nginx:1", DESTINATION, CreateRepository="true")
+    response = aws_function.create("nginx:1", DESTINATION, CreateRepository="true")
 
-    assert answer["Status"] == "FAILED"
-    reason = answer["Reason"]
+    assert response["Status"] == "FAILED"
+    reason = response["Reason"]
     assert reason.startswith(
         "cannot create ECR repository mirror/app in account 123456789012, region eu-west-1: "
         "ecr:CreateRepository failed: access denied (AccessDeniedException: User: "
@@ -53,66 +51,66 @@ def test_a_repository_that_may_not_be_made_names_the_permission(
     assert "). Allow ecr:CreateRepository on the repository." in reason
 
 
-def test_a_policy_that_is_refused_says_that_the_repository_is_there(
+def test_a_rejected_policy_says_that_the_repository_is_new(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
 
-    answer = aws_function.create(
+    response = aws_function.create(
         "nginx:1", DESTINATION, CreateRepository={"RepositoryPolicy": {"Version": "2012-10-17"}}
     )
 
-    assert answer["Reason"].startswith(
+    assert response["Reason"].startswith(
         "cannot set the repository policy of the new ECR repository mirror/app in account "
         "123456789012, region eu-west-1: ecr:SetRepositoryPolicy failed: rejected "
         "(InvalidParameterException: "
-    ), answer["Reason"]
+    ), response["Reason"]
 
 
-def test_an_api_that_keeps_throttling_is_given_up_after_the_attempts_asked_for(
+def test_a_throttled_api_call_fails_after_num_attempts(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
     aws.ecr().quirks.throttled_actions["ecr:BatchCheckLayerAvailability"] = 100
 
-    answer = aws_function.create("nginx:1", DESTINATION, RetryConfigs={"numAttempts": 2})
+    response = aws_function.create("nginx:1", DESTINATION, RetryConfigs={"numAttempts": 2})
 
-    assert answer["Reason"].startswith(
+    assert response["Reason"].startswith(
         "cannot list the layers of ECR repository mirror/app in account 123456789012, region "
         "eu-west-1: ecr:BatchCheckLayerAvailability failed: rate limit exceeded (Throttl"
-    ), answer["Reason"]
+    ), response["Reason"]
     calls = [c for c in aws.ecr().calls if c.operation == "BatchCheckLayerAvailability"]
     assert len(calls) == 2
 
 
-def test_a_push_that_is_denied_names_what_it_was_for(
-    aws: LoopbackAws, aws_function: Function
-) -> None:
+def test_a_denied_push_names_the_manifest(aws: LoopbackAws, aws_function: Function) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
     _deny(aws, "ecr:PutImage")
 
-    answer = aws_function.create("nginx:1", DESTINATION)
+    response = aws_function.create("nginx:1", DESTINATION)
 
-    assert answer["Reason"].startswith(
+    assert response["Reason"].startswith(
         f"cannot push {DESTINATION}: access denied (403 Forbidden, DENIED: "
-    ), answer["Reason"]
-    assert "ECR's token" in answer["Reason"]
+    ), response["Reason"]
+    assert "ECR's token" in response["Reason"]
 
 
-def test_a_source_that_is_denied_brings_ecr_s_own_words(
+def test_a_denied_pull_has_ecr_s_message(
     aws: LoopbackAws, aws_function: Function, registries: Callable[..., RegistryServer]
 ) -> None:
     aws.ecr().put(_image(), "team/app", "1")
     _deny(aws, "ecr:BatchGetImage")
 
-    answer = aws_function.create(f"{HOST}/team/app:1", f"{registries().host}/team/app:1")
+    response = aws_function.create(f"{HOST}/team/app:1", f"{registries().host}/team/app:1")
 
-    assert "is not authorized to perform: ecr:BatchGetImage" in answer["Reason"], answer["Reason"]
+    assert "is not authorized to perform: ecr:BatchGetImage" in response["Reason"], response[
+        "Reason"
+    ]
 
 
-def test_functions_that_make_one_repository_at_once_all_succeed(aws: LoopbackAws) -> None:
+def test_concurrent_functions_that_create_one_repository_succeed(aws: LoopbackAws) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
     replicators = [Replicator(Settings()) for _ in range(3)]
     functions = [Function(ReplicationResource(partial(_itself, each))) for each in replicators]
@@ -122,11 +120,11 @@ def test_functions_that_make_one_repository_at_once_all_succeed(aws: LoopbackAws
         return function.create("nginx:1", f"{HOST}/mirror/app:{number}", CreateRepository="true")
 
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(create, enumerate(functions)))
+        responses = list(pool.map(create, enumerate(functions)))
     for each in replicators:
         each.close()
 
-    assert [answer["Status"] for answer in answers] == ["SUCCESS"] * 3, answers
+    assert [response["Status"] for response in responses] == ["SUCCESS"] * 3, responses
     assert set(aws.ecr().store.tags("mirror/app")) == {"0", "1", "2"}
     made = [call.error for call in aws.ecr().calls if call.operation == "CreateRepository"]
     assert made.count(None) == 1
@@ -139,12 +137,12 @@ def test_the_last_tag_of_an_image_in_an_index_stays_and_is_logged(
     child = build_image([build_layer(5000, seed=1)], "linux/amd64")
     aws.docker_hub.put(child, "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
-    answer = aws_function.create("nginx:1", DESTINATION, OnDelete="Untag")
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    response = aws_function.create("nginx:1", DESTINATION, OnDelete="Untag")
+    assert response["Status"] == "SUCCESS", response["Reason"]
     index = build_index([child])
     aws.ecr().put(index, "mirror/app", "index")
 
-    gone = aws_function.delete(answer["PhysicalResourceId"], DESTINATION, OnDelete="Untag")
+    gone = aws_function.delete(response["PhysicalResourceId"], DESTINATION, OnDelete="Untag")
 
     assert gone["Status"] == "SUCCESS", gone["Reason"]
     assert aws.ecr().store.tags("mirror/app") == {"index": index.digest, "1.0": child.digest}
@@ -153,16 +151,16 @@ def test_the_last_tag_of_an_image_in_an_index_stays_and_is_logged(
     assert aws.ecr().store.find_manifest("mirror/app", child.digest) is not None
 
 
-def test_a_permanent_refusal_is_never_tried_again(aws: LoopbackAws, aws_function: Function) -> None:
+def test_a_permanent_rejection_is_not_retried(aws: LoopbackAws, aws_function: Function) -> None:
     image = build_image([build_layer(5000, seed=1)], media_type_in_body=False)
     aws.docker_hub.put(image, "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
     aws.ecr().quirks.refuses_bodies_without_media_type = True
 
-    answer = aws_function.create("nginx:1", DESTINATION)
+    response = aws_function.create("nginx:1", DESTINATION)
 
-    assert answer["Status"] == "FAILED"
-    assert "(405 Method Not Allowed, UNSUPPORTED: " in answer["Reason"], answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "(405 Method Not Allowed, UNSUPPORTED: " in response["Reason"], response["Reason"]
     puts = [each for each in aws.requests_to(aws.ecr()) if each.method == "PUT"]
     assert [each.status for each in puts if "/manifests/" in each.path] == [405]
     assert aws.ecr().store.tags("mirror/app") == {}

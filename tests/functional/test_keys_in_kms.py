@@ -1,4 +1,4 @@
-"""Signatures are checked with keys in KMS, as moto has it."""
+"""Signatures verified with keys in moto's KMS."""
 
 from __future__ import annotations
 
@@ -70,34 +70,32 @@ def test_a_key_in_kms_is_fetched(
     made = kms.sign(KeyId=arn, Message=content, MessageType="RAW", SigningAlgorithm=algorithm)
     scene.tag_signatures(image, (content, base64.b64encode(made["Signature"]).decode()))
 
-    answer = scene.copy(arn)
+    response = scene.copy(arn)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
 
 
 def test_a_key_in_kms_that_did_not_sign_is_named(scene: Scene, image: Image, kms: Any) -> None:
     arn = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
     scene.tag_signatures(image, signature(KEY, image.digest))
-    answer = scene.copy(arn)
-    scene.assert_refused(answer, "1 by another key")
-    assert f"by the KMS key {arn}" in answer["Reason"]
+    response = scene.copy(arn)
+    scene.assert_refused(response, "1 by another key")
+    assert f"by the KMS key {arn}" in response["Reason"]
 
 
-def test_a_key_in_kms_that_cannot_be_had_is_an_error_before_anything_is_read(
-    scene: Scene, kms: Any
-) -> None:
+def test_an_unusable_key_in_kms_fails_before_anything_is_read(scene: Scene, kms: Any) -> None:
     absent = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     symmetric = kms.create_key()["KeyMetadata"]["Arn"]
     scene.source.clear_requests()
     for arn in (absent, symmetric):
-        answer = scene.copy(arn)
-        assert answer["Status"] == "FAILED"
-        assert arn in answer["Reason"]
-        assert "NotFoundException" in answer["Reason"] or "SIGN_VERIFY" in answer["Reason"]
+        response = scene.copy(arn)
+        assert response["Status"] == "FAILED"
+        assert arn in response["Reason"]
+        assert "NotFoundException" in response["Reason"] or "SIGN_VERIFY" in response["Reason"]
     assert scene.source.requests == ()
 
 
-def test_kms_that_cannot_be_reached_is_an_error_before_anything_is_read(
+def test_an_unreachable_kms_fails_before_anything_is_read(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -105,10 +103,10 @@ def test_kms_that_cannot_be_reached_is_an_error_before_anything_is_read(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     scene.source.clear_requests()
     arn = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-    answer = scene.copy(arn, RetryConfigs={"numAttempts": 1})
-    assert answer["Status"] == "FAILED"
+    response = scene.copy(arn, RetryConfigs={"numAttempts": 1})
+    assert response["Status"] == "FAILED"
     assert (
         f"cannot read the public key of {arn} in VerifySignatureKey: kms:GetPublicKey failed: "
-        "cannot connect to the service" in answer["Reason"]
+        "cannot connect to the service" in response["Reason"]
     )
     assert scene.source.requests == ()

@@ -1,4 +1,4 @@
-"""Registries that repeat in a refusal what they were sent to sign in with."""
+"""Registries whose error responses repeat the credentials they received."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def refused(message: str, status: int = 403) -> Response:
 
 
 class Chatty:
-    """A registry that answers a sign-in with what it was sent."""
+    """A registry that repeats the Authorization header in its errors."""
 
     def __init__(self, scheme: str, status: int) -> None:
         self.scheme, self.status = scheme, status
@@ -55,7 +55,7 @@ def chatty() -> Iterator[Callable[[str, int], str]]:
 @pytest.mark.parametrize("status", [400, 403, 503])
 @pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
 @pytest.mark.parametrize("side", ["Src", "Dest"])
-def test_no_secret_that_is_repeated_is_in_a_reason_or_a_log(
+def test_a_repeated_secret_is_in_no_message_and_no_log(
     function: Function,
     registries: Callable[..., RegistryServer],
     chatty: Callable[[str, int], str],
@@ -71,14 +71,14 @@ def test_no_secret_that_is_repeated_is_in_a_reason_or_a_log(
     if side == "Dest":
         images = {"Src": f"{other.host}/app:1", "Dest": f"{host}/app:1"}
 
-    answer = function.create(
+    response = function.create(
         images["Src"],
         images["Dest"],
         **{f"{side}Creds": f"robot:{PASSWORD}"},
         RetryConfigs={"numAttempts": 2, "baseDelay": 0},
     )
 
-    assert answer["Status"] == "FAILED"
-    said = f"{answer['Reason']}\n{caplog.text}"
+    assert response["Status"] == "FAILED"
+    said = f"{response['Reason']}\n{caplog.text}"
     for secret in (PASSWORD, json.dumps(PASSWORD)[1:-1], PAIR, TOKEN):
         assert secret not in said
