@@ -107,7 +107,7 @@ def run_once(conditions: Conditions, tests: Sequence[str], log: Path) -> list[st
         except subprocess.TimeoutExpired:
             return [f"the run took more than {_LONGEST_RUN_SECONDS} s"]
     lines = log.read_text(errors="replace").splitlines()
-    failures = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    failures = [line for line in lines if line.startswith(("FAILED tests/", "ERROR tests/"))]
     if status and not failures:
         failures = [f"pytest ended with status {status}", *lines[-5:]]
     return failures

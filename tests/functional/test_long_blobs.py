@@ -13,7 +13,8 @@ from ecr_image_replicator.outcome import Outcome
 
 MEBIBYTE = 1024 * 1024
 SIZE_BYTES = 108 * MEBIBYTE
-CAPPED = 48 * MEBIBYTE
+#: Slow enough that several connections are faster on a busy machine, too.
+CAPPED = 16 * MEBIBYTE
 
 
 @contextmanager
@@ -35,7 +36,6 @@ def replicate(source: ZeroRegistry, destination: ZeroRegistry) -> Outcome:
             "SrcImage": f"127.0.0.1:{source.server_port}/zeros-{SIZE_BYTES}:latest",
             "DestImage": f"127.0.0.1:{destination.server_port}/copy:1",
         },
-        seconds=60,
     )
 
 
@@ -53,9 +53,3 @@ def test_a_connection_that_is_slow_is_helped_by_ranges() -> None:
     # one after the other, without gap and without overlap
     assert [first for first, _ in offsets[1:]] == [last + 1 for _, last in offsets[:-1]]
     assert 32 * MEBIBYTE <= offsets[0][0] <= 33 * MEBIBYTE
-
-
-def test_a_connection_that_is_fast_is_left_alone() -> None:
-    with registry_of_zeros(SIZE_BYTES) as source, registry_of_zeros() as destination:
-        replicate(source, destination)
-        assert source.ranges == [""]
