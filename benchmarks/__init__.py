@@ -1,4 +1,4 @@
-"""Our function measured beside other programs; README.md says how to read what comes out.
+"""Benchmarks of the function and of other programs; README.md explains the results.
 
 Reading order: `rows` (what is measured), `measuring` (how a row is), `programs` (what runs),
 `registries`, `delay` and `images` (what it runs on), `tables` (what is printed);

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, print Markdown, and with ``--output`` keep it."""
+"""``python -m benchmarks``: measure, print Markdown, and with ``--output`` write it to a file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LOG_TAIL_BYTES: Final = 2000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what was asked for."""
+    """Run the requested measurements."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the rows that goals are set for")
     parser.add_argument("--rows", default="", help="only rows whose name has this in it")
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure_memory(sizes_bytes: Sequence[int]) -> dict[int, int]:
-    """Copy zeros by a function of its own."""
+    """Copy zeros with a function in a process of its own."""
     with new_scenery() as scenery:
         handler = "benchmarks.with_boto3.lambda_handler"
         function = our_function(scenery.endpoint, scenery.ca_file, warm=True, handler=handler)
@@ -89,7 +89,7 @@ def measure_memory(sizes_bytes: Sequence[int]) -> dict[int, int]:
 
 
 class Report:
-    """Text that is printed as it comes, and kept."""
+    """Text that is printed part by part, and collected."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -106,7 +106,7 @@ class Report:
 
 @contextlib.contextmanager
 def prepared(chosen: Sequence[Row]) -> Iterator[Bench]:
-    """Start registries and programs, and lay the layers into the registries."""
+    """Start registries and programs, and push the layers to the registries."""
     with contextlib.ExitStack() as opened:
         scenery = opened.enter_context(new_scenery(TMPFS))
         directory, ca_file, endpoint = scenery.directory, scenery.ca_file, scenery.endpoint
@@ -141,7 +141,7 @@ def prepared(chosen: Sequence[Row]) -> Iterator[Bench]:
 
 
 def describe_machine() -> str:
-    """Name the day, the machine and the programs."""
+    """Describe the day, the machine and the programs."""
     found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     model = found[1] if found else platform.machine()
     today = dt.datetime.now(dt.UTC).date()
@@ -159,7 +159,7 @@ def describe_machine() -> str:
 
 
 def version_of(*command: str) -> str:
-    """Give the last words of what a program says of its version."""
+    """Return a program's version, as it prints it."""
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     return f"{command[0]} {finished.stdout.split()[-1]}"
 

@@ -67,7 +67,7 @@ class Figures:
 
     @classmethod
     def of(cls, runs: Sequence[tuple[Usage, int]], archive_bytes: int) -> Figures:
-        """Summarise what copies have used and read."""
+        """Summarise the usage of some copies."""
         return cls(
             statistics.median(usage.wall_seconds for usage, _ in runs),
             statistics.median(usage.cpu_seconds for usage, _ in runs),
@@ -78,11 +78,11 @@ class Figures:
 
 
 Measured = dict[tuple[str, str], Figures]
-"""By case and program."""
+"""Results by case and program."""
 
 
 def measure(repeats: int) -> Measured:
-    """Copy in every case with every program that there is."""
+    """Copy in every case with every available program."""
     with _prepared() as bench:
         found = {}
         for program in bench.programs:
@@ -92,7 +92,7 @@ def measure(repeats: int) -> Measured:
 
 
 def table(measured: Measured) -> str:
-    """Render what was measured."""
+    """Render the results."""
     lines = [
         (
             f"{program}, {case}",
@@ -108,7 +108,7 @@ def table(measured: Measured) -> str:
 
 
 def goal_lines(measured: Measured) -> list[tuple[str, ...]]:
-    """Hold ours against the goals, and against the other function where it was measured."""
+    """Compare the function with the goals, and with the other function where it was measured."""
     there, changed = measured["there", _OURS], measured["changed", _OURS]
     read_bytes, all_bytes = measured["missing", _OURS].read_bytes, there.archive_bytes
     lines = [
@@ -208,7 +208,7 @@ def _build(folder: Path) -> Iterator[Path]:
 
 
 def _files() -> Iterator[Path]:
-    """Go through files that an image might hold, from the first again after the last."""
+    """Iterate over files such as images have, again and again."""
     roots = [Path(name) for name in ("/usr/lib", "/usr/bin", "/usr/share", sys.prefix)]
     for root in itertools.cycle(roots):
         for path in sorted(root.rglob("*")):

@@ -1,4 +1,4 @@
-"""How long a new process takes to its first answer, beside what importing boto3 alone takes.
+"""Time from the start of a process to its first response, compared with importing boto3 alone.
 
 The time begins with the event that makes the emulator start the function's process. The event is
 a small image that is there already, over TLS, so that nearly all of it is the start.
@@ -26,7 +26,7 @@ _BOTO3: Final = "python -c 'import boto3'"
 def measure(
     programs: Sequence[Program], job: Callable[[], Job], repeats: int
 ) -> dict[str, Distribution]:
-    """Give the wall seconds of each program's new process, and of the import, taking turns."""
+    """Measure each program's new process and the import in turn, in wall seconds."""
     times: dict[str, list[float]] = {_BOTO3: [], **{each.name: [] for each in programs}}
     for _ in range(repeats):
         times[_BOTO3].append(_import_boto3())
@@ -36,14 +36,14 @@ def measure(
 
 
 def table(measured: dict[str, Distribution]) -> str:
-    """Render it."""
+    """Render the results."""
     base = measured[_BOTO3].median
     lines = [(name, str(found), f"{found.median / base:.2f}") for name, found in measured.items()]
     return f"### {NAME}\n\n{markdown_table(('', 'wall s', 'of the import'), lines)}"
 
 
 def goal_line(measured: dict[str, Distribution], ours: str) -> tuple[str, ...]:
-    """Hold our start against the goal: at most twice the import."""
+    """Compare the start with the goal: at most twice the import."""
     base, found = measured[_BOTO3].median, measured[ours].median
     verdict = "reached" if found <= 2 * base else "missed"
     return (

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.delay SECONDS LISTEN:TARGET ...``: a longer way to ports of loopback.
+"""``python -m benchmarks.delay SECONDS LISTEN:TARGET ...``: add network delay to loopback ports.
 
 Each byte arrives half a round trip after it was sent, and the first ones of a connection a whole
 one later, for the handshake that a kernel does by itself on loopback. The rate is as it is without.
@@ -20,7 +20,7 @@ _MOST_BYTES: Final = 256 * 1024 * 1024
 
 
 class _End(asyncio.Protocol):
-    """One end of a forwarded connection: what comes here goes out at the other end, later."""
+    """One end of a forwarded connection: bytes that arrive here leave the other end, delayed."""
 
     transport: asyncio.Transport
     other: _End
@@ -67,7 +67,7 @@ class _End(asyncio.Protocol):
 
 
 class _Entrance(_End):
-    """The end of a connection that was accepted; the other one is then connected to the target."""
+    """The accepted end of a connection; the other end connects to the target."""
 
     def __init__(self, delay_seconds: float, target_port: int) -> None:
         super().__init__(delay_seconds)
@@ -105,7 +105,7 @@ async def _serve(arguments: list[str]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Serve until killed."""
-    # epoll's waits are whole milliseconds
+    # epoll waits for whole milliseconds
     loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     loop.run_until_complete(_serve(arguments))
 

@@ -1,4 +1,4 @@
-"""The least that Python, OpenSSL and the kernel need: one loop that receives, hashes and sends.
+"""The lower bound of Python, OpenSSL and the kernel: a loop that receives, hashes and sends.
 
 It copies blobs one after the other over one connection a side, in the requests that any copy needs,
 with no thread, no library and no check but the digest. As a program (``python -m benchmarks.floor
@@ -33,7 +33,7 @@ _END: Final = b"\r\n\r\n"
 
 @dataclass(slots=True)
 class _Stream:
-    """A connection whose TLS is done in memory, many records to a system call."""
+    """A connection with TLS in memory, which reads many records with one system call."""
 
     host: str
     ca_file: str
@@ -63,7 +63,7 @@ class _Stream:
         self._socket.sendall(self._outgoing.read())
 
     def receive(self, buffer: memoryview) -> int:
-        """Fill the buffer as far as one system call's bytes go, at least one."""
+        """Fill the buffer with the bytes of one system call, at least one byte."""
         if self._tls is None:
             return self._socket.recv_into(buffer)
         # typeshed knows of bytearrays only, and not that it then gives a count
@@ -79,7 +79,7 @@ class _Stream:
         return count
 
     def exchange(self, head: str) -> tuple[dict[str, str], bytes]:
-        """Send a request without a body, and give its answer's headers and what follows them."""
+        """Send a request without a body; return the response's headers and the bytes after them."""
         self.send(f"{head}\r\nHost: {self.host}\r\nContent-Length: 0\r\n\r\n".encode())
         return self.answer()
 
@@ -141,7 +141,7 @@ def copy(order: dict[str, Any]) -> None:
 
 
 class Floor:
-    """The loop as a row's program; it needs to be told the blobs that the others find out."""
+    """The loop as a program; it is given the blobs, which the others find out."""
 
     name = FLOOR
 
@@ -151,7 +151,7 @@ class Floor:
         self._report = directory / "floor-report.json"
 
     def warm_up(self, job: Job) -> None:
-        """Do nothing: what it starts with is not counted."""
+        """Do nothing: the start is not measured."""
 
     def copy(self, job: Job) -> Usage:
         """Copy in a process of its own."""
@@ -169,11 +169,11 @@ class Floor:
         return Usage(*json.loads(self._report.read_text()))
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing."""
 
 
 def main(arguments: list[str]) -> None:
-    """Copy as ordered, and report."""
+    """Copy the given blobs, and report."""
     report, order = arguments
     wall, cpu = time.perf_counter(), time.process_time()
     copy(json.loads(Path(order).read_text()))

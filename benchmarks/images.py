@@ -1,4 +1,4 @@
-"""The images that are copied: layers laid into a registry once, and a new image of them a run.
+"""The copied images: layers pushed once, and a new image of them for each run.
 
 Every run copies an image that no process has seen: its config, and so its manifest, is its own,
 while its layers are the same. That a function is warm then speeds up what it may, connections and
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.registries import Registry
 
 MEBIBYTE: Final = 1024 * 1024
-#: The repository that holds every layer, which others mount them from.
+#: The repository with every layer; other repositories mount them from it.
 _LAYERS: Final = "layers"
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -32,12 +32,12 @@ _ARCHITECTURES: Final = ("amd64", "arm64", "s390x", "ppc64le")
 
 
 class PreparationError(RuntimeError):
-    """A registry did not take what is to be measured."""
+    """A registry rejected the content to measure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What an image is made of.
+    """The shape of an image.
 
     Attributes
     ----------
@@ -56,13 +56,13 @@ class Shape:
 
     @property
     def total_bytes(self) -> int:
-        """What has to move when nothing is there, less configs and manifests."""
+        """The bytes to copy to an empty destination, without configs and manifests."""
         return self.children * self.layers * self.layer_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """Something with a digest."""
+    """Content with its digest."""
 
     media_type: str
     content: bytes
@@ -76,7 +76,7 @@ class _Content:
 
 
 class ImageSeries:
-    """Images of one shape, whose layers lie in two registries already.
+    """Images of one shape, whose layers are in both registries.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class ImageSeries:
             self._children.append(layers)
 
     def publish(self, state: str) -> PublishedImage:
-        """Lay a new image into the source, and what the state says into the destination.
+        """Push a new image to the source, and the parts that the state names to the destination.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class ImageSeries:
         return PublishedImage(repository, root, self.shape, blobs)
 
     def check(self, image: PublishedImage) -> None:
-        """Make sure that the image is at the destination.
+        """Check that the image is at the destination.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class ImageSeries:
 
 @dataclass(frozen=True, slots=True)
 class PublishedImage:
-    """An image under the tag ``latest`` of the source's repository.
+    """An image with the tag ``latest`` in the source's repository.
 
     Attributes
     ----------
@@ -190,14 +190,14 @@ class PublishedImage:
 
 
 class Pusher:
-    """Pushes to one repository, without looking at the clock."""
+    """Pushes to one repository; nothing is measured."""
 
     def __init__(self, registry: Registry, repository: str) -> None:
         self._registry = registry
         self._path = f"/v2/{repository}"
 
     def push_blob(self, content: _Content) -> None:
-        """POST and PUT."""
+        """Push a blob with POST and PUT."""
         start = f"{self._path}/blobs/uploads/"
         location = self._request("POST", start, 202).get("location", "")
         parts = urlsplit(urljoin(start, location))
@@ -205,16 +205,16 @@ class Pusher:
         self._request("PUT", target, 201, content)
 
     def mount(self, digest: str) -> None:
-        """Take a layer over from where all of them lie."""
+        """Mount a layer from the repository with every layer."""
         query = f"mount={quote(digest)}&from={_LAYERS}"
         self._request("POST", f"{self._path}/blobs/uploads/?{query}", 201)
 
     def push_manifest(self, content: _Content, reference: str) -> None:
-        """PUT under a tag or digest."""
+        """Push a manifest by tag or digest."""
         self._request("PUT", f"{self._path}/manifests/{reference}", 201, content)
 
     def find_digest(self) -> str:
-        """Give what ``latest`` points at."""
+        """Return the digest of ``latest``."""
         accepted = _Content(f"{_MANIFEST}, {_INDEX}", b"")
         path = f"{self._path}/manifests/latest"
         return self._request("HEAD", path, 200, accepted).get("docker-content-digest", "")
@@ -244,7 +244,7 @@ def _half(children: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
 
 
 def _layer(size_bytes: int, seed: str) -> _Content:
-    """Make a gzip member that stores random bytes, so that no program finds it uncompressed."""
+    """Return a gzip member of stored random bytes, which programs see as compressed."""
     compressor = zlib.compressobj(level=0, wbits=31)
     content = compressor.compress(random.Random(seed).randbytes(size_bytes))
     return _Content(_LAYER, content + compressor.flush())

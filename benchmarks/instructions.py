@@ -27,7 +27,7 @@ _IMAGES: Final = 8
 _MEBIBYTES: Final = 64
 _TINY: Final = [1024 + number for number in range(_IMAGES + 1)]
 _LARGE: Final = 1024 + _MEBIBYTES * MEBIBYTE
-#: A change that is worth a look.
+#: A change that the table marks.
 NOTABLE: Final = 0.1
 _OBJECT: Final = re.compile(r"ob=\((\d+)\)(?: (.*))?")
 _CALLED: Final = re.compile(r"cob=\((\d+)\)(?: (.*))?")
@@ -47,7 +47,7 @@ def measure() -> dict[str, int]:
 
 
 def recorded() -> dict[str, int]:
-    """Give what was recorded for this version of Python; empty if nothing was."""
+    """Return the record of this version of Python, empty if there is none."""
     record = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}
     found: dict[str, int] = record.get(_version(), {})
     return found
@@ -67,7 +67,7 @@ def table(counted: dict[str, int], record: dict[str, int]) -> str:
 
 
 def parse_instructions(callgrind: str) -> dict[str, int]:
-    """Sum what each object (a program or library) executed itself, of callgrind's output."""
+    """Sum callgrind's instruction counts for each object (a program or library)."""
     names: dict[str, str] = {}
     sums: dict[str, int] = {}
     current = ""
@@ -104,7 +104,7 @@ def _version() -> str:
 
 
 def main() -> None:
-    """Compare with what was recorded, and record."""
+    """Compare with the record, and replace it."""
     counted = measure()
     sys.stdout.write(table(counted, recorded()))
     record = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}

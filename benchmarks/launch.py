@@ -1,4 +1,4 @@
-"""Runs one command and writes what it used, as JSON, to the file named first.
+"""Run one command and write its resource usage as JSON to the first argument's file.
 
 It is a program of its own, started with ``-I -S``: the kernel counts what a process's parent had
 resident towards the process's own peak, so that the parent has to be small.
@@ -13,7 +13,7 @@ import time
 
 
 def main() -> int:
-    """Run the command; its exit status is ours."""
+    """Run the command and exit with its status."""
     report, program, *arguments = sys.argv[1:]
     began_at = time.perf_counter()
     pid = os.posix_spawnp(program, [program, *arguments], os.environ)

@@ -23,7 +23,7 @@ _CAP_BYTES: Final = 48 * MEBIBYTE
 
 
 def measure(repeats: int) -> dict[str, Distribution]:
-    """Give the wall seconds of each program's copies, taking turns."""
+    """Measure the copies of each program in turn, in wall seconds."""
     with (
         _prepared() as (ours, skopeo, registry),
         zeros([_SIZE_BYTES], bytes_per_second=_CAP_BYTES) as source,
@@ -41,7 +41,7 @@ def measure(repeats: int) -> dict[str, Distribution]:
 
 
 def table(measured: dict[str, Distribution]) -> str:
-    """Render it."""
+    """Render the results."""
     alone = _SIZE_BYTES / _CAP_BYTES
     lines = [(name, str(each), f"{each.median / alone:.2f}") for name, each in measured.items()]
     title = f"### One layer of {_SIZE_BYTES // MEBIBYTE} MiB"

@@ -46,8 +46,8 @@ class Bench:
         self._programs = programs
 
     def measure(self, row: Row, repeats: int) -> list[Summary]:
-        """Let every program make the row's copy as often as asked, taking turns."""
-        # one connection that waits for each answer is no floor where answers take long
+        """Let every program copy the row's image in turn, as often as configured."""
+        # over a slow network one connection that waits for each response is no lower bound
         has_floor = row.state == "missing" and not row.network.far
         programs = [each for each in self._programs if has_floor or each.name != FLOOR]
         samples: dict[str, list[Sample]] = {program.name: [] for program in programs}

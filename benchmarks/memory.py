@@ -20,7 +20,7 @@ _MOST_BYTES: Final = 96 * MEBIBYTE
 
 
 def measure(function: Function, sizes_bytes: Sequence[int]) -> dict[int, int]:
-    """Give the most that was resident during the copy of each size."""
+    """Measure the peak resident memory during the copy of each size."""
     with zeros(sizes_bytes) as source, zeros(()) as destination:
         peaks = {}
         for size in sizes_bytes:
@@ -33,14 +33,14 @@ def measure(function: Function, sizes_bytes: Sequence[int]) -> dict[int, int]:
 
 
 def table(peaks: dict[int, int]) -> str:
-    """Render it."""
+    """Render the results."""
     lines = [(f"{size // MEBIBYTE}", f"{peak / MEBIBYTE:.1f}") for size, peak in peaks.items()]
     head = ("MiB of one layer", "peak MiB")
     return f"### Memory, one warm process with boto3 loaded\n\n{markdown_table(head, lines)}"
 
 
 def goal_line(peaks: dict[int, int]) -> tuple[str, ...]:
-    """Hold the largest against the goal."""
+    """Compare the largest with the goal."""
     most, least = max(peaks.values()), min(peaks.values())
     verdict = "reached" if most <= _MOST_BYTES else "missed"
     return (
@@ -55,12 +55,12 @@ def goal_line(peaks: dict[int, int]) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def zeros(sizes_bytes: Sequence[int], *, bytes_per_second: int = 0) -> Iterator[str]:
-    """Run a registry with an image of one layer of zeros for each size, and give its host."""
+    """Run a registry with an image of one layer of zeros for each size; return its host."""
     port = free_port()
     numbers = map(str, (port, bytes_per_second, *sizes_bytes))
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.zeros", *numbers])
     try:
-        # hashing ten gibibytes of zeros comes before it listens
+        # it hashes ten gibibytes of zeros before it listens
         wait_for_port(port, process, seconds=60)
         yield f"127.0.0.1:{port}"
     finally:

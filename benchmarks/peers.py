@@ -1,4 +1,4 @@
-"""``python -m benchmarks.peers WHEELS FOLDER``: take the other function out of its package.
+"""``python -m benchmarks.peers WHEELS FOLDER``: extract the other function from its package.
 
 The Python package of cdk-ecr-deployment carries its npm package, and that the Lambda function's
 program, which runs under the emulator as ours does.
@@ -18,7 +18,7 @@ _PROGRAM: Final = "package/lambda-bin/bootstrap"
 
 
 def extract(wheel: Path, folder: Path) -> Path:
-    """Write the program into a folder.
+    """Write the program to a folder.
 
     Raises
     ------

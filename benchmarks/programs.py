@@ -1,4 +1,4 @@
-"""What copies: our function, the function of cdk-ecr-deployment, and skopeo."""
+"""The measured programs: the function, the function of cdk-ecr-deployment, and skopeo."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _INVOCATION_SECONDS: Final = 600
 _LOG_TAIL_CHARACTERS: Final = 2000
 
 
-#: The other custom resource's program, when `make bench` has fetched it.
+#: The other custom resource's program, if `make bench` has downloaded it.
 PEER: Final = Path(__file__).parent / ".peers" / "bootstrap"
 
 
 class CopyError(RuntimeError):
-    """A program did not copy what it was told to."""
+    """A program failed to copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One copy: an image, from one host to the same repository of another."""
+    """One copy: an image, from one host to the same repository on another."""
 
     image: PublishedImage
     source: str
@@ -51,12 +51,12 @@ class Job:
 
     @property
     def source_image(self) -> str:
-        """The image as skopeo and the stack's properties name it."""
+        """The source reference, as skopeo and the stack's properties write it."""
         return f"docker://{self.source}/{self.image.repository}:latest"
 
     @property
     def destination_image(self) -> str:
-        """The same at the destination."""
+        """The destination reference."""
         return f"docker://{self.destination}/{self.image.repository}:latest"
 
 
@@ -66,10 +66,10 @@ class Program(Protocol):
     name: str
 
     def warm_up(self, job: Job) -> None:
-        """Make a copy that is not measured, where that is this program's way to run."""
+        """Copy once without measuring, if this program stays running between copies."""
 
     def copy(self, job: Job) -> Usage:
-        """Copy an image and tell what it has cost.
+        """Copy an image and return what it cost.
 
         Raises
         ------
@@ -78,11 +78,11 @@ class Program(Protocol):
         """
 
     def close(self) -> None:
-        """End what was started."""
+        """Stop what was started."""
 
 
 class Function:
-    """A function under the runtime interface emulator, answering CloudFormation.
+    """A function under the runtime interface emulator that responds to CloudFormation.
 
     Parameters
     ----------
@@ -125,19 +125,19 @@ class Function:
         self._emulator: LambdaEmulator | None = None
 
     def warm_up(self, job: Job) -> None:
-        """Start the process that is kept."""
+        """Start the process for warm copies."""
         if self._warm:
             self.copy(job)
 
     def copy(self, job: Job) -> Usage:
-        """Invoke it, in the kept process or in a new one."""
+        """Invoke it, in the warm process or in a new one."""
         properties = {"SrcImage": job.source_image, "DestImage": job.destination_image}
         if job.image.shape.children > 1:
             properties |= self._whole_index
         return self.replicate(properties)
 
     def replicate(self, properties: Mapping[str, str]) -> Usage:
-        """Do the same for any properties of the resource."""
+        """Invoke it with any resource properties."""
         emulator = self._emulator or self._start()
         is_new = self._emulator is None
         try:
@@ -150,13 +150,13 @@ class Function:
                 emulator.__exit__()
 
     def close(self) -> None:
-        """End the process that is kept."""
+        """Stop the process for warm copies."""
         if self._emulator is not None:
             self._emulator.__exit__()
             self._emulator = None
 
     def _start(self) -> LambdaEmulator:
-        """Start the emulator; the function's process is made by the first event."""
+        """Start the emulator; the first event starts the function's process."""
         return LambdaEmulator(
             self._directory,
             handler=self._handler,
@@ -192,7 +192,7 @@ def our_function(
     handler: str = "app.lambda_handler",
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Function:
-    """Make ours, as the template configures it, with further variables."""
+    """Return our function, configured as in the template, with further variables."""
     return Function(
         "ours, warm" if warm else OURS_NEW,
         (sys.executable, "-m", "awslambdaric"),
@@ -219,7 +219,7 @@ def cdk_ecr_deployment(
     warm: bool,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Function:
-    """Make the other custom resource's, a Go program that uses skopeo's libraries."""
+    """Return the other custom resource's function, a Go program with skopeo's libraries."""
     insecure = directory / "registries.conf"
     return Function(
         "cdk-ecr-deployment, " + ("warm" if warm else "new process"),
@@ -239,13 +239,13 @@ def cdk_ecr_deployment(
 
 
 def write_insecure_registries(directory: Path, hosts: Iterable[str]) -> None:
-    """Tell `cdk_ecr_deployment` of that directory which hosts are plain HTTP."""
+    """Configure the plain HTTP hosts for the `cdk_ecr_deployment` in that directory."""
     entries = [f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in hosts]
     (directory / "registries.conf").write_text("".join(entries))
 
 
 class Skopeo:
-    """Debian's skopeo, a process a copy."""
+    """Debian's skopeo, with one process for each copy."""
 
     name = "skopeo"
 
@@ -254,15 +254,15 @@ class Skopeo:
         self._log = log
 
     def warm_up(self, job: Job) -> None:
-        """Nothing stays of a process that has ended."""
+        """Do nothing: each copy is a new process."""
 
     def copy(self, job: Job) -> Usage:
-        """Run it once."""
+        """Copy with one process."""
         whole_index = ("--all",) if job.image.shape.children > 1 else ()
         return self.run(job.source_image, job.destination_image, *whole_index, tls=job.tls)
 
     def run(self, source: str, destination: str, *arguments: str, tls: bool) -> Usage:
-        """Do the same for any names of skopeo's."""
+        """Copy between any references in skopeo's syntax."""
         verify = "true" if tls else "false"
         command = ["skopeo", "--insecure-policy", "copy", "--quiet", *arguments]
         command += [f"--src-tls-verify={verify}", f"--dest-tls-verify={verify}"]
@@ -274,11 +274,11 @@ class Skopeo:
         return launch([*command, source, destination], environment, self._log)
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing."""
 
 
 def launch(command: list[str], environment: Mapping[str, str], log: Path) -> Usage:
-    """Run a command to its end and tell what it has used.
+    """Run a command and return its resource usage.
 
     Raises
     ------
@@ -302,7 +302,7 @@ def launch(command: list[str], environment: Mapping[str, str], log: Path) -> Usa
 
 
 def _no_blob_cache(directory: Path) -> dict[str, str]:
-    """Keep skopeo's libraries from remembering blobs between copies, as in a new function."""
+    """Remove the blob cache of skopeo's libraries between copies, as in a new function."""
     nowhere = str(directory / "nowhere")
     return {
         "HOME": nowhere,

@@ -38,11 +38,11 @@ _START_SECONDS: Final = 10.0
 
 
 class RegistryLogError(RuntimeError):
-    """A request did not appear in the access log."""
+    """A request is missing in the access log."""
 
 
 class StartError(RuntimeError):
-    """A server does not listen."""
+    """A server did not start to listen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A way from the program to the registries."""
+    """A network path from the program to the registries."""
 
     tls: bool
     far: bool
 
     @property
     def name(self) -> str:
-        """As it stands in the tables."""
+        """The name in the tables."""
         return ("TLS" if self.tls else "plain") + (", 20 ms" if self.far else "")
 
 
@@ -72,7 +72,7 @@ NETWORKS: Final = tuple(Network(tls, far) for far in (False, True) for tls in (F
 
 
 def parse_access_log(text: str) -> list[Access]:
-    """Read what docker-registry writes of its requests; other lines are left out."""
+    """Parse docker-registry's access log and skip all other lines."""
     return [
         Access(found[1], found[2], int(found[3]), int(found[4]))
         for found in map(_ACCESS.search, text.splitlines())
@@ -116,19 +116,19 @@ class Registry(Running):
         return self
 
     def host(self, network: Network) -> str:
-        """Give ``host:port`` of a way to it."""
+        """Return ``host:port`` for a network path."""
         server = self._servers[network.tls]
         return f"127.0.0.1:{server.far_port if network.far else server.port}"
 
     def connect(self, *, tls: bool = False) -> http.client.HTTPConnection:
-        """Open a near connection, for what is not measured."""
+        """Open a near connection, for requests that are not measured."""
         host = self.host(Network(tls, far=False))
         if tls:
             return http.client.HTTPSConnection(host, context=self._context)
         return http.client.HTTPConnection(host)
 
     def take_log(self, network: Network) -> list[Access]:
-        """Give the requests that came, near or far, since the last call.
+        """Return the requests since the last call, near and far.
 
         Raises
         ------
@@ -142,13 +142,13 @@ class Registry(Running):
             connection.close()
 
     def close(self) -> None:
-        """End its processes; its files stay."""
+        """Stop its processes; its files remain."""
         for server in self._servers.values():
             server.close()
 
 
 class _Server:
-    """One docker-registry and the proxy that makes it far."""
+    """One docker-registry, and the proxy that delays it."""
 
     def __init__(self, directory: Path, *, tls: bool) -> None:
         name = "tls" if tls else "plain"
@@ -203,7 +203,7 @@ class _Server:
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -211,7 +211,7 @@ def free_port() -> int:
 def wait_for_port(
     port: int, process: subprocess.Popen[bytes], *, seconds: float = _START_SECONDS
 ) -> None:
-    """Wait until a process that was just started listens.
+    """Wait until a new process listens.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What is measured: an image, what of it is at the destination, and the way there."""
+"""The measured rows: an image, its state at the destination, and the network path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STATES: Final = ("missing", "partly", "there")
 SMALL: Final = Shape("small", 1, 3, MEBIBYTE)
 MANY: Final = Shape("many", 1, 40, 2 * MEBIBYTE)
 BIG: Final = Shape("big", 1, 6, 200 * MEBIBYTE)
-#: Of a quick run; its ratios say less, as what a copy costs beside its bytes weighs more.
+#: For a quick run; fixed costs weigh more there, so ratios mean less.
 BIG_QUICK: Final = Shape("big", 1, 6, 50 * MEBIBYTE)
 MULTI: Final = Shape("multi", 4, 3, MEBIBYTE)
 _NEAR: Final = Network(tls=True, far=False)
@@ -30,13 +30,13 @@ class Row:
 
     @property
     def name(self) -> str:
-        """As it stands in the tables."""
+        """The name in the tables."""
         return f"{self.shape.name}, {self.state}, {self.network.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much is measured.
+    """The amount of measurement.
 
     Attributes
     ----------
@@ -54,12 +54,12 @@ class Extent:
     zeros_bytes: tuple[int, ...]
 
     def repeats_of(self, row: Row, repeats: int | None) -> int:
-        """Say how many copies each program makes of a row, when so many are asked for."""
+        """Return how many copies of a row each program makes."""
         return (repeats or self.repeats) * (_OFTEN if row in self.often else 1)
 
 
 def full() -> Extent:
-    """Take every image in every state over every network; `big` is moved near only."""
+    """Return every image in every state over every network; `big` only near."""
     rows = tuple(
         Row(shape, state, network)
         for network in NETWORKS
@@ -72,7 +72,7 @@ def full() -> Extent:
 
 
 def quick() -> Extent:
-    """Take the rows that goals are set for, with a smaller `big`."""
+    """Return the rows with goals, with a smaller `big`."""
     zeros_bytes = tuple(n * MEBIBYTE for n in (1, 64, 1024))
     rows = (Row(SMALL, "missing", _NEAR), *_goal_rows(BIG_QUICK))
     return Extent(rows, 2, (), zeros_bytes)

@@ -1,4 +1,4 @@
-"""Samples of the same thing, and how two programs' compare."""
+"""Samples of one measurement, and the comparison of two programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One copy: what it has cost, and what both registries saw of it.
+    """One copy: its cost, and its requests at both registries.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The middle of some numbers, and between what they lie."""
+    """The median and the range of some numbers."""
 
     median: float
     least: float
@@ -74,7 +74,7 @@ class Summary:
 
 
 def _shown(number: float) -> str:
-    """Give three significant digits without an exponent."""
+    """Format with three significant digits and no exponent."""
     if number >= 100:
         return f"{number:.0f}"
     if number >= 10:

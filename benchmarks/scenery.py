@@ -1,4 +1,4 @@
-"""What functions need to be measured: an authority of their own, and CloudFormation's end point."""
+"""What measured functions need: a certificate authority and a CloudFormation endpoint."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from local.cloudformation import CloudFormationEndpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: In memory, so that no disk is measured.
+#: In memory, so that no disk access is measured.
 TMPFS: Final = "/dev/shm"  # noqa: S108 - a folder of its own is made in it
 
 
 @dataclass(frozen=True, slots=True)
 class Scenery:
-    """What everything that is measured shares.
+    """The scenery that all measurements share.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Scenery:
 
 @contextlib.contextmanager
 def new_scenery(parent: str | None = None) -> Iterator[Scenery]:
-    """Make one in a temporary directory, below `parent` if that is given."""
+    """Create it in a temporary directory, below `parent` if given."""
     with tempfile.TemporaryDirectory(dir=parent) as name:
         directory = Path(name)
         authority = trustme.CA(organization_name="Benchmark")

@@ -1,4 +1,4 @@
-"""What `sam build` has made: the size that a new execution environment has to fetch."""
+"""The size of the output of `sam build`, which a new execution environment downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows as Markdown, and the goals that they are held against."""
+"""Tables of rows in Markdown, and the goals of some rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _GIBIBYTE: Final = 1024 * MEBIBYTE
 _OURS: Final = "ours"
-#: Programs that are no peers: the floor does nothing but move bytes.
+#: Programs that are no peers: the floor only moves bytes.
 FLOOR: Final = "floor"
 _HEAD: Final = (
     "program",
@@ -33,7 +33,7 @@ _GOAL_HEAD: Final = ("goal", "ours", "best peer", "ratio", "at most", "")
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A figure to lead by.
+    """A goal for a figure.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ GOALS: Final = (
 
 
 def row_table(row: Row, summaries: Sequence[Summary]) -> str:
-    """Render what every program needed for one row."""
+    """Render the figures of every program for one row."""
     wall = best_peer(summaries, lambda s: s.wall_seconds.median)
     cpu = best_peer(summaries, lambda s: s.cpu_seconds.median)
     gibibytes = row.shape.total_bytes / _GIBIBYTE
@@ -84,7 +84,7 @@ def row_table(row: Row, summaries: Sequence[Summary]) -> str:
 def goal_table(
     measured: Sequence[tuple[Row, Sequence[Summary]]], others: Sequence[tuple[str, ...]] = ()
 ) -> str:
-    """Render the goals that the measured rows tell about, and those measured apart."""
+    """Render the goals of the measured rows, and the goals that were measured separately."""
     lines: list[tuple[str, ...]] = []
     for goal in GOALS:
         found = [summaries for row, summaries in measured if row.name.startswith(goal.row)]
@@ -97,13 +97,13 @@ def goal_table(
 
 
 def goal_line(name: str, ours: float, peer: float, most: float) -> tuple[str, ...]:
-    """Hold a figure against a peer's: their ratio may be so much."""
+    """Compare a figure with a peer's by their ratio."""
     verdict = "reached" if ours <= most * peer else "missed"
     return name, f"{ours:.3g}", f"{peer:.3g}", f"{ours / peer:.2f}", f"{most:g}", verdict
 
 
 def _counts(measured: Sequence[tuple[Row, Sequence[Summary]]]) -> Iterator[tuple[str, ...]]:
-    """Hold our requests against 2N + 4, and our cpu against the floor's."""
+    """Compare our requests with 2N + 4, and our CPU time with the floor's."""
     for row, summaries in measured:
         ours = [each for each in summaries if each.program == f"{_OURS}, warm"]
         if row.name == "many, missing, TLS" and ours:
@@ -121,11 +121,11 @@ def _counts(measured: Sequence[tuple[Row, Sequence[Summary]]]) -> Iterator[tuple
 
 
 def best_peer(summaries: Iterable[Summary], figure: Callable[[Summary], float]) -> float:
-    """Give the least figure of those that are not ours."""
+    """Return the lowest figure of the other programs."""
     return min(figure(each) for each in summaries if not each.program.startswith((_OURS, FLOOR)))
 
 
 def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Render a table, the first column to the left and the others to the right."""
+    """Render a table, with the first column left-aligned and the others right-aligned."""
     rule = ["---", *["--:"] * (len(head) - 1)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *lines))

@@ -1,4 +1,4 @@
-"""What a process has used, as the kernel counts it (proc(5), clock_getcpuclockid(3))."""
+"""Resource usage of a process, as the kernel counts it (proc(5), clock_getcpuclockid(3))."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 _PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
-#: Written to clear_refs, this makes the peak begin again from what is resident now.
+#: Written to clear_refs, this resets the peak to the memory that is resident now.
 _RESET_PEAK: Final = "5"
 _SCHEDULER_CLOCK: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one copy has cost the process that made it.
+    """The resource usage of one copy.
 
     Attributes
     ----------
@@ -35,8 +35,8 @@ class Usage:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the processor time of a running process, threads that ended and dead children too."""
-    # the kernel's id for another process's clock: its number's complement, and the clock's kind
+    """Return the CPU time of a running process, with its ended threads and children."""
+    # the kernel's ID of another process's CPU clock: see clock_getcpuclockid(3)
     own = time.clock_gettime((~pid << 3) | _SCHEDULER_CLOCK)
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     of_children = int(fields[13]) + int(fields[14])
@@ -44,12 +44,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def reset_peak(pid: int) -> None:
-    """Let `peak_bytes` forget what was."""
+    """Reset `peak_bytes`."""
     Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)
 
 
 def peak_bytes(pid: int) -> int:
-    """Give the most that was resident since the start or `reset_peak`."""
+    """Return the peak resident memory since the start or `reset_peak`."""
     found = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
     if found is None:
         message = f"process {pid} has no memory any more"

@@ -1,4 +1,4 @@
-"""The function with boto3 and a client of ECR's in memory, as after a copy into ECR."""
+"""The function with boto3 and an ECR client loaded, as after a copy to ECR."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class ZeroRegistry(ThreadingHTTPServer):
     def __init__(self, port: int, sizes_bytes: list[int], *, bytes_per_second: float = 0.0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.bytes_per_second = bytes_per_second
-        #: Of the blobs that were asked for, "" for a whole one.
+        #: The Range headers of blob requests, "" for a whole blob.
         self.ranges: list[str] = []
         self.blobs = {digest_of_zeros(size): size for size in sizes_bytes}
         self.manifests = {
@@ -40,13 +40,13 @@ class ZeroRegistry(ThreadingHTTPServer):
         }
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that have read enough."""
+        """Ignore clients that close the connection early."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 def digest_of_zeros(size_bytes: int) -> str:
-    """Hash so many zeros."""
+    """Return the digest of that many zeros."""
     hasher = hashlib.sha256()
     for start in range(0, size_bytes, len(_BLOCK)):
         hasher.update(_BLOCK[: size_bytes - start])
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(204, {})
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-        """Write nothing."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         registry = cast("ZeroRegistry", self.server)
