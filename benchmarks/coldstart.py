@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from benchmarks.programs import Job, Program
 
-NAME: Final = "first answer of a new process"
+NAME: Final = "first response of a new process"
 _BOTO3: Final = "python -c 'import boto3'"
 
 

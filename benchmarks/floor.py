@@ -81,9 +81,9 @@ class _Stream:
     def exchange(self, head: str) -> tuple[dict[str, str], bytes]:
         """Send a request without a body; return the response's headers and the bytes after them."""
         self.send(f"{head}\r\nHost: {self.host}\r\nContent-Length: 0\r\n\r\n".encode())
-        return self.answer()
+        return self.read_response()
 
-    def answer(self) -> tuple[dict[str, str], bytes]:
+    def read_response(self) -> tuple[dict[str, str], bytes]:
         content = b""
         buffer = memoryview(bytearray(65536))
         while _END not in content:
@@ -137,7 +137,7 @@ def copy(order: dict[str, Any]) -> None:
             left -= len(view)
         if f"sha256:{hasher.hexdigest()}" != digest:
             raise ValueError(digest)
-        destination.answer()
+        destination.read_response()
 
 
 class Floor:

@@ -228,11 +228,11 @@ class Pusher:
         try:
             connection.request(method, path, content.content if content else b"", headers)
             response = connection.getresponse()
-            answer = response.read()
+            received = response.read()
         finally:
             connection.close()
         if response.status != expected:
-            message = f"{method} {path}: {response.status} {answer[:300]!r}"
+            message = f"{method} {path}: {response.status} {received[:300]!r}"
             raise PreparationError(message)
         return {name.lower(): value for name, value in response.getheaders()}
 

@@ -97,7 +97,7 @@ class Function:
     whole_index
         The property that asks for every platform.
     endpoint
-        Takes the answers.
+        Receives the responses.
     warm
         One process for all copies, or a new one for each.
     """
@@ -176,9 +176,9 @@ class Function:
         emulator.invoke(event)
         wall_seconds = time.perf_counter() - began_at
         pid = emulator.pid
-        answer = self._endpoint.wait_for_response(event["RequestId"])
-        if answer.document["Status"] != "SUCCESS":
-            reason = answer.document.get("Reason")
+        response = self._endpoint.wait_for_response(event["RequestId"])
+        if response.document["Status"] != "SUCCESS":
+            reason = response.document.get("Reason")
             message = f"{self.name}: {reason}\n{emulator.log[-_LOG_TAIL_CHARACTERS:]}"
             raise CopyError(message)
         return Usage(wall_seconds, cpu_seconds(pid) - before, peak_bytes(pid))

@@ -30,7 +30,7 @@ storage:
 http:
   addr: "127.0.0.1:{port}"
 {tls}"""
-#: Apache's combined format: the request line, the status and the size of the answer.
+#: Apache's combined format: the request line, the status and the size of the response.
 _ACCESS: Final = re.compile(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3}) (\d+)')
 _MARK: Final = "/v2/?mark="
 _LOG_SECONDS: Final = 5.0

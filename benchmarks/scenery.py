@@ -30,7 +30,7 @@ class Scenery:
     authority, ca_file
         Signs the certificates of whatever is spoken to.
     endpoint
-        Takes functions' answers.
+        Receives the functions' responses.
     """
 
     directory: Path

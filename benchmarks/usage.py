@@ -22,7 +22,7 @@ class Usage:
     Attributes
     ----------
     wall_seconds
-        From the order to the answer.
+        From the event to the response.
     cpu_seconds
         User and system, of the process and its children.
     peak_bytes

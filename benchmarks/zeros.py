@@ -76,15 +76,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._take()
-        self._answer(202, {"Location": f"{self.path}session?state=1"})
+        self._respond(202, {"Location": f"{self.path}session?state=1"})
 
     def do_PUT(self) -> None:
         digest = self._take()
         expected = parse_qs(urlsplit(self.path).query).get("digest", [digest])[0]
-        self._answer(201 if digest == expected else 400, {"Docker-Content-Digest": digest})
+        self._respond(201 if digest == expected else 400, {"Docker-Content-Digest": digest})
 
     def do_DELETE(self) -> None:
-        self._answer(204, {})
+        self._respond(204, {})
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
         """Log nothing."""
@@ -100,14 +100,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "blobs" and reference == f"sha256:{hashlib.sha256(_CONFIG).hexdigest()}":
             content = _CONFIG
         elif self.path != "/v2/":
-            self._answer(404, {})
+            self._respond(404, {})
             return
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}" if content else reference
         headers = {"Content-Type": media_type, "Docker-Content-Digest": digest}
         if size_bytes:
             self._serve_zeros(registry, headers, size_bytes)
             return
-        self._answer(200, headers, len(content))
+        self._respond(200, headers, len(content))
         if self.command == "GET":
             self.wfile.write(content)
 
@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             first, last = int(wanted[1]), int(wanted[2] or size_bytes - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{size_bytes}"
             status, left = 206, last - first + 1
-        self._answer(status, headers, left)
+        self._respond(status, headers, left)
         began_at, sent = time.monotonic(), 0
         while self.command == "GET" and sent < left:
             sent += self.wfile.write(_BLOCK[: left - sent])
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             left -= len(content)
         return f"sha256:{hasher.hexdigest()}"
 
-    def _answer(self, status: int, headers: dict[str, str], size_bytes: int = 0) -> None:
+    def _respond(self, status: int, headers: dict[str, str], size_bytes: int = 0) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
