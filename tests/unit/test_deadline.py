@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 from tests.unit.builders import FakeClock
@@ -54,10 +53,8 @@ def test_a_stop_ends_a_wait_that_goes_on() -> None:
     deadline = Deadline(60)
     stopper = threading.Timer(0.05, deadline.stop)
     stopper.start()
-    began_at = time.monotonic()
     with pytest.raises(StoppedError):
         deadline.wait(50)
-    assert time.monotonic() - began_at < 10
     stopper.join()
 
 
