@@ -1,4 +1,4 @@
-"""docs/security.md against the bounds and the permissions that there are."""
+"""docs/security.md compared with the limits and permissions of the program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE: Final = (ROOT / "docs" / "security.md").read_text()
 _KIB: Final = 1024
 _MIB: Final = 1024 * 1024
 #: The numbers of a row of the page, and the constants that they are.
-BOUNDS: Final[dict[str, list[tuple[str, str, int]]]] = {
+LIMITS: Final[dict[str, list[tuple[str, str, int]]]] = {
     "a manifest, index or file of an archive that describes it": [
         ("model.manifests", "MAX_MANIFEST_BYTES", _MIB),
         ("model.manifests", "_MAX_LISTS_AND_MAPS", 1),
@@ -31,19 +31,22 @@ BOUNDS: Final[dict[str, list[tuple[str, str, int]]]] = {
         ("referrers.copying", "_MAX_REFERRERS", 1),
         ("referrers.copying", "_MAX_DEPTH", 1),
     ],
-    "signatures looked at": [("referrers.signatures", "_MAX_SIGNATURES", 1)],
-    "a token service's answer": [("registry.transport", "MAX_BODY_BYTES", _MIB)],
-    "the head of an answer": [("registry.http.response_heads", "MAX_HEAD_BYTES", _KIB)],
-    "redirects": [("registry.transport", "_MAX_REDIRECTS", 1)],
+    "signatures of an image": [("referrers.signatures", "_MAX_SIGNATURES", 1)],
+    "a response of a token service": [("registry.transport", "MAX_BODY_BYTES", _MIB)],
+    "the head of a response": [("registry.http.response_heads", "MAX_HEAD_BYTES", _KIB)],
+    "a URL": [("registry.http.urls", "MAX_URL_CHARACTERS", 1)],
+    "origins with kept connections": [("registry.http.connections", "MAX_ORIGINS", 1)],
+    "redirects in a row": [("registry.transport", "_MAX_REDIRECTS", 1)],
     "members of an archive": [("archive.tar_index", "_MAX_MEMBERS", 1)],
-    "memory that unpacking an archive takes": [
+    "memory for decompressing an archive": [
         ("archive.compression", "MAX_WINDOW_BYTES", _MIB),
         ("archive.compression", "USUAL_WINDOW_BYTES", _MIB),
     ],
-    "what an archive expands to": [("archive.compression", "_MAX_EXPANSION", 1)],
-    "a registry's words in a sentence": [
-        ("registry.error_responses", "_MAX_MESSAGE_CHARACTERS", 1)
+    "expansion of an archive": [
+        ("archive.compression", "_MAX_EXPANSION", 1),
+        ("archive.compression", "_FREE_EXPANSION_BYTES", 1024 * _MIB),
     ],
+    "text of a registry in a message": [("registry.error_responses", "_MAX_MESSAGE_CHARACTERS", 1)],
 }
 
 
@@ -53,21 +56,21 @@ def table(heading: str) -> dict[str, str]:
     return {name: value for name, value in rows if name != "What"}
 
 
-def test_every_bound_is_the_programs() -> None:
-    written = table("Bounds")
-    assert written.keys() == {*BOUNDS, "an answer to CloudFormation"}
-    for row, constants in BOUNDS.items():
+def test_every_limit_is_the_programs() -> None:
+    written = table("Limits")
+    assert written.keys() == {*LIMITS, "a response to CloudFormation"}
+    for row, constants in LIMITS.items():
         numbers = [int(each.replace(",", "")) for each in re.findall(r"[\d,]*\d", written[row])]
         module = [
             getattr(importlib.import_module(f"ecr_image_replicator.{name}"), constant) / unit
             for name, constant, unit in constants
         ]
         assert numbers == module, row
-    assert written["an answer to CloudFormation"] == f"{MAX_RESPONSE_BYTES:,} bytes"
+    assert written["a response to CloudFormation"] == f"{MAX_RESPONSE_BYTES:,} bytes"
 
 
 @pytest.mark.parametrize("role", ["ReplicatorRole", "ResponderRole"])
-def test_the_responder_may_log_and_nothing_else(role: str) -> None:
+def test_the_responder_can_only_log(role: str) -> None:
     resource: dict[str, Any] = load_template(ROOT / "template.yaml")["Resources"][role]
     names = [
         policy["PolicyName"]
@@ -78,7 +81,7 @@ def test_the_responder_may_log_and_nothing_else(role: str) -> None:
     assert (names == ["WriteLogs"]) is (role == "ResponderRole")
 
 
-def test_every_parameter_that_is_named_is_the_templates() -> None:
+def test_every_named_parameter_is_in_the_template() -> None:
     template = load_template(ROOT / "template.yaml")
     parameters = template["Parameters"]
     named = {

@@ -6,12 +6,12 @@ OCI distribution specification 1.1, "Listing Tags" (end-8) and "Checking if cont
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.copy.tag_ports import TagHead
 from ecr_image_replicator.errors import ProtocolError
 from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
+from ecr_image_replicator.registry.http.link_header import find_next_link
 from ecr_image_replicator.registry.http.urls import InvalidUrlError
 from ecr_image_replicator.registry.manifest_responses import ACCEPT_MANIFESTS, announced_digest
 
@@ -28,7 +28,6 @@ _MAX_PAGE_BYTES: Final = 16 * 1024 * 1024
 _MAX_PAGES: Final = 2000
 #: Pages in a row that bring no tag; some registries filter after they have cut the page.
 _MAX_EMPTY_PAGES: Final = 5
-_NEXT_PAGE: Final = re.compile(r"<([^<>]*)>\s*;[^,]*\brel=\"?next\"?", re.IGNORECASE)
 
 
 class RegistryTags:
@@ -135,11 +134,11 @@ class RegistryTags:
 
     def _next_page(self, response: HttpResponse) -> str | None:
         """Follow Link within the registry only: the next page needs the same sign-in."""
-        link = _NEXT_PAGE.search(response.header("link")[:4096])
+        link = find_next_link(response.header("link"))
         if link is None:
             return None
         try:
-            url = response.url.resolve(link[1])
+            url = response.url.resolve(link)
         except InvalidUrlError as error:
             raise self._invalid(f"a Link with an invalid URL: {error}") from error
         # behind a proxy that ends TLS some registries write http:// and their own host

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Paths after the host that still mean the whole registry: ``https://index.docker.io/v1/``.
 _WHOLE_REGISTRY: Final = frozenset({"", "v1", "v2"})
 _HELPER_KEYS: Final = frozenset({"credsStore", "credHelpers"})
-_HOST: Final = re.compile(r"(?:https?://)?(?:localhost|[^/\s]*[.:][^/\s]*)(?:/\S*)?")
+_HOST: Final = re.compile(r"(?:https?://)?(?:localhost|[^/\s.:]*+[.:][^/\s]*+)(?:/\S*)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Through a socket of `ssl`, OpenSSL asks the kernel twice for each record of 16 KiB that it reads.
 Here ciphertext is received in blocks as large as the caller's. See
-docs/decisions/0024-tls-in-memory.md.
+docs/decisions/0018-decrypt-received-tls-in-memory.md.
 """
 
 from __future__ import annotations
