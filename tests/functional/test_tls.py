@@ -16,12 +16,12 @@ from ecr_image_replicator.registry.http.tls import TlsSocket
 
 BLOCK = 256 * 1024
 RECORD = 16 * 1024
-#: Of TLS 1.3: a head of five bytes, the kind of content, a tag of sixteen (RFC 8446, section 5.2).
+#: In TLS 1.3: a header of 5 bytes, the content type, a tag of 16 (RFC 8446, section 5.2).
 RECORD_OVERHEAD = 22
 
 
 class CountingSocket(socket.socket):
-    """Counts how often the kernel is asked for bytes."""
+    """Counts the system calls that receive."""
 
     receptions = 0
 
@@ -32,10 +32,10 @@ class CountingSocket(socket.socket):
 
 @dataclass
 class Ends:
-    """Both ends of a connection, each with TLS on it."""
+    """Both ends of a TLS connection."""
 
     client: TlsSocket
-    wire: CountingSocket
+    transport: CountingSocket
     server: ssl.SSLSocket
 
     def receive(self, size: int) -> bytes:
@@ -54,17 +54,17 @@ def _shake_hands(authority: CertificateAuthority, name: str) -> Iterator[Ends]:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         ThreadPoolExecutor(1) as pool,
-        CountingSocket() as wire,
+        CountingSocket() as transport,
     ):
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * BLOCK)
-        wire.settimeout(10)
-        wire.connect(listener.getsockname())
+        transport.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * BLOCK)
+        transport.settimeout(10)
+        transport.connect(listener.getsockname())
         accepted, _ = listener.accept()
         shaken = pool.submit(_serve, authority, accepted)
-        client = TlsSocket(wire, authority.client_context(), name)
+        client = TlsSocket(transport, authority.client_context(), name)
         with shaken.result() as server:
             server.settimeout(10)
-            yield Ends(client, wire, server)
+            yield Ends(client, transport, server)
 
 
 def _serve(authority: CertificateAuthority, accepted: socket.socket) -> ssl.SSLSocket:
@@ -72,20 +72,20 @@ def _serve(authority: CertificateAuthority, accepted: socket.socket) -> ssl.SSLS
         return authority.server_context().wrap_socket(accepted, server_side=True)
 
 
-def test_what_has_come_is_received_in_one_system_call(ends: Ends) -> None:
+def test_available_bytes_are_received_with_one_system_call(ends: Ends) -> None:
     ends.server.sendall(b".")
     assert ends.receive(BLOCK) == b"."
     content = os.urandom(8 * RECORD)
     ends.server.sendall(content)
-    ends.wire.recv(8 * (RECORD + RECORD_OVERHEAD), socket.MSG_PEEK | socket.MSG_WAITALL)
-    before = ends.wire.receptions
+    ends.transport.recv(8 * (RECORD + RECORD_OVERHEAD), socket.MSG_PEEK | socket.MSG_WAITALL)
+    before = ends.transport.receptions
     assert ends.receive(BLOCK) == content
-    assert ends.wire.receptions == before + 1
+    assert ends.transport.receptions == before + 1
 
 
 @pytest.mark.parametrize("record", [RECORD, 10_000])
 @pytest.mark.parametrize("size", [1, 1000, RECORD, 4 * RECORD + 1, 100_000, BLOCK])
-def test_bytes_arrive_as_they_were_sent_whatever_the_buffer(
+def test_bytes_are_received_as_sent_with_any_buffer_size(
     ends: Ends, size: int, record: int
 ) -> None:
     content = os.urandom(4 * BLOCK if size > 1 else 1000)
@@ -103,7 +103,7 @@ def test_bytes_arrive_as_they_were_sent_whatever_the_buffer(
     assert received == content
 
 
-def test_bytes_are_sent_as_they_are(ends: Ends) -> None:
+def test_bytes_are_sent_unchanged(ends: Ends) -> None:
     content = os.urandom(BLOCK + 1)
     with ThreadPoolExecutor(1) as pool:
         sent = pool.submit(ends.client.sendall, content)
@@ -122,10 +122,10 @@ def test_a_count_bounds_what_is_received(ends: Ends) -> None:
     assert ends.receive(5) == b"CDE"
 
 
-@pytest.mark.parametrize("says_farewell", [False, True])
-def test_the_end_comes_after_the_last_bytes(ends: Ends, says_farewell: bool) -> None:
+@pytest.mark.parametrize("sends_close_notify", [False, True])
+def test_the_end_follows_the_last_bytes(ends: Ends, sends_close_notify: bool) -> None:
     ends.server.sendall(b"last")
-    if says_farewell:
+    if sends_close_notify:
         ends.server.setblocking(False)
         with contextlib.suppress(ssl.SSLWantReadError):
             ends.server.unwrap()
@@ -135,7 +135,7 @@ def test_the_end_comes_after_the_last_bytes(ends: Ends, says_farewell: bool) -> 
     assert ends.receive(BLOCK) == b""
 
 
-def test_a_broken_connection_is_no_end(ends: Ends) -> None:
+def test_a_reset_connection_is_an_error(ends: Ends) -> None:
     linger = struct.pack("ii", 1, 0)
     ends.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     ends.server.close()
@@ -143,25 +143,25 @@ def test_a_broken_connection_is_no_end(ends: Ends) -> None:
         ends.receive(BLOCK)
 
 
-def test_bytes_that_are_no_records_are_an_error(ends: Ends) -> None:
+def test_bytes_that_are_not_tls_records_are_an_error(ends: Ends) -> None:
     os.write(ends.server.fileno(), b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with pytest.raises(ssl.SSLError):
         ends.receive(BLOCK)
 
 
-def test_silence_ends_with_the_timeout(ends: Ends) -> None:
+def test_a_read_without_a_byte_times_out(ends: Ends) -> None:
     ends.client.settimeout(0.01)
     with pytest.raises(TimeoutError):
         ends.receive(BLOCK)
 
 
-def test_what_tls_itself_has_to_say_does_not_wait_for_the_next_request(ends: Ends) -> None:
-    ends.client.sslobj.write(b"as if it were an answer to an update of keys")
+def test_pending_tls_messages_are_sent_before_a_read(ends: Ends) -> None:
+    ends.client.sslobj.write(b"as if it were a response to a key update")
     ends.server.sendall(b"-")
     assert ends.receive(1) == b"-"
-    assert ends.server.recv(100) == b"as if it were an answer to an update of keys"
+    assert ends.server.recv(100) == b"as if it were a response to a key update"
 
 
-def test_a_server_of_another_name_is_refused(authority: CertificateAuthority) -> None:
+def test_a_certificate_for_another_name_is_rejected(authority: CertificateAuthority) -> None:
     with pytest.raises(ssl.SSLCertVerificationError), _shake_hands(authority, "example.com"):
         pass

@@ -1,4 +1,4 @@
-"""Where a registry's API is, and in which scheme it is spoken to."""
+"""The host and the scheme of a registry's API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DOCKER_HUB_API: Final = "registry-1.docker.io"
 
 
 def api_host(registry: str) -> str:
-    """Give the host that serves a registry's API; Docker Hub's is not the one in its names."""
+    """Return the host of a registry's API; Docker Hub's is another one than in references."""
     return _DOCKER_HUB_API if registry == DOCKER_HUB else registry
 
 
@@ -35,10 +35,10 @@ def registry_url(host: str, scheme: str, target: str = "/") -> Url:
 
 
 class Schemes:
-    """Knows which hosts are spoken to in plain HTTP, and learns it of loopback hosts.
+    """The schemes of hosts: by setting, and for loopback hosts by trial.
 
-    A host that is named for it is plain at once. Any other host on a loopback address is tried
-    with TLS first; every other host is TLS only.
+    A host that the setting names uses plain HTTP. Another loopback host is tried with TLS first;
+    every other host uses TLS only.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Schemes:
         self._lock = threading.Lock()
 
     def candidates(self, host: str) -> tuple[str, ...]:
-        """Give the schemes to try, in order; one when it is settled."""
+        """Return the schemes to try, in order; one when it is known."""
         if host in self._plain_http or host.rpartition(":")[0] in self._plain_http:
             return ("http",)
         if not is_loopback(host) and host not in self._unverified:
@@ -67,6 +67,6 @@ class Schemes:
         return (learned,) if learned else ("https", "http")
 
     def learn(self, host: str, scheme: str) -> None:
-        """Remember in which scheme a host has answered."""
+        """Remember the scheme in which a host has responded."""
         with self._lock:
             self._learned[host] = scheme

@@ -1,4 +1,4 @@
-"""Requests and responses as plain values, so that only the session knows the HTTP library."""
+"""HTTP requests and responses as values, independent of the HTTP library."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOGGED_HEADER: Final = "docker-ratelimit-source"
 class HttpRequest:
     """One request; headers and URL may hold secrets.
 
-    A body without a length is sent in chunks (RFC 9112, section 7.1).
+    A body without a length is sent with chunked transfer coding (RFC 9112, section 7.1).
     """
 
     method: str
@@ -42,15 +42,15 @@ class HttpRequest:
 
     @property
     def is_repeatable(self) -> bool:
-        """False when the body can be sent only once."""
+        """Whether the body can be sent again."""
         return self.body is None or isinstance(self.body, bytes)
 
     def to(self, url: Url) -> HttpRequest:
-        """Give the same request to another URL."""
+        """Return the same request for another URL."""
         return HttpRequest(self.method, url, self.headers, self.body)
 
     def with_authorization(self, authorization: str | None) -> HttpRequest:
-        """Give the same request with, or without, the header that signs it in."""
+        """Return the same request with another Authorization header, or without one."""
         headers = {name: self.headers[name] for name in self.headers if name != "Authorization"}
         if authorization is not None:
             headers["Authorization"] = authorization
@@ -58,9 +58,9 @@ class HttpRequest:
 
 
 class StreamedResponse(Protocol):
-    """A response whose body has not been read yet; closed by whoever holds it.
+    """A response whose body has not been read yet; the caller closes it.
 
-    `scope` says how far inward the address is that answered, None when a proxy was between.
+    `scope` is the scope of the server's address, None behind a proxy.
     """
 
     status: int
@@ -68,13 +68,13 @@ class StreamedResponse(Protocol):
     scope: AddressScope | None
 
     def header(self, name: str) -> str:
-        """Give a header's value by its name in small letters, "" when there is none.
+        """Return the value of a header, named in lower case; "" when there is none.
 
-        Several are joined by a comma.
+        Several values are joined by commas.
         """
 
     def header_values(self, name: str) -> list[str]:
-        """Give every header of that name."""
+        """Return the value of every header of that name."""
 
     def read(self, limit_bytes: int) -> bytes:
         """Read the whole body and keep the connection.
@@ -82,22 +82,22 @@ class StreamedResponse(Protocol):
         Raises
         ------
         TransientError
-            It broke off.
+            The connection was closed before the end of the body.
         ProtocolError
-            It is longer than the limit.
+            The body is longer than the limit.
         """
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer as far as bytes come; 0 is the end of the body, or of the connection.
+        """Read bytes into the buffer; 0 is the end of the body, or of the connection.
 
         Raises
         ------
         TransientError
-            The connection broke.
+            The connection failed.
         """
 
     def close(self) -> None:
-        """Give the connection back when the body was read to its end, else drop it."""
+        """Keep the connection if the body was read to its end, else close it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +129,5 @@ class HttpResponse:
         return cls(response.status, headers, content, response.url)
 
     def header(self, name: str) -> str:
-        """Give a header's value, "" when there is none."""
+        """Return the value of a header, "" when there is none."""
         return self.headers.get(name.lower(), "")

@@ -1,9 +1,9 @@
-"""Heads of responses, taken only when they are whole, well-formed and of a sensible size.
+"""Heads of responses: accepted only when they are complete, well-formed and of limited size.
 
-`http.client` takes a connection that ends in the middle of the headers for the end of the headers:
-a Location cut short would be followed, a missing Content-Length would make the body empty. It also
-takes what follows a malformed line for no header at all, has the lines parsed as those of mail, at
-a seventh of all that a small request costs, and takes early hints for the answer.
+`http.client` treats a connection that is closed within the headers as the end of the headers: a
+truncated Location would be followed, a missing Content-Length would make the body empty. It also
+ignores the headers after a malformed line, returns 103 Early Hints as the response, and parses the
+lines with the parser of `email`, which takes a seventh of the instructions of a small request.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import http.client
 import re
 from typing import Any, Final
 
-#: Many times what any registry or storage sends.
+#: Registries and storage services send less than 16 KiB.
 MAX_HEAD_BYTES: Final = 256 * 1024
 _MAX_LINE_BYTES: Final = 64 * 1024
 _MAX_FIELDS: Final = 100
@@ -30,33 +30,33 @@ _BODILESS: Final = frozenset(
 
 
 class OversizedHeadError(http.client.HTTPException):
-    """The status line and headers, interim responses included, are longer than makes sense."""
+    """The status line and headers, with those of interim responses, exceed their limits."""
 
 
 class MalformedHeadError(http.client.HTTPException):
-    """A line of the head is no header, or its lengths are none or several."""
+    """A line is not a header, or Content-Length is invalid or ambiguous."""
 
 
 class WholeHeadResponse(http.client.HTTPResponse):
-    """A response whose head came to its end (RFC 9112, sections 4 to 6)."""
+    """A response whose head is complete (RFC 9112, sections 4 to 6)."""
 
-    # what http.client's other methods read
+    # read by other methods of http.client
     status: int
     version: int
     length: int | None
     will_close: bool
 
     def begin(self) -> None:
-        """Read the head, past interim responses.
+        """Read the head; skip interim responses.
 
         Raises
         ------
         OversizedHeadError
-            It is too long, or goes on and on.
+            The head is too long, or has too many headers.
         MalformedHeadError, http.client.BadStatusLine, http.client.UnknownProtocol
-            It is not HTTP/1.0 or 1.1.
+            The response is not HTTP/1.0 or HTTP/1.1.
         http.client.IncompleteRead
-            The connection ended within it.
+            The connection was closed within the head.
         """
         stream: Any = self.fp
         lines: Any = _Lines(stream)
@@ -71,7 +71,7 @@ class WholeHeadResponse(http.client.HTTPResponse):
         self._frame_body()
 
     def _begins_interim(self) -> bool:
-        """Read a status line, and tell whether another one is to follow."""
+        """Read a status line; return whether the response is an interim one."""
         version, self.status, reason = self._read_status()  # type: ignore[attr-defined]
         if not version.startswith("HTTP/1."):
             raise http.client.UnknownProtocol(version)
@@ -81,7 +81,7 @@ class WholeHeadResponse(http.client.HTTPResponse):
         return 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS
 
     def _frame_body(self) -> None:
-        """Find out where the body ends (RFC 9112, section 6.3)."""
+        """Determine how the body ends (RFC 9112, section 6.3)."""
         self.chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
         self.chunk_left = None
         self.length = None if self.chunked else self._announced_length()
@@ -101,7 +101,7 @@ class WholeHeadResponse(http.client.HTTPResponse):
 
 
 class _Lines:
-    """Lines as they are read, counted."""
+    """The lines of a head, with a limit for all of them together."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -122,11 +122,11 @@ class _Lines:
                 raise http.client.IncompleteRead(b"")
             text = line.decode("iso-8859-1")
             name, colon, value = text.partition(":")
-            if text[0] in " \t" and fields:  # a value that goes on
+            if text[0] in " \t" and fields:  # a folded value (RFC 9112, section 5.2)
                 name, begun = fields.pop()
                 value = f"{begun} {text.strip()}"
             elif not colon or not _TOKEN.fullmatch(name):
-                raise MalformedHeadError("a line is no header")
+                raise MalformedHeadError("not a header")
             fields.append((name, value.strip()))
             if len(fields) > _MAX_FIELDS:
                 raise OversizedHeadError(f"more than {_MAX_FIELDS} headers")

@@ -1,7 +1,7 @@
-"""TLS in memory: many records to a system call.
+"""TLS in memory: one system call for many records.
 
-Through a socket of `ssl`, OpenSSL asks the kernel twice for each record of 16 KiB that it reads.
-Here ciphertext is received in blocks as large as the caller's. See
+Through a socket of `ssl`, OpenSSL makes two system calls for each record of 16 KiB that it reads.
+Here ciphertext is received in blocks as large as the caller's buffer. See
 docs/decisions/0018-decrypt-received-tls-in-memory.md.
 """
 
@@ -15,30 +15,29 @@ from urllib3.util.ssltransport import SSLTransport
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-#: Of ciphertext: what is decrypted at once stays in a processor's cache, and OpenSSL's copy small.
+#: Ciphertext that is decrypted at once: it stays in the processor's cache.
 _FEED_BYTES: Final = 64 * 1024
 
 
 class TlsSocket(SSLTransport):
-    """A connected socket with TLS on it; `http.client` reads by `recv_into` alone."""
+    """A connected socket with TLS; `http.client` reads with `recv_into` alone."""
 
     def recv_into(
         self, buffer: bytearray | memoryview, nbytes: int | None = None, _flags: int = 0
     ) -> int:
-        """Fill the buffer as far as bytes have come, at least one; 0 at the end of the stream.
+        """Read at least one byte into the buffer, and what else has arrived; 0 at the end.
 
         Raises
         ------
         OSError
-            As a socket's `recv_into` does; `ssl.SSLError` when what came is not TLS.
+            As a socket's `recv_into` does; `ssl.SSLError` when the received bytes are not TLS.
         """
         view = memoryview(buffer)[:nbytes]
-        # typeshed knows of bytearrays only, and not that it then gives a count
+        # typeshed has only the overload for bytes
         read = cast("Callable[[int, memoryview], int]", self.sslobj.read)
         count = received = fed = 0
         while True:
-            # ciphertext that is still to be decrypted is not to be overwritten
+            # do not overwrite ciphertext that is not decrypted yet
             end = len(view) if fed == received else fed
             try:
                 while count < end:
@@ -49,7 +48,7 @@ class TlsSocket(SSLTransport):
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLEOFError:
-                return count  # no farewell: HTTP knows by its lengths whether anything is missing
+                return count  # no close_notify: HTTP knows from its lengths if bytes are missing
             if fed < received:
                 fed += self.incoming.write(view[fed : min(received, fed + _FEED_BYTES)])
             elif count:
@@ -58,8 +57,8 @@ class TlsSocket(SSLTransport):
                 received, fed = self._receive(view), 0
 
     def _receive(self, space: memoryview) -> int:
-        """Wait for ciphertext, which passes through space that its plaintext is going to fill."""
-        if self.outgoing.pending:  # an answer to an update of keys
+        """Receive ciphertext into the buffer in which it will be replaced by its plaintext."""
+        if self.outgoing.pending:  # a response to a key update (RFC 8446, section 4.6.3)
             self.socket.sendall(self.outgoing.read())
         count = self.socket.recv_into(space)
         if not count:
@@ -68,7 +67,7 @@ class TlsSocket(SSLTransport):
 
     @property
     def _io_refs(self) -> int:
-        """Files made of the socket, which another layer of TLS on this one counts here."""
+        """The number of file objects of the socket; a second layer of TLS counts them here."""
         return cast("int", self.socket._io_refs)  # type: ignore[attr-defined] # noqa: SLF001
 
     @_io_refs.setter
