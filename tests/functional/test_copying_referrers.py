@@ -29,7 +29,7 @@ def image() -> Image:
     return build_image([build_layer(2000, seed=5)])
 
 
-def test_the_referrers_of_an_image_go_with_it(
+def test_the_referrers_of_an_image_are_copied_with_it(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -70,7 +70,7 @@ def test_a_first_copy_counts_each_blob_of_image_and_referrers_once(
 
 
 @pytest.mark.parametrize("count", [2, 6])
-def test_a_blob_that_referrers_share_is_asked_for_and_moved_once(
+def test_a_blob_that_referrers_share_is_requested_and_moved_once(
     function: Function, registries: Start, image: Image, count: int
 ) -> None:
     source, destination = registries(), registries()
@@ -290,7 +290,7 @@ def test_referrers_stay_behind_when_nobody_asks_for_them(
     assert Counter(entry.method for entry in source.requests) == Counter(HEAD=1, GET=3)
 
 
-def test_the_referrers_of_one_platform_go_with_it_and_those_of_its_index_do_not(
+def test_the_referrers_of_one_platform_are_copied_with_it_and_those_of_its_index_do_not(
     function: Function, registries: Start
 ) -> None:
     source, destination = registries(), registries()
@@ -308,7 +308,7 @@ def test_the_referrers_of_one_platform_go_with_it_and_those_of_its_index_do_not(
     assert referrers(destination, index.digest) == set()
 
 
-def test_a_referrer_that_is_an_index_goes_with_all_below_it(
+def test_a_referrer_that_is_an_index_is_copied_with_all_below_it(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()

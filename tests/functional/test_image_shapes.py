@@ -17,7 +17,6 @@ from tests.functional.cosign_fixtures import index_of, referrers, sbom
 Start = Callable[..., RegistryServer]
 SOCI_INDEX = "application/vnd.amazon.soci.index.v2+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-EMPTY = "application/vnd.oci.empty.v1+json"
 
 
 class Scene:

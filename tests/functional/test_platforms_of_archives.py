@@ -57,7 +57,7 @@ def test_several_platforms_of_an_archive_are_an_index_that_names_it(
         ({"Platforms": "linux/amd64,linux/arm64"}, "platform linux/arm64 not found"),
     ],
 )
-def test_what_a_saved_image_cannot_have_is_refused_before_anything_is_pushed(
+def test_what_a_saved_image_cannot_have_is_rejected_before_anything_is_pushed(
     function: Function,
     storage: ObjectStorage,
     registries: Start,

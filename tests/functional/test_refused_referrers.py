@@ -50,7 +50,7 @@ class Refusing(SpecificationPolicy):
             raise RegistryError(ErrorCode.UNSUPPORTED, "no referrers here", status=self.status)
 
 
-def test_a_referrer_that_is_refused_for_good_is_reported(
+def test_a_referrer_that_is_rejected_for_good_is_reported(
     function: Function, registries: Start, image: Image, caplog: pytest.LogCaptureFixture
 ) -> None:
     source, destination = registries(), registries(policy=Refusing())
@@ -71,7 +71,7 @@ def test_a_referrer_that_is_refused_for_good_is_reported(
     assert "no referrers here" in warning.__dict__["why"]
 
 
-def test_a_referrer_that_is_refused_fails_a_copy_that_requires_it(
+def test_a_referrer_that_is_rejected_fails_a_copy_that_requires_it(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries(policy=Refusing())
@@ -144,7 +144,7 @@ class RefusingTags(SpecificationPolicy):
             raise RegistryError(ErrorCode.TAG_INVALID, "no such tags here")
 
 
-def test_a_list_that_is_refused_is_reported_with_what_it_would_have_listed(
+def test_a_list_that_is_rejected_is_reported_with_what_it_would_have_listed(
     function: Function, registries: Start, image: Image
 ) -> None:
     source = registries()

@@ -88,7 +88,7 @@ def test_a_referrer_is_found_by_its_fallback_tag(
     assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
 
 
-def test_only_signatures_are_asked_for_among_the_referrers(scene: Scene, image: Image) -> None:
+def test_only_signatures_are_requested_among_the_referrers(scene: Scene, image: Image) -> None:
     push(sbom(image), scene.source.host, "team/app")
     scene.attach_signatures(image, signature(KEY, image.digest))
     scene.source.clear_requests()
@@ -141,7 +141,7 @@ def test_a_signature_in_a_bundle_lets_the_image_in(
     assert scene.copy(pem(key))["Status"] == "SUCCESS"
 
 
-def test_bundles_of_no_worth_are_counted_by_what_is_wrong_with_them(
+def test_bundles_that_are_invalid_are_counted_by_what_is_wrong_with_them(
     scene: Scene, image: Image
 ) -> None:
     for each in (
@@ -177,7 +177,7 @@ def test_an_image_without_signatures_is_not_copied(scene: Scene, image: Image) -
 
 
 @pytest.mark.parametrize("layout", ["tag", "referrer"])
-def test_signatures_of_no_worth_are_counted_by_what_is_wrong_with_them(
+def test_signatures_that_are_invalid_are_counted_by_what_is_wrong_with_them(
     scene: Scene, image: Image, layout: str
 ) -> None:
     content, text = signature(KEY, image.digest)
@@ -222,7 +222,7 @@ def test_a_claim_that_stands_twice_is_malformed(scene: Scene, image: Image) -> N
     scene.assert_refused(scene.copy(pem(KEY)), "1 malformed")
 
 
-def test_a_signature_of_an_image_in_the_index_is_none_of_the_index(
+def test_a_signature_of_an_image_in_the_index_is_not_one_of_the_index(
     scene: Scene, image: Image
 ) -> None:
     index = build_index([image])
@@ -236,7 +236,7 @@ def test_a_signature_of_an_image_in_the_index_is_none_of_the_index(
     assert scene.copy(pem(KEY))["Data"]["ImageDigest"] == image.digest
 
 
-def test_an_image_that_is_there_already_is_checked_too(scene: Scene, image: Image) -> None:
+def test_an_image_that_exists_is_checked_too(scene: Scene, image: Image) -> None:
     push(image, scene.destination.host, "mirror/app", "1")
     answer = scene.copy(pem(KEY))
     assert answer["Status"] == "FAILED"
@@ -268,7 +268,7 @@ def test_signatures_can_be_checked_and_brought_along(scene: Scene, image: Image)
     ],
     ids=["spaces", "escapes", "crlf", "cut", "head", "two", "short-rsa", "another-curve"],
 )
-def test_a_key_survives_its_way_through_a_parameter_or_is_refused_before_anything_is_read(
+def test_a_key_survives_its_way_through_a_parameter_or_is_rejected_before_anything_is_read(
     scene: Scene, image: Image, key: str, sentence: str
 ) -> None:
     scene.tag_signatures(image, signature(KEY, image.digest))

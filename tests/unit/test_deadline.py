@@ -19,7 +19,7 @@ def test_time_runs_down_to_nothing() -> None:
     assert deadline.remaining_seconds == 0
 
 
-def test_a_step_is_taken_while_there_is_time() -> None:
+def test_a_step_is_accepted_while_there_is_time() -> None:
     clock = FakeClock()
     deadline = Deadline(10, clock=clock)
     deadline.check("copy a blob")
@@ -28,14 +28,14 @@ def test_a_step_is_taken_while_there_is_time() -> None:
         deadline.check("copy a blob")
 
 
-def test_no_step_is_taken_after_a_stop() -> None:
+def test_no_step_is_accepted_after_a_stop() -> None:
     deadline = Deadline(10)
     deadline.stop()
     with pytest.raises(StoppedError, match="before it could copy a blob"):
         deadline.check("copy a blob")
 
 
-def test_a_stop_is_told_rather_than_the_time_when_both_are_true() -> None:
+def test_a_stop_is_reported_rather_than_the_time_when_both_are_true() -> None:
     deadline = Deadline(0)
     deadline.stop()
     with pytest.raises(StoppedError):

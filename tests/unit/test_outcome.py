@@ -59,7 +59,7 @@ def test_what_was_found_unchanged_says_so() -> None:
     assert _outcome(changed=False).attributes()["Changed"] == "false"
 
 
-def test_referrers_are_counted_and_the_first_refused_ones_named() -> None:
+def test_referrers_are_counted_and_the_first_rejected_ones_named() -> None:
     refused = [
         (FoundReferrer(DIGEST, blob(b"%d" % number)), "405: not here") for number in range(9)
     ]

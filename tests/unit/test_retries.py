@@ -56,7 +56,7 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> 
     assert parse_retry_after({"retry-after": value}, now=lambda: NOW) == seconds
 
 
-def test_without_retry_after_nothing_was_asked_for() -> None:
+def test_without_retry_after_nothing_was_requested() -> None:
     assert parse_retry_after({}, now=lambda: NOW) is None
 
 
@@ -69,7 +69,7 @@ def test_any_retry_after_is_a_wait_or_nothing(value: str) -> None:
     assert seconds is None or seconds >= 0
 
 
-def test_a_longer_pause_stays_when_a_shorter_one_is_asked_for() -> None:
+def test_a_longer_pause_stays_when_a_shorter_one_is_requested() -> None:
     clock = FakeClock()
     pause = SharedPause(clock=clock)
     assert pause.remaining_seconds == 0
@@ -94,7 +94,7 @@ def test_waits_are_as_long_as_the_policy_says() -> None:
     assert clock.slept == [0.5, 1.0]
 
 
-def test_whoever_counts_is_told_of_each_failure_that_is_tried_again() -> None:
+def test_whoever_counts_is_reported_of_each_failure_that_is_tried_again() -> None:
     clock, told = FakeClock(), list[TransientError]()
     deadline = Deadline(100, clock=clock, wait=clock.wait)
     backoff = Backoff(RetryPolicy(attempts=3), deadline, on_retry=told.append)

@@ -210,10 +210,6 @@ class ImageWriter(Protocol):
         """
 
 
-class ImageDestination(ReadOnlyDestination, ImageWriter, Protocol):
-    """The destination repository."""
-
-
 class TagRemover(Protocol):
     """Removes tags from a repository."""
 

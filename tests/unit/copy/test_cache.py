@@ -116,7 +116,7 @@ def test_layers_are_not_kept() -> None:
     assert len(source.opened) == 2
 
 
-def test_a_config_with_wrong_bytes_is_refused_and_not_kept() -> None:
+def test_a_config_with_wrong_bytes_is_rejected_and_not_kept() -> None:
     manifest = image(config=CONFIG)
     source = FakeSource([CONFIG], [manifest])
     source.content[digest_of(CONFIG)] = CONFIG.replace(b"arm64", b"amd64")

@@ -80,18 +80,18 @@ def crowded(road: Road) -> Iterator[Road]:
     road.clear()
 
 
-def test_lanes_are_added_while_the_whole_becomes_faster(crowded: Road) -> None:
+def test_slots_are_added_while_the_whole_becomes_faster(crowded: Road) -> None:
     assert crowded.lanes.limit == 8
     assert [crowded.window(rate) for rate in (1000, 1200, 1400, 1600)] == [9, 10, 11, 12]
 
 
-def test_a_lane_that_gains_nothing_is_closed_again_and_not_tried_for_a_while(crowded: Road) -> None:
+def test_a_slot_that_gains_nothing_is_closed_again_and_not_tried_for_a_while(crowded: Road) -> None:
     assert [crowded.window(1000), crowded.window(1010)] == [9, 8]
     assert {crowded.window(1000) for _ in range(20)} == {8}
     assert crowded.window(1000) == 9
 
 
-def test_there_are_never_more_lanes_than_may_be() -> None:
+def test_there_are_never_more_slots_than_may_be() -> None:
     road = Road(most=9)
     road.crowd()
     opened = [road.window(rate) for rate in (1000, 2000, 4000, 8000)]
@@ -99,7 +99,7 @@ def test_there_are_never_more_lanes_than_may_be() -> None:
     assert opened == [9, 9, 9, 9]
 
 
-def test_a_throttle_closes_half_of_the_lanes(crowded: Road) -> None:
+def test_a_throttle_closes_half_of_the_slots(crowded: Road) -> None:
     crowded.window(1000)
     crowded.throttles.count += 3
     assert crowded.window(9000) == 4
@@ -130,7 +130,7 @@ def test_a_buffer_is_used_again_and_never_by_two() -> None:
         assert third.obj in (first.obj, second.obj)
 
 
-def test_waiting_for_a_lane_ends_with_the_deadline() -> None:
+def test_waiting_for_a_slot_ends_with_the_deadline() -> None:
     lanes = ConcurrencyLimiter(1, 16)
     with (
         lanes.enter(Deadline(1000), "copy this"),
@@ -140,7 +140,7 @@ def test_waiting_for_a_lane_ends_with_the_deadline() -> None:
         pass
 
 
-def test_waiting_for_a_lane_ends_when_something_else_fails() -> None:
+def test_waiting_for_a_slot_ends_when_something_else_fails() -> None:
     lanes = ConcurrencyLimiter(1, 16)
     deadline = Deadline(1000)
     with lanes.enter(Deadline(1000), "copy this"):
@@ -151,7 +151,7 @@ def test_waiting_for_a_lane_ends_when_something_else_fails() -> None:
         stopper.join()
 
 
-def test_a_lane_is_not_waited_for_when_something_else_has_failed_before() -> None:
+def test_a_slot_is_not_waited_for_when_something_else_has_failed_before() -> None:
     lanes = ConcurrencyLimiter(1, 16)
     deadline = Deadline(1000)
     deadline.stop()

@@ -27,7 +27,7 @@ def test_the_order_does_not_depend_on_how_the_manifest_lists_them() -> None:
     assert forwards == backwards
 
 
-def test_what_the_destination_is_known_to_hold_is_not_asked_for() -> None:
+def test_what_the_destination_is_known_to_hold_is_not_requested() -> None:
     plan = make_plan(image([b"old", b"newer"]), {}, ["1"], known=[blob(b"old"), blob(b"gone")])
     assert [each.digest for each in plan.present] == [digest_of(b"old")]
     assert digest_of(b"old") not in {each.digest for each in plan.blobs}

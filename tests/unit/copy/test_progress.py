@@ -120,7 +120,7 @@ def test_a_stage_that_fails_is_a_line_as_well(caplog: pytest.LogCaptureFixture) 
     assert [vars(record)["stage"] for record in caplog.records] == ["state"]
 
 
-def test_what_was_cut_off_is_told_from_what_came_to_its_end() -> None:
+def test_what_was_cut_off_is_reported_from_what_came_to_its_end() -> None:
     progress = LoggedProgress(clock=FakeClock())
     progress.plan([ONE, TWO])
     for each in (ONE, TWO):

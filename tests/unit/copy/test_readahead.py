@@ -61,14 +61,14 @@ def test_ranges_are_given_in_their_order_each_byte_once() -> None:
     assert sorted(ranges.asked) == [(n, min(n + 10, 1024)) for n in range(124, 1024, 10)]
 
 
-def test_no_more_is_asked_for_than_there_are_segments() -> None:
+def test_no_more_is_requested_than_there_are_segments() -> None:
     ranges = Ranges()
     with closing(ahead_of(ranges)) as ahead:
         ahead.readinto(memoryview(bytearray(4)))
     assert len(ranges.asked) <= 3
 
 
-def test_a_trial_that_gains_nothing_ends_it_with_what_was_asked_for() -> None:
+def test_a_trial_that_gains_nothing_ends_it_with_what_was_requested() -> None:
     ranges = Ranges()
     # the clock stands still, which makes a rate of millions of bytes a second
     with closing(ahead_of(ranges, rate_before=1e12)) as ahead:

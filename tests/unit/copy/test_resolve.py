@@ -53,7 +53,7 @@ def test_one_platform_of_an_index_is_its_own_image(
 @pytest.mark.parametrize(
     ("default", "properties"), [(AMD64, {"CopyImageIndex": "true"}), (None, {})]
 )
-def test_a_whole_index_is_taken_with_everything_below_it(
+def test_a_whole_index_is_accepted_with_everything_below_it(
     default: Platform | None, properties: dict[str, str]
 ) -> None:
     reader, source = _reader(INDEX, FIRST, SECOND, ATTESTATION, default=default, **properties)
@@ -76,7 +76,7 @@ def test_nested_indexes_are_read_and_a_shared_child_once() -> None:
     assert len(source.fetched) == 3
 
 
-def test_an_index_that_nests_too_deeply_is_refused() -> None:
+def test_an_index_that_nests_too_deeply_is_rejected() -> None:
     manifests: list[Manifest] = [FIRST]
     for _ in range(6):
         manifests.insert(0, index([manifests[0]]))
@@ -85,7 +85,7 @@ def test_an_index_that_nests_too_deeply_is_refused() -> None:
         reader.read(manifests[0].digest)
 
 
-def test_a_single_image_is_taken_whatever_the_default_platform() -> None:
+def test_a_single_image_is_accepted_whatever_the_default_platform() -> None:
     reader, source = _reader(SECOND)
     content = reader.read(SECOND.digest)
     assert (content.root, content.platforms) == (SECOND, ())
@@ -93,7 +93,7 @@ def test_a_single_image_is_taken_whatever_the_default_platform() -> None:
     assert reader.platforms_of(content) == ((ARM64, SECOND.digest),)
 
 
-def test_a_single_image_of_another_platform_than_asked_for_is_refused() -> None:
+def test_a_single_image_of_another_platform_than_requested_is_rejected() -> None:
     reader, _ = _reader(SECOND, ImageArch="amd64")
     with pytest.raises(
         PlatformNotFoundError,
@@ -115,7 +115,7 @@ def test_a_single_image_of_another_platform_than_asked_for_is_refused() -> None:
         (INDEX, None, {"ImageArch": "amd64"}, False),
     ],
 )
-def test_only_what_leaves_no_choice_is_taken_as_it_is(
+def test_only_what_leaves_no_choice_is_accepted_as_it_is(
     manifest: Manifest, default: Platform | None, properties: dict[str, str], expected: bool
 ) -> None:
     reader, _ = _reader(manifest, default=default, **properties)
@@ -195,7 +195,7 @@ def test_tags_of_platforms_need_an_index() -> None:
 
 
 @pytest.mark.parametrize(("wanted", "fits"), [("arm64/v9", True), ("arm64,amd64", False)])
-def test_a_single_image_must_serve_every_platform_asked_for(wanted: str, *, fits: bool) -> None:
+def test_a_single_image_must_serve_every_platform_requested(wanted: str, *, fits: bool) -> None:
     names = ",".join(f"linux/{each}" for each in wanted.split(","))
     reader, _ = _reader(SECOND, Platforms=names)
     if fits:

@@ -122,13 +122,13 @@ def test_an_older_variant_stands_in_for_one_that_is_not_there(
         ("windows(10.0.20348+win32k+other)/amd64", None),
     ],
 )
-def test_windows_images_are_told_apart_by_version_and_features(
+def test_windows_images_are_reported_apart_by_version_and_features(
     wanted: str, best: int | None
 ) -> None:
     assert find_platform([SERVER_2019, SERVER_2022], Platform.parse(wanted)) == best
 
 
-def test_windows_versions_are_listed_as_they_can_be_asked_for() -> None:
+def test_windows_versions_are_listed_as_they_can_be_requested() -> None:
     first = image([b"1"])
     listed = index([first])
     entries = [

@@ -201,7 +201,7 @@ def test_an_upload_is_cancelled_when_its_source_cannot_be_opened() -> None:
     assert destination.happened("cancel") == [str(digest_of(b"55555"))]
 
 
-def test_a_child_that_is_refused_leaves_every_tag_alone() -> None:
+def test_a_child_that_is_rejected_leaves_every_tag_alone() -> None:
     child = image([b"1"])
     root = index([child])
     destination = FakeDestination(failures={str(child.digest): [DENIED]})

@@ -40,14 +40,14 @@ def test_a_digest_reads_back_as_it_was_written(text: str) -> None:
         [f"sha256:{HEX}"],
     ],
 )
-def test_what_is_no_digest_is_refused(value: object) -> None:
+def test_what_is_no_digest_is_rejected(value: object) -> None:
     with pytest.raises(InvalidDigestError):
         Digest.parse(value)
 
 
 @given(st.one_of(st.text(), st.from_regex(r"sha(256|512):[0-9a-f]{63,65}"), st.none(), st.floats()))
 @example([[[]]])
-def test_anything_is_a_digest_or_refused(value: object) -> None:
+def test_anything_is_a_digest_or_rejected(value: object) -> None:
     try:
         digest = Digest.parse(value)
     except InvalidDigestError as error:
@@ -56,7 +56,7 @@ def test_anything_is_a_digest_or_refused(value: object) -> None:
         assert str(digest) == value
 
 
-def test_a_value_that_is_nested_without_end_is_refused_like_any_other() -> None:
+def test_a_value_that_is_nested_without_end_is_rejected_like_any_other() -> None:
     nested: list[object] = []
     for _ in range(100_000):
         nested = [nested]
@@ -117,7 +117,7 @@ def test_no_bytes_at_all_are_a_blob_too() -> None:
     assert _received(b"", digest=Digest.of(b""), size_bytes=0) == (b"", [], None)
 
 
-def test_no_bytes_under_another_digest_are_refused() -> None:
+def test_no_bytes_under_another_digest_are_rejected() -> None:
     _, _, error = _received(b"", digest=Digest.of(b"x"), size_bytes=0)
     assert "received sha256:" in str(error)
 

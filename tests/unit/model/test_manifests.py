@@ -138,7 +138,7 @@ def test_a_manifest_is_what_it_says_else_what_the_registry_says(
     assert parse_manifest(encoded(document), content_type).media_type == expected
 
 
-def test_a_manifest_without_any_type_is_told_by_its_shape() -> None:
+def test_a_manifest_without_any_type_is_reported_by_its_shape() -> None:
     document = manifest_document()
     del document["mediaType"]
     document["config"]["mediaType"] = DOCKER_CONFIG
@@ -159,6 +159,18 @@ def _changed(**changes: Any) -> dict[str, Any]:
 
 def _with_layer(**changes: Any) -> dict[str, Any]:
     return manifest_document() | {"layers": [entry(b"layer") | changes]}
+
+
+@pytest.mark.parametrize(
+    ("data", "embedded"),
+    [("e30=", b"{}"), ("e30", None), ("W10=", None), ("not base64!", None), (7, None)],
+)
+def test_embedded_data_counts_if_it_is_the_content(data: object, embedded: bytes | None) -> None:
+    document = manifest_document()
+    document["config"]["data"] = data
+    manifest = parse_manifest(encoded(document))
+    assert isinstance(manifest, ImageManifest)
+    assert manifest.config.data == embedded
 
 
 @pytest.mark.parametrize(
@@ -223,7 +235,7 @@ def test_ambiguous_json_is_rejected(content: bytes) -> None:
         parse_json_object(content, "the response")
 
 
-def test_a_manifest_beyond_four_mebibytes_is_refused() -> None:
+def test_a_manifest_beyond_four_mebibytes_is_rejected() -> None:
     at_most = b"{" + b" " * (MAX_MANIFEST_BYTES - 2) + b"}"
     assert parse_json_object(at_most, "it") == {}
     with pytest.raises(InvalidManifestError, match="larger than 4194304 bytes"):
@@ -287,12 +299,12 @@ def _manifest_or_refusal(content: bytes, content_type: str) -> Manifest | None:
 
 @given(st.binary(), _CONTENT_TYPES)
 @example(b"[" * 10_000, "")
-def test_any_bytes_are_a_manifest_or_refused(content: bytes, content_type: str) -> None:
+def test_any_bytes_are_a_manifest_or_rejected(content: bytes, content_type: str) -> None:
     _manifest_or_refusal(content, content_type)
 
 
 @given(st.dictionaries(_KEYS, _JSON) | _JSON, _CONTENT_TYPES)
-def test_any_json_is_a_manifest_or_refused(document: object, content_type: str) -> None:
+def test_any_json_is_a_manifest_or_rejected(document: object, content_type: str) -> None:
     _manifest_or_refusal(encoded(document), content_type)
 
 
@@ -308,7 +320,7 @@ def _paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
 
 
 @given(st.data())
-def test_a_valid_manifest_with_one_change_is_a_manifest_or_refused(data: st.DataObject) -> None:
+def test_a_valid_manifest_with_one_change_is_a_manifest_or_rejected(data: st.DataObject) -> None:
     document = copy.deepcopy(data.draw(st.sampled_from(_VALID)))
     *above, last = data.draw(st.sampled_from(_paths(document)))
     place: Any = document

@@ -81,7 +81,7 @@ _NAMES = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=30), st.lists(_NAMES, max_size=4).map("/".join)))
-def test_any_text_is_a_platform_that_reads_the_same_again_or_refused(text: str) -> None:
+def test_any_text_is_a_platform_that_reads_the_same_again_or_rejected(text: str) -> None:
     try:
         platform = Platform.parse(text)
     except RequestError:

@@ -66,7 +66,7 @@ def test_a_scheme_changes_nothing(scheme: str) -> None:
     ("text", "selector"),
     [("quay.io/a:1", "1"), (f"quay.io/a@{DIGEST}", str(DIGEST)), (f"a:1@{DIGEST}", str(DIGEST))],
 )
-def test_the_digest_decides_what_a_registry_is_asked_for(text: str, selector: str) -> None:
+def test_the_digest_decides_what_a_registry_is_requested(text: str, selector: str) -> None:
     assert parse_image_reference(text).selector == selector
 
 
@@ -171,7 +171,7 @@ _TEXTS = st.one_of(
 @given(_TEXTS)
 @example("App/web")
 @example("docker.io:443/a")
-def test_any_text_is_a_reference_that_reads_the_same_again_or_refused(text: str) -> None:
+def test_any_text_is_a_reference_that_reads_the_same_again_or_rejected(text: str) -> None:
     try:
         reference = parse_image_reference(text)
     except InvalidReferenceError:

@@ -55,7 +55,7 @@ def test_a_source_that_is_listed_passes(sources: str, source: str) -> None:
         ("docker.io,s3://team-images", "s3://other-images/app.tar"),
     ],
 )
-def test_a_source_that_is_not_listed_is_refused_by_name(sources: str, source: str) -> None:
+def test_a_source_that_is_not_listed_is_rejected_by_name(sources: str, source: str) -> None:
     with pytest.raises(NotAllowedError, match=r"source .* is not allowed: ALLOWED_SOURCE_HOSTS"):
         check(source, "quay.io/a:1", sources=sources)
 
@@ -87,7 +87,7 @@ def test_a_destination_that_is_listed_passes(destinations: str, destination: str
         ("quay.io/a, ghcr.io/b", "quay.io/b:1"),
     ],
 )
-def test_a_destination_that_is_not_listed_is_refused_by_name(
+def test_a_destination_that_is_not_listed_is_rejected_by_name(
     destinations: str, destination: str
 ) -> None:
     with pytest.raises(
@@ -97,13 +97,13 @@ def test_a_destination_that_is_not_listed_is_refused_by_name(
 
 
 @pytest.mark.parametrize("sources", ["https://quay.io", "quay.io/a", "a b", "quay.io:http", "?"])
-def test_a_source_pattern_that_cannot_be_meant_is_refused(sources: str) -> None:
+def test_a_source_pattern_that_cannot_be_meant_is_rejected(sources: str) -> None:
     with pytest.raises(RequestError, match=r"invalid ALLOWED_SOURCE_HOSTS: "):
         AllowLists.parse(sources, "")
 
 
 @pytest.mark.parametrize("destinations", ["https://quay.io/a", "quay.io/", "quay.io/A", "/a"])
-def test_a_destination_pattern_that_cannot_be_meant_is_refused(destinations: str) -> None:
+def test_a_destination_pattern_that_cannot_be_meant_is_rejected(destinations: str) -> None:
     with pytest.raises(RequestError, match=r"invalid ALLOWED_DESTINATIONS: "):
         AllowLists.parse("", destinations)
 

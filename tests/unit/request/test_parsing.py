@@ -202,7 +202,7 @@ def test_retries_are_a_map_or_its_json(value: object, policy: RetryPolicy) -> No
     assert parse_request(_properties(RetryConfigs=value)).retry_policy == policy
 
 
-def test_json_that_is_nested_without_end_is_refused() -> None:
+def test_json_that_is_nested_without_end_is_rejected() -> None:
     for depth in (10, 500, 900, 990, 100_000):
         with pytest.raises(RequestError):
             parse_request(_properties(RetryConfigs="[" * depth + "]" * depth))
@@ -230,7 +230,7 @@ _VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KNOWN_PROPERTIES) | st.text(), _VALUES, max_size=6))
-def test_any_properties_are_a_request_or_refused(properties: dict[str, Any]) -> None:
+def test_any_properties_are_a_request_or_rejected(properties: dict[str, Any]) -> None:
     try:
         request = parse_request(properties)
     except RequestError:
@@ -245,7 +245,9 @@ def test_any_properties_are_a_request_or_refused(properties: dict[str, Any]) -> 
         max_size=2,
     )
 )
-def test_any_value_beside_the_needed_ones_is_taken_or_refused(properties: dict[str, Any]) -> None:
+def test_any_value_beside_the_needed_ones_is_accepted_or_rejected(
+    properties: dict[str, Any],
+) -> None:
     try:
         request = parse_request(NEEDED | properties)
     except RequestError as error:
@@ -275,7 +277,7 @@ def test_a_password_may_hold_colons() -> None:
 
 
 @pytest.mark.parametrize("text", ["hunter2", ":hunter2", "hunter2:"])
-def test_credentials_of_another_form_are_refused_without_quoting_them(text: str) -> None:
+def test_credentials_of_another_form_are_rejected_without_quoting_them(text: str) -> None:
     with pytest.raises(RequestError, match="invalid source_credentials") as caught:
         parse_inline_credentials(text, Setting.SOURCE_CREDENTIALS)
     assert "hunter2" not in str(caught.value)

@@ -62,7 +62,7 @@ def test_the_format_is_optional(value: object, expected: ManifestFormat | None) 
         ("", Referrers.IGNORED),
     ],
 )
-def test_referrers_are_copied_when_asked_for(value: object, expected: Referrers) -> None:
+def test_referrers_are_copied_when_requested(value: object, expected: Referrers) -> None:
     assert parse_request(NEEDED | {"CopyReferrers": value}).referrers is expected
 
 
@@ -136,7 +136,7 @@ _VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KNOWN_PROPERTIES[2:]), _VALUES, max_size=3))
-def test_any_properties_are_a_request_or_refused(properties: dict[str, Any]) -> None:
+def test_any_properties_are_a_request_or_rejected(properties: dict[str, Any]) -> None:
     try:
         request = parse_request(NEEDED | properties)
     except RequestError:
