@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from local.aws import LoopbackAws
 from local.cloudformation import CloudFormationEndpoint
 from local.images import build_image, build_layer
 from local.registry import RegistryServer
 from tests.functional.conftest import Function
 
 from custom_resource.response import CustomResourceResponse, deliver
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.parsing import parse_request
+from ecr_image_replicator.request.settings import Settings
 from ecr_image_replicator.trust_store import VARIABLES
 
 
@@ -100,3 +107,22 @@ def test_a_bundle_that_does_not_exist_is_named(
     response = function.create(f"{registries(tls=tls).host}/a:1", f"{registries().host}/a:1")
     assert response["Status"] == "FAILED"
     assert "none.pem in SSL_CERT_FILE: no such file or directory" in response["Reason"]
+
+
+def test_aws_trusts_the_authorities_of_a_directory(
+    aws: LoopbackAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copy(aws.authority.ca_file, tmp_path / "authority.pem")
+    subprocess.run(["openssl", "rehash", str(tmp_path)], check=True)
+    for each in VARIABLES:
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    ecr = aws.ecr()
+    ecr.put(build_image([build_layer(1000)]), "team/app", "1")
+    request = parse_request(
+        {"SrcImage": f"{ecr.host}/team/app:1", "DestImage": f"{ecr.host}/team/app:2"}
+    )
+    replicator = Replicator(Settings(propagation_seconds=0))
+    replicator.replicate(request, deadline=Deadline(30), progress=LoggedProgress())
+    replicator.close()
+    assert "api.ecr.eu-west-1.amazonaws.com" in {tunnel.host for tunnel in aws.tunnels}

@@ -125,12 +125,15 @@ class AwsClients:
             use_fips_endpoint=True if endpoint.is_fips and not own_endpoint else None,
             use_dualstack_endpoint=True if endpoint.is_dual_stack and not own_endpoint else None,
         )
-        return self._session(identity).client(
+        client = self._session(identity).client(
             service,
             region_name=endpoint.region or os.environ.get("AWS_REGION"),
             config=config,
             verify=trust_store.path if trust_store.variable else None,
         )
+        if trust_store.is_directory:
+            _read_certificates_from(trust_store.path, client)
+        return client
 
     def _session(self, identity: Identity) -> Any:
         import boto3  # noqa: PLC0415 - as above
@@ -333,3 +336,16 @@ def _role_error(error: AwsError, side: Side, role: AssumedRole) -> RoleError:
 def _has_own_endpoint(service: str) -> bool:
     variable = f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
     return bool(os.environ.get(variable) or os.environ.get("AWS_ENDPOINT_URL"))
+
+
+def _read_certificates_from(directory: str, client: Any) -> None:
+    """Make a client trust the certificates in a directory; botocore's setting takes files only."""
+    session = client._endpoint.http_session  # noqa: SLF001 - the client has no other way to it
+    set_up = session._setup_ssl_cert  # noqa: SLF001 - as above
+
+    def set_up_directory(connection: Any, url: str, verify: Any) -> None:
+        set_up(connection, url, verify)
+        if connection.ca_certs is not None:
+            connection.ca_certs, connection.ca_cert_dir = None, directory
+
+    session._setup_ssl_cert = set_up_directory  # noqa: SLF001 - as above
