@@ -134,7 +134,7 @@ class CloudFormationEndpoint(Running):
         return self._server.requests
 
     def wait_for_response(
-        self, request_id: str, timeout_seconds: float = 10.0
+        self, request_id: str, timeout_seconds: float = 60.0
     ) -> CustomResourceResponse:
         """Wait for and return the first stored response to a request, valid or not.
 

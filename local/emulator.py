@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _INVOCATIONS: Final = "/2015-03-31/functions/function/invocations"
-_START_SECONDS: Final = 10.0
+_START_SECONDS: Final = 60.0
 #: Below the range of /proc/sys/net/ipv4/ip_local_port_range.
 _PORTS = (10240, 32768)
-_STOP_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 30.0
 
 
 class EmulatorError(Exception):

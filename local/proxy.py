@@ -18,7 +18,7 @@ from local.running import Running
 
 _HEAD_LIMIT_BYTES = 16 * 1024
 _BLOCK_BYTES = 256 * 1024
-_HEAD_SECONDS = 10.0
+_HEAD_SECONDS = 60.0
 
 TunnelTarget = Callable[[str, int], int | None]
 """Returns the loopback port for a host and port, None for a host that is rejected."""

@@ -19,7 +19,7 @@ Application = Callable[[Request], Response]
 """Returns the response to a request; raises `DroppedConnectionError` to close the connection."""
 
 _SHUTDOWN_POLL_SECONDS = 0.02
-_HANDSHAKE_SECONDS = 10.0
+_HANDSHAKE_SECONDS = 60.0
 _JOIN_SECONDS = 5.0
 
 

@@ -188,7 +188,7 @@ def test_a_stream_that_waits_does_not_hold_a_failure_up(stage: Stage) -> None:
         never_respond(exchange)
 
     def reject(exchange: Exchange) -> None:
-        assert waiting.wait(5)
+        assert waiting.wait(60)
         respond_with(403, "DENIED")(exchange)
 
     def choose(exchange: Exchange) -> Fault:

@@ -16,7 +16,7 @@ from ecr_image_replicator.registry.http.session import Session
 from ecr_image_replicator.registry.http.urls import parse_url
 
 COUNT = 4
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 60.0
 
 
 class Scene:

@@ -20,7 +20,7 @@ import pytest
 USER: Final = "tester"
 PASSWORD: Final = "open-sesame"
 _HTPASSWD: Final = f"{USER}:$2b$04$zXBvvWxNdnb1N1JJpemqvucJgFU0qku/E7R.GDuiEnAbXQ/cvv3am\n"
-_START_SECONDS: Final = 10.0
+_START_SECONDS: Final = 60.0
 _SETTLE_SECONDS: Final = 0.03
 _PROBE: Final = "tests-probe"
 _LISTENING: Final = re.compile(r"listening on (127\.0\.0\.1:\d+)")

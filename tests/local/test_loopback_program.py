@@ -59,7 +59,7 @@ def test_the_program_serves_demo_images_till_it_is_interrupted(
     assert len(document["manifests"]) == 3
     assert "SSL_CERT_FILE=" in (tmp_path / "environment").read_text()
     process.send_signal(signal.SIGINT)
-    assert process.wait(5) == 0
+    assert process.wait(60) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
     assert not (tmp_path / "environment").exists()

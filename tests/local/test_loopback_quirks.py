@@ -45,4 +45,4 @@ def test_the_program_serves_a_registry_with_its_quirks_until_a_signal() -> None:
         assert connection.getresponse().getheader("Content-Type") == "text/html"
         connection.close()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0

@@ -329,10 +329,10 @@ class _WaitingUpload(FakeUpload):
     def finish(self, body: VerifiedStream) -> None:
         views = iter(body)
         content = bytes(next(views))
-        assert self._before_body.wait(10)
+        assert self._before_body.wait(60)
         content += b"".join(map(bytes, views))
         self._sent.set()
-        assert self._before_answer.wait(10)
+        assert self._before_answer.wait(60)
 
 
 def _set() -> threading.Event:
@@ -388,11 +388,11 @@ def test_a_failure_on_one_stream_stops_the_blob_on_another() -> None:
     class OneFails(FakeDestination):
         def sending(self, descriptor: Descriptor) -> None:
             if descriptor.digest == digest_of(b"55555"):
-                assert started.wait(10)
+                assert started.wait(60)
                 raise DENIED
             started.set()
             # until the other's failure has arrived
-            assert stopped.wait(10)
+            assert stopped.wait(60)
 
     class Watched(Deadline):
         def stop(self) -> None:

@@ -226,7 +226,7 @@ def test_the_timer_responds_first_and_stops_the_work(endpoint: Endpoint) -> None
     deliver = endpoint.deliver
 
     def work(deadline: Deadline) -> None:
-        assert responded.wait(10)
+        assert responded.wait(60)
         with pytest.raises(StoppedError):
             deadline.check("go on")
         deadline.check("go on")
