@@ -13,6 +13,7 @@ from ecr_image_replicator.errors import (
     ReplicationError,
     TransientError,
 )
+from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
 from ecr_image_replicator.registry.error_responses import retries_exhausted
 from ecr_image_replicator.registry.manifest_responses import is_success
@@ -41,6 +42,8 @@ def has_blob(client: RegistryClient, reference: ImageReference, digest: Digest) 
         return response.status != 404
     if response.status == 401:
         raise client.error(response, operation)
+    if response.status == 403 and parse_ecr_host(client.registry) is not None:
+        return False  # ecr:BatchCheckLayerAvailability is denied: a push finds out
     opened = client.open(target, operation, {"Range": "bytes=0-0"})
     opened.close()
     # 416: the blob is there, and empty
