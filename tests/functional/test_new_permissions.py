@@ -167,6 +167,17 @@ def test_ecr_is_retried(
     assert aws.ecr().store.tags("mirror/app") == {"1.0": _image().digest}
 
 
+def test_a_connection_that_ecr_closes_for_want_of_permission_is_retried(
+    aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock
+) -> None:
+    aws.ecr().quirks.drops_denied_uploads = True
+    aws.ecr().quirks.denials.next_calls["ecr:InitiateLayerUpload"] = 2
+
+    assert copy().changed
+
+    assert clock.waits
+
+
 @pytest.mark.parametrize("action", ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"])
 def test_ecr_as_the_source_is_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock, action: str

@@ -7,6 +7,7 @@ docs/decisions/0009-use-the-ecr-api-beside-the-registry-protocol.md has the reas
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import threading
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -73,6 +74,7 @@ class EcrDestination(RegistryDestination):
         super().__init__(reference, client, backoff, quirks)
         self._repository = repository
         self._new_repository = new_repository
+        self._propagation = backoff.propagation
         self._creation = threading.Lock()
         #: None while unknown.
         self._is_missing: bool | None = None
@@ -195,43 +197,55 @@ class EcrDestination(RegistryDestination):
         """Do a step that fails if the repository is missing; create it if that is requested."""
         if self._is_missing:
             self._create_if_requested()
-        try:
-            return step()
-        except NotFoundError as error:
-            if error.code != _NO_REPOSITORY:
-                raise
-            if not self._create_if_requested():
-                raise self._repository.missing() from error
-        except UnavailableError as error:
-            # ECR may close the connection without a response if the repository is missing
-            if error.status:
-                raise
-            self._create_or_explain(error)
-        return step()
+        for attempt in itertools.count(1):
+            try:
+                return step()
+            except NotFoundError as error:
+                if error.code != _NO_REPOSITORY:
+                    raise
+                if not self._create_if_requested():
+                    raise self._repository.missing() from error
+                return step()
+            except UnavailableError as error:
+                # ECR may close the connection without a response, see `_has_created`
+                if error.status:
+                    raise
+                if self._has_created():
+                    return step()
+                if not self._waited_for_permission(attempt, error):
+                    raise self._denied_silently(error) from error
+        raise AssertionError  # itertools.count has no end
 
-    def _create_or_explain(self, error: UnavailableError) -> None:
-        """Create a missing repository after ECR closed a connection without a response.
+    def _has_created(self) -> bool:
+        """Find out if ECR closed a connection because the repository is missing, and create it.
+
+        False if the repository exists, so that there is another reason.
 
         Raises
         ------
-        RegistryError
-            The repository is missing and is not to be created, or it exists.
+        RepositoryMissingError
+            The repository is missing and is not to be created.
         """
         try:
             self._repository.find_mutability()
         except RepositoryMissingError:
             if self._create_if_requested():
-                return
+                return True
             raise
         with self._creation:
-            if self._is_created:
-                return  # by another stream, after this one's connection was closed
-        raise UnavailableError(
+            return self._is_created  # by another stream, after this one's connection was closed
+
+    def _waited_for_permission(self, attempt: int, error: UnavailableError) -> bool:
+        """Wait if a new permission may not be effective yet; ECR closes connections then."""
+        return self._propagation is not None and self._propagation.wait_after(attempt, str(error))
+
+    def _denied_silently(self, error: UnavailableError) -> UnavailableError:
+        return UnavailableError(
             *error.message,
             "; ECR closes connections if ecr:InitiateLayerUpload is denied",
             side=Side.DESTINATION,
             hint=f"Allow ecr:InitiateLayerUpload on {self._reference.name}.",
-        ) from error
+        )
 
     def _create_if_requested(self) -> bool:
         """Create the repository, once; return False if it is not to be created."""
