@@ -1,7 +1,7 @@
-"""Objects in a bucket, as S3 gives them: with ranges, versions and conditions.
+"""A bucket of S3 on loopback: objects with ranges, versions and conditions.
 
-Amazon S3 API reference, GetObject and HeadObject. Signatures are not looked at. The objects are
-files, so that one of many gigabytes costs nothing, and what was read of them can be counted.
+Amazon S3 API reference, GetObject and HeadObject. Signatures are not verified. Objects are files,
+so that they may have many gigabytes, and the bytes read are counted.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _MESSAGES = {
 }
 
 Alteration = Callable[[Request, Response], Response]
-"""Makes another answer of the one that is right: a fault, for a test."""
+"""Replaces the right response by another one, to simulate a fault."""
 
 
 class ObjectStorage(Running):
-    """One bucket on a loopback port, served from `start` (or `with`) to `close`.
+    """One bucket on a loopback port, from `start` (or `with`) to `close`.
 
     `alteration` may be set at any time.
     """
@@ -44,19 +44,19 @@ class ObjectStorage(Running):
         self.url = self._server.url
 
     def put(self, key: str, path: Path) -> str:
-        """Make a file an object, or a new version of one; return the version's id."""
+        """Add a file as an object or as a new version of one; return the version ID."""
         versions = self._versions.setdefault(key, [])
         versions.append(path)
         return f"v{len(versions)}"
 
     @property
     def requests(self) -> tuple[AccessLogEntry, ...]:
-        """A snapshot of the requests, in the order in which their answers began."""
+        """The requests so far, in the order of their responses."""
         return self._server.requests
 
     @property
     def bytes_read(self) -> int:
-        """How much of the objects has been sent."""
+        """The number of bytes sent of objects."""
         return sum(entry.response_bytes for entry in self.requests if entry.status in {200, 206})
 
     def clear_requests(self) -> None:
@@ -96,7 +96,7 @@ class ObjectStorage(Running):
 
 
 def refused(code: str, message: str = "", status: int = 0) -> Response:
-    """Return an error as S3 words it."""
+    """Return an error response of S3."""
     usual_status, usual_message = _MESSAGES.get(code, (403, "Access Denied"))
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'

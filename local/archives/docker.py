@@ -1,4 +1,4 @@
-"""What `docker save` has written over the years, and what other tools make of its format.
+"""Archives of `docker save`, as several versions of Docker write them.
 
 Docker image specification 1.2, "Combined Image JSON + Filesystem Changeset Format".
 """
@@ -17,8 +17,8 @@ from local.images import Layer
 from local.registry.digests import digest_of
 
 DockerAge = Literal["folders", "layout", "compressed"]
-"""Docker before 25 (folders of version 1, repeated layers as links), Docker from 25 on (an OCI
-layout beside manifest.json), and tools that store layers compressed, as crane and kaniko do."""
+"""Docker before 25 (folders, repeated layers as links), Docker since 25 (an OCI layout beside
+manifest.json), and programs that store layers compressed, such as crane and kaniko."""
 
 _CREATED = "2025-01-01T00:00:00Z"
 _OCI = "application/vnd.oci.image"
@@ -26,7 +26,7 @@ _OCI = "application/vnd.oci.image"
 
 @dataclass(frozen=True, slots=True)
 class SavedImage:
-    """An image to be saved, with its names; layers are uncompressed but for `compressed`."""
+    """An image to save, with its names; layers are uncompressed except for `compressed`."""
 
     layers: Sequence[Layer | LayerFile]
     names: Sequence[str] = ()
@@ -61,9 +61,9 @@ def build_docker_save(
     backwards: bool = False,
     **options: Any,
 ) -> Path:
-    """Write an archive of images; `options` are `write_tar`'s.
+    """Write an archive of images; `options` are those of `write_tar`.
 
-    With `backwards` manifest.json comes first, which Docker writes last.
+    With `backwards`, manifest.json comes first; Docker writes it last.
     """
     files = list({"folders": _folders, "layout": _layout, "compressed": _compressed}[age](images))
     return write_tar(path, reversed(files) if backwards else files, **options)

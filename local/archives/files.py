@@ -1,4 +1,4 @@
-"""Members of tar archives, and writing them."""
+"""Files of tar archives, and a writer."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class ArchiveFile:
 def write_tar(
     path: Path,
     files: Iterable[ArchiveFile],
-    format: TarFormat = tarfile.GNU_FORMAT,  # noqa: A002 - tarfile's word
+    format: TarFormat = tarfile.GNU_FORMAT,  # noqa: A002 - as in tarfile
 ) -> Path:
-    """Write an archive, with folders before what is in them, and return its path.
+    """Write an archive, each folder before its files, and return its path.
 
-    The holes of files on disk stay holes, so that an archive of zeros takes no space.
+    Holes of sparse files stay holes, so that an archive of zeros takes no space.
     """
     folders: set[str] = set()
     with path.open("wb") as archive:
@@ -70,13 +70,13 @@ def _add(archive: BinaryIO, file: ArchiveFile, format_: TarFormat) -> None:
 
 
 def _copy(source: BinaryIO, target: BinaryIO, size_bytes: int) -> None:
-    """Copy what is no hole."""
+    """Copy a file without its holes."""
     start, at = target.tell(), 0
     while at < size_bytes:
         try:
             at = os.lseek(source.fileno(), at, os.SEEK_DATA)
         except OSError:
-            return  # nothing but a hole is left
+            return  # the rest is a hole
         end = os.lseek(source.fileno(), at, os.SEEK_HOLE)
         source.seek(at)
         target.seek(start + at)

@@ -1,4 +1,4 @@
-"""Layers that are too large to hold, as files."""
+"""Layers as files, which may be larger than memory."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def build_large_layer(
 ) -> LayerFile:
     """Write a layer of one file.
 
-    `random` does not compress, `text` does about six to one, `mixed` has a MiB of each in turn,
-    and `zeros` is there as soon as its digest is.
+    `random` is incompressible, `text` compresses about six to one, `mixed` alternates between both
+    per MiB, and `zeros` is a sparse file.
     """
     entry = tarfile.TarInfo(f"large-{seed}")
     entry.size = size_bytes
@@ -41,7 +41,7 @@ def build_large_layer(
         if content != "zeros":
             for block in _blocks(size_bytes, seed, content):
                 file.write(block)
-        # what was not written is a hole, which reads as zeros and takes no space
+        # a hole reads as zeros and takes no space
         file.truncate(-(-(tarfile.BLOCKSIZE + size_bytes) // _BLOCK_BYTES + 1) * _BLOCK_BYTES)
     with path.open("rb") as written:
         digest = hashlib.file_digest(written, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Archives that take several invocations: the same bytes of the object, no layer made twice."""
+"""Archives that take several invocations: one version of the object, no layer sent twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failing to replicate an archive, and looking at what has become of the destination."""
+"""Copying an invalid archive, and checking the destination afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAVED = SavedImage(LAYERS, ["app:1"])
 def reason_of(
     function: Function, storage: ObjectStorage, destination: RegistryServer, path: Path
 ) -> str:
-    """Fail to replicate an archive over an image that stays as it is."""
+    """Copy an invalid archive over an image, which stays, and return the error's message."""
     kept = build_image([build_layer(1000)])
     for content in kept.blobs.values():
         destination.store.put_blob("app", content)

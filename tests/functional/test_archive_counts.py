@@ -1,4 +1,4 @@
-"""What is read of an archive and what is sent for it: each byte once, and nothing again."""
+"""How much of an archive is read, and how much is sent: each byte at most once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def methods(entries: tuple[AccessLogEntry, ...]) -> Counter[str]:
 
 
 def spans(storage: ObjectStorage) -> list[tuple[int, int]]:
-    """The parts that were read, in the object's order, each as first byte and end."""
+    """The ranges that were read, in the object's order, each as first byte and end."""
     found = []
     for entry in storage.requests:
         first, last = entry.headers["range"].removeprefix("bytes=").split("-")
@@ -46,14 +46,14 @@ def overlaps(storage: ObjectStorage) -> int:
     return sum(max(0, before[1] - after[0]) for before, after in itertools.pairwise(ordered))
 
 
-def test_an_archive_is_read_once_and_of_a_changed_layer_only_that(
+def test_an_archive_is_read_once_and_then_only_its_changed_layer(
     function: Function,
     new_function: Callable[[], Function],
     storage: ObjectStorage,
     registries: Start,
     tmp_path: Path,
 ) -> None:
-    # a tenth of 600 MB, which benchmarks/archive.py has: beside the layers as much is read of both
+    # a tenth of the archive of benchmarks/archive.py
     destination = registries()
     layers = [build_large_layer(tmp_path / f"{n}", 10 * MIB + n, n, "zeros") for n in range(6)]
     first = build_docker_save(tmp_path / "first.tar", [SavedImage(layers, ["app:1"])])
@@ -92,7 +92,7 @@ def test_an_archive_is_read_once_and_of_a_changed_layer_only_that(
     assert config_of(destination, "app", "1") == saved.config
 
 
-def test_three_requests_bring_a_layer(
+def test_a_layer_takes_three_requests(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -111,7 +111,7 @@ def test_three_requests_bring_a_layer(
     }
 
 
-def test_what_the_resource_had_under_another_tag_is_not_sent_again(
+def test_layers_of_the_resources_previous_tag_are_not_sent_again(
     function: Function,
     new_function: Callable[[], Function],
     storage: ObjectStorage,
@@ -141,7 +141,7 @@ def test_what_the_resource_had_under_another_tag_is_not_sent_again(
     assert methods(destination.requests)["PATCH"] == 1
     assert diff_ids_of(destination, "app", "2") == [layer.diff_id for layer in LAYERS]
 
-    # the same image under a third tag: its manifest is put there, and nothing is read
+    # the same image under a third tag: only its manifest is pushed
     storage.put("3", tmp_path / "2.tar")
     destination.clear_requests()
     data = update(3, f"{destination.host}/app:2@{data['ImageDigest']}")
@@ -149,7 +149,7 @@ def test_what_the_resource_had_under_another_tag_is_not_sent_again(
     assert methods(destination.requests) == {"GET": 2, "PUT": 1}
 
 
-def test_another_repositorys_image_is_not_believed_to_be_this_ones(
+def test_another_repositorys_image_does_not_count_as_present(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -170,7 +170,7 @@ def test_another_repositorys_image_is_not_believed_to_be_this_ones(
     assert diff_ids_of(destination, "other", "1") == [layer.diff_id for layer in LAYERS]
 
 
-def test_another_compression_makes_other_blobs(
+def test_another_compression_gives_other_blobs(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -185,7 +185,7 @@ def test_another_compression_makes_other_blobs(
     assert media_types == {"application/vnd.oci.image.layer.v1.tar+zstd"}
 
 
-def test_a_blob_that_is_gone_is_made_again(
+def test_a_missing_blob_is_sent_again(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -202,7 +202,7 @@ def test_a_blob_that_is_gone_is_made_again(
     assert destination.store.has_blob("app", gone)
 
 
-def test_an_oci_layouts_blobs_that_are_there_are_not_read(
+def test_blobs_of_a_layout_that_are_present_are_not_read(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -221,7 +221,7 @@ def test_an_oci_layouts_blobs_that_are_there_are_not_read(
 
 
 @pytest.mark.parametrize("index_first", [True, False])
-def test_a_compressed_archive_is_read_once_where_its_order_allows_and_twice_where_not(
+def test_a_compressed_archive_is_read_once_if_its_order_allows_and_else_twice(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -245,7 +245,7 @@ def test_a_compressed_archive_is_read_once_where_its_order_allows_and_twice_wher
 
 
 @pytest.mark.parametrize("config_first", [True, False])
-def test_a_saved_image_in_a_compressed_archive_is_read_as_it_comes(
+def test_a_saved_image_in_a_compressed_archive_is_read_in_its_order(
     function: Function,
     storage: ObjectStorage,
     registries: Start,

@@ -1,4 +1,4 @@
-"""Dry runs of archives: no layer is read, and no digest is made up."""
+"""Dry runs of archives: no layer is read from S3, and an unknown digest stays empty."""
 
 from __future__ import annotations
 

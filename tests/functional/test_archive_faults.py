@@ -1,4 +1,4 @@
-"""Archives that are wrong: one sentence each, and the destination as it was."""
+"""Invalid archives: the message, and the destination, which stays as it was."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Start = Callable[..., RegistryServer]
 
 
 def saved_files(**changes: bytes | None) -> list[ArchiveFile]:
-    """The files of a saved image with one layer; a change of None leaves the file out."""
+    """The files of a saved image with one layer; None leaves a file out."""
     config = build_config([LAYERS[0].diff_id])
     files = {
         "layer": LAYERS[0].content,
@@ -105,7 +105,7 @@ def entry(**fields: object) -> bytes:
         ([ArchiveFile("index.json", b'{"manifests": []}')], "no image found in index.json"),
     ],
 )
-def test_a_bad_archive_is_said_to_be_bad_in_what(
+def test_the_message_says_what_is_invalid(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -118,7 +118,7 @@ def test_a_bad_archive_is_said_to_be_bad_in_what(
 
 
 @pytest.mark.parametrize("bomb", ["gzip data", "the layer"])
-def test_a_decompression_bomb_ends_at_the_bound(
+def test_a_decompression_bomb_ends_at_the_limit(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -126,7 +126,7 @@ def test_a_decompression_bomb_ends_at_the_bound(
     monkeypatch: pytest.MonkeyPatch,
     bomb: str,
 ) -> None:
-    # the gibibyte that is free takes seconds to fill
+    # the gibibyte that is always allowed takes seconds to fill
     monkeypatch.setattr(
         "ecr_image_replicator.archive.compression._FREE_EXPANSION_BYTES", 1024 * 1024
     )
@@ -140,7 +140,7 @@ def test_a_decompression_bomb_ends_at_the_bound(
     assert "looks like a decompression bomb" in reason
 
 
-def test_a_config_that_is_not_what_its_name_says_is_refused(
+def test_a_config_that_does_not_match_its_name_is_invalid(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     name = f"{'0' * 64}.json"
@@ -151,7 +151,7 @@ def test_a_config_that_is_not_what_its_name_says_is_refused(
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.95])
 @pytest.mark.parametrize("kind", ["folders", "layout"])
-def test_a_cut_anywhere_leaves_the_destination_as_it_was(
+def test_a_truncated_archive_leaves_the_destination_as_it_was(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -173,7 +173,7 @@ def test_a_cut_anywhere_leaves_the_destination_as_it_was(
     )
 
 
-def test_a_blob_that_is_not_its_digests_is_not_pushed(
+def test_a_blob_that_does_not_match_its_digest_is_not_pushed(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     image = build_image([build_layer(100_000)])
@@ -194,7 +194,7 @@ def test_a_blob_that_is_not_its_digests_is_not_pushed(
 
 
 def changed_layout(path: Path, old: bytes, new: bytes) -> Path:
-    """An OCI layout of one image, in which one text has become another of the same length."""
+    """An OCI layout of one image, with one text replaced by another of the same length."""
     build_oci_layout(path, [(build_image([build_layer(2000)]), "")])
     content = path.read_bytes()
     assert content.count(old) == 1
@@ -203,7 +203,7 @@ def changed_layout(path: Path, old: bytes, new: bytes) -> Path:
     return path
 
 
-def test_a_manifest_that_is_not_its_digests_is_refused(
+def test_a_manifest_that_does_not_match_its_digest_is_invalid(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     path = changed_layout(tmp_path / "a", b'"config":{"mediaType"', b'"config":{"mediaTypo"')
@@ -213,7 +213,7 @@ def test_a_manifest_that_is_not_its_digests_is_refused(
     )
 
 
-def test_a_blob_of_another_size_than_the_manifest_says_is_refused(
+def test_a_blob_of_another_size_than_in_the_manifest_is_invalid(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     image = build_image([build_layer(2000)])
@@ -224,7 +224,7 @@ def test_a_blob_of_another_size_than_the_manifest_says_is_refused(
     assert f"the blob {digest} has {len(content) - 1} bytes, expected {len(content)}" in reason
 
 
-def test_a_blob_that_the_archive_lacks_is_named(
+def test_a_missing_blob_is_named(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     image = build_image([build_layer(2000)])
@@ -234,7 +234,7 @@ def test_a_blob_that_the_archive_lacks_is_named(
     assert "invalid archive s3://archives/app.tar: 'blobs/sha256/" in reason
 
 
-def test_a_storage_that_knows_no_ranges_is_refused(
+def test_a_storage_that_ignores_ranges_is_an_error(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     storage.alteration = lambda _, response: Response(200, {"ETag": '"x"'}, response.body)
@@ -248,7 +248,7 @@ def test_a_storage_that_knows_no_ranges_is_refused(
 @pytest.mark.parametrize(
     "config", [b"nonsense", b"{}", build_config([]), build_config([LAYERS[0].diff_id] * 3)]
 )
-def test_an_odd_image_at_the_destinations_tag_is_of_no_use_and_no_harm(
+def test_an_invalid_image_at_the_destination_is_replaced(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -273,7 +273,7 @@ def test_an_odd_image_at_the_destinations_tag_is_of_no_use_and_no_harm(
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in LAYERS]
 
 
-def test_several_images_and_no_choice_lists_them(
+def test_several_images_without_a_selector_are_listed(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     images = [SavedImage(LAYERS[:1], ["one:1", "uno:1"]), SavedImage(LAYERS, ["two:1"])]

@@ -1,4 +1,4 @@
-"""A destination that has lost layers which were made on the way, and says so at the manifest."""
+"""A destination that has lost layers of an archive, and says so when the manifest is pushed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-class Forgetful(SpecificationPolicy):
-    """Loses what `lose` says whenever a manifest comes, so many times."""
+class Losing(SpecificationPolicy):
+    """Calls `lose` before each push of a manifest, a number of times."""
 
     def __init__(self, lose: Callable[[Store], None], times: int = 1) -> None:
         self._lose = lose
@@ -51,7 +51,7 @@ def count(registry: RegistryServer, method: str, part: str) -> int:
 
 @pytest.mark.parametrize("compression", COMPRESSORS)
 @pytest.mark.parametrize("layers", ["none", "gzip", "zstd"])
-def test_layers_that_were_made_on_the_way_are_made_again(
+def test_layers_that_were_lost_are_pushed_again(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -59,7 +59,7 @@ def test_layers_that_were_made_on_the_way_are_made_again(
     compression: str,
     layers: str,
 ) -> None:
-    destination = registries(policy=Forgetful(lose_everything))
+    destination = registries(policy=Losing(lose_everything))
     path = build_docker_save(tmp_path / "a", [SAVED])
     path.write_bytes(COMPRESSORS[compression](path.read_bytes()))
     storage.put("app.tar", path)
@@ -75,13 +75,13 @@ def test_layers_that_were_made_on_the_way_are_made_again(
     assert destination.store.open_uploads == ()
 
 
-def test_of_the_layers_only_the_one_that_is_named_is_made_again(
+def test_only_the_layer_that_is_named_as_missing_is_pushed_again(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     def lose_one(store: Store) -> None:
         store.delete_blob("app", max(store.blobs("app")))
 
-    destination = registries(policy=Forgetful(lose_one))
+    destination = registries(policy=Losing(lose_one))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
 
     answer = function.create(SOURCE, f"{destination.host}/app:1")
@@ -91,7 +91,7 @@ def test_of_the_layers_only_the_one_that_is_named_is_made_again(
     assert count(destination, "PUT", "/blobs/") == len(LAYERS) + 1 + 1
 
 
-def test_an_image_that_was_found_and_has_lost_its_layers_gets_them_for_its_next_tag(
+def test_an_image_that_was_found_without_its_layers_gets_them_for_its_next_tag(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -106,13 +106,13 @@ def test_an_image_that_was_found_and_has_lost_its_layers_gets_them_for_its_next_
     assert diff_ids_of(destination, "app", "2") == [layer.diff_id for layer in LAYERS]
 
 
-def test_a_layer_that_comes_to_other_bytes_by_now_is_one_sentence(
+def test_a_lost_layer_that_cannot_be_made_again_is_an_error(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
     assert function.create(SOURCE, f"{destination.host}/app:1")["Status"] == "SUCCESS"
-    # an image of another program's, whose layers are compressed otherwise
+    # an image of another program, which compresses layers differently
     manifest = manifest_of(destination, "app", "1")
     layer = gzip.compress(LAYERS[0].content, 1)
     foreign = destination.store.put_blob("app", layer)
@@ -133,11 +133,11 @@ def test_a_layer_that_comes_to_other_bytes_by_now_is_one_sentence(
 def test_layers_that_are_lost_again_and_again_are_reported(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
-    destination = registries(policy=Forgetful(lose_everything, times=9))
+    destination = registries(policy=Losing(lose_everything, times=9))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
 
     answer = function.create(SOURCE, f"{destination.host}/app:1")
 
-    assert "the registry does not have what the manifest refers to" in answer["Reason"]
+    assert "missing content" in answer["Reason"]
     assert count(destination, "PUT", "/manifests/") == 2
     assert destination.store.tags("app") == {}

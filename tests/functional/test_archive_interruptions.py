@@ -1,4 +1,4 @@
-"""S3 that refuses or breaks off, and destinations that stumble, while an archive is replicated."""
+"""Errors and broken connections of S3 and the destination while an archive is copied."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ IMPATIENT = {"numAttempts": 2, "baseDelay": 0, "maxDelay": 0}
         ("Other", "whatever", 400, "(Other: whatever)"),
     ],
 )
-def test_a_refusal_of_s3_says_what_to_do(
+def test_an_error_of_s3_says_what_to_do(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -73,7 +73,7 @@ def test_a_refusal_of_s3_says_what_to_do(
     assert said in reason
 
 
-def test_an_overwritten_object_is_an_error_and_no_mixture(
+def test_an_object_that_is_overwritten_meanwhile_is_an_error(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     first = build_docker_save(tmp_path / "1", [SAVED])
@@ -95,7 +95,7 @@ def test_an_overwritten_object_is_an_error_and_no_mixture(
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
-def test_an_answer_that_breaks_off_goes_on_after_its_last_byte(
+def test_a_response_that_breaks_off_is_continued_after_its_last_byte(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -147,8 +147,8 @@ def test_an_answer_that_always_breaks_off_is_given_up(
     assert "cannot read s3://archives/app.tar: S3 closed the connection" in answer["Reason"]
 
 
-class Stumbling(SpecificationPolicy):
-    """Does something wrong with each request of one kind, for the first times."""
+class Failing(SpecificationPolicy):
+    """Fails the first requests of one kind."""
 
     def __init__(self, action: Action, times: int, fault: Exception, *, late: bool) -> None:
         self._action = action
@@ -159,14 +159,14 @@ class Stumbling(SpecificationPolicy):
     def before(self, operation: Operation, request: Request, store: Store) -> None:
         super().before(operation, request, store)
         if not self._late:
-            self._stumble(operation)
+            self._fail(operation)
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         if self._late:
-            self._stumble(operation)
+            self._fail(operation)
         return super().after(operation, request, response)
 
-    def _stumble(self, operation: Operation) -> None:
+    def _fail(self, operation: Operation) -> None:
         if operation.action is self._action and self._times:
             self._times -= 1
             raise self._fault
@@ -185,7 +185,7 @@ OVERLOADED = RegistryError(ErrorCode.TOOMANYREQUESTS, "later", status=503)
         (Action.FINISH_UPLOAD, DroppedConnectionError(), True),
     ],
 )
-def test_a_destination_that_stumbles_gets_the_layer_again(
+def test_a_layer_is_sent_again_after_a_failure_of_the_destination(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -194,7 +194,7 @@ def test_a_destination_that_stumbles_gets_the_layer_again(
     fault: Exception,
     late: bool,
 ) -> None:
-    destination = registries(policy=Stumbling(action, 1, fault, late=late))
+    destination = registries(policy=Failing(action, 1, fault, late=late))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED], format=tarfile.PAX_FORMAT))
 
     answer = function.create(
@@ -206,11 +206,11 @@ def test_a_destination_that_stumbles_gets_the_layer_again(
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in LAYERS]
 
 
-def test_what_a_failed_attempt_has_brought_is_not_brought_again(
+def test_layers_of_a_failed_attempt_are_not_sent_again(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     denied = RegistryError(ErrorCode.DENIED, "no manifest today", status=403)
-    destination = registries(policy=Stumbling(Action.PUT_MANIFEST, 1, denied, late=False))
+    destination = registries(policy=Failing(Action.PUT_MANIFEST, 1, denied, late=False))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
     assert "no manifest today" in function.create(*named)["Reason"]

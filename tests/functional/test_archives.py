@@ -1,4 +1,4 @@
-"""Images out of tar archives in S3."""
+"""Images from tar archives in S3."""
 
 from __future__ import annotations
 

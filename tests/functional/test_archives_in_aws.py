@@ -1,4 +1,4 @@
-"""Archives from S3 into ECR, as the function finds both in AWS: roles, refusals, ECR's manners."""
+"""Archives copied from S3 to ECR: roles, errors and ECR's quirks."""
 
 from __future__ import annotations
 

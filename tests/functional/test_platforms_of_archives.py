@@ -1,4 +1,4 @@
-"""Several platforms and their tags out of an archive, and what an archive cannot have."""
+"""Platforms of archives and their tags, and properties that are invalid for archives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives that real programs write, in moto's S3, and the function under the emulator."""
+"""Archives of real programs in moto's S3, copied by the function in the Lambda emulator."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def unpacked(blob: bytes) -> bytes:
 
 
 def check(cloud: Cloud, image: str, folder: Path) -> dict[str, Any]:
-    """Let skopeo, which verifies every digest, read an image back; compare diff_ids, give both."""
+    """Read an image back with skopeo, compare the diff_ids, and return manifest and config."""
     skopeo_copy(cloud.reference(image), f"dir:{folder}")
     manifest = json.loads((folder / "manifest.json").read_bytes())
     config = (folder / manifest["config"]["digest"].partition(":")[2]).read_bytes()
@@ -110,7 +110,7 @@ def check(cloud: Cloud, image: str, folder: Path) -> dict[str, Any]:
 
 
 def made_by_skopeo(umoci_layout: Path, target: str, *arguments: str) -> bytes:
-    """Let skopeo write an archive of umoci's image ``app``, and give the image's config."""
+    """Write an archive of umoci's image ``app`` with skopeo, and return the image's config."""
     skopeo_copy(f"oci:{umoci_layout}:app", target, *arguments)
     return skopeo_inspect_raw(f"oci:{umoci_layout}:app", "--config")
 
@@ -176,6 +176,33 @@ def test_one_of_two_saved_images_is_the_one_that_skopeo_takes(
     assert answer["Status"] == "SUCCESS", answer
     read = skopeo_inspect_raw(f"docker-archive:{archive}:{choice}", "--config")
     assert check(cloud, "two:1", tmp_path / "read")["config"] == read == images[1].config
+
+
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
+def test_buildahs_archive(cloud: Cloud, tmp_path: Path, kind: str) -> None:
+    archive = tmp_path / "app.tar"
+    buildah = [
+        find_program("buildah"),
+        *("--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run")),
+        *("--storage-driver", "vfs"),
+    ]
+
+    def run(*arguments: str) -> str:
+        command = [*buildah, *arguments]
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+
+    container = run("from", "scratch")
+    (tmp_path / "hello").write_text("hello")
+    run("copy", container, str(tmp_path / "hello"), "/hello")
+    run("commit", "--quiet", container, "local/app:1")
+    run("push", "--quiet", "local/app:1", f"{kind}:{archive}:team/app:1")
+    cloud.put(f"buildah/{kind}.tar", archive)
+
+    answer = cloud.replicate(f"buildah/{kind}.tar:team/app:1", f"buildah:{kind}")
+
+    assert answer["Status"] == "SUCCESS", answer
+    read = skopeo_inspect_raw(f"{kind}:{archive}:team/app:1", "--config")
+    assert check(cloud, f"buildah:{kind}", tmp_path / "read")["config"] == read
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])

@@ -1,4 +1,4 @@
-"""Tar archives in memory that count what is read of them."""
+"""Tar archives in memory, and a reader that records what is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ecr_image_replicator.model.digests import ByteReader, BytesReader
 
 
 class MemoryObject:
-    """An object in memory that writes down which parts of it were read."""
+    """An object in memory that records which ranges were read."""
 
     is_sequential = False
 
@@ -26,7 +26,7 @@ class MemoryObject:
 
     @property
     def twice(self) -> set[int]:
-        """The first bytes of what was read more than once."""
+        """The offsets of ranges that were read more than once."""
         ends = 0
         found = set()
         for offset, length in sorted(self.reads):
@@ -48,7 +48,7 @@ class MemoryObject:
 
 def tar(
     *files: tuple[str, bytes] | tarfile.TarInfo,
-    format: int = tarfile.GNU_FORMAT,  # noqa: A002 - tarfile's word
+    format: int = tarfile.GNU_FORMAT,  # noqa: A002 - as in tarfile
     headers: Iterable[tuple[str, str]] = (),
 ) -> bytes:
     """Write an archive of files, or of entries without data; `headers` are pax records."""

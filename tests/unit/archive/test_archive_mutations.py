@@ -1,4 +1,4 @@
-"""Archives of every kind with their bytes changed arrive whole, or fail by an error of ours."""
+"""Archives with changed bytes are copied correctly or fail with an error of this program."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ ARCHIVES = build()
 
 
 class Repository(FakeDestination):
-    """A repository that checks what it is given, as registries do."""
+    """A repository that verifies digests, as registries do."""
 
     def check(self) -> None:
         for digest, content in self.stored.items():
@@ -76,7 +76,7 @@ class Repository(FakeDestination):
 
 
 def replicate(content: bytes, compression: Compression) -> Repository:
-    """Bring an archive's image to a repository as `replication` does."""
+    """Copy an archive's image to a repository as `replicate` does."""
     reference = ArchiveReference("bucket", "key")
     deadline = Deadline(60)
     repository = Repository()
@@ -110,7 +110,7 @@ def replicate(content: bytes, compression: Compression) -> Repository:
     return repository
 
 
-def arrives_or_fails(content: bytes, compression: Compression) -> None:
+def copy_or_fail(content: bytes, compression: Compression) -> None:
     try:
         repository = replicate(content, compression)
     except ReplicationError as error:
@@ -122,7 +122,7 @@ def arrives_or_fails(content: bytes, compression: Compression) -> None:
 
 @pytest.mark.parametrize("kind", ARCHIVES)
 @pytest.mark.parametrize("compression", list(Compression)[:3])
-def test_an_archive_of_any_kind_arrives(kind: str, compression: Compression) -> None:
+def test_an_archive_of_any_kind_is_copied(kind: str, compression: Compression) -> None:
     repository = replicate(ARCHIVES[kind], compression)
     repository.check()
     assert repository.happened("manifest")[-1] == "1"
@@ -148,14 +148,14 @@ _MUTATIONS: dict[str, Callable[[bytes, int, bytes], bytes]] = {
     st.binary(min_size=1, max_size=600),
     _WANTED,
 )
-def test_changed_bytes_never_arrive_as_something_else(
+def test_changed_bytes_never_give_another_image(
     kind: str, mutation: str, place: float, new: bytes, wanted: Compression
 ) -> None:
     content = ARCHIVES[kind]
-    arrives_or_fails(_MUTATIONS[mutation](content, int(place * len(content)), new), wanted)
+    copy_or_fail(_MUTATIONS[mutation](content, int(place * len(content)), new), wanted)
 
 
-#: What is worth changing: names, sizes, links, JSON. Each is as long as what it takes the place of.
+#: Names, sizes, links and JSON, each with a replacement of the same length.
 _TEXTS = [
     (b"layer.tar", b"layer.xyz"),
     (b"manifest.json", b"Manifest.json"),
@@ -182,14 +182,14 @@ _TEXTS = [
     st.integers(0, 30),
     _WANTED,
 )
-def test_changed_names_and_numbers_never_arrive_as_something_else(
+def test_changed_names_and_numbers_never_give_another_image(
     kind: str, change: tuple[bytes, bytes], occurrence: int, wanted: Compression
 ) -> None:
     old, new = change
     pieces = ARCHIVES[kind].split(old)
     at = 1 + occurrence % max(1, len(pieces) - 1)
     content = old.join(pieces[:at]) + new + old.join(pieces[at:]) if len(pieces) > 1 else pieces[0]
-    arrives_or_fails(mended(content), wanted)
+    copy_or_fail(mended(content), wanted)
 
 
 _LENGTHS = st.one_of(
@@ -205,7 +205,7 @@ _LENGTHS = st.one_of(
     st.booleans(),
     _WANTED,
 )
-def test_changed_lengths_never_arrive_as_something_else(
+def test_changed_sizes_never_give_another_image(
     kind: str, number: int, length: int, binary: bool, wanted: Compression
 ) -> None:
     content = ARCHIVES[kind]
@@ -218,11 +218,11 @@ def test_changed_lengths_never_arrive_as_something_else(
     if not binary and length < 8**11:
         field = b"%011o\0" % length
     changed = mended(content[:at] + field + content[at + 12 :])
-    arrives_or_fails(gzip.compress(changed) if kind == "gzip" else changed, wanted)
+    copy_or_fail(gzip.compress(changed) if kind == "gzip" else changed, wanted)
 
 
 def mended(content: bytes) -> bytes:
-    """Give headers their right checksums again, so that what is behind them is reached."""
+    """Correct the checksums of headers, so that parsing goes on."""
     blocks = [content[start : start + 512] for start in range(0, len(content), 512)]
     for number, block in enumerate(blocks):
         if block[257:262] == b"ustar" and len(block) == 512:

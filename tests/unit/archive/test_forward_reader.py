@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -15,13 +14,13 @@ from ecr_image_replicator.errors import InvalidArchiveError, TransientError
 from ecr_image_replicator.model.digests import ByteReader, BytesReader
 
 MIB = 1024 * 1024
-#: It does not compress, so that as much goes into the decompressor as comes out.
+#: Incompressible, so that the decompressor reads as much as it returns.
 CONTENT = random.Random(3).randbytes(4 * MIB)
 STORED = gzip.compress(CONTENT, 1)
 
 
 class Taken(MemoryObject):
-    """An object that counts what is taken of it, and breaks where it is told to."""
+    """An object that counts the bytes read from it, and breaks off at a position."""
 
     def __init__(self, content: bytes, breaks_after: int | None = None) -> None:
         super().__init__(content)
@@ -52,25 +51,19 @@ class _Counting:
         return count
 
 
-def decompressing() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "decompression"]
-
-
 def forward(stored: Taken) -> ForwardReader:
     return ForwardReader(stored, Compression.GZIP, "s3://bucket/key")
 
 
-def test_it_runs_ahead_by_a_few_buffers_in_a_thread_of_its_own_and_ends_with_its_reader() -> None:
+def test_it_reads_no_further_than_it_is_asked_to() -> None:
     stored = Taken(STORED)
     with closing(forward(stored)) as reader:
         assert reader.read_range(0, 100) == CONTENT[:100]
-        assert len(decompressing()) == 1
-    assert not decompressing()
-    # four buffers of 256 KiB, and what the decompressor was given for the next
-    assert stored.taken <= MIB + 2 * 128 * 1024
+    # the block that the decompressor was given
+    assert stored.taken <= 128 * 1024
 
 
-def test_what_lies_ahead_is_read_on_to_and_what_lies_behind_from_the_start() -> None:
+def test_reading_back_starts_again() -> None:
     stored = Taken(STORED)
     with closing(forward(stored)) as reader:
         assert reader.read_range(2 * MIB, 100) == CONTENT[2 * MIB : 2 * MIB + 100]
@@ -90,17 +83,16 @@ def test_the_size_is_known_at_the_end() -> None:
         assert reader.size_bytes == len(CONTENT)
 
 
-def test_what_broke_off_is_read_again_from_the_start() -> None:
+def test_a_broken_read_starts_again() -> None:
     stored = Taken(STORED, breaks_after=MIB)
     with closing(forward(stored)) as reader:
         with pytest.raises(TransientError, match="broke off"):
             reader.read_range(0, len(CONTENT))
-        assert not decompressing()
         assert reader.read_range(0, len(CONTENT)) == CONTENT
     assert stored.passes == 2
 
 
-def test_a_cut_is_an_error_where_it_is_reached() -> None:
+def test_a_truncated_object_is_an_error_where_it_ends() -> None:
     stored = Taken(STORED[: len(STORED) // 2])
     with closing(forward(stored)) as reader:
         assert reader.read_range(0, MIB) == CONTENT[:MIB]
