@@ -1,4 +1,4 @@
-"""Ends of a replication that can be made hostile."""
+"""A source and a destination that can be made hostile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHA = "sha256:" + "0" * 64
 
 @dataclass
 class Ends:
-    """A source that can be made hostile, and a destination that can."""
+    """A source and a destination behind proxies that can send anything."""
 
     source_registry: RegistryServer
     destination_registry: RegistryServer
@@ -51,33 +51,35 @@ class Ends:
         )
         self.replicator.replicate(request, deadline=Deadline(seconds), progress=LoggedProgress())
 
-    def fail(self, kind: type[ReplicationError], sentence: str, **more: Any) -> None:
-        with pytest.raises(kind, match=sentence):
+    def assert_fails(self, kind: type[ReplicationError], message: str, **more: Any) -> None:
+        with pytest.raises(kind, match=message):
             self.replicate(**more)
         assert self.destination_registry.store.tags("copy") == {}
         assert self.destination_registry.store.open_uploads == ()
 
-    def source_answers(self, part: str, fault: Fault, method: str = "GET") -> None:
+    def source_responds(self, part: str, fault: Fault, method: str = "GET") -> None:
         self.source.start_over(where(part, method, fault))
 
-    def destination_answers(self, part: str, fault: Fault, method: str) -> None:
+    def destination_responds(self, part: str, fault: Fault, method: str) -> None:
         self.destination.start_over(where(part, method, fault))
 
-    def source_has(self, manifest: Mapping[str, Any] | bytes, media_type: str = MANIFEST) -> None:
-        """Serve a manifest that no decent registry would have taken."""
+    def source_serves(
+        self, manifest: Mapping[str, Any] | bytes, media_type: str = MANIFEST
+    ) -> None:
+        """Serve a manifest that a registry would reject."""
         content = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
-        self.source.start_over(where("/manifests/", "", answer(content, media_type=media_type)))
+        self.source.start_over(where("/manifests/", "", respond(content, media_type=media_type)))
 
 
 def where(part: str, method: str, fault: Fault) -> Callable[[Exchange], Fault]:
     def choose(exchange: Exchange) -> Fault:
-        is_meant = part in exchange.request.target and exchange.request.method.startswith(method)
-        return fault if is_meant else pass_on
+        is_chosen = part in exchange.request.target and exchange.request.method.startswith(method)
+        return fault if is_chosen else pass_on
 
     return choose
 
 
-def answer(body: bytes = b"", status: int = 200, *, media_type: str = "", **headers: str) -> Fault:
+def respond(body: bytes = b"", status: int = 200, *, media_type: str = "", **headers: str) -> Fault:
     def strike(exchange: Exchange) -> None:
         exchange.read_body()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -91,7 +93,7 @@ def answer(body: bytes = b"", status: int = 200, *, media_type: str = "", **head
     return strike
 
 
-def go_on_for_ever(head: bytes, more: bytes, *, pause_seconds: float = 0) -> Fault:
+def send_endlessly(head: bytes, more: bytes, *, pause_seconds: float = 0) -> Fault:
     def strike(exchange: Exchange) -> None:
         exchange.read_body()
         exchange.client.sendall(head)

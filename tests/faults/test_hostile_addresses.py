@@ -11,7 +11,7 @@ import pytest
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
-from tests.faults.hostile_servers import SHA, answer, where
+from tests.faults.hostile_servers import SHA, respond, where
 
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
@@ -93,7 +93,7 @@ def test_a_public_registry_cannot_redirect_to_a_name_with_a_private_address(
     scene: Scene, host: str
 ) -> None:
     url = f"http://{host}:{_port(scene.private)}/v2/app/blobs/{SHA}"
-    scene.public.start_over(where("/blobs/", "GET", answer(b"", 307, Location=url)))
+    scene.public.start_over(where("/blobs/", "GET", respond(b"", 307, Location=url)))
     with pytest.raises(ProtocolError, match=f"private address {host}:"):
         scene.replicate()
     assert scene.private.exchanges == []
@@ -101,7 +101,7 @@ def test_a_public_registry_cannot_redirect_to_a_name_with_a_private_address(
 
 def test_a_realm_with_a_local_address_is_blocked(scene: Scene) -> None:
     realm = f'Bearer realm="http://local.example:{_port(scene.private)}/token"'
-    scene.public.start_over(where("/v2/", "", answer(b"", 401, WWW_Authenticate=realm)))
+    scene.public.start_over(where("/v2/", "", respond(b"", 401, WWW_Authenticate=realm)))
     with pytest.raises(ProtocolError, match=r"to private address local\.example"):
         scene.replicate(SrcCreds="ann:open-sesame")
     assert scene.private.exchanges == []
@@ -109,7 +109,7 @@ def test_a_realm_with_a_local_address_is_blocked(scene: Scene) -> None:
 
 def test_an_upload_location_with_a_private_address_is_blocked(scene: Scene) -> None:
     location = f"http://private.example:{_port(scene.private)}/upload"
-    scene.public.start_over(where("/uploads/", "POST", answer(b"", 202, Location=location)))
+    scene.public.start_over(where("/uploads/", "POST", respond(b"", 202, Location=location)))
     with pytest.raises(ProtocolError, match=r"to private address private\.example"):
         scene.replicate(
             DestImage=f"public.example:{_port(scene.public)}/other:1",
@@ -124,7 +124,7 @@ def test_a_connection_kept_for_a_private_registry_is_not_used_for_a_public_one(
     destination = f"private.example:{_port(scene.private)}/team/copy:1"
     scene.replicate(DestImage=destination)
     before = len(scene.private.exchanges)
-    scene.public.start_over(where("/manifests/", "HEAD", answer(b"", 307, Location=url)))
+    scene.public.start_over(where("/manifests/", "HEAD", respond(b"", 307, Location=url)))
     with pytest.raises(ProtocolError, match=r"to private address private\.example"):
         scene.replicate()
     assert len(scene.private.exchanges) == before
@@ -134,7 +134,7 @@ def test_a_public_registry_may_redirect_to_another_public_host(scene: Scene) -> 
     def strike(exchange: Exchange) -> None:
         target = exchange.request.target
         url = f"http://elsewhere.example:{_port(scene.public)}{target}?from=public"
-        answer(b"", 307, Location=url)(exchange)
+        respond(b"", 307, Location=url)(exchange)
 
     def choose(exchange: Exchange) -> Fault:
         is_first = "/blobs/" in exchange.request.target and "?" not in exchange.request.target
@@ -155,7 +155,7 @@ def test_a_private_registry_may_redirect_to_a_private_host_but_not_to_this_machi
         def choose(exchange: Exchange, url: str = url) -> Fault:
             target = exchange.request.target
             is_first = "/blobs/" in target and "?" not in target
-            return answer(b"", 307, Location=f"{url}{target}?x") if is_first else pass_on
+            return respond(b"", 307, Location=f"{url}{target}?x") if is_first else pass_on
 
         scene.private.start_over(choose)
         image = f"{scene.destination.host}/{host.partition('.')[0]}:1"
@@ -171,6 +171,6 @@ def test_a_private_registry_may_redirect_to_a_private_host_but_not_to_this_machi
 )
 @pytest.mark.usefixtures("addresses")
 def test_a_private_address_in_a_redirect_is_blocked(scene: Scene, url: str) -> None:
-    scene.public.start_over(where("/blobs/", "GET", answer(b"", 307, Location=url)))
+    scene.public.start_over(where("/blobs/", "GET", respond(b"", 307, Location=url)))
     with pytest.raises(ProtocolError, match=r"blocked redirect from public .* to private address"):
         scene.replicate()

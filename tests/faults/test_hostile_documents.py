@@ -1,4 +1,4 @@
-"""Manifests, indexes and documents that mean harm: each has a bound and a sentence."""
+"""Hostile manifests and indexes: each has a limit and ends in an error message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.faults.fault_proxy import Exchange
-from tests.faults.hostile_servers import CONFIG, INDEX, LAYER, MANIFEST, SHA, Ends, answer, where
+from tests.faults.hostile_servers import CONFIG, INDEX, LAYER, MANIFEST, SHA, Ends, respond, where
 
 from ecr_image_replicator.errors import (
     DigestMismatchError,
@@ -27,7 +27,7 @@ def manifest_of(*layers: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("layer", "sentence"),
+    ("layer", "message"),
     [
         (descriptor(size=-1), r"layers\[0\] has an invalid size"),
         (descriptor(size=2**63), r"layers\[0\] has an invalid size"),
@@ -37,23 +37,21 @@ def manifest_of(*layers: dict[str, Any]) -> dict[str, Any]:
         (descriptor(digest="sha256:../../etc/passwd"), "invalid digest"),
     ],
 )
-def test_a_descriptor_that_cannot_be_meant_is_refused(
-    ends: Ends, layer: dict[str, Any], sentence: str
-) -> None:
-    ends.source_has(manifest_of(layer))
-    ends.fail(InvalidManifestError, sentence)
+def test_an_invalid_descriptor_is_rejected(ends: Ends, layer: dict[str, Any], message: str) -> None:
+    ends.source_serves(manifest_of(layer))
+    ends.assert_fails(InvalidManifestError, message)
 
 
-def test_a_layer_that_claims_exabytes_is_not_believed(ends: Ends) -> None:
+def test_a_layer_with_a_size_of_exabytes_is_rejected(ends: Ends) -> None:
     digest = next(iter(ends.image.blobs))
     document = manifest_of(descriptor(digest=digest, size=2**62))
     document["config"] = {**descriptor(CONFIG, digest), "size": len(ends.image.blobs[digest])}
-    ends.source_has(document)
-    ends.fail(ReplicationError, "bytes and the manifest says 4611686018427387904")
+    ends.source_serves(document)
+    ends.assert_fails(ReplicationError, "bytes and the manifest says 4611686018427387904")
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "message"),
     [
         (b"[" * 200_000, "too many JSON values"),
         (b"[" * 90_000, "not valid JSON"),
@@ -66,18 +64,18 @@ def test_a_layer_that_claims_exabytes_is_not_believed(ends: Ends) -> None:
         (b'"text"', "not a JSON object"),
     ],
 )
-def test_a_document_that_is_a_bomb_is_put_out(ends: Ends, content: bytes, sentence: str) -> None:
-    ends.source_has(content)
-    ends.fail(InvalidManifestError, sentence)
+def test_a_json_bomb_is_rejected(ends: Ends, content: bytes, message: str) -> None:
+    ends.source_serves(content)
+    ends.assert_fails(InvalidManifestError, message)
 
 
 def serve_children(ends: Ends, make: Callable[[str], tuple[bytes, str]]) -> None:
-    """Answer every manifest by what a function makes of its reference."""
+    """Serve for every reference the manifest that a function makes of it."""
 
     def strike(exchange: Exchange) -> None:
         reference = exchange.request.target.rpartition("/")[2]
         content, media_type = make(reference)
-        answer(content, media_type=media_type)(exchange)
+        respond(content, media_type=media_type)(exchange)
 
     ends.source.start_over(where("/manifests/", "", strike))
 
@@ -110,7 +108,7 @@ def nested(levels: int, width: int, padding: str = "") -> tuple[bytes, dict[str,
 
 
 @pytest.mark.parametrize(
-    ("levels", "width", "padding", "sentence"),
+    ("levels", "width", "padding", "message"),
     [
         (6, 1, "", "nests deeper than 4"),
         (1, 1001, "", "more than 1000 manifests"),
@@ -118,14 +116,14 @@ def nested(levels: int, width: int, padding: str = "") -> tuple[bytes, dict[str,
     ],
 )
 def test_an_index_without_end_is_followed_to_its_limits(
-    ends: Ends, levels: int, width: int, padding: str, sentence: str
+    ends: Ends, levels: int, width: int, padding: str, message: str
 ) -> None:
     outermost, known = nested(levels, width, padding)
     serve_children(ends, lambda reference: (known.get(reference, outermost), INDEX))
-    ends.fail(InvalidManifestError, sentence, Platforms="all")
+    ends.assert_fails(InvalidManifestError, message, Platforms="all")
 
 
 def test_an_index_that_says_to_hold_itself_is_found_out(ends: Ends) -> None:
     content = index_of([descriptor(INDEX, SHA, 100)])
     serve_children(ends, lambda _: (content, INDEX))
-    ends.fail(DigestMismatchError, f"the manifest {SHA} from .* hashes to", Platforms="all")
+    ends.assert_fails(DigestMismatchError, f"the manifest {SHA} from .* hashes to", Platforms="all")

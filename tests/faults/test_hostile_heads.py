@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.faults.fault_proxy import Exchange, Fault
-from tests.faults.hostile_servers import Ends, answer, go_on_for_ever
+from tests.faults.hostile_servers import Ends, respond, send_endlessly
 
 from ecr_image_replicator.errors import (
     DigestMismatchError,
@@ -29,32 +29,32 @@ def begins(*lines: str) -> Fault:
 
 @pytest.mark.parametrize("length", ["-5", "+5", "5 5", "many", "5, 6", "9" * 30, "9" * 5000])
 def test_an_invalid_content_length_is_rejected(ends: Ends, length: str) -> None:
-    ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", f"Content-Length: {length}"))
-    ends.fail(ProtocolError, MALFORMED)
+    ends.source_responds("/blobs/", begins("HTTP/1.1 200 OK", f"Content-Length: {length}"))
+    ends.assert_fails(ProtocolError, MALFORMED)
 
 
 @pytest.mark.parametrize("length", ["5", "5, 5", "9" * 18])
 def test_a_content_length_other_than_the_blobs_is_rejected(ends: Ends, length: str) -> None:
-    ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", f"Content-Length: {length}"))
-    ends.fail(DigestMismatchError, "bytes and the manifest says")
+    ends.source_responds("/blobs/", begins("HTTP/1.1 200 OK", f"Content-Length: {length}"))
+    ends.assert_fails(DigestMismatchError, "bytes and the manifest says")
 
 
 @pytest.mark.parametrize("line", ["SSH-2.0-OpenSSH_9.6", "HTTP/2 200", "HTTP/1.1 2000 OK", ""])
 def test_a_response_that_is_not_http_is_named_so(ends: Ends, line: str) -> None:
-    ends.source_answers("/blobs/", begins(line))
-    ends.fail(UnavailableError, r"cannot connect to .*: invalid response \(not HTTP\)")
+    ends.source_responds("/blobs/", begins(line))
+    ends.assert_fails(UnavailableError, r"cannot connect to .*: invalid response \(not HTTP\)")
 
 
 @pytest.mark.parametrize("line", ["no header", ": no name", "Space : before", "\t continued"])
 def test_an_invalid_header_line_is_rejected(ends: Ends, line: str) -> None:
-    ends.source_answers("/blobs/", begins("HTTP/1.1 200 OK", line))
-    ends.fail(ProtocolError, MALFORMED)
+    ends.source_responds("/blobs/", begins("HTTP/1.1 200 OK", line))
+    ends.assert_fails(ProtocolError, MALFORMED)
 
 
 @pytest.mark.parametrize("interim", ["100 Continue", "103 Early Hints"])
 def test_an_interim_response_is_skipped(ends: Ends, interim: str) -> None:
     hints = begins(f"HTTP/1.1 {interim}", "Link: </x>; rel=preload", "", "HTTP/1.1 200 OK")
-    ends.source_answers("/blobs/", hints)
+    ends.source_responds("/blobs/", hints)
     ends.replicate()
 
 
@@ -66,40 +66,40 @@ def test_a_header_value_may_be_folded(ends: Ends, encoding: str) -> None:
         exchange.client.sendall(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
         exchange.close()
 
-    ends.source_answers("/blobs/", strike)
+    ends.source_responds("/blobs/", strike)
     ends.replicate()
 
 
 @pytest.mark.parametrize("host", ["x" * 64 + ".example", "registry..example"])
 def test_an_invalid_host_name_is_rejected(ends: Ends, host: str) -> None:
-    ends.source_answers("/manifests/", answer(b"", 307, Location=f"http://{host}/"))
-    ends.fail(ProtocolError, "redirect with an invalid URL, an invalid host name")
+    ends.source_responds("/manifests/", respond(b"", 307, Location=f"http://{host}/"))
+    ends.assert_fails(ProtocolError, "redirect with an invalid URL, an invalid host name")
 
 
 def test_two_content_lengths_are_rejected(ends: Ends) -> None:
-    ends.source_answers("/blobs/", answer(b"x" * 5, content_length="6"))
-    ends.fail(ProtocolError, MALFORMED)
+    ends.source_responds("/blobs/", respond(b"x" * 5, content_length="6"))
+    ends.assert_fails(ProtocolError, MALFORMED)
 
 
 def test_a_header_of_megabytes_is_rejected(ends: Ends) -> None:
-    ends.source_answers("/manifests/", answer(b"", 200, X_Much="x" * 2**21), "HEAD")
-    ends.fail(ProtocolError, "the headers are too long or too many")
+    ends.source_responds("/manifests/", respond(b"", 200, X_Much="x" * 2**21), "HEAD")
+    ends.assert_fails(ProtocolError, "the headers are too long or too many")
 
 
 def test_a_thousand_headers_are_rejected(ends: Ends) -> None:
     many = {f"X-{number}": "x" for number in range(1000)}
-    ends.source_answers("/manifests/", answer(b"", 200, **many), "HEAD")
-    ends.fail(ProtocolError, "the headers are too long or too many")
+    ends.source_responds("/manifests/", respond(b"", 200, **many), "HEAD")
+    ends.assert_fails(ProtocolError, "the headers are too long or too many")
 
 
 def test_endless_interim_responses_are_rejected(ends: Ends) -> None:
-    fault = go_on_for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
-    ends.source_answers("/manifests/", fault, "HEAD")
-    ends.fail(ProtocolError, "the headers are too long or too many")
+    fault = send_endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+    ends.source_responds("/manifests/", fault, "HEAD")
+    ends.assert_fails(ProtocolError, "the headers are too long or too many")
 
 
 def test_a_head_that_trickles_is_cut_by_the_deadline(ends: Ends) -> None:
-    ends.source_answers(
-        "/manifests/", go_on_for_ever(b"HTTP/1.1 200 OK\r\nX: ", b"x", pause_seconds=0.05), "HEAD"
+    ends.source_responds(
+        "/manifests/", send_endlessly(b"HTTP/1.1 200 OK\r\nX: ", b"x", pause_seconds=0.05), "HEAD"
     )
-    ends.fail(OutOfTimeError, "timed out after", seconds=0.6)
+    ends.assert_fails(OutOfTimeError, "timed out after", seconds=0.6)

@@ -1,4 +1,4 @@
-"""Token services and challenges that mean harm, and tokens that run out."""
+"""Hostile token services and challenges, and tokens that expire."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from local.images import build_image, build_layer, push
 from local.registry import BearerAuthentication, RegistryServer
 from local.web import LoopbackServer, Request, Response
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
-from tests.faults.hostile_servers import Ends, answer, go_on_for_ever
+from tests.faults.hostile_servers import Ends, respond, send_endlessly
 
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
@@ -21,16 +21,16 @@ from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
 
 
-def test_a_token_service_that_answers_without_end_is_left(ends: Ends) -> None:
+def test_an_endless_token_response_is_read_to_its_limit(ends: Ends) -> None:
     realm = f'Bearer realm="http://{ends.source.host}/token"'
-    forever = go_on_for_ever(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536)
+    forever = send_endlessly(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536)
 
     def choose(exchange: Exchange) -> Fault:
         is_token = exchange.request.target.startswith("/token")
-        return forever if is_token else answer(b"", 401, WWW_Authenticate=realm)
+        return forever if is_token else respond(b"", 401, WWW_Authenticate=realm)
 
     ends.source.start_over(choose)
-    ends.fail(ProtocolError, "more than 1048576 bytes")
+    ends.assert_fails(ProtocolError, "more than 1048576 bytes")
 
 
 @pytest.mark.parametrize(
@@ -44,21 +44,21 @@ def test_a_token_service_that_answers_without_end_is_left(ends: Ends) -> None:
     ],
 )
 def test_a_hostile_challenge_is_parsed_in_linear_time(ends: Ends, challenge: str) -> None:
-    ends.source_answers("/manifests/", answer(b"", 401, WWW_Authenticate=challenge), "HEAD")
-    ends.fail(RegistryError, "its challenge names no supported|access denied")
+    ends.source_responds("/manifests/", respond(b"", 401, WWW_Authenticate=challenge), "HEAD")
+    ends.assert_fails(RegistryError, "its challenge names no supported|access denied")
 
 
-def test_credentials_are_not_sent_in_the_clear_for_a_registry_with_tls(
+def test_credentials_are_not_sent_over_plain_http_for_a_registry_with_tls(
     small_trust_store: CertificateAuthority,
 ) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     def challenge(_: Request) -> Response:
         realm = f'Bearer realm="http://{tokens.host}/token"'
         return Response(401, {"WWW-Authenticate": realm})
 
     def issue(request: Request) -> Response:
-        asked.append(request.path)
+        requested.append(request.path)
         return Response(200, {}, b'{"token": "x"}')
 
     with (
@@ -77,10 +77,10 @@ def test_credentials_are_not_sent_in_the_clear_for_a_registry_with_tls(
         with pytest.raises(ProtocolError, match="blocked token service from https to http"):
             replicator.replicate(request, deadline=Deadline(20), progress=LoggedProgress())
         replicator.close()
-    assert asked == []
+    assert requested == []
 
 
-def test_a_token_that_runs_out_in_the_middle_is_fetched_again() -> None:
+def test_a_token_that_expires_during_a_blob_is_fetched_again() -> None:
     authentication = BearerAuthentication()
     with RegistryServer() as store, RegistryServer() as destination:
         image = build_image([build_layer(40_000)])

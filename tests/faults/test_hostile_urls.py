@@ -9,7 +9,7 @@ import pytest
 from local.images import build_image, build_layer, push
 from local.registry import BasicAuthentication, RegistryServer
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
-from tests.faults.hostile_servers import answer, where
+from tests.faults.hostile_servers import respond, where
 
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
@@ -93,7 +93,7 @@ def _assert_the_victims_password_goes_to_the_victim_only(scene: Scene) -> None:
 def test_a_redirect_cannot_make_another_hosts_connections_its_own(scene: Scene, form: str) -> None:
     def strike(exchange: Exchange) -> None:
         location = _location(scene, form, exchange.request.target)
-        answer(b"", 307, Location=location)(exchange)
+        respond(b"", 307, Location=location)(exchange)
 
     scene.attacker.start_over(where("/manifests/", "", strike))
     with pytest.raises(ProtocolError, match=r"invalid response|redirects in a row"):
@@ -105,7 +105,7 @@ def test_a_redirect_cannot_make_another_hosts_connections_its_own(scene: Scene, 
 @pytest.mark.parametrize("form", [each for each in FORMS if not each.startswith("//")])
 def test_a_realm_cannot_make_another_hosts_connections_its_own(scene: Scene, form: str) -> None:
     realm = f'Bearer realm="{_location(scene, form, "/token")}"'.replace("\\", "\\\\")
-    scene.attacker.start_over(where("/v2/", "", answer(b"", 401, WWW_Authenticate=realm)))
+    scene.attacker.start_over(where("/v2/", "", respond(b"", 401, WWW_Authenticate=realm)))
     with pytest.raises(ProtocolError, match="invalid response"):
         scene.copy_from_attacker()
     assert scene.victim.requests == ()
@@ -117,7 +117,7 @@ def test_an_upload_location_cannot_make_another_hosts_connections_its_own(
     scene: Scene, form: str
 ) -> None:
     location = _location(scene, form, "/v2/copy/blobs/uploads/1")
-    scene.attacker.start_over(where("/uploads/", "POST", answer(b"", 202, Location=location)))
+    scene.attacker.start_over(where("/uploads/", "POST", respond(b"", 202, Location=location)))
     with pytest.raises(ProtocolError, match="invalid response"):
         scene.copy_from_attacker()
     assert scene.victim.requests == ()

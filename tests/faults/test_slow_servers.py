@@ -104,7 +104,7 @@ def test_a_blob_is_sent_once_although_its_response_is_late(ends: Ends) -> None:
     ends.replicator = Replicator(
         Settings(streams=2, plain_http=("127.0.0.1",), stall_timeout_seconds=STALL_SECONDS)
     )
-    ends.destination_answers("digest=", respond_late, "PUT")
+    ends.destination_responds("digest=", respond_late, "PUT")
     ends.replicate()
     sent = [each.target for each in ends.destination.exchanges if "digest=" in each.target]
     assert len(sent) == len(set(sent)) == len(ends.image.blobs)

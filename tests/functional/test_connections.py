@@ -10,7 +10,7 @@ import pytest
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, FaultProxy, pass_on
-from tests.faults.hostile_servers import answer
+from tests.faults.hostile_servers import respond
 from tests.functional.conftest import Function
 
 from ecr_image_replicator.copy.progress import LoggedProgress
@@ -109,7 +109,7 @@ def test_the_redirects_of_a_source_do_not_use_up_file_descriptors() -> None:
             nonlocal most
             most = max(most, count_connections(storage))
             url = f"http://127.0.1.{next(hosts) % 250}:{storage.host.rpartition(':')[2]}"
-            answer(b"", 307, Location=url + exchange.request.target)(exchange)
+            respond(b"", 307, Location=url + exchange.request.target)(exchange)
 
         registry.start_over(lambda e: redirect if "/blobs/" in e.request.target else pass_on)
         replicator = Replicator(Settings(streams=4, plain_http=("127.0.0.1",)))

@@ -13,7 +13,7 @@ from ecr_image_replicator.registry.http.urls import Url
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: Translates the whole of IPv4 (RFC 6052, section 2.1).
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-#: AWS's services that answer on every instance: metadata, credentials, time, names.
+#: AWS's services on every instance: metadata, credentials, time, DNS.
 _INSTANCE_SERVICES: Final = ipaddress.IPv6Network("fd00:ec2::/32")
 #: Of the AWS partitions (botocore's partitions.json).
 _S3_DOMAINS: Final = (

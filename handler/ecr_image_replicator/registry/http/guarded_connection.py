@@ -100,7 +100,7 @@ class GuardedConnection:
         options: Iterable[_SocketOption],
         is_proxy: bool,
     ) -> tuple[socket.socket, SocketHandle]:
-        """Connect to the first allowed address of a host that answers.
+        """Connect to the first allowed address of a host that accepts.
 
         Returns
         -------
@@ -112,7 +112,7 @@ class GuardedConnection:
         PrivateAddressError
             The host has no allowed address.
         OSError
-            The DNS lookup failed, or no address answers.
+            The DNS lookup failed, or no address accepts the connection.
         """
         failure: Exception = OSError("the name has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(
