@@ -131,7 +131,7 @@ def test_throttles_and_retries_are_counted(
     endpoint: CloudFormationEndpoint,
     emulator: LambdaEmulator,
 ) -> None:
-    source, destination = registries(), registries(policy=Overloaded([429, 503]))
+    source, destination = registries(), registries(policy=Overloaded([429, 502]))
     image_in(source)
     response = emulator.invoke(endpoint.event("Create", properties(source, destination)))
     assert response["Status"] == "SUCCESS"
