@@ -8,13 +8,14 @@ import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from local.certificates import CertificateAuthority
 from local.proxy import ConnectProxy
 from local.web import LoopbackServer, Response, read_body
 
-from ecr_image_replicator.errors import Side
+from ecr_image_replicator.errors import Side, UntrustedHostError
 from ecr_image_replicator.registry.http.messages import HttpRequest
 from ecr_image_replicator.registry.http.session import Session
 from ecr_image_replicator.registry.http.urls import parse_url
@@ -71,6 +72,29 @@ def test_the_connection_to_a_proxy_may_be_tls(
         assert response.read(len(content)) == content
         session.close()
         assert [tunnel.status for tunnel in proxy.tunnels] == [200]
+
+
+def test_the_certificate_of_a_proxy_is_verified_though_that_of_a_registry_is_not(
+    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    unknown = CertificateAuthority(tmp_path)
+    host = "registry.example"
+    with (
+        LoopbackServer(lambda _: Response(200), tls=unknown.server_context(host)) as server,
+        ConnectProxy(lambda _, port: port) as proxy,
+        tls_in_front_of(proxy.port, unknown.server_context()) as untrusted,
+        tls_in_front_of(proxy.port, authority.server_context()) as trusted,
+    ):
+        request = get(server, host)
+        for port, is_verified in ((untrusted, False), (trusted, True)):
+            monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{port}")
+            session = Session(connections=1, unverified=frozenset({request.url.authority}))
+            if is_verified:
+                session.send(request, side=Side.SOURCE, timeout_seconds=5).read(10)
+            else:
+                with pytest.raises(UntrustedHostError, match="certificate verification failed"):
+                    session.send(request, side=Side.SOURCE, timeout_seconds=5)
+            session.close()
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])

@@ -167,8 +167,14 @@ class Connections:
     def _new_route(self, url: Url) -> Route:
         proxy = find_proxy(url)
         if url.scheme == "https" and url.authority in self._unverified:
-            context = new_unverified_context(ClientContext)
-            pool = new_pool(url.origin, proxy, self._per_origin, context, verifies=False)
+            pool = new_pool(
+                url.origin,
+                proxy,
+                self._per_origin,
+                new_unverified_context(ClientContext),
+                verifies=False,
+                proxy_context=new_context(ClientContext) if proxy and proxy.is_tls else None,
+            )
             return Route(pool, proxy)
         needs_tls = url.scheme == "https" or (proxy is not None and proxy.is_tls)
         if needs_tls and self._context is None:

@@ -237,6 +237,7 @@ def new_pool(
     context: ssl.SSLContext | None,
     *,
     verifies: bool = True,
+    proxy_context: ssl.SSLContext | None = None,
 ) -> _Pool:
     """Return a pool of connections to an origin, through a proxy if there is one.
 
@@ -250,6 +251,8 @@ def new_pool(
         For TLS with the origin or the proxy; None when neither is used.
     verifies
         Whether certificates are verified; `context` must agree.
+    proxy_context
+        For TLS with the proxy; None for `context`.
     """
     more: dict[str, Any] = {}
     checks: dict[str, Any] = {} if verifies else {"cert_reqs": "CERT_NONE"}
@@ -257,7 +260,7 @@ def new_pool(
     host: Any = origin.host
     port: Any = origin.port
     if proxy is not None:
-        config = urllib3.connection.ProxyConfig(context, False, None, None)
+        config = urllib3.connection.ProxyConfig(proxy_context or context, False, None, None)
         more = {"_proxy": proxy.url, "_proxy_headers": proxy.headers, "_proxy_config": config}
         if scheme == "http":
             scheme, host, port = proxy.url.scheme, proxy.url.host, proxy.url.port
