@@ -1,0 +1,32 @@
+"""What two stacks that share one warm function do not share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from local.images import build_image, build_layer, push
+from local.registry import RegistryServer
+from local.registry.digests import digest_of
+from tests.functional.conftest import Function
+
+Start = Callable[..., RegistryServer]
+
+
+def test_the_config_of_a_private_image_is_not_given_to_another_stack(
+    function: Function, registries: Start
+) -> None:
+    private, other, destination = registries(), registries(), registries()
+    image = build_image([build_layer(900, seed=3)])
+    config = digest_of(image.config)
+    push(image, private.host, "private/app", "1")
+    # the other stack knows the digest of the config, and does not have its content
+    push(image, other.host, "team/app", "1")
+    other.store.delete_blob("team/app", config)
+
+    first = function.create(f"{private.host}/private/app:1", f"{destination.host}/first:1")
+    second = function.create(f"{other.host}/team/app:1", f"{destination.host}/second:1")
+
+    assert first["Status"] == "SUCCESS", first
+    assert second["Status"] == "FAILED", second
+    assert config in second["Reason"]
+    assert destination.store.find_blob("second", config) is None
