@@ -49,6 +49,7 @@ def scope_of(address: str) -> AddressScope:
     return AddressScope.PUBLIC if ip.is_global else AddressScope.PRIVATE
 
 
+@lru_cache(maxsize=256)
 def is_loopback_name(host: str) -> bool:
     """Return whether a URL's host can only be this machine, by its name alone."""
     if host == "localhost" or host.endswith(".localhost"):
@@ -84,6 +85,7 @@ def is_s3(url: Url) -> bool:
     return url.scheme == "https" and url.port == 443 and _is_s3_host(url.host)
 
 
+@lru_cache(maxsize=256)
 def _is_s3_host(host: str) -> bool:
     domain = next((each for each in _S3_DOMAINS if host.endswith(f".{each}")), "")
     labels = host.removesuffix(f".{domain}").split(".") if domain else []

@@ -40,7 +40,7 @@ _OPTIONS: Final = (_NO_DELAY, _KEEP_ALIVE, _KEEP_ALIVE_SECONDS)
 _CURRENT: Final = threading.local()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConnectionUse:
     """What an exchange needs of its connection.
 

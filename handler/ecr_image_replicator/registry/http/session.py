@@ -316,9 +316,11 @@ class _Response:
 
 def _checked(response: _Response) -> _Response:
     """Return a response unless its body is encoded in a way that was not requested."""
-    encodings = {each.strip().lower() for each in response.header("content-encoding").split(",")}
+    encoding = response.header("content-encoding")
     # other methods have no bodies that are used, but error messages
-    if response.method == "GET" and not encodings <= _IDENTITY_ENCODINGS:
+    if not encoding or response.method != "GET":
+        return response
+    if not {each.strip().lower() for each in encoding.split(",")} <= _IDENTITY_ENCODINGS:
         response.close()
         raise ProtocolError(
             f"invalid response from {response.url.authority}: the body has a Content-Encoding "
