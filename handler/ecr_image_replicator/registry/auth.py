@@ -84,8 +84,8 @@ class Authenticator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lock: Final = threading.Lock()
-        #: The challenges that the last authorization answered; None before the first.
-        self.answered: Challenges | None = None
+        #: The challenges of the last authorization; None before the first.
+        self.last_challenges: Challenges | None = None
         #: Whether ``/v2/`` was requested for a challenge, and what it offered.
         self.is_probed = False
         self.offered: Challenges | None = None
@@ -201,7 +201,7 @@ class Authenticator:
                 side=self._side,
                 status=401,
             )
-        self.answered = challenges
+        self.last_challenges = challenges
 
     def _use_preemptively(self, login: Login) -> None:
         self._login, self._is_preemptive = login, True

@@ -1,4 +1,4 @@
-"""Authenticated requests to one registry: challenges answered, tokens renewed in time."""
+"""Authenticated requests to one registry: responds to challenges, renews tokens in time."""
 
 from __future__ import annotations
 
@@ -131,14 +131,16 @@ class _Exchange:
             return
         with authenticator.lock:
             authenticator.authenticate_preemptively()
-        if authenticator.answered is not None:
-            self._authenticate(authenticator.answered, None)
+        if authenticator.last_challenges is not None:
+            self._authenticate(authenticator.last_challenges, None)
 
     def _authenticate_after(self, response: _BufferedResponse, rejected: str | None) -> bool:
         """Get another authorization after an error; False when none can help."""
         authenticator = self._authenticator
         if response.status == 401:
-            challenges = self._challenges(response) or authenticator.answered or self._probe()
+            challenges = (
+                self._challenges(response) or authenticator.last_challenges or self._probe()
+            )
             if challenges is None:
                 return False
             self._authenticate(challenges, rejected)
@@ -149,9 +151,13 @@ class _Exchange:
             if authenticator.refresh_preemptive(rejected):
                 return True
         is_token = rejected.startswith("Bearer ")
-        if authenticator.answered is None or not is_token or not is_expired_token(response.whole):
+        if (
+            authenticator.last_challenges is None
+            or not is_token
+            or not is_expired_token(response.whole)
+        ):
             return False
-        self._authenticate(authenticator.answered, rejected)
+        self._authenticate(authenticator.last_challenges, rejected)
         return True
 
     def _authenticate_unchallenged(self) -> bool:
