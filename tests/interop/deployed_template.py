@@ -39,11 +39,14 @@ UNKNOWN_TO_MOTO = {
 }
 #: The conditions that hold when no parameter is given.
 _TRUE_BY_DEFAULT = {"HasDestinationRepositories", "HasSourceRepositories"}
+#: False here: `test_mirror_machine` runs mirrors.
+_MIRRORS = "HasMirrors"
 
 
 def packaged(source: str) -> str:
     """Return the template as `sam package` writes it, with the code in S3."""
     source = source.replace("CodeUri: handler/", f"CodeUri: s3://{_BUCKET}/Function.zip")
+    source = source.replace("DefinitionUri: ", f"DefinitionUri: s3://{_BUCKET}/")
     return source.replace(
         "ContentUri: layers/dependencies/", f"ContentUri: s3://{_BUCKET}/Layer.zip"
     )
@@ -73,31 +76,34 @@ def _runtransform(source: str, parameters: str) -> str:
     return finished.stdout
 
 
-def _without_removed(node: Any) -> Any:
-    """Remove the list members that a condition removes from a stack without parameters."""
+def _without_removed(node: Any, true: set[str]) -> Any:
+    """Remove the list members that a false condition removes."""
     if isinstance(node, list):
-        kept = [each for each in node if not _is_removed(each)]
-        return [_without_removed(each) for each in kept]
+        kept = [each for each in node if not _is_removed(each, true)]
+        return [_without_removed(each, true) for each in kept]
     if isinstance(node, dict):
-        return {name: _without_removed(value) for name, value in node.items()}
+        return {name: _without_removed(value, true) for name, value in node.items()}
     return node
 
 
-def _is_removed(node: Any) -> bool:
+def _is_removed(node: Any, true: set[str]) -> bool:
     choice = node.get("Fn::If") if isinstance(node, dict) else None
-    return bool(
-        choice and choice[0] not in _TRUE_BY_DEFAULT and choice[2] == {"Ref": "AWS::NoValue"}
-    )
+    return bool(choice and choice[0] not in true and choice[2] == {"Ref": "AWS::NoValue"})
 
 
 def _for_moto(template: dict[str, Any]) -> dict[str, Any]:
-    """Remove the resources that moto does not know."""
+    """Remove the resources that moto does not know, and those of mirrors."""
     kept = {
         name: resource
         for name, resource in template["Resources"].items()
-        if resource["Type"] not in UNKNOWN_TO_MOTO
+        if resource["Type"] not in UNKNOWN_TO_MOTO and resource.get("Condition") != _MIRRORS
     }
-    return {**template, "Resources": kept}
+    outputs = {
+        name: output
+        for name, output in template["Outputs"].items()
+        if output.get("Condition") != _MIRRORS
+    }
+    return {**template, "Resources": kept, "Outputs": outputs}
 
 
 class TemplateAccount:
@@ -119,8 +125,8 @@ class TemplateAccount:
     def deploy(self, name: str, source: str, parameters: dict[str, str]) -> dict[str, str]:
         """Deploy with no parameter or with every one, and return the stack's outputs."""
         template = _for_moto(transform(source, parameters))
-        if not parameters:
-            template["Resources"] = _without_removed(template["Resources"])
+        true = {*template["Conditions"]} - {_MIRRORS} if parameters else _TRUE_BY_DEFAULT
+        template["Resources"] = _without_removed(template["Resources"], true)
         return self._moto.make_stack(name, json.dumps(template), parameters)
 
     def policies(self, role: str) -> set[str]:
