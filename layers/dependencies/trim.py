@@ -18,7 +18,17 @@ from pathlib import Path
 
 #: Services that `aws/operations.py` and the mirror call, as botocore names them.
 SERVICES = frozenset(
-    ("ecr", "ecr-public", "kms", "lambda", "s3", "secretsmanager", "stepfunctions", "sts")
+    (
+        "ecr",
+        "ecr-public",
+        "kms",
+        "lambda",
+        "s3",
+        "scheduler",
+        "secretsmanager",
+        "stepfunctions",
+        "sts",
+    )
 )
 #: Patterns of files and directories, relative to the packages.
 UNUSED = (
