@@ -74,6 +74,7 @@ class Outcome:
     duration_seconds: float
     referrers: ReferrersReport | None = None
     planned_changes: PlannedChanges | None = None
+    moved_tags: tuple[str, ...] = ()
 
     @property
     def physical_resource_id(self) -> str:

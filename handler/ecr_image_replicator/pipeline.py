@@ -250,6 +250,7 @@ class Pipeline:
             time.monotonic() - self.began_at,
             referrers,
             dry_run.planned_changes(state.found) if dry_run is not None else None,
+            tuple(tag for tag in self.request.all_tags if state.found[tag] != root.digest),
         )
         outcome.log_planned_changes()
         return outcome

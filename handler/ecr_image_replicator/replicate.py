@@ -10,7 +10,7 @@ from ecr_image_replicator.archive.layer_proofs import LayerProofs
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.copy.resolve import ContentReader
 from ecr_image_replicator.copy.transfer import Transfer
-from ecr_image_replicator.endpoints import EndpointFactory
+from ecr_image_replicator.endpoint_factory import EndpointFactory
 from ecr_image_replicator.errors import OutOfTimeError
 from ecr_image_replicator.outcome import parse_physical_id
 from ecr_image_replicator.pipeline import Pipeline

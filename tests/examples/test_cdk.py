@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from local.images import Index
+from tests.examples.cdk_templates import (
+    actions,
+    as_list,
+    files,
+    find,
+    functions,
+    is_replicator,
+    machine_of,
+    memory_sizes,
+    name_of,
+    statements,
+)
 from tests.examples.conftest import ROOT, Synthesis
 from tests.examples.indexes import AMD64, ARM64, digest_of
 from tests.examples.resolver import Stack, load_template
@@ -283,7 +292,7 @@ def test_the_service_token_is_the_function_itself(synthesis: Synthesis) -> None:
         and "Fn::GetAtt" in (token := each["Properties"]["ServiceToken"])
     ]
     assert {attribute for _, attribute in tokens} == {"Arn"}
-    assert all(_is_replicator(resources[name]) for name, _ in tokens)
+    assert all(is_replicator(resources[name]) for name, _ in tokens)
     types = {each["Type"] for each in resources.values()}
     assert not types & {"AWS::Lambda::Alias", "AWS::Lambda::Version"}
 
@@ -297,7 +306,7 @@ def test_a_function_may_invoke_itself_and_its_responder_only(synthesis: Synthesi
         if statement["Action"] == "lambda:InvokeFunction"
     ]
     arns = [each[0] if isinstance(each, list) else each for each in granted]
-    names = {name for name, each in template["Resources"].items() if _is_replicator(each)}
+    names = {name for name, each in template["Resources"].items() if is_replicator(each)}
     assert len(names) == 3
     responder = name_of(template, "EcrImageReplicatorResponder")
     assert {each["Fn::GetAtt"][0] for each in arns} == {*names, responder}
@@ -360,59 +369,3 @@ def test_contradictions_are_refused_by_name(synthesis: Synthesis) -> None:
         "all and one": "platforms",
         "function that exists": "service_token",
     }
-
-
-def find(stack: Stack, prefix: str) -> str:
-    return name_of({"Resources": stack.resources}, prefix)
-
-
-def name_of(template: dict[str, Any], construct_id: str) -> str:
-    """The logical id of a construct, which ends in a hash."""
-    pattern = re.compile(f"{construct_id}[0-9A-F]{{8}}")
-    (name,) = (each for each in template["Resources"] if pattern.fullmatch(each))
-    assert isinstance(name, str)
-    return name
-
-
-def statements(template: dict[str, Any], role: str) -> Iterator[dict[str, Any]]:
-    """Statements of the policies that are attached to a role."""
-    pattern = re.compile(f"{role}[0-9A-F]{{8}}")
-    for resource in template["Resources"].values():
-        roles = resource.get("Properties", {}).get("Roles", [])
-        if any(pattern.fullmatch(each["Ref"]) for each in roles):
-            yield from resource["Properties"]["PolicyDocument"]["Statement"]
-
-
-def actions(template: dict[str, Any], role: str) -> set[str]:
-    return {each for one in statements(template, role) for each in as_list(one["Action"])}
-
-
-def functions(template: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        resource["Properties"]
-        for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::Lambda::Function"
-        and resource["Properties"].get("Handler") == "app.lambda_handler"
-    ]
-
-
-def _is_replicator(resource: dict[str, Any]) -> bool:
-    properties = resource.get("Properties", {})
-    return "Handler" in properties and bool(properties["Handler"] == "app.lambda_handler")
-
-
-def machine_of(library: Path) -> int:
-    """Which machine a shared library is for: e_machine of its ELF header."""
-    return int.from_bytes(library.read_bytes()[18:20], "little")
-
-
-def memory_sizes(template: dict[str, Any]) -> list[int]:
-    return sorted(each["MemorySize"] for each in functions(template))
-
-
-def files(directory: Path) -> set[Path]:
-    return {path.relative_to(directory) for path in directory.rglob("*") if path.is_file()}
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -88,7 +88,7 @@ def stage(
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         access = AwsAccess()
-        monkeypatch.setattr("ecr_image_replicator.endpoints.AwsAccess", lambda: access)
+        monkeypatch.setattr("ecr_image_replicator.endpoint_factory.AwsAccess", lambda: access)
         opened = Stage(storage, destination, cloudformation, functions)
         opened.load(tmp_path)
         yield opened

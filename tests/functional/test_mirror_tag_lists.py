@@ -13,7 +13,7 @@ from local.web import LoopbackServer, Request, Response
 
 from ecr_image_replicator.copy.tag_ports import TagReader
 from ecr_image_replicator.deadline import Deadline
-from ecr_image_replicator.endpoints import EndpointFactory
+from ecr_image_replicator.endpoint_factory import EndpointFactory
 from ecr_image_replicator.errors import (
     DeniedError,
     NotFoundError,

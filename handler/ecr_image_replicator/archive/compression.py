@@ -236,6 +236,8 @@ class _Inflated:
         self._decompressor = new()
 
     def readinto(self, buffer: memoryview, /) -> int:
+        if not len(buffer):
+            return 0  # a limit of no bytes would make no progress
         data = b""
         while True:
             decompressor = self._decompressor

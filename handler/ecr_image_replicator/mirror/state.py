@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 PREFIX: Final = "mirrors/"
-_RUN: Final = re.compile(r"([0-9a-f]{32})/([A-Za-z0-9][A-Za-z0-9-]{0,39})")
+_RUN_PATH: Final = re.compile(r"([0-9a-f]{32})/([A-Za-z0-9][A-Za-z0-9-]{0,39})")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 
 
@@ -93,7 +93,7 @@ class Run:
         RequestError
             It is something else.
         """
-        found = _RUN.fullmatch(text) if isinstance(text, str) else None
+        found = _RUN_PATH.fullmatch(text) if isinstance(text, str) else None
         if found is None:
             raise RequestError("invalid Run: it is a mirror's ID and the name of its run")
         return cls(found[1], found[2])
