@@ -41,7 +41,7 @@ from ecr_image_replicator.errors import NotAllowedError, ReplicationError, Reque
 from ecr_image_replicator.mirror.items import WorkItem
 from ecr_image_replicator.mirror.report import MirrorReport
 from ecr_image_replicator.mirror.state import Run, mirror_id
-from ecr_image_replicator.mirror.steps import MirrorSteps, StoredRequest
+from ecr_image_replicator.mirror.steps import SCHEDULED, MirrorSteps, StoredRequest
 from ecr_image_replicator.mirror.summary import summarise
 from ecr_image_replicator.request.mirror_parsing import parse_mirror
 from ecr_image_replicator.retries import RetryPolicy
@@ -58,8 +58,6 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 MIRROR_KEY: Final = "Mirror"
 _DELIVERY_MARGIN_SECONDS: Final = 0.5
-#: A mark in a stored event: a schedule started the run.
-_SCHEDULED: Final = "Scheduled"
 
 
 class MirrorResource:
@@ -214,7 +212,7 @@ class MirrorResource:
         run = Run.parse(f"{first.mirror}/{self._scheduled_name(fields.get('At'))}")
         event = {name: value for name, value in request.event.items() if name != "ResponseURL"}
         now = self._clock()
-        stored = StoredRequest({**event, _SCHEDULED: True}, now, now + RUN_SECONDS)
+        stored = StoredRequest({**event, SCHEDULED: True}, now, now + RUN_SECONDS)
         store.write(run.request, stored.render())
         return {"Started": runs.start(run.execution_name, str(run))}
 

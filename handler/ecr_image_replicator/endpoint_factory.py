@@ -225,7 +225,7 @@ class EndpointFactory:
         )
 
     def open_tag_digest_lister(
-        self, request: ReplicationRequest, deadline: Deadline
+        self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline
     ) -> TagDigestLister | None:
         """Open a destination that lists tags with their digests; None where only ECR does."""
         ecr = parse_ecr_host(request.destination.registry)
@@ -236,6 +236,7 @@ class EndpointFactory:
             Side.DESTINATION,
             deadline=deadline,
             retry_policy=request.retry_policy,
+            propagation=backoff.propagation,
         )
         return EcrRepository(request.destination, ecr, caller)
 

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.mirror.known import KnownImages
+    from ecr_image_replicator.propagation import PermissionPropagation
     from ecr_image_replicator.replicate import Replicator
     from ecr_image_replicator.request.mirror import MirrorEntry, MirrorRequest, Selection
+    from ecr_image_replicator.request.parsing import ReplicationRequest
 
 _LOGGER: Final = logging.getLogger(__name__)
 MAX_IMAGES: Final = 10_000
@@ -99,6 +101,7 @@ def prepare(
     deadline: Deadline,
     *,
     compare_seconds: float = COMPARE_SECONDS,
+    propagation: PermissionPropagation | None = None,
 ) -> Preparation:
     """Choose and compare every entry's images.
 
@@ -106,6 +109,8 @@ def prepare(
     ----------
     compare_seconds
         For one host; images that are not compared by then stay uncompared.
+    propagation
+        Retries of denials by AWS; None if a denial is final.
 
     Raises
     ------
@@ -122,7 +127,7 @@ def prepare(
     for index, entry in enumerate(mirror.entries):
         host = hosts.get(entry.source_host)
         if host is None:
-            host = _HostPreparation(replicator, known, deadline, compare_seconds)
+            host = _HostPreparation(replicator, known, deadline, compare_seconds, propagation)
             hosts[entry.source_host] = host
         host.add(index, entry)
     with ThreadPoolExecutor(max(1, len(hosts)), "hosts") as pool:
@@ -143,11 +148,13 @@ class _HostPreparation:
         known: KnownImages,
         deadline: Deadline,
         compare_seconds: float,
+        propagation: PermissionPropagation | None,
     ) -> None:
         self._replicator = replicator
         self._known = known
         self._deadline = deadline
         self._compare_seconds = compare_seconds
+        self._propagation = propagation
         self.entries: list[PreparedEntry] = []
 
     def add(self, index: int, entry: MirrorEntry) -> None:
@@ -182,7 +189,7 @@ class _HostPreparation:
         if not selection.needs_list:
             choice = choose_tags([each.text for each in selection.tags], selection)
             return replace(prepared, choice=choice, images=_uncompared(_images(choice)))
-        backoff = Backoff(entry.template.retry_policy, self._deadline)
+        backoff = self._backoff(entry.template, self._deadline)
         try:
             reader = self._replicator.endpoints.open_tag_reader(
                 entry.template, Side.SOURCE, backoff, self._deadline
@@ -220,12 +227,15 @@ class _HostPreparation:
         images = [each.image for each in prepared.images]
         return replace(prepared, images=tuple(comparer.compare_all(images, heads, comparing)))
 
+    def _backoff(self, request: ReplicationRequest, deadline: Deadline) -> Backoff:
+        return Backoff(request.retry_policy, deadline, propagation=self._propagation)
+
     def _open_comparer(self, entry: MirrorEntry, comparing: Deadline) -> Comparer:
         request, endpoints = entry.template, self._replicator.endpoints
-        backoff = Backoff(request.retry_policy, comparing)
+        backoff = self._backoff(request, comparing)
         source = endpoints.open_tag_reader(request, Side.SOURCE, backoff, comparing)
         destination = endpoints.open_tag_reader(request, Side.DESTINATION, backoff, comparing)
-        lister = endpoints.open_tag_digest_lister(request, comparing)
+        lister = endpoints.open_tag_digest_lister(request, backoff, comparing)
         try:
             listed = lister.list_tag_digests() if lister is not None else None
         except NotFoundError:

@@ -23,6 +23,7 @@ from ecr_image_replicator.mirror.report import (
 )
 from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_text
 from ecr_image_replicator.mirror.worker import RepositoryWorker
+from ecr_image_replicator.propagation import PermissionPropagation
 from ecr_image_replicator.request.mirror_parsing import parse_mirror
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 #: Kept of the time for comparing, to write what was found.
 _WRITE_SECONDS: Final = 30.0
+#: A mark in a stored event: a schedule started the run.
+SCHEDULED: Final = "Scheduled"
 KILLED: Final = "its worker was killed"
 
 
@@ -84,6 +87,11 @@ class StoredRequest:
     def response_url(self) -> str:
         """Where CloudFormation waits for the response; "" when it does not."""
         return str(self.event.get("ResponseURL") or "")
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a schedule started the run, not CloudFormation."""
+        return SCHEDULED in self.event
 
     def mirror(self) -> MirrorRequest:
         """Parse the properties.
@@ -156,7 +164,8 @@ class MirrorSteps:
         known = KnownImages.parse(self._store.read(run.known))
         try:
             mirror = request.mirror()
-            preparation = self.prepare(mirror, known, deadline)
+            began_at = None if request.is_scheduled else request.started_at_seconds
+            preparation = self.prepare(mirror, known, deadline, began_at_seconds=began_at)
         except ReplicationError as error:
             message = error_text(error)
             _LOGGER.warning("cannot choose: %s", message)
@@ -183,15 +192,44 @@ class MirrorSteps:
         self._write(run.choice, document)
         return Chosen(request, summary, tuple(hosts))
 
-    def prepare(self, mirror: MirrorRequest, known: KnownImages, deadline: Deadline) -> Preparation:
-        """Choose and compare, within the time of an invocation."""
+    def prepare(
+        self,
+        mirror: MirrorRequest,
+        known: KnownImages,
+        deadline: Deadline,
+        *,
+        began_at_seconds: float | None,
+    ) -> Preparation:
+        """Choose and compare, within the time of an invocation.
+
+        Parameters
+        ----------
+        began_at_seconds
+            When the Create or Update began, in seconds since 1970: shortly afterwards a denial by
+            AWS is retried. None if a denial is final.
+        """
         seconds = min(COMPARE_SECONDS, max(1.0, deadline.remaining_seconds - _WRITE_SECONDS))
-        return prepare(self._replicator, mirror, known, deadline, compare_seconds=seconds)
+        propagation = None
+        if began_at_seconds is not None:
+            propagation = PermissionPropagation.since(
+                began_at_seconds,
+                self._replicator.settings.propagation_seconds,
+                deadline,
+                clock=self._clock,
+            )
+        return prepare(
+            self._replicator,
+            mirror,
+            known,
+            deadline,
+            compare_seconds=seconds,
+            propagation=propagation,
+        )
 
     def preview(self, run: Run, mirror: MirrorRequest, deadline: Deadline) -> ChoiceSummary:
         """Choose and compare, and write the choice as the report; copy nothing."""
         known = KnownImages.parse(self._store.read(run.known))
-        preparation = self.prepare(mirror, known, deadline)
+        preparation = self.prepare(mirror, known, deadline, began_at_seconds=self._clock())
         summary = ChoiceSummary.of(preparation)
         choice = list(choice_lines(preparation))
         for line in choice[:100]:

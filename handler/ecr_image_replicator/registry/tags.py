@@ -103,13 +103,13 @@ class RegistryTags:
             The registry rejects the request.
         """
         operation = f"read {self._reference.name}:{selector}"
+        target, headers = f"{self._path}/manifests/{selector}", {"Accept": ACCEPT_MANIFESTS}
         response = self._client.request(
-            "HEAD",
-            f"{self._path}/manifests/{selector}",
-            operation,
-            headers={"Accept": ACCEPT_MANIFESTS},
-            retried=RETRY_THROTTLES_ONLY,
+            "HEAD", target, operation, headers=headers, retried=RETRY_THROTTLES_ONLY
         )
+        if self._client.is_pending_denial(response):
+            # only the response to a GET has the reason: an explicit deny is final
+            response = self._client.request("GET", target, operation, headers=headers)
         if response.status == 200:
             media_type = response.header("content-type").partition(";")[0].strip()
             return TagHead(announced_digest(response), media_type)
