@@ -57,6 +57,7 @@ cloud: dev ## registries, AWS and a CloudFormation endpoint on loopback, until C
 	@$(BIN)/python -m local $(ARGS)
 
 invoke: dev sam ## send EVENT=events/….json to the function, with make cloud running
+	@test -n "$(EVENT)" || { echo "Choose an event: make invoke EVENT=events/….json" >&2; exit 2; }
 	@$(BIN)/python -m local.invoke $(if $(LOGS),--logs) $(ARGS) $(EVENT)
 
 # ---- tests ----------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ Send an event to the function (in another terminal):
 Docker Hub, ECR and S3 are reached by their real names through a proxy. To use them from a shell:
   (set -a; . {file}; aws s3 ls s3://{ARCHIVE_BUCKET})
 
-Responses to CloudFormation are printed here.
+Responses that a function sends to the CloudFormation endpoint are printed here.
 """
 
 

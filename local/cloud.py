@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import shlex
+import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -68,11 +70,14 @@ class LocalCloud:
     aws: LoopbackAws
 
     def __init__(self, directory: Path, ports: Ports = Ports()) -> None:
-        self.directory = directory
+        # the files name absolute paths: the function runs in another directory
+        self.directory = directory.resolve()
         self._ports = ports
         self._opened = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        self._check_ports()
+        self._check_directory()
         with contextlib.ExitStack() as opened:
             self.directory.mkdir(parents=True, exist_ok=True)
             authority = CertificateAuthority(self.directory)
@@ -81,10 +86,7 @@ class LocalCloud:
                 try:
                     server = make()
                 except OSError as error:
-                    raise PortInUseError(
-                        f"cannot listen on port {port} for the {name}: {error.strerror}. "
-                        f"Stop the program that uses it, or set --{name}-port."
-                    ) from error
+                    raise _port_in_use(name, port, error) from error
                 opened.enter_context(server)
                 return server
 
@@ -141,6 +143,24 @@ class LocalCloud:
             },
         )
 
+    def _check_ports(self) -> None:
+        """Fail before anything is written if a port is in use."""
+        for name, port in dataclasses.asdict(self._ports).items():
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError as error:
+                raise _port_in_use(name, port, error) from error
+
+    def _check_directory(self) -> None:
+        """Fail if a running cloud uses the directory: its certificate would be replaced."""
+        with contextlib.suppress(OSError, ValueError):
+            host, _, port = json.loads(self.description_file.read_text())["source"].rpartition(":")
+            socket.create_connection((host, int(port)), timeout=2).close()
+            raise PortInUseError(
+                f"another local cloud uses the directory {self.directory}. "
+                "Stop it, or set --directory."
+            )
+
     def _write_files(self) -> None:
         lines = [f"{name}={shlex.quote(value)}\n" for name, value in self.environment.items()]
         self.environment_file.write_text("".join(lines))
@@ -151,6 +171,13 @@ class LocalCloud:
             "event": self.example_event(),
         }
         self.description_file.write_text(json.dumps(description, indent=2) + "\n")
+
+
+def _port_in_use(name: str, port: int, error: OSError) -> PortInUseError:
+    return PortInUseError(
+        f"cannot listen on port {port} for the {name}: {error.strerror}. "
+        f"Stop the program that uses it, or set --{name}-port."
+    )
 
 
 def push_demo_images(host: str) -> None:

@@ -110,7 +110,8 @@ def _print_log(emulator: LambdaEmulator, options: argparse.Namespace) -> None:
             sys.stdout.write(f"{line}\n")
             continue
         record = json.loads(line)
-        if record.get("level") in {"INFO", "WARNING", "ERROR"} and "message" in record:
+        is_shown = record.get("level") in {"INFO", "WARNING", "ERROR"} and "message" in record
+        if is_shown and record["message"] != "stage":
             reason = f": {record['reason']}" if "reason" in record else ""
             sys.stdout.write(f"{record['level'].lower():8}{record['message']}{reason}\n")
 

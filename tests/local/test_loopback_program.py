@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local.cloud import LocalCloud, Ports
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = ("--source-port=0", "--destination-port=0", "--cloudformation-port=0", "--proxy-port=0")
@@ -113,3 +115,27 @@ def test_a_port_in_use_is_named_with_the_option_that_changes_it(tmp_path: Path) 
     assert done.returncode == 1
     assert f"cannot listen on port {port} for the source" in done.stderr
     assert "--source-port" in done.stderr
+
+
+def test_a_second_cloud_leaves_the_files_of_the_running_one_alone(
+    cloud: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    certificate = (tmp_path / "loopback-ca.pem").read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "local", *ARGUMENTS, f"--directory={tmp_path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert cloud[0].poll() is None
+    assert done.returncode == 1
+    assert "another local cloud uses the directory" in done.stderr
+    assert (tmp_path / "loopback-ca.pem").read_bytes() == certificate
+
+
+def test_the_environment_names_files_by_absolute_paths(tmp_path: Path) -> None:
+    with LocalCloud(Path(os.path.relpath(tmp_path)), Ports(0, 0, 0, 0)) as cloud:
+        assert Path(cloud.environment["SSL_CERT_FILE"]).is_absolute()
+        assert cloud.environment_file.is_absolute()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +38,11 @@ OPTION_NAMES: Final[Mapping[Setting, str]] = {
     Setting.SOURCE_CREDENTIALS: f"--src-creds or {SOURCE_CREDENTIALS_VARIABLE}",
     Setting.DESTINATION_CREDENTIALS: f"--dest-creds or {DESTINATION_CREDENTIALS_VARIABLE}",
 }
+#: containers-transports(5), but for docker://.
+_TRANSPORT: Final = re.compile(
+    r"(atomic|containers-storage|dir|docker-archive|docker-daemon|oci|oci-archive|ostree|sif"
+    r"|tarball):(?!//)"
+)
 _LOGINS: Final = f"""\
 logins, in this order:
   --src-creds and --dest-creds
@@ -126,6 +132,8 @@ def parse_copy(given: argparse.Namespace, environment: Mapping[str, str]) -> Com
     RequestError
         The file that ``--verify-key`` names cannot be read.
     """
+    _check_transport(given.source, Setting.SOURCE)
+    _check_transport(given.destination, Setting.DESTINATION)
     properties: dict[str, Any] = {
         "SrcImage": given.source,
         "DestImage": given.destination,
@@ -239,6 +247,17 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     volume = group.add_mutually_exclusive_group()
     volume.add_argument("--quiet", "-q", action="store_true", help="print no progress")
     volume.add_argument("--verbose", "-v", action="store_true", help="print log lines too")
+
+
+def _check_transport(text: str, setting: Setting) -> None:
+    """Reject skopeo's other transports, and archives as a destination."""
+    found = _TRANSPORT.match(text)
+    if found is None or (setting is Setting.SOURCE and found[1].endswith("-archive")):
+        return
+    hint = "Use docker://host/repository:tag"
+    if setting is Setting.SOURCE:
+        hint += ", s3://bucket/key, docker-archive:FILE or oci-archive:FILE"
+    raise RequestError("invalid ", setting, f": unsupported transport {found[0]}", hint=f"{hint}.")
 
 
 def _boolean(text: str) -> bool:

@@ -22,7 +22,7 @@ from ecr_image_replicator.cli.mirror_command import (
     mirror_images,
     parse_mirror_command,
 )
-from ecr_image_replicator.errors import ReplicationError
+from ecr_image_replicator.errors import DeniedError, ReplicationError
 from ecr_image_replicator.request.properties import property_name
 
 if TYPE_CHECKING:
@@ -56,10 +56,16 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             return interruption.status
         # a mirror's file has the names of properties
         _print_error(error.render(property_name if given.command == "mirror" else option_name))
+        if isinstance(error, DeniedError) and error.status == 401:
+            print(_LOGIN_HINT, file=sys.stderr, flush=True)
         return exit_status(error)
     except Exception as error:  # noqa: BLE001 - the messages of others may contain secrets
         _print_error(_describe_defect(error))
         return Exit.FAILED
+
+
+#: Beside an error that names the options.
+_LOGIN_HINT = "Logins of `docker login` and `podman login` are used too; see --authfile."
 
 
 def _describe_defect(error: Exception) -> str:

@@ -44,7 +44,8 @@ def summary(outcome: Outcome) -> str:
     if report.blobs_skipped:
         parts.append(f"{report.blobs_skipped} already there")
     if outcome.referrers is not None:
-        parts.append(f"{len(outcome.referrers.copied)} referrers copied")
+        count = len(outcome.referrers.copied)
+        parts.append(f"{count} referrer{'' if count == 1 else 's'} copied")
     if outcome.moved_tags:
         parts.append(f"tags pushed: {' '.join(outcome.moved_tags)}")
     return f"{image}: {', '.join(parts)} in {outcome.duration_seconds:.1f} s"

@@ -33,6 +33,10 @@ _OPERATING_SYSTEMS: Final = {"macos": "darwin"}
 _IMPLIED_VARIANTS: Final = {"arm64": "v8", "amd64": "v1"}
 
 
+#: Names that alone are an operating system without an architecture.
+_KNOWN_SYSTEMS: Final = frozenset({"linux", "windows", "darwin", "macos", "freebsd"})
+
+
 @dataclass(frozen=True, slots=True)
 class Platform:
     """An operating system and architecture, normalised.
@@ -84,11 +88,11 @@ class Platform:
             The text is malformed.
         """
         parts = text.strip().split("/")
-        if len(parts) == 1:
+        if len(parts) == 1 and parts[0].lower() not in _KNOWN_SYSTEMS:
             parts.insert(0, "linux")
         system = _OPERATING_SYSTEM.fullmatch(parts[0])
         rest = parts[1:]
-        if system is None or len(rest) > 2 or not all(map(_COMPONENT.fullmatch, rest)):
+        if system is None or not 1 <= len(rest) <= 2 or not all(map(_COMPONENT.fullmatch, rest)):
             raise RequestError(
                 f"invalid platform {text[:80]!r}",
                 hint="Use os/arch or os/arch/variant, such as linux/amd64 or linux/arm/v7.",

@@ -310,8 +310,8 @@ def _parse_destination(text: str) -> ImageReference:
     if "/" not in text.partition("://")[2] and "/" not in text.partition("://")[0]:
         raise invalid(
             Setting.DESTINATION,
-            f"{quote(text)} has no registry",
-            hint="Write host/repository:tag.",
+            f"{quote(text)} is not host/repository:tag",
+            hint="Write the registry's host and the repository.",
         )
     return destination
 

@@ -67,6 +67,11 @@ def test_a_command_line_is_the_request_that_a_stack_would_make() -> None:
         (["UPPER", "example.com/app:1"], "SOURCE: "),
         ([*NAMED, "--tag", "a b"], "invalid --tag: 'a b' is not a tag"),
         ([*NAMED, "--platform", "plan 9"], "--platform: "),
+        ([*NAMED, "--platform", "linux"], "--platform: invalid platform 'linux'"),
+        (["containers-storage:a", NAMED[1]], "invalid SOURCE: unsupported transport"),
+        (["oci:image:1", NAMED[1]], "invalid SOURCE: unsupported transport oci:"),
+        (["nginx", "oci-archive:a.tar"], "invalid DESTINATION: unsupported transport"),
+        (["nginx", "localhost:5002"], "invalid DESTINATION: 'localhost:5002' is not host/"),
         (["nginx", "example.com/app@sha256:" + "0" * 64], "invalid DESTINATION: 'example.com/app@"),
     ],
 )
