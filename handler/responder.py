@@ -102,7 +102,7 @@ def _respond(
 
 
 def _reason(record: Mapping[str, Any]) -> str:
-    """Say why the invocation failed; of the record only known terms and plain names are quoted."""
+    """Return why the invocation failed; only known terms and plain names are quoted."""
     context = _mapping(record, "requestContext")
     payload = _mapping(record, "responsePayload")
     condition = _text(context, "condition")

@@ -1,4 +1,4 @@
-"""What CloudFormation is told of a mirror, and how long its run may take."""
+"""The response to CloudFormation for a mirror, and the time limit of its run."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def kinds(section: str) -> set[str]:
 
 
 def says(written: str, said: str) -> bool:
-    """Tell whether a sentence on the page is this one, with `…` for what was left out."""
+    """Return whether a sentence on the page is this one, with `…` for what was left out."""
     pattern = ".+?".join(map(re.escape, written.split("…")))
     return re.fullmatch(pattern, said, re.DOTALL) is not None
 

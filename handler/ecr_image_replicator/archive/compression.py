@@ -91,7 +91,7 @@ def new_compressor(compression: Compression) -> Compressor:
 
 
 def _is_skippable(head: bytes) -> bool:
-    """Tell whether a zstd stream begins with a frame without data."""
+    """Return whether a zstd stream begins with a frame without data."""
     return head[1:4] == _SKIPPABLE and 0x50 <= head[0] <= 0x5F
 
 

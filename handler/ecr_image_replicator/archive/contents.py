@@ -102,7 +102,7 @@ def uncompressed_layers(
 
 
 def _has_manifest(index: TarIndex, first: str) -> bool:
-    """Tell whether there is a manifest.json.
+    """Return whether there is a manifest.json.
 
     In a compressed archive, manifest.json is expected beside index.json: all known programs write
     it there, and looking for it among the blobs that follow would mean reading them twice.
@@ -120,7 +120,7 @@ def _has_manifest(index: TarIndex, first: str) -> bool:
 
 
 def _has_layout(index: TarIndex, saved: list[Candidate[SavedImage]], first: str) -> bool:
-    """Tell whether there is an index.json that has to be read."""
+    """Return whether there is an index.json that has to be read."""
     if first == INDEX_NAME or not saved:
         return index.find(INDEX_NAME) is not None
     names_blobs = any(name.startswith(_BLOBS) for each in saved for name in _names(each.image))
@@ -134,7 +134,7 @@ def _names(image: SavedImage) -> tuple[str, ...]:
 def _is_kept(
     layout: OciLayout, stored: StoredImage, image: SavedImage, compression: Compression
 ) -> bool:
-    """Tell whether an OCI manifest is pushed byte for byte.
+    """Return whether an OCI manifest is pushed byte for byte.
 
     It has to agree with manifest.json and with the diff_ids, as far as digests tell, and must not
     have layers that are to be compressed.

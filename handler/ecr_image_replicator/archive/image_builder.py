@@ -316,7 +316,7 @@ def _key(claim: LayerClaim) -> tuple[Digest, Digest]:
 def _has_config(
     manifest: ImageManifest, image: StoredImage, compressions: Sequence[Compression]
 ) -> bool:
-    """Tell whether an image at the destination has this image's config and compressions."""
+    """Return whether an image at the destination has this image's config and compressions."""
     return (
         manifest.config.digest == image.config_descriptor.digest
         and len(manifest.layers) == len(compressions)

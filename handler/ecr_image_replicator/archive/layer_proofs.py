@@ -41,7 +41,7 @@ VERIFIED_LAYERS: Final = {"ecr-image-replicator.layers": "verified"}
 
 
 def has_verified_layers(manifest: ImageManifest) -> bool:
-    """Tell whether a manifest says that this program has verified its layers."""
+    """Return whether a manifest says that this program has verified its layers."""
     return manifest.annotations.items() >= VERIFIED_LAYERS.items()
 
 
@@ -106,7 +106,7 @@ class LayerProofs:
         self._cache.keep(self._repository, diff_id, compression, blob)
 
     def is_known(self, claim: LayerClaim) -> bool:
-        """Tell whether a claim is true without reading the blob."""
+        """Return whether a claim is true without reading the blob."""
         compression = compression_of(claim.blob)
         if compression is None:
             return False

@@ -196,7 +196,7 @@ class OciLayout:
         return self.root
 
     def has_config(self, config: Digest) -> bool:
-        """Tell whether the image, or an image of the index that is in the archive, has a config."""
+        """Return whether the image, or one of the index that is in the archive, has a config."""
         try:
             root = self._parse(self.root)
             if isinstance(root, ImageManifest):
@@ -223,7 +223,7 @@ class OciLayout:
         return self._index.open(member)
 
     def is_file(self, descriptor: Descriptor) -> bool:
-        """Tell whether a blob is read from its file, and not from the `data` of its descriptor."""
+        """Return whether a blob is read from its file, not from the `data` of its descriptor."""
         return descriptor.digest not in self._embedded
 
     def name_of(self, descriptor: Descriptor) -> str:
@@ -355,7 +355,7 @@ def _names(entry: Descriptor) -> tuple[str, ...]:
 
 
 def _is_one_image(candidates: Sequence[Candidate[Descriptor]]) -> bool:
-    """Tell whether these are one image's platforms: all different, under one name or none."""
+    """Return whether these are one image's platforms: all different, under one name or none."""
     images = [
         each for each in candidates if each.image.platform and each.image.platform.os != "unknown"
     ]

@@ -86,7 +86,7 @@ class Header:
 
 
 def is_header(block: bytes) -> bool:
-    """Tell whether a block is a tar header, by its checksum."""
+    """Return whether a block is a tar header, by its checksum."""
     return _parse(block) is not None
 
 

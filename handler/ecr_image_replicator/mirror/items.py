@@ -55,7 +55,7 @@ class WorkItem:
     tries: int = 0
 
     def body(self) -> dict[str, Any]:
-        """Return the event that asks a worker for it."""
+        """Return the event that a worker is invoked with."""
         return {
             "Mirror": {
                 "Step": "Copy",

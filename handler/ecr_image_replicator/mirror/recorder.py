@@ -22,7 +22,7 @@ class ProgressRecorder:
     Parameters
     ----------
     progress
-        What else is told.
+        The progress that is notified too.
 
     Attributes
     ----------

@@ -131,7 +131,7 @@ class Run:
 
     @property
     def request(self) -> str:
-        """The key of the event that asked for the run."""
+        """The key of the event that started the run."""
         return f"{self.prefix}request.json"
 
     @property

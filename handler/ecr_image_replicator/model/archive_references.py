@@ -90,19 +90,19 @@ class ArchiveReference:
 
 
 def is_archive_reference(text: str) -> bool:
-    """Tell whether a text refers to an object in S3, well-formed or not."""
+    """Return whether a text refers to an object in S3, well-formed or not."""
     return _SCHEME.match(text) is not None
 
 
 def is_local_archive(text: str) -> bool:
-    """Tell whether a text refers to a local file: by scheme, as a path, or by a known suffix."""
+    """Return whether a text refers to a local file: by scheme, as a path, or by a known suffix."""
     if "://" in text:
         return False
     return is_explicitly_local(text) or _END_OF_KEY.search(f"{text}:") is not None
 
 
 def is_explicitly_local(text: str) -> bool:
-    """Tell whether a text can only refer to a local file, by its scheme or as a path."""
+    """Return whether a text can only refer to a local file, by its scheme or as a path."""
     return text.startswith(_PATH_PREFIXES) or _LOCAL_SCHEME.match(text) is not None
 
 

@@ -117,7 +117,7 @@ class Authenticator:
         return self._login.origin if self._login else None
 
     def has_credentials(self) -> bool:
-        """Tell whether credentials are configured for the registry; may read a secret."""
+        """Return whether credentials are configured for the registry; may read a secret."""
         return self._login is not None or self._credentials.find(self._registry) is not None
 
     def redact(self, body: bytes) -> bytes:

@@ -222,7 +222,7 @@ class _Exchange:
 
 
 def _is_same_service(service: Url, target: Url) -> bool:
-    """Tell whether a redirect of a token request stays: the same origin, or its TLS port."""
+    """Return whether a redirect of a token request stays: the same origin, or its TLS port."""
     is_upgrade = service.scheme == "http" and target.origin == ("https", service.host, 443)
     return is_upgrade or target.origin == service.origin
 

@@ -183,7 +183,7 @@ class RegistryClient:
         raise AssertionError  # itertools.count has no end
 
     def is_pending_denial(self, response: HttpResponse) -> bool:
-        """Tell whether ECR denied access and a new permission may still take effect."""
+        """Return whether ECR denied access and a new permission may still take effect."""
         return (
             response.status == 403
             and self._is_ecr
@@ -225,7 +225,7 @@ class RegistryClient:
         return self._transport.resolve(response.url, location, what)
 
     def is_registry_origin(self, url: Url) -> bool:
-        """Tell whether a URL is the registry's own, where Authorization may go."""
+        """Return whether a URL is the registry's own, where Authorization may go."""
         return self._transport.is_registry_origin(url)
 
     def error(self, response: HttpResponse, operation: str) -> RegistryError:

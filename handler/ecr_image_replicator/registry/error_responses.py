@@ -272,7 +272,7 @@ def missing_content(response: HttpResponse) -> frozenset[str] | None:
 
 
 def _is_missing_in_ecr(response: HttpResponse) -> bool:
-    """Tell whether ECR rejects a manifest for missing content; by the text, the code varies.
+    """Return whether ECR rejects a manifest for missing content; by the text, the code varies.
 
     ``Layers with digests '[…]' required for pushing image … do not exist``, with
     BLOB_UPLOAD_UNKNOWN in mapbox/ecs-conex#50; ``Images with digests`` for the children of an
@@ -283,7 +283,7 @@ def _is_missing_in_ecr(response: HttpResponse) -> bool:
 
 
 def is_expired_token(response: HttpResponse) -> bool:
-    """Tell whether a response says that the token has expired; by the text, there is no code.
+    """Return whether a response says that the token has expired; by the text, there is no code.
 
     ECR: 400, 401 or 403 "Your authorization token has expired. Reauthenticate and try again."
     (ECR Public: aws/containers-roadmap#2835).
@@ -293,12 +293,12 @@ def is_expired_token(response: HttpResponse) -> bool:
 
 
 def is_permanent(response: HttpResponse) -> bool:
-    """Tell whether an error code says that the same request fails again, whatever the status."""
+    """Return whether an error code says that the same request fails again, whatever the status."""
     return any(_text(error.get("code")) in _PERMANENT_CODES for error in _errors(response))
 
 
 def is_html(response: HttpResponse) -> bool:
-    """Tell whether a response is a web page."""
+    """Return whether a response is a web page."""
     return _media_type(response) in {"text/html", "application/xhtml+xml"}
 
 

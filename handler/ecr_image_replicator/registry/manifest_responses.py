@@ -46,7 +46,7 @@ def get_manifest(
 
 
 def has_manifest(response: HttpResponse) -> bool:
-    """Tell whether a response to a GET has the manifest as its body."""
+    """Return whether a response to a GET has the manifest as its body."""
     return response.status in _WITH_MANIFEST
 
 
@@ -111,10 +111,10 @@ def announced_digest(response: HttpResponse) -> Digest | None:
 
 
 def is_stored(response: HttpResponse) -> bool:
-    """Tell whether a PUT stored its content: 201, 204, or 200 that is no login page."""
+    """Return whether a PUT stored its content: 201, 204, or 200 that is no login page."""
     return response.status in {201, 204} or (response.status == 200 and not is_html(response))
 
 
 def is_success(response: HttpResponse) -> bool:
-    """Tell whether the status is one of success, 2xx."""
+    """Return whether the status is one of success, 2xx."""
     return 200 <= response.status < 300

@@ -55,7 +55,7 @@ class RegistrySource:
         self._reference = reference
         self._client = client
         self._downloads = Downloads(BlobRequests(reference, client, backoff))
-        #: What the tag points at, once the registry has told.
+        #: The digest that the tag points at, once the registry has sent it.
         self._tagged: Digest | None = None
 
     @property

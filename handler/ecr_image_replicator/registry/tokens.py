@@ -107,5 +107,5 @@ def encode_basic(login: Login) -> str:
 
 
 def _fits_header(token: str) -> bool:
-    """Tell whether a token can be a header's value without ending the header."""
+    """Return whether a token can be a header's value without ending the header."""
     return token.isascii() and token.isprintable()

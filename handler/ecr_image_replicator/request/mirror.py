@@ -1,4 +1,4 @@
-"""What a mirror asks for: sets of images, each with where it comes from and where it goes."""
+"""The request of a mirror: sets of images, each with its source and destination."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class MirrorEntry:
     name
         For messages: ``Repositories[0]``.
     template
-        What each image of the entry asks for, with a placeholder for its tags.
+        The request for each image of the entry, with a placeholder for its tags.
     selection
         None for images that were listed one by one.
     images
@@ -96,7 +96,7 @@ class MirrorEntry:
 
 @dataclass(frozen=True, slots=True)
 class MirrorRequest:
-    """What a mirror asks for.
+    """The parsed properties of a mirror.
 
     Attributes
     ----------
