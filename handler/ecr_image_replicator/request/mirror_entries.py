@@ -69,7 +69,10 @@ class Problems:
         try:
             return parse(*arguments)
         except RequestError as error:
-            self.add(f"{place}{error.render(property_name)}")
+            where = place.removesuffix(".")
+            self.add(
+                f"{where}: {error.render(property_name)}" if where else error.render(property_name)
+            )
             return None
 
     def check_names(self, place: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -79,7 +82,8 @@ class Problems:
                 continue
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            self.add(f"{place}unknown property {quote(name)}{hint}")
+            where = f" in {place.removesuffix('.')}" if place else ""
+            self.add(f"unknown property {quote(name)}{where}{hint}")
 
     def check_image_options(self, place: str, values: Mapping[str, Any]) -> bool:
         """Parse each of an entry's image properties alone, so that every wrong one is found."""

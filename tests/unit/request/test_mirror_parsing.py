@@ -87,7 +87,7 @@ def test_the_mirrors_own_properties_are_read() -> None:
         ({}, "Images or Repositories is required"),
         ({"Repositories": [], "Images": []}, "Images or Repositories is required"),
         ({"Repository": [_ENTRY]}, "unknown property 'Repository'; did you mean 'Repositories'"),
-        ({"Repositories": [{**_ENTRY, "Tag": "1"}]}, r"Repositories\[0\].unknown property 'Tag'"),
+        ({"Repositories": [{**_ENTRY, "Tag": "1"}]}, "unknown property 'Tag' in Repos"),
         ({"Repositories": [{"SrcRepository": "a"}]}, "DestRepository"),
         ({"Repositories": [{**_ENTRY, "SrcRepository": "quay.io/a:1"}]}, "neither tag nor digest"),
         ({"Repositories": [{**_ENTRY, "SrcRepository": "s3://b/a.tar"}]}, "archive has no tags"),
