@@ -212,7 +212,7 @@ class ThrottledError(RegistryError):
     message, hint, side, status, code
         See `RegistryError`.
     retry_after_seconds
-        When another attempt makes sense; None if unknown.
+        Seconds until another attempt may succeed; None if unknown.
     """
 
     def __init__(

@@ -187,7 +187,7 @@ class Store:
     ) -> Digest:
         """Store a manifest under a tag or its digest and return the digest.
 
-        What it refers to is not looked for, so that tests can make a broken repository.
+        Its content is not checked, so that tests can create a broken repository.
 
         Raises
         ------

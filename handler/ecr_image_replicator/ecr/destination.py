@@ -100,7 +100,7 @@ class EcrDestination(RegistryDestination):
         Raises
         ------
         RepositoryMissingError
-            It does not exist and is not to be created.
+            It does not exist, and the request does not create it.
         """
         if self._is_missing is None:
             try:
@@ -224,7 +224,7 @@ class EcrDestination(RegistryDestination):
         Raises
         ------
         RepositoryMissingError
-            The repository is missing and is not to be created.
+            The repository is missing, and the request does not create it.
         """
         try:
             self._repository.find_mutability()
@@ -248,7 +248,7 @@ class EcrDestination(RegistryDestination):
         )
 
     def _create_if_requested(self) -> bool:
-        """Create the repository, once; return False if it is not to be created."""
+        """Create the repository, once; return False if the request does not create it."""
         if self._new_repository is None:
             return False
         with self._creation:

@@ -84,7 +84,7 @@ def find_manifest(
     Parameters
     ----------
     forbidden_is_missing
-        Whether a 403 means that there is no such tag, as Artifactory responds.
+        Whether a 403 means that the tag does not exist, as Artifactory responds.
 
     Raises
     ------

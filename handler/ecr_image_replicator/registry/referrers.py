@@ -64,7 +64,7 @@ class RegistryReferrers:
     client
         Of the reference's registry.
     forbidden_is_missing
-        Whether a 403 for a tag means that there is no such tag, as Artifactory responds.
+        Whether a 403 for a tag means that the tag does not exist, as Artifactory responds.
     """
 
     def __init__(

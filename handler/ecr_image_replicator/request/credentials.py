@@ -82,7 +82,7 @@ class StoredCredentials:
 
 @dataclass(frozen=True, slots=True)
 class FirstCredentials:
-    """Credentials of the cloud, or a stored login where those cannot be had."""
+    """AWS credentials, or a stored login if there are none."""
 
     preferred: Credentials
     stored: StoredCredentials

@@ -1,69 +1,33 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 from tests.unit.builders import (
-    FakeClock,
     FakeDestination,
     FakeSource,
     digest_of,
     image,
     index,
 )
+from tests.unit.transfers import DENIED, LAYERS, new_plan, new_transfer
 
-from ecr_image_replicator.copy.plan import ReplicationPlan, make_plan, tag_plan
+from ecr_image_replicator.copy.plan import make_plan, tag_plan
 from ecr_image_replicator.copy.ports import BlobOutcome
-from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.copy.results import TransferReport, count_results
-from ecr_image_replicator.copy.transfer import Transfer
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import (
     DeniedError,
     DigestMismatchError,
-    Side,
     StoppedError,
     TransientError,
 )
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import Descriptor, Manifest
-from ecr_image_replicator.retries import Backoff, RetryPolicy
-
-LAYERS = (b"333", b"1", b"55555")
-DENIED = DeniedError("no", side=Side.DESTINATION)
-
-
-def _transfer(
-    source: FakeSource,
-    destination: FakeDestination,
-    *,
-    deadline: Deadline | None = None,
-    attempts: int = 3,
-    streams: int = 1,
-    buffer_bytes: int = 4,
-) -> Transfer:
-    clock = FakeClock()
-    deadline = deadline or Deadline(100, clock=clock, wait=clock.wait)
-    return Transfer(
-        source,
-        destination,
-        destination,
-        deadline=deadline,
-        backoff=Backoff(RetryPolicy(attempts), deadline, draw=lambda: 0.5),
-        progress=LoggedProgress(),
-        streams=streams,
-        buffer_bytes=buffer_bytes,
-    )
-
-
-def _plan(*tags: str, layers: Sequence[bytes] = LAYERS) -> ReplicationPlan:
-    return make_plan(image(layers), {}, tags)
 
 
 def test_each_blob_moves_once_and_the_tag_comes_last() -> None:
     source, destination = FakeSource([*LAYERS, b"{}"]), FakeDestination()
-    plan = _plan("latest")
-    report = count_results(_transfer(source, destination).run(plan))
+    plan = new_plan("latest")
+    report = count_results(new_transfer(source, destination).run(plan))
     blobs = sorted(str(digest_of(content)) for content in (b"55555", b"333", b"{}", b"1"))
     assert sorted(destination.happened("start")) == blobs
     assert sorted(destination.happened("blob")) == blobs
@@ -79,7 +43,7 @@ def test_children_follow_the_blobs_and_the_root_follows_the_children() -> None:
     root = index([inner, second])
     children: dict[Digest, Manifest] = {each.digest: each for each in (first, second, inner)}
     destination = FakeDestination()
-    _transfer(FakeSource([b"1", b"2", b"{}"]), destination, streams=4).run(
+    new_transfer(FakeSource([b"1", b"2", b"{}"]), destination, streams=4).run(
         make_plan(root, children, ["a", "b"])
     )
     kinds = [event for event, _ in destination.events if event != "start"]
@@ -94,7 +58,7 @@ def test_every_tag_is_one_request_and_brings_the_root_along(tags: tuple[str, ...
     destination = FakeDestination()
     root = image()
     plan = make_plan(root, {}, tags, known=root.blobs)
-    _transfer(FakeSource(), destination).run(plan)
+    new_transfer(FakeSource(), destination).run(plan)
     pushed = destination.happened("manifest")
     assert pushed[0] == tags[0]
     assert sorted(pushed) == sorted(tags)
@@ -104,7 +68,7 @@ def test_a_root_without_tags_is_pushed_by_its_digest() -> None:
     destination = FakeDestination()
     root = image()
     plan = make_plan(root, {}, (), known=root.blobs)
-    _transfer(FakeSource(), destination).run(plan)
+    new_transfer(FakeSource(), destination).run(plan)
     assert destination.happened("manifest") == [str(plan.root.digest)]
 
 
@@ -112,7 +76,7 @@ def test_content_that_is_there_only_gets_its_tags() -> None:
     destination = FakeDestination()
     child = image()
     plan = tag_plan(index([child]), ["1", "2"], [("arm", child)])
-    _transfer(FakeSource(), destination).run(plan)
+    new_transfer(FakeSource(), destination).run(plan)
     assert sorted(destination.events) == [("manifest", tag) for tag in ("1", "2", "arm")]
     assert destination.stored.keys() == {plan.root.digest, child.digest}
 
@@ -127,7 +91,7 @@ def test_tags_of_children_are_put_with_the_roots() -> None:
         ["1"],
         child_tags=[("a", first), ("b", second)],
     )
-    _transfer(FakeSource([b"1", b"2", b"{}"]), destination).run(plan)
+    new_transfer(FakeSource([b"1", b"2", b"{}"]), destination).run(plan)
     pushed = destination.happened("manifest")
     assert set(pushed[:2]) == {str(first.digest), str(second.digest)}
     assert set(pushed[2:]) == {"1", "a", "b"}
@@ -138,7 +102,7 @@ def test_a_plan_without_its_tags_pushes_the_root_by_digest() -> None:
     root = index([child])
     plan = make_plan(root, {child.digest: child}, ["1"], child_tags=[("a", child)])
     destination = FakeDestination()
-    _transfer(FakeSource([b"1", b"{}"]), destination).run(plan.without_tags())
+    new_transfer(FakeSource([b"1", b"{}"]), destination).run(plan.without_tags())
     assert destination.happened("manifest") == [str(child.digest), str(root.digest)]
 
 
@@ -152,7 +116,7 @@ def test_blobs_that_are_there_or_mounted_are_not_read() -> None:
     )
     source = FakeSource([b"55555"])
     plan = make_plan(image(LAYERS), {}, ["1"], mount_from="team/base")
-    report = count_results(_transfer(source, destination).run(plan))
+    report = count_results(new_transfer(source, destination).run(plan))
     assert source.opened == [digest_of(b"55555")]
     assert str(digest_of(b"1")) not in destination.happened("start")
     assert set(destination.asked_to_mount_from) == {"team/base"}
@@ -163,7 +127,7 @@ def test_blobs_that_the_destination_refers_to_are_counted_and_left_alone() -> No
     root = image(LAYERS)
     destination = FakeDestination()
     report = count_results(
-        _transfer(FakeSource(), destination).run(make_plan(root, {}, ["1"], known=root.blobs))
+        new_transfer(FakeSource(), destination).run(make_plan(root, {}, ["1"], known=root.blobs))
     )
     assert destination.events == [("manifest", "1")]
     assert report == TransferReport(blobs_skipped=4, bytes_skipped=11)
@@ -173,7 +137,7 @@ def test_a_failed_blob_is_cancelled_stops_the_rest_and_no_manifest_is_pushed() -
     destination = FakeDestination(failures={str(digest_of(b"55555")): [DENIED]})
     source = FakeSource([*LAYERS, b"{}"])
     with pytest.raises(DeniedError):
-        _transfer(source, destination).run(_plan("1", "2"))
+        new_transfer(source, destination).run(new_plan("1", "2"))
     assert destination.events[:2] == [
         ("start", str(digest_of(b"55555"))),
         ("cancel", str(digest_of(b"55555"))),
@@ -185,7 +149,7 @@ def test_wrong_bytes_are_cancelled_and_not_tried_again() -> None:
     source, destination = FakeSource([b"55555", b"{}"]), FakeDestination()
     source.content[digest_of(b"55555")] = b"55554"
     with pytest.raises(DigestMismatchError):
-        _transfer(source, destination).run(_plan("1", layers=[b"55555"]))
+        new_transfer(source, destination).run(new_plan("1", layers=[b"55555"]))
     assert source.opened.count(digest_of(b"55555")) == 1
     assert destination.happened("cancel") == [str(digest_of(b"55555"))]
     assert str(digest_of(b"55555")) not in destination.happened("blob")
@@ -195,7 +159,7 @@ def test_wrong_bytes_are_cancelled_and_not_tried_again() -> None:
 def test_an_upload_is_cancelled_when_its_source_cannot_be_opened() -> None:
     destination = FakeDestination()
     with pytest.raises(KeyError):
-        _transfer(FakeSource([b"{}"]), destination).run(_plan("1", layers=[b"55555"]))
+        new_transfer(FakeSource([b"{}"]), destination).run(new_plan("1", layers=[b"55555"]))
     assert destination.happened("cancel") == [str(digest_of(b"55555"))]
 
 
@@ -204,7 +168,7 @@ def test_a_child_that_is_rejected_leaves_every_tag_alone() -> None:
     root = index([child])
     destination = FakeDestination(failures={str(child.digest): [DENIED]})
     with pytest.raises(DeniedError):
-        _transfer(FakeSource([b"1", b"{}"]), destination).run(
+        new_transfer(FakeSource([b"1", b"{}"]), destination).run(
             make_plan(root, {child.digest: child}, ["1", "2"])
         )
     assert destination.happened("manifest") == []
@@ -215,7 +179,7 @@ def test_a_blob_that_breaks_off_begins_again_with_a_new_upload() -> None:
     broken = [TransientError("broke"), TransientError("broke")]
     destination = FakeDestination(failures={name: broken})
     source = FakeSource([b"55555", b"{}"])
-    report = count_results(_transfer(source, destination).run(_plan("1", layers=[b"55555"])))
+    report = count_results(new_transfer(source, destination).run(new_plan("1", layers=[b"55555"])))
     assert [each for each in destination.events if each[1] == name] == [
         ("start", name),
         ("cancel", name),
@@ -231,7 +195,9 @@ def test_a_blob_that_keeps_breaking_off_is_given_up() -> None:
     name = str(digest_of(b"55555"))
     destination = FakeDestination(failures={name: [TransientError("broke")] * 9})
     with pytest.raises(TransientError):
-        _transfer(FakeSource([b"55555", b"{}"]), destination).run(_plan("1", layers=[b"55555"]))
+        new_transfer(FakeSource([b"55555", b"{}"]), destination).run(
+            new_plan("1", layers=[b"55555"])
+        )
     assert destination.happened("start").count(name) == 3
     assert destination.happened("manifest") == []
 
@@ -241,7 +207,7 @@ def test_nothing_starts_once_the_deadline_was_stopped() -> None:
     deadline.stop()
     source, destination = FakeSource([*LAYERS, b"{}"]), FakeDestination()
     with pytest.raises(StoppedError):
-        _transfer(source, destination, deadline=deadline).run(_plan("1"))
+        new_transfer(source, destination, deadline=deadline).run(new_plan("1"))
     assert destination.events == []
 
 
@@ -255,7 +221,7 @@ def test_a_stop_reaches_a_blob_in_the_middle() -> None:
 
     destination = StoppingDestination()
     with pytest.raises(StoppedError):
-        _transfer(FakeSource([b"55555"]), destination, deadline=deadline).run(
-            _plan("1", layers=[b"55555"])
+        new_transfer(FakeSource([b"55555"]), destination, deadline=deadline).run(
+            new_plan("1", layers=[b"55555"])
         )
     assert destination.happened("cancel") == [str(digest_of(b"55555"))]

@@ -1,61 +1,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 
 import pytest
 from tests.unit.builders import (
-    FakeClock,
     FakeDestination,
     FakeSource,
     FakeUpload,
     digest_of,
-    image,
 )
+from tests.unit.transfers import DENIED, new_plan, new_transfer
 
-from ecr_image_replicator.copy.plan import ReplicationPlan, make_plan
 from ecr_image_replicator.copy.ports import BlobOutcome
-from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.copy.results import count_results
-from ecr_image_replicator.copy.transfer import Transfer
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import (
     DeniedError,
-    Side,
 )
 from ecr_image_replicator.model.digests import VerifiedStream
 from ecr_image_replicator.model.manifests import Descriptor
-from ecr_image_replicator.retries import Backoff, RetryPolicy
-
-LAYERS = (b"333", b"1", b"55555")
-DENIED = DeniedError("no", side=Side.DESTINATION)
-
-
-def _transfer(
-    source: FakeSource,
-    destination: FakeDestination,
-    *,
-    deadline: Deadline | None = None,
-    attempts: int = 3,
-    streams: int = 1,
-    buffer_bytes: int = 4,
-) -> Transfer:
-    clock = FakeClock()
-    deadline = deadline or Deadline(100, clock=clock, wait=clock.wait)
-    return Transfer(
-        source,
-        destination,
-        destination,
-        deadline=deadline,
-        backoff=Backoff(RetryPolicy(attempts), deadline, draw=lambda: 0.5),
-        progress=LoggedProgress(),
-        streams=streams,
-        buffer_bytes=buffer_bytes,
-    )
-
-
-def _plan(*tags: str, layers: Sequence[bytes] = LAYERS) -> ReplicationPlan:
-    return make_plan(image(layers), {}, tags)
 
 
 class _MeetingDestination(FakeDestination):
@@ -99,7 +62,9 @@ class _MeetingUpload(FakeUpload):
 def test_as_many_streams_as_allowed_run_and_each_reuses_its_buffer() -> None:
     layers = [bytes([number]) * 9 for number in range(11)]
     destination = _MeetingDestination(parties=3)
-    _transfer(FakeSource([*layers, b"{}"]), destination, streams=3).run(_plan("1", layers=layers))
+    new_transfer(FakeSource([*layers, b"{}"]), destination, streams=3).run(
+        new_plan("1", layers=layers)
+    )
     assert destination.most_in_flight == 3
     assert len(destination.buffers) == 3
 
@@ -153,7 +118,7 @@ def test_the_next_upload_is_opened_while_a_body_flows() -> None:
 
     destination = Destination()
     source = FakeSource([b"333", b"{}"])
-    _transfer(source, destination, streams=1).run(_plan("1", layers=[b"333"]))
+    new_transfer(source, destination, streams=1).run(new_plan("1", layers=[b"333"]))
     assert len(destination.happened("start")) == 2
 
 
@@ -172,7 +137,7 @@ def test_the_next_body_flows_while_the_answer_to_the_last_one_is_waited_for() ->
 
     source = FakeSource([b"333", b"{}"])
     report = count_results(
-        _transfer(source, Destination(), streams=1).run(_plan("1", layers=[b"333"]))
+        new_transfer(source, Destination(), streams=1).run(new_plan("1", layers=[b"333"]))
     )
     assert report.blobs_copied == 2
 
@@ -197,9 +162,9 @@ def test_a_failure_on_one_stream_stops_the_blob_on_another() -> None:
     stopped = threading.Event()
     destination = OneFails()
     with pytest.raises(DeniedError):
-        _transfer(
+        new_transfer(
             FakeSource([b"55555", b"333"]), destination, deadline=Watched(100), streams=2
-        ).run(_plan("1", layers=[b"55555", b"333"]))
+        ).run(new_plan("1", layers=[b"55555", b"333"]))
     cancelled = {str(digest_of(b"55555")), str(digest_of(b"333"))}
     assert set(destination.happened("cancel")) >= cancelled
     assert destination.happened("blob") == []

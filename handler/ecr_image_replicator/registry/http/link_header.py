@@ -13,7 +13,7 @@ def find_next_link(value: str) -> str | None:
     Parameters
     ----------
     value
-        A Link header; several are joined by commas.
+        A Link header; several are separated by commas.
     """
     if len(value) > _MAX_CHARACTERS:
         return None

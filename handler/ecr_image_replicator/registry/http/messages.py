@@ -70,7 +70,7 @@ class StreamedResponse(Protocol):
     def header(self, name: str) -> str:
         """Return the value of a header, named in lower case; "" when there is none.
 
-        Several values are joined by commas.
+        Several values are separated by commas.
         """
 
     def header_values(self, name: str) -> list[str]:
