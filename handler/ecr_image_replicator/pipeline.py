@@ -25,7 +25,7 @@ from ecr_image_replicator.referrers.signatures import SignatureVerifier
 from ecr_image_replicator.request.parsing import Referrers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 
     from ecr_image_replicator.archive.docker_save import StoredImage
     from ecr_image_replicator.archive.layer_proofs import LayerProofs
@@ -71,6 +71,8 @@ class Pipeline:
         Of the replication.
     known_blobs
         Blobs that the destination is known to have; those that are copied are added.
+    absent_tags
+        Tags that the destination is known not to have.
     streams
         The number of parallel requests.
     began_at
@@ -87,6 +89,7 @@ class Pipeline:
     deadline: Deadline
     progress: Progress
     known_blobs: MutableMapping[Digest, Descriptor]
+    absent_tags: Collection[str]
     streams: int
     began_at: float
 
@@ -101,7 +104,11 @@ class Pipeline:
         endpoints, request, reader = self.endpoints, self.request, self.reader
         with self.progress.stage("state"):
             state = read_state(
-                endpoints.source, endpoints.destination, request.every_tag, stop=self.deadline.stop
+                endpoints.source,
+                endpoints.destination,
+                request.every_tag,
+                absent_tags=self.absent_tags,
+                stop=self.deadline.stop,
             )
         unchanged = find_unchanged(state, request, reader)
         if unchanged is not None:

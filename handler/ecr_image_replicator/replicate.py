@@ -17,7 +17,7 @@ from ecr_image_replicator.pipeline import Pipeline
 from ecr_image_replicator.retries import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Collection, MutableMapping
 
     from ecr_image_replicator.copy.ports import Progress
     from ecr_image_replicator.deadline import Deadline
@@ -61,6 +61,7 @@ class Replicator:
         previous: str = "",
         previous_source: str = "",
         known_blobs: MutableMapping[Digest, Descriptor] | None = None,
+        absent_tags: Collection[str] = (),
         propagation: PermissionPropagation | None = None,
     ) -> Outcome:
         """Make the destination's tags point at the source's content.
@@ -81,6 +82,8 @@ class Replicator:
         known_blobs
             Blobs that the destination repository is known to have, by digest. Those that are
             copied are added.
+        absent_tags
+            Destination tags that are known to be absent: they are not read first.
         propagation
             Retries of denials by AWS; None if a denial is final.
 
@@ -134,6 +137,7 @@ class Replicator:
                 deadline=deadline,
                 progress=progress,
                 known_blobs={} if known_blobs is None else known_blobs,
+                absent_tags=absent_tags,
                 streams=streams,
                 began_at=began_at,
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from ecr_image_replicator.copy.plan import ReplicationPlan
     from ecr_image_replicator.copy.ports import ImageSource, ReadOnlyDestination
@@ -41,6 +41,7 @@ def read_state(
     destination: ReadOnlyDestination,
     tags: Sequence[str],
     *,
+    absent_tags: Collection[str] = (),
     stop: Callable[[], None],
 ) -> CopyState:
     """Read the source's digest and each tag of the destination.
@@ -49,6 +50,8 @@ def read_state(
     ----------
     tags
         At least one. The manifest of the first is read, of the others the digest.
+    absent_tags
+        Tags that are known to be absent at the destination, which are not read.
     stop
         Called when a read fails and its error is reported, to end the retries of the others.
 
@@ -60,11 +63,21 @@ def read_state(
     first, *others = tags
     with ThreadPoolExecutor(min(_MAX_THREADS, 1 + len(tags)), "state") as pool:
         pinned = pool.submit(source.find_digest)
-        current = pool.submit(destination.find_manifest, first)
-        digests = [pool.submit(destination.find_digest, tag) for tag in others]
+        is_absent = first in absent_tags
+        current = None if is_absent else pool.submit(destination.find_manifest, first)
+        digests = {
+            tag: pool.submit(destination.find_digest, tag)
+            for tag in others
+            if tag not in absent_tags
+        }
         wait([pinned])  # if both endpoints fail, the source's error is reported
         try:
-            return _state(tags, pinned.result(), current.result(), [d.result() for d in digests])
+            digest = pinned.result()
+            manifest = current.result() if current else None
+            found = {first: manifest.digest if manifest else None}
+            for tag in others:
+                found[tag] = digests[tag].result() if tag in digests else None
+            return CopyState(digest, manifest, found)
         except BaseException:
             stop()
             raise
@@ -83,13 +96,3 @@ def check_planned_tags(
     destination.check_tags({tag: state.found[tag] for tag in plan.tags}, plan.root.digest)
     for tag, manifest in plan.child_tags:
         destination.check_tags({tag: state.found[tag]}, manifest.digest)
-
-
-def _state(
-    tags: Sequence[str],
-    pinned: Digest | None,
-    current: Manifest | None,
-    others: Sequence[Digest | None],
-) -> CopyState:
-    first = current.digest if current else None
-    return CopyState(pinned, current, dict(zip(tags, (first, *others), strict=True)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -43,12 +43,15 @@ class MirrorImage:
         What the source's tag points at; None when that is not known yet.
     reason
         Why it was chosen.
+    is_new
+        Whether comparing found none of the destination tags; False when that is not known.
     """
 
     selector: str
     destination_tags: tuple[str, ...]
     digest: Digest | None = None
     reason: str = ""
+    is_new: bool = False
 
 
 class Verdict(Enum):
@@ -164,22 +167,26 @@ class Comparer:
         head = self._source.find(image.selector)
         if head is None:
             return ComparedImage(image, Verdict.FAILED, _missing(self._request, image))
-        image = MirrorImage(image.selector, image.destination_tags, head.digest, image.reason)
+        is_new = all(found is False for found, _ in there.values())
+        image = replace(image, digest=head.digest, is_new=is_new)
         digests = [digest for _, digest in there.values()]
         if head.digest is None or (exists and None in digests):
             return ComparedImage(image, Verdict.UNCOMPARED)
         is_same = exists and self._is_same(image, head, there)
         return ComparedImage(image, Verdict.UNCHANGED if is_same else Verdict.CHANGED)
 
-    def _find_destination(self, tag: str) -> tuple[bool, Digest | None]:
+    def _find_destination(self, tag: str) -> tuple[bool | None, Digest | None]:
         try:
             return self._destination.find(tag)
         except DeniedError:
             # some registries deny what does not exist: the push decides
-            return False, None
+            return None, None
 
     def _is_same(
-        self, image: MirrorImage, head: TagHead, there: Mapping[str, tuple[bool, Digest | None]]
+        self,
+        image: MirrorImage,
+        head: TagHead,
+        there: Mapping[str, tuple[bool | None, Digest | None]],
     ) -> bool:
         """Return whether every destination tag has what the source's digest stands for."""
         if self._request.referrers is not Referrers.IGNORED or self._request.arch_tags:

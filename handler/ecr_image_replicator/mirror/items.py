@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: An item is the input of a child execution, of at most 256 KiB.
 _MAX_IMAGES: Final = 500
 _MAX_BYTES: Final = 200 * 1024
+#: Of an image in an item: comparing found none of its destination tags.
+_NEW: Final = "new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,12 @@ class WorkItem:
                 "Item": self.number,
                 "Entry": self.entry,
                 "Images": [
-                    [each.selector, str(each.digest or ""), list(each.destination_tags)]
+                    [
+                        each.selector,
+                        str(each.digest or ""),
+                        list(each.destination_tags),
+                        *([_NEW] if each.is_new else []),
+                    ]
                     for each in self.images
                 ],
                 "NotAfter": self.not_after_seconds,
@@ -89,8 +96,13 @@ class WorkItem:
         """
         try:
             images = tuple(
-                MirrorImage(str(selector), tuple(map(str, tags)), parse_optional_digest(digest))
-                for selector, digest, tags in fields["Images"]
+                MirrorImage(
+                    str(selector),
+                    tuple(map(str, tags)),
+                    parse_optional_digest(digest),
+                    is_new=marks == [_NEW],
+                )
+                for selector, digest, tags, *marks in fields["Images"]
             )
             item = cls(
                 run=Run.parse(fields["Run"]),
@@ -135,7 +147,7 @@ def _divide(images: Sequence[MirrorImage]) -> Iterator[tuple[MirrorImage, ...]]:
     current: list[MirrorImage] = []
     size_bytes = 0
     for image in images:
-        own_bytes = len(json.dumps([image.selector, image.destination_tags])) + 80
+        own_bytes = len(json.dumps([image.selector, image.destination_tags])) + 90
         if current and (len(current) >= _MAX_IMAGES or size_bytes + own_bytes > _MAX_BYTES):
             yield tuple(current)
             current, size_bytes = [], 0

@@ -144,7 +144,7 @@ class RepositoryWorker:
             self._before_image(position, done)
             recorder = ProgressRecorder(self._progress(images[position]))
             try:
-                done.append(self._copy(images[position], recorder))
+                done.append(self._copy(images[position], recorder, is_first_try=not tries))
             except (ThrottledError, OutOfTimeError) as error:
                 if (left := self._left_after(error, tries)) is not None:
                     return self._leave(images, position, done, left)
@@ -167,8 +167,12 @@ class RepositoryWorker:
             error=error,
         )
 
-    def _copy(self, image: MirrorImage, recorder: ProgressRecorder) -> ImageResult:
+    def _copy(
+        self, image: MirrorImage, recorder: ProgressRecorder, *, is_first_try: bool
+    ) -> ImageResult:
         """Copy an image; what the registries reject is a result.
+
+        A try that was cut off may have pushed the tags, so that the next one reads them.
 
         Raises
         ------
@@ -184,6 +188,7 @@ class RepositoryWorker:
                 deadline=deadline,
                 progress=recorder,
                 known_blobs=self._known_blobs,
+                absent_tags=image.destination_tags if image.is_new and is_first_try else (),
             )
         except (ThrottledError, OutOfTimeError, StoppedError):
             raise

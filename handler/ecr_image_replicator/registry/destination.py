@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -30,6 +29,7 @@ from ecr_image_replicator.registry.manifest_responses import (
     is_stored,
     is_success,
 )
+from ecr_image_replicator.registry.mounts import MountSupport, SelfMount
 from ecr_image_replicator.registry.referrers import RegistryReferrers
 from ecr_image_replicator.registry.source import RegistrySource
 from ecr_image_replicator.registry.uploads import RegistryUpload
@@ -48,18 +48,10 @@ if TYPE_CHECKING:
     from ecr_image_replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
-#: HEADs spent on finding out whether a registry honours mounts from the repository itself.
+#: HEADs for an image to find out whether a registry honours mounts from the repository itself.
 _MOUNT_PROBES: Final = 2
 #: A mount that is rejected with any other status is followed by a plain upload at once.
 _RETRIED_MOUNTS: Final = RETRYABLE_STATUSES - {500}
-
-
-class _SelfMount(Enum):
-    """Whether a mount from the repository itself tells if a blob is there."""
-
-    UNKNOWN = "unknown"
-    HONOURED = "honoured"
-    IGNORED = "ignored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +81,8 @@ class RegistryDestination:
     One POST looks for a blob and opens its upload session: it mounts the blob from the repository
     itself, which returns 201 when the blob is there, and 202 with a session when it is not. A
     registry that ignores such mounts returns 202 for every blob; a HEAD for each of the first
-    blobs finds that out, and from then on a HEAD looks for each blob.
+    blobs finds that out, and from then on a HEAD looks for each blob. Where the first blobs of two
+    images are missing, the next image mounts a blob that was pushed, which tells for sure.
 
     Parameters
     ----------
@@ -101,6 +94,8 @@ class RegistryDestination:
         For downloads of what is there.
     quirks
         Of the registry's kind.
+    mounts
+        What is known about the registry's mounts; None for nothing yet.
     """
 
     def __init__(
@@ -109,16 +104,18 @@ class RegistryDestination:
         client: RegistryClient,
         backoff: Backoff,
         quirks: RegistryQuirks = RegistryQuirks(),
+        mounts: MountSupport | None = None,
     ) -> None:
         self._reference = reference
         self._client = client
         self._quirks = quirks
         self._content = RegistrySource(reference, client, backoff)
         self._path = f"/v2/{reference.repository}"
-        self._self_mount = _SelfMount.UNKNOWN if quirks.probes else _SelfMount.IGNORED
+        self._mounts = mounts or MountSupport()
         self.needs_existence_check = True
         self._probes_left = _MOUNT_PROBES
         self._lock = threading.Lock()
+        self._opened: Descriptor | None = None
         self._forbidden_is_missing = parse_ecr_host(reference.registry) is None
 
     @property
@@ -196,18 +193,19 @@ class RegistryDestination:
         if mount_from is not None and mount_from != own and self._quirks.mounts:
             mounted = self._mount(descriptor, mount_from) or self.open_upload(descriptor)
             return BlobOutcome.MOUNTED if mounted is BlobOutcome.SKIPPED else mounted
-        if self._self_mount is _SelfMount.IGNORED:
+        if self._find_self_mount() is SelfMount.IGNORED:
             return self._find_or_open(descriptor)
         opened = self._mount(descriptor, own)
         if opened is None:
-            self._self_mount = _SelfMount.IGNORED
+            self._mounts.state = SelfMount.IGNORED
             return self._find_or_open(descriptor)
         if isinstance(opened, BlobOutcome):
-            self._self_mount = _SelfMount.HONOURED
+            self._mounts.state = SelfMount.HONOURED
             return opened
         if self._takes_a_probe() and self._is_needless(opened, descriptor):
-            self._self_mount = _SelfMount.IGNORED
+            self._mounts.state = SelfMount.IGNORED
             return BlobOutcome.SKIPPED
+        self._opened = descriptor
         return opened
 
     def open_upload(self, descriptor: Descriptor) -> RegistryUpload | BlobOutcome:
@@ -240,6 +238,8 @@ class RegistryDestination:
                 side=self._client.side,
                 status=201,
             )
+        if self._opened is not None:
+            self._mounts.add_pushed(self._reference.repository, self._opened)
 
     def _put_manifest(self, manifest: Manifest, reference: str) -> Digest:
         """Push a manifest and return the digest that it was stored under."""
@@ -339,11 +339,33 @@ class RegistryDestination:
         url = self._client.resolve(response, response.header("location"), "upload location")
         return RegistryUpload(url, self._reference, self._client, self._quirks.upload_rate)
 
+    def _find_self_mount(self) -> SelfMount:
+        """Return whether mounts are honoured; mount a blob that was pushed before to find out."""
+        if not self._quirks.probes:
+            return SelfMount.IGNORED
+        if self._mounts.state is not SelfMount.UNKNOWN:
+            return self._mounts.state
+        with self._lock:  # the other streams of the image wait for the result
+            pushed = self._mounts.take_pushed(self._reference.repository)
+            if pushed is not None and self._mounts.state is SelfMount.UNKNOWN:
+                self._mount_pushed(pushed)
+        return self._mounts.state
+
+    def _mount_pushed(self, pushed: Descriptor) -> None:
+        opened = self._mount(pushed, self._reference.repository)
+        if isinstance(opened, BlobOutcome):
+            self._mounts.state = SelfMount.HONOURED
+        elif opened is None or self._is_needless(opened, pushed):
+            self._mounts.state = SelfMount.IGNORED
+        else:
+            opened.cancel()  # the blob was deleted since
+
     def _takes_a_probe(self) -> bool:
         with self._lock:
-            if self._self_mount is not _SelfMount.UNKNOWN or not self._probes_left:
+            if self._mounts.state is not SelfMount.UNKNOWN or not self._probes_left:
                 return False
             self._probes_left -= 1
+            self._mounts.add_probe(self._reference.repository)
             return True
 
     def _is_needless(self, upload: RegistryUpload, descriptor: Descriptor) -> bool:

@@ -11,6 +11,7 @@ from ecr_image_replicator.registry.client import RegistryClient
 from ecr_image_replicator.registry.destination import RegistryDestination
 from ecr_image_replicator.registry.http.hosts import Schemes
 from ecr_image_replicator.registry.http.session import Session
+from ecr_image_replicator.registry.mounts import MountSupports
 from ecr_image_replicator.registry.source import RegistrySource
 from ecr_image_replicator.registry.tags import RegistryTags
 from ecr_image_replicator.retries import SharedPause
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Registries:
-    """The connections, authorizations and pauses of all registries.
+    """The connections, authorizations, pauses and known mount support of all registries.
 
     Parameters
     ----------
@@ -55,6 +56,7 @@ class Registries:
         self._lock = threading.Lock()
         self._pauses: dict[str, SharedPause] = {}
         self._authenticators: dict[tuple[object, ...], Authenticator] = {}
+        self._mounts = MountSupports()
 
     def open_source(
         self,
@@ -105,7 +107,8 @@ class Registries:
             mount_from=mount_from,
             deletes=deletes,
         )
-        return RegistryDestination(reference, client, backoff)
+        mounts = self._mounts.of(reference.registry)
+        return RegistryDestination(reference, client, backoff, mounts=mounts)
 
     def destination_client(
         self,
