@@ -11,7 +11,13 @@ from local.registry.store import Store
 from local.web import Request
 from tests.functional.mirror_scene import methods, put_tags, run_mirror
 
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.mirror.compare import MirrorImage
+from ecr_image_replicator.mirror.results import ImageStatus
+from ecr_image_replicator.mirror.worker import RepositoryWorker
 from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.mirror_parsing import parse_mirror
 from ecr_image_replicator.request.settings import Settings
 
 Start = Callable[..., RegistryServer]
@@ -106,3 +112,24 @@ def test_a_tag_that_may_exist_is_read_before_it_is_written(registries: Start) ->
     assert run_mirror(_mirror(source, destination)).values()["Copied"] == str(len(TAGS))
 
     assert methods(destination.requests)["GET manifest"] == len(TAGS)
+
+
+@pytest.mark.parametrize(("tries", "reads"), [(0, 0), (1, 1)])
+def test_an_image_that_was_begun_before_is_read_again(
+    registries: Start, tries: int, reads: int
+) -> None:
+    source, destination = registries(), registries()
+    put_tags(source, "team/app", ["1"])
+    engine = Replicator(Settings(plain_http=("127.0.0.1",)))
+    worker = RepositoryWorker(
+        engine,
+        parse_mirror(_mirror(source, destination)).entries[0],
+        Deadline(60),
+        progress=lambda _: LoggedProgress(),
+    )
+
+    outcome = worker.run([MirrorImage("1", ("1",), is_new=True)], tries=tries)
+    engine.close()
+
+    assert [each.status for each in outcome.results] == [ImageStatus.COPIED]
+    assert methods(destination.requests)["GET manifest"] == reads
