@@ -131,7 +131,7 @@ class Transfer:
                 with self._enter_slot(blob) as buffer:
                     return read(about, self._destination.open_blob(blob), buffer)
 
-            return self._restarted(blob, once)[0]
+            return self._run_with_restarts(blob, once)[0]
 
         with self._pool() as pool:
             return do_each(pool, read_one, blobs, stop=self._deadline.stop)
@@ -160,7 +160,7 @@ class Transfer:
 
         def send(layer: _Layer) -> None:
             self._progress.plan((layer.stored,))
-            blob, _ = self._restarted(layer.stored, lambda: self._push_streamed_once(layer))
+            blob, _ = self._run_with_restarts(layer.stored, lambda: self._push_streamed_once(layer))
             self._streamed.append(blob)
             self._progress.make(layer.stored, blob)
             self._progress.finish(layer.stored, BlobOutcome.COPIED)
@@ -246,12 +246,14 @@ class Transfer:
         self, blob: Descriptor, open_upload: Callable[[], Upload | BlobOutcome]
     ) -> BlobOutcome:
         """Copy one blob."""
-        outcome, failures = self._restarted(blob, lambda: self._move_once(blob, open_upload))
+        outcome, failures = self._run_with_restarts(
+            blob, lambda: self._move_once(blob, open_upload)
+        )
         # it exists after an interruption: only the response to its last byte was lost
         found_late = outcome is BlobOutcome.SKIPPED and failures
         return BlobOutcome.COPIED if found_late else outcome
 
-    def _restarted(
+    def _run_with_restarts(
         self, blob: Descriptor, once: Callable[[], _Result]
     ) -> tuple[_Result, Sequence[TransientError]]:
         """Copy a blob, from its start again after interruptions; return the failures too."""
@@ -367,7 +369,7 @@ class Transfer:
         self, blob: Descriptor, layer: StreamedLayer, error: MissingContentError
     ) -> BlobOutcome:
         """Make and push a layer's blob again."""
-        made, _ = self._restarted(layer.stored, lambda: self._push_streamed_once(layer))
+        made, _ = self._run_with_restarts(layer.stored, lambda: self._push_streamed_once(layer))
         if made.digest != blob.digest:
             raise MissingContentError(
                 f"missing layer {blob.digest} at the destination: compressing it again gives "
