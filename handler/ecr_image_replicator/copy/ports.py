@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class RangedReader(Protocol):
-    """An object that can be read in ranges, and does not change while it is read."""
+    """An object that can be read in ranges, and does not change while it is read.
+
+    Implemented by `aws.s3.S3Object`, `archive.local_file.LocalFile`, and within archives by
+    `archive.object_start.StartedObject` and `archive.forward_reader.ForwardReader`.
+    """
 
     @property
     def size_bytes(self) -> int | None:
@@ -48,7 +52,10 @@ class BlobOutcome(Enum):
 
 
 class Upload(Protocol):
-    """An open upload session at the destination."""
+    """An open upload session at the destination.
+
+    Implemented by `registry.uploads.RegistryUpload`.
+    """
 
     def finish(self, body: VerifiedStream) -> None:
         """Send the whole blob and close the session.
@@ -78,7 +85,10 @@ class Upload(Protocol):
 
 
 class StreamedBlob(Protocol):
-    """A blob that is made while it is sent."""
+    """A blob that is made while it is sent.
+
+    Implemented by `_CompressedLayer` and `_VerbatimLayer` of `archive.layers`.
+    """
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
         """Yield its bytes, once; the last ones after its source is verified."""
@@ -88,7 +98,10 @@ class StreamedBlob(Protocol):
 
 
 class StreamedLayer(Protocol):
-    """A stored layer whose blob has no digest until it is made."""
+    """A stored layer whose blob has no digest until it is made.
+
+    Implemented by `archive.layers.ArchivedLayer`.
+    """
 
     @property
     def stored(self) -> Descriptor:
@@ -109,7 +122,11 @@ class StreamedLayer(Protocol):
 
 
 class ImageSource(Protocol):
-    """The source of an image."""
+    """The source of an image.
+
+    Implemented by `registry.source.RegistrySource`, `ecr.source.EcrSource`,
+    `archive.source.ArchiveSource`, and `copy.cache.CachingSource`, which wraps one of them.
+    """
 
     def find_digest(self) -> Digest | None:
         """Return the image's digest without reading it; None where only reading tells it.
@@ -131,7 +148,10 @@ class ImageSource(Protocol):
 
 
 class ReadOnlyDestination(Protocol):
-    """Reads the destination repository, and changes nothing there."""
+    """Reads the destination repository, and changes nothing there.
+
+    Implemented by `registry.destination.RegistryDestination` and `ecr.destination.EcrDestination`.
+    """
 
     @property
     def needs_existence_check(self) -> bool:
@@ -169,7 +189,7 @@ class ReadOnlyDestination(Protocol):
         """
 
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
-        """Return the blobs that are known to exist; `start_upload` tells about the others."""
+        """Return the blobs that are known to exist; `start_upload` checks the others."""
 
     def has_blob(self, digest: Digest) -> bool:
         """Return whether a blob exists."""
@@ -179,7 +199,11 @@ class ReadOnlyDestination(Protocol):
 
 
 class ImageWriter(Protocol):
-    """Writes blobs and manifests to the destination repository."""
+    """Writes blobs and manifests to the destination repository.
+
+    Implemented by `registry.destination.RegistryDestination`, `ecr.destination.EcrDestination`, and
+    `copy.dry_run.DryRunWriter`, which records the changes instead.
+    """
 
     def start_upload(
         self, descriptor: Descriptor, *, mount_from: str | None
@@ -211,7 +235,10 @@ class ImageWriter(Protocol):
 
 
 class TagRemover(Protocol):
-    """Removes tags from a repository."""
+    """Removes tags from a repository.
+
+    Implemented by `registry.destination.RegistryDestination` and `ecr.destination.EcrDestination`.
+    """
 
     def remove_tags(self, tags: Sequence[str], content: Digest) -> None:
         """Remove the tags that still point at the content; a missing tag is a success.
@@ -241,7 +268,11 @@ class ReferrersList:
 
 
 class ReferrerStore(Protocol):
-    """The referrers of a repository: signatures, SBOMs and attestations."""
+    """The referrers of a repository: signatures, SBOMs and attestations.
+
+    Implemented by `registry.referrers.RegistryReferrers`, and `copy.dry_run.DryRunReferrers`, which
+    changes nothing.
+    """
 
     def list_referrers(self, subject: Digest, artifact_type: str = "") -> ReferrersList:
         """List the manifests whose subject is that digest.
@@ -273,7 +304,11 @@ class ReferrerStore(Protocol):
 
 
 class Progress(Protocol):
-    """Receives the progress of a copy, from several threads at once."""
+    """Receives the progress of a copy, from several threads at once.
+
+    Implemented by `copy.progress.LoggedProgress` (Lambda), `mirror.recorder.ProgressRecorder`, and
+    `NullDisplay` and its subclasses in `cli` (`PlainLines`, `ProgressBars`).
+    """
 
     def pin(self, digest: Digest, etag: str = "") -> None:
         """Receive the digest of the source's reference, to which the copy is pinned.
