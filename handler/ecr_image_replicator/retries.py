@@ -84,7 +84,7 @@ def parse_retry_after(headers: Mapping[str, str], *, now: Callable[[], float]) -
 
 
 class SharedPause:
-    """A pause of all requests to a host, so that one throttled response slows every stream."""
+    """A pause of all requests to a host, after a response with Retry-After."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -154,7 +154,8 @@ class Backoff:
         error
             The failure.
         pause
-            The pause of the host, which a throttled response extends.
+            The pause of the host, which a response with Retry-After extends; None for no shared
+            pause.
 
         Raises
         ------

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
-#: HEADs for an image to find out whether a registry honours mounts from the repository itself.
+#: HEADs for an image that test whether the registry honours mounts from the repository itself.
 _MOUNT_PROBES: Final = 2
 #: A mount that is rejected with any other status is followed by a plain upload at once.
 _RETRIED_MOUNTS: Final = RETRYABLE_STATUSES - {500}
@@ -78,11 +78,12 @@ class RegistryQuirks:
 class RegistryDestination:
     """A repository in a registry.
 
-    One POST looks for a blob and opens its upload session: it mounts the blob from the repository
-    itself, which returns 201 when the blob is there, and 202 with a session when it is not. A
-    registry that ignores such mounts returns 202 for every blob; a HEAD for each of the first
-    blobs finds that out, and from then on a HEAD looks for each blob. Where the first blobs of two
-    images are missing, the next image mounts a blob that was pushed, which tells for sure.
+    One POST checks whether a blob exists and opens its upload session: it asks to mount the blob
+    from the repository itself. 201 means that the blob exists, 202 opens a session. A registry that
+    ignores such mounts returns 202 for every blob. To detect that, a HEAD follows each of the first
+    two 202 responses for an image; if it finds the blob, a HEAD checks each further blob before its
+    POST. If the first blobs of two images are missing, the next image mounts a blob that was
+    pushed. The result is kept for the registry.
 
     Parameters
     ----------
@@ -178,7 +179,7 @@ class RegistryDestination:
                 raise self._client.error(response, f"delete {self._name(tag)}")
 
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:  # noqa: ARG002
-        """Return none: `start_upload` looks for each with the request that it sends anyway."""
+        """Return an empty set: the POST of `start_upload` checks each blob."""
         return frozenset()
 
     def has_blob(self, digest: Digest) -> bool:

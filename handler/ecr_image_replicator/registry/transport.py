@@ -63,6 +63,7 @@ class Transport:
         self._session = session
         self._schemes = schemes
         self._deadline = deadline
+        #: Of the last response; several threads replace it without the lock.
         self._scope: AddressScope | None = None
         #: Where bodies were redirected: an origin and a beginning of its paths, before and after.
         self._moved: tuple[tuple[Origin, str], tuple[Origin, str]] | None = None
@@ -98,7 +99,7 @@ class Transport:
         return self.check(base, url, what)
 
     def check(self, base: Url, url: Url, what: str) -> Url:
-        """Check where a URL leads that a server sent, as `resolve` does; returns it with TLS kept.
+        """Check a URL that a server sent, as `resolve` does; return it with the scheme https kept.
 
         A registry behind a proxy may write its own URLs without TLS: the host must be the same,
         and the port the same or HTTP's default. They stand for the address of the response.
