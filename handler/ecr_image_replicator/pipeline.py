@@ -1,7 +1,7 @@
 """The stages of one replication: state, content, plan, copy, outcome.
 
-Each stage takes what it needs and returns a value; nothing at the destination changes before the
-copy.
+Each stage takes what it needs and returns a value. Before the copy, nothing at the destination
+changes, except that the layers of an archive without a manifest are pushed to build its image.
 """
 
 from __future__ import annotations
