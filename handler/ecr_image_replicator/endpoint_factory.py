@@ -82,6 +82,7 @@ class EndpointFactory:
             plain_http=settings.plain_http,
             connections=4 * settings.streams,
             stall_timeout_seconds=settings.stall_timeout_seconds,
+            response_timeout_seconds=settings.response_timeout_seconds,
             unverified=settings.unverified,
         )
         self._aws = AwsAccess()

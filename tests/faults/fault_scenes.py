@@ -163,7 +163,10 @@ class Scene:
         self.destination.start_over(destination or (lambda _: pass_on))
         replicator = Replicator(
             Settings(
-                streams=self.streams, plain_http=("127.0.0.1",), stall_timeout_seconds=stall_seconds
+                streams=self.streams,
+                plain_http=("127.0.0.1",),
+                stall_timeout_seconds=stall_seconds,
+                response_timeout_seconds=stall_seconds,
             )
         )
         properties = {

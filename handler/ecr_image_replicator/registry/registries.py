@@ -35,7 +35,9 @@ class Registries:
     connections
         Kept per host at most.
     stall_timeout_seconds
-        A connection without a byte for so long counts as broken.
+        A connection without a byte for this long is broken.
+    response_timeout_seconds
+        How long the response to the last byte of a body may take.
     unverified
         Registries whose certificates are not verified, and that may be plain HTTP.
     """
@@ -46,11 +48,15 @@ class Registries:
         plain_http: Iterable[str] = (),
         connections: int,
         stall_timeout_seconds: float = 30.0,
+        response_timeout_seconds: float = 600.0,
         unverified: Iterable[str] = (),
     ) -> None:
         hosts = frozenset(unverified)
         self._session = Session(
-            connections=connections, stall_timeout_seconds=stall_timeout_seconds, unverified=hosts
+            connections=connections,
+            stall_timeout_seconds=stall_timeout_seconds,
+            response_timeout_seconds=response_timeout_seconds,
+            unverified=hosts,
         )
         self._schemes = Schemes(plain_http, unverified=hosts)
         self._lock = threading.Lock()

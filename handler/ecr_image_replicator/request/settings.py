@@ -37,6 +37,8 @@ class Settings:
         Registries that are accessed over plain HTTP, ``host`` or ``host:port``.
     stall_timeout_seconds
         A connection that moves no byte for so long is broken.
+    response_timeout_seconds
+        How long the response to the last byte of a body may take; only tests set it.
     progress_interval_seconds
         The shortest time between two progress lines of the log.
     propagation_seconds
@@ -52,6 +54,7 @@ class Settings:
     streams: int = DEFAULT_STREAMS
     plain_http: tuple[str, ...] = ()
     stall_timeout_seconds: float = 30.0
+    response_timeout_seconds: float = 600.0
     progress_interval_seconds: float = 5.0
     propagation_seconds: float = WINDOW_SECONDS
     allowed: AllowLists = field(default_factory=AllowLists)
