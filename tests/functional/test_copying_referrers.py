@@ -90,9 +90,11 @@ def test_a_blob_that_referrers_share_is_requested_and_moved_once(
     assert answer["Data"]["BlobsSkipped"] == "0"
     read = [entry.path for entry in source.requests if "/blobs/" in entry.path]
     assert len(read) == len(set(read)) == 1 + count
-    # two of the uploads are probed with a HEAD, as the registry does not say that it mounts
-    sent = [entry for entry in destination.requests if "/blobs/" in entry.path]
-    assert Counter(entry.method for entry in sent) == Counter(HEAD=2, POST=1 + count, PUT=1 + count)
+    sent = Counter(entry.method for entry in destination.requests if "/blobs/" in entry.path)
+    # two of the uploads are probed with a HEAD, as the registry does not say that it mounts; one
+    # more POST may find out, depending on which of the parallel referrers comes third
+    assert (sent["HEAD"], sent["PUT"]) == (2, 1 + count)
+    assert sent["POST"] - sent["PUT"] in {0, 1}
     assert len(manifest_puts(destination)) == count
 
 

@@ -55,9 +55,9 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             _print_error("interrupted: the tags are as they were, cancellation was requested")
             return interruption.status
         # a mirror's file has the names of properties
-        _print_error(error.render(property_name if given.command == "mirror" else option_name))
-        if isinstance(error, DeniedError) and error.status == 401:
-            print(_LOGIN_HINT, file=sys.stderr, flush=True)
+        message = error.render(property_name if given.command == "mirror" else option_name)
+        is_login = isinstance(error, DeniedError) and error.status == 401
+        _print_error(f"{message} {_LOGIN_HINT}" if is_login else message)
         return exit_status(error)
     except Exception as error:  # noqa: BLE001 - the messages of others may contain secrets
         _print_error(_describe_defect(error))

@@ -175,6 +175,8 @@ class _Pool(urllib3.connectionpool.HTTPConnectionPool):
             opening.set_exception(error)
         else:
             opening.set_result(connection)
+            if self.pool is None:
+                self._close_opened()  # the pool was closed before this connection was queued
         finally:
             use.guard.release()
 
@@ -197,6 +199,9 @@ class _Pool(urllib3.connectionpool.HTTPConnectionPool):
     def close(self) -> None:
         """Close the idle connections; one in use is closed when its response ends."""
         super().close()
+        self._close_opened()
+
+    def _close_opened(self) -> None:
         while (opened := self._take_opened()) is not None:
             opened.close()
 
