@@ -114,6 +114,7 @@ def ends() -> Iterator[Ends]:
         replicator = Replicator(
             Settings(streams=2, plain_http=("127.0.0.1",), stall_timeout_seconds=5)
         )
-        yield Ends(source, destination, before_source, before_destination, image, replicator)
-        replicator.close()
+        opened = Ends(source, destination, before_source, before_destination, image, replicator)
+        yield opened
+        opened.replicator.close()  # which a test may have replaced
         assert not before_source.defects + before_destination.defects
