@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import boto3
+import requests
 from moto.server import ThreadedMotoServer
 
 REGION = "eu-west-1"
@@ -46,11 +47,14 @@ class MotoAccount:
 
 @contextmanager
 def open_account() -> Iterator[MotoAccount]:
-    """Serve an account in which there is nothing."""
+    """Serve an empty account; only one can be open in a process."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
     try:
-        yield MotoAccount(f"http://{host}:{port}")
+        # all servers of a process share moto's state, also after they have stopped
+        requests.post(f"{url}/moto-api/reset", timeout=30).raise_for_status()
+        yield MotoAccount(url)
     finally:
         server.stop()
