@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.programs import find_program
 from tests.waiting import wait_until
 
 _CONFIGURATION = """\
@@ -20,17 +18,6 @@ storage: {{filesystem: {{rootdirectory: {data}}}, delete: {{enabled: true}}}}
 http: {{addr: '127.0.0.1:0'}}
 """
 _LISTENING = re.compile(r"listening on (127\.0\.0\.1:\d+)")
-
-
-def find_program(name: str) -> str:
-    """Return a program's path; without it skip the test, or fail it if CI is set."""
-    program = shutil.which(name)
-    if program is not None:
-        return program
-    message = f"{name} is not installed: apt-get install {name}"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import pytest
 from local.emulator import LambdaEmulator
 from local.images import Content, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
-from tests.interop.registries import DockerRegistry, find_program, skopeo_copy
+from tests.interop.registries import DockerRegistry, skopeo_copy
+from tests.programs import find_program
 
 HANDLER = Path(__file__).parent.parent.parent / "handler"
 

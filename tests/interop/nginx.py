@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from tests.interop.registries import find_program
 from tests.interop.zuul_registry import free_port, wait_for_http
+from tests.programs import find_program
 
 _CONFIGURATION: Final = """\
 daemon off;

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
-import pytest
+from tests.programs import find_program
 
 #: The only user of a registry that requires a login.
 USER: Final = "tester"
@@ -59,17 +59,6 @@ auth:
     realm: tests
     path: {directory}/htpasswd
 """
-
-
-def find_program(name: str, installation: str = "") -> str:
-    """Find a program on the PATH; without it the test is skipped, and under CI it fails."""
-    program = shutil.which(name)
-    if program is not None:
-        return program
-    message = f"{name} is not installed: {installation or f'apt-get install {name}'}"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -22,12 +22,8 @@ from local.images import build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 from moto.server import ThreadedMotoServer
 from tests.interop.conftest import HANDLER
-from tests.interop.registries import (
-    DockerRegistry,
-    find_program,
-    skopeo_copy,
-    skopeo_inspect_raw,
-)
+from tests.interop.registries import DockerRegistry, skopeo_copy, skopeo_inspect_raw
+from tests.programs import find_program
 
 BUCKET = "archives-of-programs"  # moto keeps what other tests of this process have made
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}

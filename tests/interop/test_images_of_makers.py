@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from tests.interop.conftest import Ends
-from tests.interop.registries import find_program, skopeo_copy, skopeo_inspect_raw
+from tests.interop.registries import skopeo_copy, skopeo_inspect_raw
+from tests.programs import find_program
 
 
 def _run(program: str, *arguments: str) -> str:

@@ -22,7 +22,8 @@ from local.images import (
     push,
 )
 from tests.interop.conftest import Ends
-from tests.interop.registries import find_program, skopeo_copy, skopeo_inspect_raw
+from tests.interop.registries import skopeo_copy, skopeo_inspect_raw
+from tests.programs import find_program
 
 LISTS = {
     "oci": "application/vnd.oci.image.index.v1+json",

@@ -14,10 +14,10 @@ from tests.interop.registries import (
     USER,
     AccessLogEntry,
     DockerRegistry,
-    find_program,
     skopeo_copy,
     skopeo_inspect_raw,
 )
+from tests.programs import find_program
 
 
 def _get(registry: DockerRegistry, path: str) -> int:

@@ -15,7 +15,7 @@ from local.objects import ObjectStorage
 from local.registry import RegistryServer
 from local.registry.digests import Digest, digest_of
 from local.web import Request, Response
-from tests.interop.registries import find_program
+from tests.programs import find_program
 from tests.replicating import replicate_once
 
 from ecr_image_replicator.errors import InvalidArchiveError

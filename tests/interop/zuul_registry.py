@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
-from tests.interop.registries import PASSWORD, USER, find_program
+from tests.interop.registries import PASSWORD, USER
+from tests.programs import find_program
 
 _START_SECONDS: Final = 30.0
 _CONFIGURATION: Final = """\

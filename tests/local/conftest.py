@@ -10,9 +10,10 @@ from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
 from local.dockerhub import HubUser
 from local.registry import RegistryServer
-from tests.docker_registry import find_program, running_docker_registry
+from tests.docker_registry import running_docker_registry
 from tests.local.ecr_api import checked
 from tests.local.wire_client import FakeClock, WireClient
+from tests.programs import find_program
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Copying the images of one repository pair, one after the other.
 
 Images of one repository share layers, so that one worker with warm connections copies all of them.
-A worker whose time ends, or that meets a rate limit, says where it stopped and when it makes sense
-to go on; who calls it again is not its concern.
+A worker whose time ends, or that meets a rate limit, returns the position of the next image and the
+seconds to wait before it. Calling it again is its caller's part.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class WorkerOutcome:
     position
         The next image; the number of images when it is done with all.
     wait_seconds
-        When it makes sense to go on; None when it is done with all.
+        Seconds to wait before the next image is begun; None when it is done with all.
     tries
         How often the next image was begun already.
     reason
