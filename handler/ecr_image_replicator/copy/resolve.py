@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -286,13 +287,16 @@ class ContentReader:
         children: dict[Digest, Manifest] = {}
         pending = _listed(index, only_indexes=only_indexes)
         depth = held_bytes = 0
+        lock = threading.Lock()  # of held_bytes
 
         def fetch(digest: Digest) -> Manifest:
             nonlocal held_bytes
             # pushed under the digest that its index names, whatever the algorithm
             child = replace(self._source.fetch_manifest(digest), digest=digest)
-            held_bytes += len(child.content)
-            if held_bytes > _MAX_MANIFESTS_BYTES:
+            with lock:
+                held_bytes += len(child.content)
+                is_too_much = held_bytes > _MAX_MANIFESTS_BYTES
+            if is_too_much:
                 raise InvalidManifestError(
                     f"invalid index {index.digest}: its manifests are larger than "
                     f"{_MAX_MANIFESTS_BYTES} bytes together"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from ecr_image_replicator.copy.ports import BlobOutcome
@@ -37,6 +38,7 @@ class ProgressRecorder:
         self.pinned: Digest | None = None
         self.blobs_copied = 0
         self.bytes_copied = 0
+        self._lock = threading.Lock()
 
     def pin(self, digest: Digest, etag: str = "") -> None:
         """Remember the digest."""
@@ -58,8 +60,9 @@ class ProgressRecorder:
     def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
         """Count the blob if it was copied."""
         if outcome is BlobOutcome.COPIED:
-            self.blobs_copied += 1
-            self.bytes_copied += blob.size_bytes
+            with self._lock:
+                self.blobs_copied += 1
+                self.bytes_copied += blob.size_bytes
         self._progress.finish(blob, outcome)
 
     def make(self, stored: Descriptor, blob: Descriptor) -> None:

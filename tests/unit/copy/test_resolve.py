@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from tests.unit.builders import FakeSource, encoded, image, index
+from tests.unit.thread_switches import switching_threads
 
 from ecr_image_replicator.copy.cache import CachingSource, ContentCache
 from ecr_image_replicator.copy.resolve import ContentReader
@@ -83,6 +84,24 @@ def test_an_index_that_nests_too_deeply_is_rejected() -> None:
     reader, _ = _reader(*manifests, default=None)
     with pytest.raises(InvalidManifestError, match="nests deeper than 4"):
         reader.read(manifests[0].digest)
+
+
+def test_the_size_of_manifests_that_are_read_at_once_is_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = [image([str(number).encode()]) for number in range(200)]
+    listed = index(images)
+    reader, _ = _reader(listed, *images, default=None)
+    limit = sum(len(each.content) for each in images)
+    monkeypatch.setattr("ecr_image_replicator.copy.resolve._MAX_MANIFESTS_BYTES", limit)
+    with switching_threads("fetch"):
+        assert len(reader.read_children(listed)) == len(images)
+    monkeypatch.setattr("ecr_image_replicator.copy.resolve._MAX_MANIFESTS_BYTES", limit - 1)
+    with (
+        switching_threads("fetch"),
+        pytest.raises(InvalidManifestError, match=f"larger than {limit - 1} bytes together"),
+    ):
+        reader.read_children(listed)
 
 
 def test_a_single_image_is_accepted_whatever_the_default_platform() -> None:
