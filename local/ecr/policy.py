@@ -103,7 +103,7 @@ class EcrPolicy(SpecificationPolicy):
     ) -> None:
         """Reject an immutable tag, a tag above the limit, or a body that ECR misreads."""
         body_types = {manifest.document.get("mediaType"), manifest.media_type}
-        if self._registry.quirks.refuses_bodies_without_media_type and len(body_types) > 1:
+        if self._registry.quirks.rejects_bodies_without_media_type and len(body_types) > 1:
             raise RegistryError(ErrorCode.UNSUPPORTED, _INVALID_JSON)
         if ":" in reference:
             return

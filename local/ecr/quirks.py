@@ -25,7 +25,7 @@ class EcrQuirks:
         The same if `ecr:InitiateLayerUpload` is denied, instead of 403 DENIED.
     put_images_per_second
         More manifests are answered with 429; None for no limit.
-    refuses_bodies_without_media_type
+    rejects_bodies_without_media_type
         405 UNSUPPORTED for OCI manifests without `mediaType`.
     creates_on_push
         The prefix of the repository names that a push creates, from a repository creation template
@@ -49,7 +49,7 @@ class EcrQuirks:
     drops_uploads_to_missing_repositories: bool = False
     drops_denied_uploads: bool = False
     put_images_per_second: float | None = 10
-    refuses_bodies_without_media_type: bool = False
+    rejects_bodies_without_media_type: bool = False
     creates_on_push: str | None = None
     states_digests: bool = True
     missing_layers_code: Literal["MANIFEST_BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN"] = (

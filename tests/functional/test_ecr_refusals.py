@@ -155,7 +155,7 @@ def test_a_permanent_rejection_is_not_retried(aws: LoopbackAws, aws_function: Fu
     image = build_image([build_layer(5000, seed=1)], media_type_in_body=False)
     aws.docker_hub.put(image, "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
-    aws.ecr().quirks.refuses_bodies_without_media_type = True
+    aws.ecr().quirks.rejects_bodies_without_media_type = True
 
     response = aws_function.create("nginx:1", DESTINATION)
 

@@ -1,4 +1,4 @@
-"""A client of ECR's API whose answers are held against botocore's model of it."""
+"""A client of ECR's API that validates each response against botocore's model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ClientFactory = Callable[[str], WireClient]
 
 
 def checked(client: Any) -> Any:
-    """Have a client fail where an answer's JSON is not what the service's model says."""
+    """Make a client fail if a response does not match the service's model."""
 
     def check(http_response: Any, model: Any, **_: Any) -> None:
         document = json.loads(http_response.content)
         if http_response.status_code == 200:
             if document.get("imageIds") == []:
-                del document["imageIds"]  # its shape is a request's, which must not be empty
+                del document["imageIds"]  # its shape is that of a request, where empty is invalid
             report = ParamValidator().validate(document, model.output_shape)
             assert not report.has_errors(), report.generate_report()
         else:

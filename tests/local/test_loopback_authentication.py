@@ -31,19 +31,19 @@ def token(client: WireClient, *scopes: str, authorization: str | None = None) ->
     query = urlencode([("service", "s"), *(("scope", scope) for scope in scopes)])
     target = f"/token?{query}"
     if authorization:
-        answer = client.send("GET", target, Authorization=authorization)
+        response = client.send("GET", target, Authorization=authorization)
     else:
-        answer = client.send("GET", target)
-    assert answer.status == 200
-    return f"Bearer {answer.document['token']}"
+        response = client.send("GET", target)
+    assert response.status == 200
+    return f"Bearer {response.document['token']}"
 
 
 def test_basic_authentication_requires_a_password(connect: Connect) -> None:
     with RegistryServer(authentication=BasicAuthentication(USERS, realm="here")) as registry:
         client = connect(registry)
-        refused = client.send("GET", "/v2/")
-        assert (refused.status, refused.error_code) == (401, "UNAUTHORIZED")
-        assert refused.headers["www-authenticate"] == 'Basic realm="here"'
+        rejected = client.send("GET", "/v2/")
+        assert (rejected.status, rejected.error_code) == (401, "UNAUTHORIZED")
+        assert rejected.headers["www-authenticate"] == 'Basic realm="here"'
         assert client.send("GET", "/v2/", Authorization=basic("ann", "wrong")).status == 401
         assert client.send("GET", "/v2/", Authorization="Basic %%%").status == 401
         assert client.send("GET", "/v2/", Authorization=ANN).status == 200
@@ -52,11 +52,11 @@ def test_basic_authentication_requires_a_password(connect: Connect) -> None:
         assert all("authorization" not in entry.headers for entry in registry.requests)
 
 
-def test_the_bearer_challenge_names_realm_service_and_scope(connect: Connect) -> None:
+def test_the_bearer_challenge_has_realm_service_and_scope(connect: Connect) -> None:
     with RegistryServer(authentication=BearerAuthentication(USERS)) as registry:
         client = connect(registry)
-        answer = client.send("POST", "/v2/team/app/blobs/uploads/?mount=x&from=base/image")
-        assert answer.headers["www-authenticate"] == (
+        response = client.send("POST", "/v2/team/app/blobs/uploads/?mount=x&from=base/image")
+        assert response.headers["www-authenticate"] == (
             f'Bearer realm="{registry.url}/token",service="loopback-registry",'
             'scope="repository:team/app:pull,push repository:base/image:pull"'
         )
@@ -77,8 +77,10 @@ def test_pulls_are_anonymous_and_pushes_need_a_user(connect: Connect) -> None:
 
 
 def test_anonymous_pulls_can_be_forbidden(connect: Connect) -> None:
-    with RegistryServer(authentication=BearerAuthentication(USERS, anonymous_pull=False)) as it:
-        client = connect(it)
+    with RegistryServer(
+        authentication=BearerAuthentication(USERS, anonymous_pull=False)
+    ) as registry:
+        client = connect(registry)
         assert client.send("GET", "/token?scope=repository:app:pull").status == 401
         wrong = client.send("GET", "/token", Authorization=basic("ann", "no"))
         assert wrong.status == 401
@@ -113,7 +115,9 @@ def test_a_token_expires(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("fields", [("token",), ("access_token",), ("token", "access_token")])
-def test_a_token_has_the_configured_names(connect: Connect, fields: tuple[str, ...]) -> None:
+def test_the_token_response_has_the_configured_fields(
+    connect: Connect, fields: tuple[str, ...]
+) -> None:
     service = TokenService(token_fields=fields, states_expiry=False)
     with RegistryServer(authentication=BearerAuthentication(token_service=service)) as registry:
         assert set(connect(registry).send("GET", "/token").document) == set(fields)
@@ -131,7 +135,7 @@ def test_permissions_limit_a_user(connect: Connect) -> None:
         assert client.send("GET", "/v2/yours/tags/list", Authorization=held).status == 401
 
 
-def test_a_service_may_read_the_first_scope_only(connect: Connect) -> None:
+def test_a_token_service_can_ignore_all_scopes_but_the_first(connect: Connect) -> None:
     service = TokenService(first_scope_only=True)
     with RegistryServer(authentication=BearerAuthentication(token_service=service)) as registry:
         client = connect(registry)
@@ -149,6 +153,6 @@ def test_an_identity_token_is_exchanged_by_post(connect: Connect) -> None:
         good = urlencode({**form, "refresh_token": "long-lived"}).encode()
         bad = urlencode({**form, "refresh_token": "guessed"}).encode()
         assert client.send("POST", "/token", bad).status == 401
-        answer = client.send("POST", "/token", good)
-        bearer = f"Bearer {json.loads(answer.body)['access_token']}"
+        response = client.send("POST", "/token", good)
+        bearer = f"Bearer {json.loads(response.body)['access_token']}"
         assert client.send("POST", "/v2/app/blobs/uploads/", Authorization=bearer).status == 202

@@ -23,7 +23,7 @@ BUCKET = {"Bucket": "archives", "CreateBucketConfiguration": {"LocationConstrain
 
 @pytest.fixture
 def session(aws: LoopbackAws, monkeypatch: pytest.MonkeyPatch) -> boto3.session.Session:
-    """A session that knows nothing but the environment."""
+    """A session that is configured by environment variables alone."""
     for name, value in aws.environment.items():
         monkeypatch.setenv(name, value)
     return boto3.session.Session()
@@ -35,7 +35,7 @@ def code_of(call: Callable[..., object], **parameters: Any) -> str:
     return str(caught.value.response["Error"]["Code"])
 
 
-def test_boto3_finds_everything_by_the_environment(
+def test_boto3_finds_proxy_and_credentials_in_environment_variables(
     aws: LoopbackAws, session: boto3.session.Session
 ) -> None:
     assert session.client("sts").get_caller_identity()["Account"] == DEFAULT_ACCOUNT
@@ -82,7 +82,7 @@ def test_skopeo_pulls_from_ecr_public_without_credentials(aws: LoopbackAws, skop
     assert raw.encode() == image.manifest
 
 
-def test_secrets_are_found_denied_and_missing(aws: LoopbackAws) -> None:
+def test_secrets_manager_errors_of_missing_and_denied_secrets(aws: LoopbackAws) -> None:
     secrets = aws.client("secretsmanager")
     arn = secrets.create_secret(Name="hub", SecretString="user:password")["ARN"]
     for name in ("hub", arn):
@@ -93,8 +93,8 @@ def test_secrets_are_found_denied_and_missing(aws: LoopbackAws) -> None:
     aws.services.denied_actions.add("secretsmanager:GetSecretValue")
     with pytest.raises(ClientError, match="not authorized to perform: secretsmanager:GetSecretV"):
         secrets.get_secret_value(SecretId="hub")
-    asked = [call for call in aws.services.calls if call.action.endswith("GetSecretValue")]
-    assert [call.parameters["SecretId"] for call in asked] == ["hub", arn, "no", "hub", "hub"]
+    lookups = [call for call in aws.services.calls if call.action.endswith("GetSecretValue")]
+    assert [call.parameters["SecretId"] for call in lookups] == ["hub", arn, "no", "hub", "hub"]
 
 
 def test_only_roles_that_were_added_are_assumed_with_the_right_external_id(
@@ -114,7 +114,7 @@ def test_only_roles_that_were_added_are_assumed_with_the_right_external_id(
 
 
 @pytest.mark.parametrize("key", ["a/b.tar", "a b/c:1.tar.gz", "ü+%&.tar"])
-def test_objects_are_put_measured_and_read_in_ranges(aws: LoopbackAws, key: str) -> None:
+def test_s3_objects_support_put_head_and_ranged_get(aws: LoopbackAws, key: str) -> None:
     s3 = aws.client("s3")
     s3.create_bucket(**BUCKET)
     content = bytes(range(256)) * 4096
@@ -137,7 +137,7 @@ def test_objects_are_put_measured_and_read_in_ranges(aws: LoopbackAws, key: str)
     assert aws.services.calls[-1].parameters == {"Bucket": "archives", "Key": key}
 
 
-def test_objects_are_missing_or_denied(aws: LoopbackAws) -> None:
+def test_s3_errors_of_missing_and_denied_objects(aws: LoopbackAws) -> None:
     s3 = aws.client("s3")
     s3.create_bucket(**BUCKET)
     assert code_of(s3.get_object, Bucket="archives", Key="no") == "NoSuchKey"
@@ -147,7 +147,7 @@ def test_objects_are_missing_or_denied(aws: LoopbackAws) -> None:
     assert code_of(s3.head_object, Bucket="archives", Key="no") == "403"
 
 
-def test_keys_sign_and_are_shown(aws: LoopbackAws) -> None:
+def test_kms_signs_and_denies_get_public_key(aws: LoopbackAws) -> None:
     kms = aws.client("kms")
     key = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["Arn"]
     algorithm = {"KeyId": key, "SigningAlgorithm": "ECDSA_SHA_256", "MessageType": "RAW"}
@@ -157,19 +157,19 @@ def test_keys_sign_and_are_shown(aws: LoopbackAws) -> None:
     assert code_of(kms.get_public_key, KeyId=key) == "AccessDeniedException"
 
 
-def test_services_begin_empty(aws: LoopbackAws) -> None:
+def test_services_start_empty(aws: LoopbackAws) -> None:
     aws.client("secretsmanager").create_secret(Name="hub", SecretString="x")
     with LoopbackAws() as another:
         secrets = another.client("secretsmanager")
         assert secrets.list_secrets()["SecretList"] == []
 
 
-def test_further_hosts_are_served(aws: LoopbackAws, client_for: ClientFactory) -> None:
+def test_add_host_serves_another_host(aws: LoopbackAws, client_for: ClientFactory) -> None:
     aws.add_host("ghcr.example", lambda request: Response(200, {}, request.origin.encode()))
     assert client_for("ghcr.example").send("GET", "/").body == b"https://ghcr.example"
 
 
-def test_requests_are_told_apart_by_registry_and_forgotten(
+def test_requests_are_logged_by_registry_and_can_be_cleared(
     aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     client_for(REGISTRY).send("GET", "/v2/")

@@ -18,38 +18,38 @@ UPLOADS = "/v2/team/app/blobs/uploads/"
 
 
 def start(client: WireClient) -> str:
-    answer = client.send("POST", UPLOADS)
-    assert answer.status == 202
-    return answer.headers["location"]
+    response = client.send("POST", UPLOADS)
+    assert response.status == 202
+    return response.headers["location"]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.01)
 
 
-def test_the_base_endpoint_names_the_protocol(client: WireClient) -> None:
-    answer = client.send("GET", "/v2/")
-    assert (answer.status, answer.headers["docker-distribution-api-version"]) == (
+def test_the_base_endpoint_returns_the_api_version_header(client: WireClient) -> None:
+    response = client.send("GET", "/v2/")
+    assert (response.status, response.headers["docker-distribution-api-version"]) == (
         200,
         "registry/2.0",
     )
 
 
 @pytest.mark.parametrize("digest", [DIGEST, SHA512])
-def test_a_blob_is_pushed_by_a_post_and_one_put(
+def test_a_blob_is_pushed_with_post_and_one_put(
     registry: RegistryServer, client: WireClient, digest: str
 ) -> None:
-    answer = client.send("PUT", with_digest(start(client), digest), CONTENT)
-    assert (answer.status, answer.headers["docker-content-digest"]) == (201, digest)
-    assert client.send("GET", answer.headers["location"]).body == CONTENT
+    response = client.send("PUT", with_digest(start(client), digest), CONTENT)
+    assert (response.status, response.headers["docker-content-digest"]) == (201, digest)
+    assert client.send("GET", response.headers["location"]).body == CONTENT
     assert registry.store.read_blob("team/app", digest) == CONTENT
     assert registry.store.open_uploads == ()
 
 
-def test_a_blob_is_pushed_by_a_stream_and_an_empty_put(client: WireClient) -> None:
+def test_a_blob_is_pushed_with_a_chunked_patch_and_an_empty_put(client: WireClient) -> None:
     pieces = (CONTENT[start : start + 100] for start in range(0, len(CONTENT), 100))
     patched = client.send("PATCH", start(client), pieces, chunked=True, Transfer_Encoding="chunked")
     assert (patched.status, patched.headers["range"]) == (202, f"0-{len(CONTENT) - 1}")
@@ -58,7 +58,7 @@ def test_a_blob_is_pushed_by_a_stream_and_an_empty_put(client: WireClient) -> No
     assert client.send("GET", f"/v2/team/app/blobs/{DIGEST}").body == CONTENT
 
 
-def test_a_blob_is_pushed_in_chunks_the_last_with_the_put(client: WireClient) -> None:
+def test_a_blob_is_pushed_in_two_chunks(client: WireClient) -> None:
     location = start(client)
     first = client.send("PATCH", location, CONTENT[:1000], Content_Range="0-999")
     status = client.send("GET", first.headers["location"])
@@ -80,12 +80,12 @@ def test_a_chunk_out_of_order_is_rejected_with_the_offset(
     assert again.headers["range"] == "0-99"
 
 
-def test_a_chunk_of_another_length_than_its_range_is_rejected(client: WireClient) -> None:
-    answer = client.send("PATCH", start(client), CONTENT[:100], Content_Range="0-199")
-    assert (answer.status, answer.error_code) == (400, "SIZE_INVALID")
+def test_a_chunk_whose_length_differs_from_its_range_is_rejected(client: WireClient) -> None:
+    response = client.send("PATCH", start(client), CONTENT[:100], Content_Range="0-199")
+    assert (response.status, response.error_code) == (400, "SIZE_INVALID")
 
 
-def test_a_blob_is_pushed_by_a_single_post(client: WireClient) -> None:
+def test_a_blob_is_pushed_with_a_single_post(client: WireClient) -> None:
     assert client.send("POST", with_digest(UPLOADS, DIGEST), CONTENT).status == 201
     head = client.send("HEAD", f"/v2/team/app/blobs/{DIGEST}")
     assert (head.status, head.headers["content-length"], head.body) == (
@@ -95,48 +95,48 @@ def test_a_blob_is_pushed_by_a_single_post(client: WireClient) -> None:
     )
 
 
-def test_an_empty_blob_is_a_blob(client: WireClient) -> None:
+def test_an_empty_blob_can_be_pushed_and_pulled(client: WireClient) -> None:
     empty = "sha256:" + hashlib.sha256(b"").hexdigest()
     assert client.send("PUT", with_digest(start(client), empty)).status == 201
-    answer = client.send("GET", f"/v2/team/app/blobs/{empty}")
-    assert (answer.status, answer.body) == (200, b"")
+    response = client.send("GET", f"/v2/team/app/blobs/{empty}")
+    assert (response.status, response.body) == (200, b"")
 
 
 @pytest.mark.parametrize("by_post", [True, False])
-def test_content_of_another_digest_is_rejected_and_removed(
+def test_content_with_a_digest_mismatch_is_rejected_and_removed(
     registry: RegistryServer, client: WireClient, by_post: bool
 ) -> None:
     method, location = ("POST", UPLOADS) if by_post else ("PUT", start(client))
-    answer = client.send(method, with_digest(location, DIGEST), CONTENT[1:])
-    assert (answer.status, answer.error_code) == (400, "DIGEST_INVALID")
+    response = client.send(method, with_digest(location, DIGEST), CONTENT[1:])
+    assert (response.status, response.error_code) == (400, "DIGEST_INVALID")
     assert not registry.store.has_blob("team/app", DIGEST)
     assert registry.store.open_uploads == ()
 
 
 @pytest.mark.parametrize("digest", ["", "md5:abc", "sha256:ABC", "sha256:" + "0" * 63])
 def test_a_malformed_digest_is_rejected(client: WireClient, digest: str) -> None:
-    answer = client.send("PUT", with_digest(start(client), digest), CONTENT)
-    assert (answer.status, answer.error_code) == (400, "DIGEST_INVALID")
+    response = client.send("PUT", with_digest(start(client), digest), CONTENT)
+    assert (response.status, response.error_code) == (400, "DIGEST_INVALID")
 
 
-def test_a_cancelled_upload_is_forgotten(registry: RegistryServer, client: WireClient) -> None:
+def test_a_cancelled_upload_is_removed(registry: RegistryServer, client: WireClient) -> None:
     location = start(client)
     assert [upload.repository for upload in registry.store.open_uploads] == ["team/app"]
     assert client.send("DELETE", location).status == 204
     assert not registry.store.open_uploads
-    answer = client.send("PATCH", location, CONTENT)
-    assert (answer.status, answer.error_code) == (404, "BLOB_UPLOAD_UNKNOWN")
+    response = client.send("PATCH", location, CONTENT)
+    assert (response.status, response.error_code) == (404, "BLOB_UPLOAD_UNKNOWN")
 
 
 def test_an_upload_url_without_its_query_is_rejected(client: WireClient) -> None:
-    answer = client.send("PATCH", start(client).partition("?")[0], CONTENT)
-    assert (answer.status, answer.error_code) == (400, "BLOB_UPLOAD_INVALID")
+    response = client.send("PATCH", start(client).partition("?")[0], CONTENT)
+    assert (response.status, response.error_code) == (400, "BLOB_UPLOAD_INVALID")
 
 
 def test_a_mount_links_the_blob(registry: RegistryServer, client: WireClient) -> None:
     registry.store.put_blob("other/app", CONTENT)
-    answer = client.send("POST", f"{UPLOADS}?mount={DIGEST}&from=other/app")
-    assert (answer.status, answer.headers["docker-content-digest"]) == (201, DIGEST)
+    response = client.send("POST", f"{UPLOADS}?mount={DIGEST}&from=other/app")
+    assert (response.status, response.headers["docker-content-digest"]) == (201, DIGEST)
     assert registry.store.has_blob("team/app", DIGEST)
 
 
@@ -152,10 +152,10 @@ def test_a_mount_of_an_unknown_blob_opens_an_upload_session(
     registry: RegistryServer, client: WireClient, source: str
 ) -> None:
     registry.store.put_blob("third/app", CONTENT)
-    answer = client.send("POST", f"{UPLOADS}?mount={DIGEST}{source}")
-    assert answer.status == 202
+    response = client.send("POST", f"{UPLOADS}?mount={DIGEST}{source}")
+    assert response.status == 202
     assert not registry.store.has_blob("team/app", DIGEST)
-    put = client.send("PUT", with_digest(answer.headers["location"], DIGEST), CONTENT)
+    put = client.send("PUT", with_digest(response.headers["location"], DIGEST), CONTENT)
     assert put.status == 201
 
 
@@ -163,8 +163,8 @@ def test_a_blob_is_visible_in_its_repository_only(
     registry: RegistryServer, client: WireClient
 ) -> None:
     registry.store.put_blob("other/app", CONTENT)
-    answer = client.send("GET", f"/v2/team/app/blobs/{DIGEST}")
-    assert (answer.status, answer.error_code) == (404, "BLOB_UNKNOWN")
+    response = client.send("GET", f"/v2/team/app/blobs/{DIGEST}")
+    assert (response.status, response.error_code) == (404, "BLOB_UNKNOWN")
     assert client.send("DELETE", f"/v2/other/app/blobs/{DIGEST}").status == 202
     assert client.send("HEAD", f"/v2/other/app/blobs/{DIGEST}").status == 404
 
@@ -183,19 +183,19 @@ def test_a_range_of_a_blob_is_partial_content(
     registry: RegistryServer, client: WireClient, wanted: str, first: int, end: int
 ) -> None:
     registry.store.put_blob("team/app", CONTENT)
-    answer = client.send("GET", f"/v2/team/app/blobs/{DIGEST}", Range=wanted)
-    assert answer.status == 206
-    assert answer.headers["content-range"] == f"bytes {first}-{end - 1}/2048"
-    assert answer.body == CONTENT[first:end]
+    response = client.send("GET", f"/v2/team/app/blobs/{DIGEST}", Range=wanted)
+    assert response.status == 206
+    assert response.headers["content-range"] == f"bytes {first}-{end - 1}/2048"
+    assert response.body == CONTENT[first:end]
 
 
 @pytest.mark.parametrize("wanted", ["bytes=2048-", "bytes=9-3", "bytes=-0"])
-def test_a_range_past_the_end_cannot_be_satisfied(
+def test_a_range_past_the_end_is_not_satisfiable(
     registry: RegistryServer, client: WireClient, wanted: str
 ) -> None:
     registry.store.put_blob("team/app", CONTENT)
-    answer = client.send("GET", f"/v2/team/app/blobs/{DIGEST}", Range=wanted)
-    assert (answer.status, answer.headers["content-range"]) == (416, "bytes */2048")
+    response = client.send("GET", f"/v2/team/app/blobs/{DIGEST}", Range=wanted)
+    assert (response.status, response.headers["content-range"]) == (416, "bytes */2048")
 
 
 def test_an_aborted_body_leaves_no_blob_and_an_open_session(
@@ -223,16 +223,18 @@ def test_an_upload_continues_after_an_aborted_chunk(
         head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head.encode() + b"200\r\n" + CONTENT[:512] + b"\r\n")
     wait_until(lambda: registry.store.open_uploads[0].received_bytes == 512)
-    answer = client.send(
+    response = client.send(
         "PUT",
         with_digest(location, DIGEST),
         CONTENT[512:],
         Content_Range=f"512-{len(CONTENT) - 1}",
     )
-    assert answer.status == 201
+    assert response.status == 201
 
 
-def test_a_blob_of_many_blocks_survives_both_framings(registry: RegistryServer) -> None:
+def test_a_large_blob_is_pushed_with_content_length_and_chunked_encoding(
+    registry: RegistryServer,
+) -> None:
     content = os.urandom(5_000_001)
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
     connection = http.client.HTTPConnection(registry.host, timeout=10)

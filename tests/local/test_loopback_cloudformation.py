@@ -45,7 +45,7 @@ def response_to(event: dict[str, Any], **changes: Any) -> bytes:
     ).encode()
 
 
-def test_a_good_response_is_taken(
+def test_a_valid_response_is_accepted(
     authority: CertificateAuthority, endpoint: CloudFormationEndpoint
 ) -> None:
     event = endpoint.event("Create", {"SrcImage": "a"})
@@ -56,7 +56,7 @@ def test_a_good_response_is_taken(
     assert endpoint.violations == ()
 
 
-def test_duplicates_are_kept(
+def test_duplicate_responses_are_recorded(
     authority: CertificateAuthority, endpoint: CloudFormationEndpoint
 ) -> None:
     event = endpoint.event("Delete", {}, physical_resource_id="id")
@@ -65,7 +65,7 @@ def test_duplicates_are_kept(
     assert [response.request_id for response in endpoint.responses] == [event["RequestId"]] * 2
 
 
-def test_a_response_that_does_not_come_is_a_timeout(endpoint: CloudFormationEndpoint) -> None:
+def test_waiting_for_a_missing_response_times_out(endpoint: CloudFormationEndpoint) -> None:
     with pytest.raises(TimeoutError, match="no response to r-1"):
         endpoint.wait_for_response("r-1", timeout_seconds=0.05)
 
@@ -111,7 +111,7 @@ def test_a_response_may_have_4096_bytes(
     assert len(endpoint.violations) == length - 4096
 
 
-def test_what_is_not_json_is_a_violation(
+def test_a_response_that_is_not_json_is_a_violation(
     authority: CertificateAuthority, endpoint: CloudFormationEndpoint
 ) -> None:
     put(authority, endpoint.response_url("r"), b"hello")
@@ -139,7 +139,7 @@ def test_a_wrong_signature_or_request_is_rejected(
     assert endpoint.responses == ()
 
 
-def test_failures_can_be_responseed_first(authority: CertificateAuthority) -> None:
+def test_the_endpoint_can_return_errors_first(authority: CertificateAuthority) -> None:
     with CloudFormationEndpoint(authority.server_context(), statuses=[500, 503]) as endpoint:
         event = endpoint.event("Create", {})
         url = event["ResponseURL"]

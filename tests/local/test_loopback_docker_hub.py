@@ -8,7 +8,7 @@ from local.aws import LoopbackAws
 from local.images import Image
 from local.registry.digests import digest_of
 from tests.local.ecr_client import small_image
-from tests.local.wire_client import Answer, FakeClock, WireClient, basic
+from tests.local.wire_client import FakeClock, WireClient, WireResponse, basic
 
 ClientFactory = Callable[[str], WireClient]
 HUB = "registry-1.docker.io"
@@ -39,15 +39,15 @@ def token(client_for: ClientFactory) -> Callable[..., str]:
     return fetch
 
 
-def limits(answer: Answer) -> tuple[str | None, ...]:
+def limits(response: WireResponse) -> tuple[str | None, ...]:
     names = ("ratelimit-limit", "ratelimit-remaining", "docker-ratelimit-source")
-    return tuple(answer.headers.get(name) for name in names)
+    return tuple(response.headers.get(name) for name in names)
 
 
 def test_the_challenge_names_the_token_service(client_for: ClientFactory, image: Image) -> None:
-    answer = client_for(HUB).send("GET", MANIFEST)
-    assert (answer.status, answer.error_code) == (401, "UNAUTHORIZED")
-    assert answer.headers["www-authenticate"] == (
+    response = client_for(HUB).send("GET", MANIFEST)
+    assert (response.status, response.error_code) == (401, "UNAUTHORIZED")
+    assert response.headers["www-authenticate"] == (
         'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",'
         'scope="repository:library/nginx:pull"'
     )
@@ -65,7 +65,7 @@ def test_an_official_image_is_pulled_with_a_token_of_five_minutes(
     assert 'error="invalid_token"' in expired.headers["www-authenticate"]
 
 
-def test_blobs_are_elsewhere_and_take_no_authorization(
+def test_the_blob_host_rejects_the_authorization_header(
     client_for: ClientFactory, image: Image, token: Callable[..., str]
 ) -> None:
     authorization = token()
@@ -78,7 +78,7 @@ def test_blobs_are_elsewhere_and_take_no_authorization(
     assert storage.send("GET", path, Authorization=authorization).status == 400
 
 
-def test_the_hosts_keep_to_their_own_business(client_for: ClientFactory) -> None:
+def test_each_docker_hub_host_serves_only_its_own_paths(client_for: ClientFactory) -> None:
     assert client_for(HUB).send("GET", "/token?service=registry.docker.io").status == 404
     assert client_for(TOKENS).send("GET", "/v2/").status == 404
 
@@ -94,13 +94,13 @@ def test_a_get_of_a_manifest_counts_and_a_head_does_not(
         (("HEAD", MANIFEST), ("GET", MANIFEST), ("HEAD", digest), ("GET", digest)),
         strict=True,
     ):
-        answer = client.send(method, target, Authorization=authorization)
-        assert limits(answer) == ("100;w=21600", f"{left};w=21600", "192.0.2.1")
+        response = client.send(method, target, Authorization=authorization)
+        assert limits(response) == ("100;w=21600", f"{left};w=21600", "192.0.2.1")
     blob = f"/v2/library/nginx/blobs/{digest_of(image.config)}"
     assert limits(client.send("GET", blob, Authorization=authorization)) == (None, None, None)
 
 
-def test_at_the_limit_pulls_are_rejected_till_six_hours_have_passed(
+def test_pulls_over_the_rate_limit_are_rejected_for_six_hours(
     aws: LoopbackAws,
     client_for: ClientFactory,
     token: Callable[..., str],
@@ -111,10 +111,10 @@ def test_at_the_limit_pulls_are_rejected_till_six_hours_have_passed(
     client, authorization = client_for(HUB), token()
     statuses = [client.send("GET", MANIFEST, Authorization=authorization).status for _ in range(3)]
     assert statuses == [200, 200, 429]
-    refused = client.send("GET", MANIFEST, Authorization=authorization)
-    assert refused.error_code == "TOOMANYREQUESTS"
-    assert refused.error_message.startswith("You have reached your pull rate limit.")
-    assert limits(refused) == ("2;w=21600", "0;w=21600", "192.0.2.1")
+    rejected = client.send("GET", MANIFEST, Authorization=authorization)
+    assert rejected.error_code == "TOOMANYREQUESTS"
+    assert rejected.error_message.startswith("You have reached your pull rate limit.")
+    assert limits(rejected) == ("2;w=21600", "0;w=21600", "192.0.2.1")
     head = client.send("HEAD", MANIFEST, Authorization=authorization)
     assert (head.status, head.headers["docker-content-digest"]) == (200, image.digest)
     clock.now += 21600
@@ -122,16 +122,16 @@ def test_at_the_limit_pulls_are_rejected_till_six_hours_have_passed(
 
 
 @pytest.mark.usefixtures("image")
-def test_users_have_limits_of_their_own(
+def test_each_user_has_a_separate_pull_limit(
     aws: LoopbackAws, client_for: ClientFactory, token: Callable[..., str]
 ) -> None:
     aws.docker_hub.pull_limit = 0
     client = client_for(HUB)
     assert client.send("GET", MANIFEST, Authorization=token()).status == 429
     ann = token(ANN)
-    answers = [client.send("GET", MANIFEST, Authorization=ann) for _ in range(4)]
-    assert [answer.status for answer in answers] == [200, 200, 200, 429]
-    assert limits(answers[0]) == ("3;w=21600", "2;w=21600", "ann")
+    responses = [client.send("GET", MANIFEST, Authorization=ann) for _ in range(4)]
+    assert [response.status for response in responses] == [200, 200, 200, 429]
+    assert limits(responses[0]) == ("3;w=21600", "2;w=21600", "ann")
     paid = client.send("GET", MANIFEST, Authorization=token(basic("paid", "paid-password")))
     assert (paid.status, limits(paid)) == (200, (None, None, None))
 
@@ -142,7 +142,7 @@ def test_a_wrong_password_gets_no_token(client_for: ClientFactory) -> None:
 
 
 @pytest.mark.usefixtures("image")
-def test_what_does_not_exist_looks_like_what_is_private(
+def test_missing_and_private_repositories_return_the_same_error(
     aws: LoopbackAws, client_for: ClientFactory, token: Callable[..., str]
 ) -> None:
     aws.docker_hub.put(small_image(1), "acme/private", "1")
@@ -150,20 +150,22 @@ def test_what_does_not_exist_looks_like_what_is_private(
     client = client_for(HUB)
     for repository in ("acme/private", "acme/missing"):
         target = f"/v2/{repository}/manifests/1"
-        answer = client.send("GET", target, Authorization=token(None, repository))
-        assert (answer.status, answer.error_code) == (401, "UNAUTHORIZED")
-        assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
-    answer = client.send(
+        response = client.send("GET", target, Authorization=token(None, repository))
+        assert (response.status, response.error_code) == (401, "UNAUTHORIZED")
+        assert 'error="insufficient_scope"' in response.headers["www-authenticate"]
+    response = client.send(
         "GET", "/v2/acme/private/manifests/1", Authorization=token(ANN, "acme/private")
     )
-    assert answer.body == small_image(1).manifest
+    assert response.body == small_image(1).manifest
     unknown_tag = client.send("GET", MANIFEST + "0", Authorization=token())
     assert (unknown_tag.status, unknown_tag.error_code) == (404, "MANIFEST_UNKNOWN")
 
 
 @pytest.mark.usefixtures("image")
-def test_nobody_pushes(client_for: ClientFactory, token: Callable[..., str]) -> None:
-    answer = client_for(HUB).send(
+def test_pushes_to_docker_hub_are_rejected(
+    client_for: ClientFactory, token: Callable[..., str]
+) -> None:
+    response = client_for(HUB).send(
         "POST", "/v2/library/nginx/blobs/uploads/", b"", Authorization=token(ANN)
     )
-    assert answer.status == 401
+    assert response.status == 401

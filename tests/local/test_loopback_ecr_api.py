@@ -1,4 +1,4 @@
-"""ECR's API, called by boto3; every answer is held against botocore's model of it."""
+"""ECR's API called by boto3. Each response is validated against botocore's model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LIFECYCLE = json.dumps(
 )
 
 
-def test_every_operation_answers_what_its_model_says(aws: LoopbackAws, ecr: Any) -> None:
+def test_each_operation_returns_what_its_model_defines(aws: LoopbackAws, ecr: Any) -> None:
     ecr.get_authorization_token(registryIds=["123456789012", "999999999999"])
     ecr.create_repository(
         repositoryName=REPOSITORY,
@@ -83,7 +83,7 @@ def test_every_operation_answers_what_its_model_says(aws: LoopbackAws, ecr: Any)
     assert [call.error for call in aws.ecr().calls] == [None] * len(control_plane.OPERATIONS)
 
 
-def test_every_endpoint_that_botocore_knows_is_one() -> None:
+def test_endpoint_patterns_match_every_endpoint_of_botocore() -> None:
     session = get_session()
     loader = session.get_component("data_loader")
     rules = loader.load_service_model("ecr", "endpoint-rule-set-1")
@@ -112,7 +112,7 @@ def test_every_endpoint_that_botocore_knows_is_one() -> None:
         "ecr-fips.eu-west-1.api.aws",
     ],
 )
-def test_the_api_answers_under_all_its_names(aws: LoopbackAws, host: str) -> None:
+def test_the_api_is_reachable_by_each_of_its_host_names(aws: LoopbackAws, host: str) -> None:
     client = aws.client("ecr", endpoint_url=f"https://{host}")
     assert client.describe_repositories()["repositories"] == []
     assert [entry.host for entry in aws.requests] == [host]
@@ -159,7 +159,7 @@ def test_a_repository_is_created_once(aws: LoopbackAws, ecr: Any) -> None:
         ),
     ],
 )
-def test_a_repository_that_cannot_be_is_rejected(
+def test_invalid_repository_settings_are_rejected(
     aws: LoopbackAws, ecr: Any, parameters: dict[str, Any], code: str
 ) -> None:
     assert code_of(ecr.create_repository, **{"repositoryName": REPOSITORY, **parameters}) == code
@@ -174,10 +174,10 @@ def test_settings_of_a_repository_are_changed(aws: LoopbackAws, ecr: Any) -> Non
     assert changed.tags == {"a": "1", "b": "2"}
     assert changed.lifecycle_policy == LIFECYCLE
     for text in ("not json".ljust(100), "{}".ljust(100), '{"rules": []}'.ljust(100)):
-        refused = code_of(
+        rejected = code_of(
             ecr.put_lifecycle_policy, repositoryName=REPOSITORY, lifecyclePolicyText=text
         )
-        assert refused == "InvalidParameterException"
+        assert rejected == "InvalidParameterException"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_settings_of_a_repository_are_changed(aws: LoopbackAws, ecr: Any) -> Non
         ("set_repository_policy", {"policyText": '{"Statement": [{}]}'}),
     ],
 )
-def test_a_missing_repository_is_named(
+def test_the_error_for_a_missing_repository_has_its_name(
     ecr: Any, operation: str, parameters: dict[str, Any]
 ) -> None:
     with pytest.raises(ecr.exceptions.RepositoryNotFoundException) as caught:
@@ -202,7 +202,7 @@ def test_a_missing_repository_is_named(
     )
 
 
-def test_repositories_and_images_come_in_pages(aws: LoopbackAws, ecr: Any) -> None:
+def test_repositories_and_images_are_listed_in_pages(aws: LoopbackAws, ecr: Any) -> None:
     for number in range(5):
         aws.ecr().put(small_image(number), f"team/{number}", "1")
         aws.ecr().put(small_image(number), "team/all", str(number))
@@ -219,7 +219,7 @@ def test_repositories_and_images_come_in_pages(aws: LoopbackAws, ecr: Any) -> No
     )
 
 
-def test_account_settings_are_kept_by_account(aws: LoopbackAws, ecr: Any) -> None:
+def test_each_account_has_separate_account_settings(aws: LoopbackAws, ecr: Any) -> None:
     assert ecr.get_account_setting(name="BLOB_MOUNTING")["value"] == "DISABLED"
     ecr.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
     assert ecr.get_account_setting(name="BLOB_MOUNTING")["value"] == "ENABLED"
@@ -230,7 +230,7 @@ def test_account_settings_are_kept_by_account(aws: LoopbackAws, ecr: Any) -> Non
     )
 
 
-def test_a_denied_or_throttled_action_says_so(aws: LoopbackAws, ecr: Any) -> None:
+def test_denied_and_throttled_actions_return_their_errors(aws: LoopbackAws, ecr: Any) -> None:
     repository_in(aws.ecr())
     aws.ecr().quirks.throttled_actions["ecr:DescribeImages"] = 2
     for _ in range(2):
@@ -243,7 +243,7 @@ def test_a_denied_or_throttled_action_says_so(aws: LoopbackAws, ecr: Any) -> Non
     assert errors == ["ThrottlingException"] * 2 + [None, "AccessDeniedException"]
 
 
-def test_a_roles_session_acts_in_the_roles_account(aws: LoopbackAws) -> None:
+def test_an_assumed_role_uses_the_roles_account(aws: LoopbackAws) -> None:
     role = aws.add_role("arn:aws:iam::999999999999:role/writer")
     client = checked(aws.client("ecr", role=role, region="us-east-1"))
     client.create_repository(repositoryName=REPOSITORY)
@@ -255,7 +255,7 @@ def test_a_roles_session_acts_in_the_roles_account(aws: LoopbackAws) -> None:
     assert code_of(own.describe_images, **foreign) == "AccessDeniedException"
 
 
-def test_calls_that_are_not_signed_for_here_are_rejected(
+def test_calls_with_an_invalid_signature_are_rejected(
     aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     target = "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories"
@@ -264,18 +264,18 @@ def test_calls_that_are_not_signed_for_here_are_rejected(
     elsewhere = aws.client("ecr", region="us-east-1", endpoint_url=f"https://{API_HOST}")
     assert code_of(elsewhere.describe_repositories) == "InvalidSignatureException"
     scope = "20260101/eu-west-1/ecr/aws4_request"
-    nobody = f"AWS4-HMAC-SHA256 Credential=AKIANOBODY/{scope}, SignedHeaders=host, Signature=0"
+    signature = f"AWS4-HMAC-SHA256 Credential=AKIANOBODY/{scope}, SignedHeaders=host, Signature=0"
     unknown = client_for(API_HOST).send(
-        "POST", "/", b"{}", Authorization=nobody, X_Amz_Target=target
+        "POST", "/", b"{}", Authorization=signature, X_Amz_Target=target
     )
     assert unknown.document["__type"] == "UnrecognizedClientException"
-    known = nobody.replace("AKIANOBODY", aws.environment["AWS_ACCESS_KEY_ID"])
+    known = signature.replace("AKIANOBODY", aws.environment["AWS_ACCESS_KEY_ID"])
     for body in (b"not json", b"[]"):
-        refused = client_for(API_HOST).send(
+        rejected = client_for(API_HOST).send(
             "POST", "/", body, Authorization=known, X_Amz_Target=target
         )
-        assert refused.document["__type"] == "SerializationException"
+        assert rejected.document["__type"] == "SerializationException"
 
 
-def test_what_is_not_modelled_is_an_unknown_operation(aws: LoopbackAws) -> None:
+def test_an_unsupported_operation_is_unknown(aws: LoopbackAws) -> None:
     assert code_of(aws.client("ecr").describe_registry) == "UnknownOperationException"

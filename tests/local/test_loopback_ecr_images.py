@@ -18,18 +18,18 @@ ClientFactory = Callable[[str], WireClient]
 REGISTRY_HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 
-def test_layers_are_looked_for_by_the_hundred(aws: LoopbackAws, ecr: Any) -> None:
+def test_layer_availability_is_checked_for_100_layers_per_call(aws: LoopbackAws, ecr: Any) -> None:
     image = repository_in(aws.ecr())
     digests = [*image.blobs, digest_of(b"missing")]
-    answer = ecr.batch_check_layer_availability(
+    response = ecr.batch_check_layer_availability(
         repositoryName=REPOSITORY, layerDigests=[*digests, "sha256:short"]
     )
-    found = {each["layerDigest"]: each["layerAvailability"] for each in answer["layers"]}
+    found = {each["layerDigest"]: each["layerAvailability"] for each in response["layers"]}
     assert found == dict.fromkeys(image.blobs, "AVAILABLE") | {digest_of(b"missing"): "UNAVAILABLE"}
-    assert {each["layerSize"] for each in answer["layers"] if "layerSize" in each} == {
+    assert {each["layerSize"] for each in response["layers"] if "layerSize" in each} == {
         len(content) for content in image.blobs.values()
     }
-    assert answer["failures"][0]["failureCode"] == "InvalidLayerDigest"
+    assert response["failures"][0]["failureCode"] == "InvalidLayerDigest"
     too_many = [digest_of(str(number).encode()) for number in range(101)]
     assert (
         code_of(
@@ -39,16 +39,16 @@ def test_layers_are_looked_for_by_the_hundred(aws: LoopbackAws, ecr: Any) -> Non
     )
 
 
-def test_images_are_answered_as_they_were_pushed(aws: LoopbackAws, ecr: Any) -> None:
+def test_batch_get_image_returns_manifests_unchanged(aws: LoopbackAws, ecr: Any) -> None:
     image = repository_in(aws.ecr())
-    answer = ecr.batch_get_image(
+    response = ecr.batch_get_image(
         repositoryName=REPOSITORY, imageIds=[{"imageTag": "1"}, {"imageTag": "2"}]
     )
-    found = answer["images"][0]
+    found = response["images"][0]
     assert found["imageManifest"].encode() == image.manifest
     assert found["imageId"] == {"imageDigest": image.digest, "imageTag": "1"}
     assert found["imageManifestMediaType"] == image.media_type
-    assert answer["failures"][0]["failureCode"] == "ImageNotFound"
+    assert response["failures"][0]["failureCode"] == "ImageNotFound"
 
 
 def test_images_are_described(aws: LoopbackAws, ecr: Any, client_for: ClientFactory) -> None:
@@ -71,54 +71,52 @@ def test_images_are_described(aws: LoopbackAws, ecr: Any, client_for: ClientFact
     assert missing == "ImageNotFoundException"
 
 
-def test_a_tag_is_removed_and_the_last_one_takes_the_image_with_it(
-    aws: LoopbackAws, ecr: Any
-) -> None:
+def test_deleting_the_last_tag_deletes_the_image(aws: LoopbackAws, ecr: Any) -> None:
     image = repository_in(aws.ecr())
     aws.ecr().put(image, REPOSITORY, "2")
     for tag, left in (("1", ["2"]), ("2", [])):
-        answer = ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": tag}])
-        assert answer["imageIds"] == [{"imageDigest": image.digest, "imageTag": tag}]
+        response = ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": tag}])
+        assert response["imageIds"] == [{"imageDigest": image.digest, "imageTag": tag}]
         assert list(aws.ecr().store.tags(REPOSITORY)) == left
         assert bool(aws.ecr().store.manifests(REPOSITORY)) == bool(left)
 
 
-def test_a_tag_is_removed_only_from_the_digest_that_is_named(aws: LoopbackAws, ecr: Any) -> None:
+def test_a_tag_is_deleted_only_if_it_points_at_the_given_digest(aws: LoopbackAws, ecr: Any) -> None:
     image = repository_in(aws.ecr())
     wrong = {"imageTag": "1", "imageDigest": small_image(1).digest}
     aws.ecr().put(small_image(1), REPOSITORY)
-    answer = ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[wrong])
-    assert answer["failures"][0]["failureCode"] == "ImageTagDoesNotMatchDigest"
+    response = ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[wrong])
+    assert response["failures"][0]["failureCode"] == "ImageTagDoesNotMatchDigest"
     right = {"imageTag": "1", "imageDigest": image.digest}
     assert ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[right])["imageIds"]
     assert aws.ecr().store.tags(REPOSITORY) == {}
 
 
-def test_an_image_goes_by_digest_with_its_tags_unless_an_index_has_it(
+def test_an_image_is_deleted_by_digest_unless_an_index_refers_to_it(
     aws: LoopbackAws, ecr: Any
 ) -> None:
     image = small_image()
     index = build_index([image])
     aws.ecr().put(index, REPOSITORY, "1")
     aws.ecr().put(index, REPOSITORY, "2")
-    answer = ecr.batch_delete_image(
+    response = ecr.batch_delete_image(
         repositoryName=REPOSITORY,
         imageIds=[{"imageDigest": image.digest}, {}, {"imageTag": "not a tag"}],
     )
-    assert [each["failureCode"] for each in answer["failures"]] == [
+    assert [each["failureCode"] for each in response["failures"]] == [
         "ImageReferencedByManifestList",
         "MissingDigestAndTag",
         "InvalidImageTag",
     ]
-    answer = ecr.batch_delete_image(
+    response = ecr.batch_delete_image(
         repositoryName=REPOSITORY, imageIds=[{"imageDigest": index.digest}]
     )
-    assert [each["imageTag"] for each in answer["imageIds"]] == ["1", "2"]
+    assert [each["imageTag"] for each in response["imageIds"]] == ["1", "2"]
     assert aws.ecr().store.tags(REPOSITORY) == {}
-    answer = ecr.batch_delete_image(
+    response = ecr.batch_delete_image(
         repositoryName=REPOSITORY, imageIds=[{"imageDigest": image.digest}]
     )
-    assert answer["imageIds"] == [{"imageDigest": image.digest}]
+    assert response["imageIds"] == [{"imageDigest": image.digest}]
     assert aws.ecr().store.manifests(REPOSITORY) == ()
 
 
@@ -141,7 +139,7 @@ def test_referrers_are_listed_by_type(aws: LoopbackAws, ecr: Any) -> None:
     assert len(chosen["referrers"]) == 1
 
 
-def test_images_are_listed_by_page_and_tag_status(aws: LoopbackAws, ecr: Any) -> None:
+def test_images_are_listed_in_pages_and_filtered_by_tag_status(aws: LoopbackAws, ecr: Any) -> None:
     image = repository_in(aws.ecr())
     aws.ecr().put(image, REPOSITORY, "2")
     untagged = aws.ecr().put(small_image(1), REPOSITORY)

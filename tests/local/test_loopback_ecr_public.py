@@ -27,28 +27,28 @@ def image(aws: LoopbackAws) -> Image:
 
 
 def login(aws: LoopbackAws) -> str:
-    answer = aws.client("ecr-public", region="us-east-1").get_authorization_token()
-    return "Basic " + str(answer["authorizationData"]["authorizationToken"])
+    response = aws.client("ecr-public", region="us-east-1").get_authorization_token()
+    return "Basic " + str(response["authorizationData"]["authorizationToken"])
 
 
 def token(client: WireClient, authorization: str | None = None) -> str:
     headers = {"Authorization": authorization} if authorization else {}
-    answer = client.send("GET", TOKEN, None, chunked=False, **headers)
-    return f"Bearer {answer.document['token']}"
+    response = client.send("GET", TOKEN, None, chunked=False, **headers)
+    return f"Bearer {response.document['token']}"
 
 
 @pytest.mark.parametrize("host", ["public.ecr.aws", "ecr-public.aws.com"])
-def test_the_challenge_names_the_hosts_own_token_service(
+def test_the_challenge_points_to_the_token_service_of_the_host(
     client_for: ClientFactory, host: str
 ) -> None:
-    answer = client_for(host).send("GET", "/v2/")
-    assert answer.status == 401
-    assert answer.headers["www-authenticate"] == (
+    response = client_for(host).send("GET", "/v2/")
+    assert response.status == 401
+    assert response.headers["www-authenticate"] == (
         f'Bearer realm="https://{host}/token/",service="{host}",scope="aws"'
     )
 
 
-def test_anybody_pulls_with_an_anonymous_token(client_for: ClientFactory, image: Image) -> None:
+def test_an_anonymous_token_permits_pulls(client_for: ClientFactory, image: Image) -> None:
     client = client_for(PUBLIC)
     authorization = token(client)
     assert client.send("GET", MANIFEST, Authorization=authorization).body == image.manifest
@@ -67,13 +67,13 @@ def test_an_old_or_wrong_token_is_a_bad_request_without_a_challenge(
     old = token(client)
     aws.expire_tokens()
     for wrong in (old, "Bearer guess", basic("AWS", "guess")):
-        answer = client.send("GET", MANIFEST, Authorization=wrong)
-        assert (answer.status, answer.error_code) == (400, "DENIED")
-        assert "www-authenticate" not in answer.headers
+        response = client.send("GET", MANIFEST, Authorization=wrong)
+        assert (response.status, response.error_code) == (400, "DENIED")
+        assert "www-authenticate" not in response.headers
     assert image.digest
 
 
-def test_a_password_of_the_api_signs_in_and_a_stale_one_does_not(
+def test_an_api_password_authenticates_until_it_expires(
     aws: LoopbackAws, client_for: ClientFactory, clock: FakeClock
 ) -> None:
     client, authorization = client_for(PUBLIC), login(aws)
@@ -85,15 +85,15 @@ def test_a_password_of_the_api_signs_in_and_a_stale_one_does_not(
     assert (wrong.status, wrong.error_code) == (400, "DENIED")
 
 
-def test_the_apis_answer_is_what_its_model_says(aws: LoopbackAws, clock: FakeClock) -> None:
+def test_the_api_response_matches_its_model(aws: LoopbackAws, clock: FakeClock) -> None:
     client = aws.client("ecr-public", region="us-east-1")
-    answer = client.get_authorization_token()
-    assert answer["authorizationData"]["expiresAt"] == datetime.fromtimestamp(
+    response = client.get_authorization_token()
+    assert response["authorizationData"]["expiresAt"] == datetime.fromtimestamp(
         clock.now + 12 * 3600, UTC
     )
     shape = client.meta.service_model.operation_model("GetAuthorizationToken").output_shape
-    del answer["ResponseMetadata"]
-    assert not ParamValidator().validate(answer, shape).has_errors()
+    del response["ResponseMetadata"]
+    assert not ParamValidator().validate(response, shape).has_errors()
     with pytest.raises(ClientError, match="UnknownOperationException"):
         client.describe_registries()
 
@@ -101,13 +101,13 @@ def test_the_apis_answer_is_what_its_model_says(aws: LoopbackAws, clock: FakeClo
 @pytest.mark.parametrize(
     "action", ["ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"]
 )
-def test_signing_in_needs_two_permissions(aws: LoopbackAws, action: str) -> None:
+def test_authentication_requires_two_permissions(aws: LoopbackAws, action: str) -> None:
     aws.public_ecr.denied_actions.add(action)
     with pytest.raises(ClientError, match=f"not authorized to perform: {action}"):
         login(aws)
 
 
-def test_an_owner_pushes_below_the_alias_and_nobody_else(
+def test_only_the_owner_of_an_alias_can_push_to_it(
     aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     aws.public_ecr.owners["acme"] = "123456789012"
@@ -119,11 +119,13 @@ def test_an_owner_pushes_below_the_alias_and_nobody_else(
     missing = client.send("POST", start.format("acme/no"), b"", Authorization=owner)
     assert (missing.status, missing.error_code) == (404, "NAME_UNKNOWN")
     for repository, who in (("docker/library/x", owner), ("acme/app", token(client))):
-        refused = client.send("POST", start.format(repository), b"", Authorization=who)
-        assert (refused.status, refused.error_code) == (403, "DENIED")
+        rejected = client.send("POST", start.format(repository), b"", Authorization=who)
+        assert (rejected.status, rejected.error_code) == (403, "DENIED")
 
 
-def test_nothing_is_mounted(aws: LoopbackAws, client_for: ClientFactory, image: Image) -> None:
+def test_cross_repository_mounts_are_not_supported(
+    aws: LoopbackAws, client_for: ClientFactory, image: Image
+) -> None:
     aws.public_ecr.owners["acme"] = "123456789012"
     aws.public_ecr.store.create_repository("acme/app")
     client = client_for(PUBLIC)
@@ -133,7 +135,7 @@ def test_nothing_is_mounted(aws: LoopbackAws, client_for: ClientFactory, image: 
     assert client.send("POST", target, b"", Authorization=token(client, login(aws))).status == 202
 
 
-def test_pulls_may_be_limited_by_the_second(
+def test_pulls_per_second_can_be_limited(
     aws: LoopbackAws, client_for: ClientFactory, image: Image, clock: FakeClock
 ) -> None:
     aws.public_ecr.anonymous_pulls_per_second = 1

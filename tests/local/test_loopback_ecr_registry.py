@@ -62,16 +62,16 @@ def test_the_layers_bucket_rejects_authorization_and_serves_ranges(
     assert storage.send("GET", target.replace("/123456789012/", "/999999999999/")).status == 404
 
 
-def test_a_blob_that_no_manifest_refers_to_is_there_and_is_not_sent(
+def test_a_blob_without_a_manifest_exists_but_cannot_be_downloaded(
     aws: LoopbackAws, ecr: EcrClient
 ) -> None:
     repository_in(aws.ecr())
     blob = b"unreferenced"
     assert ecr.push_blob(blob).status == 201
-    there = ecr.send("HEAD", f"blobs/{digest_of(blob)}")
-    assert (there.status, there.headers["content-length"]) == (200, str(len(blob)))
-    refused = ecr.send("GET", f"blobs/{digest_of(blob)}")
-    assert (refused.status, refused.error_code) == (404, "BLOB_UNKNOWN")
+    head = ecr.send("HEAD", f"blobs/{digest_of(blob)}")
+    assert (head.status, head.headers["content-length"]) == (200, str(len(blob)))
+    rejected = ecr.send("GET", f"blobs/{digest_of(blob)}")
+    assert (rejected.status, rejected.error_code) == (404, "BLOB_UNKNOWN")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_blob_that_no_manifest_refers_to_is_there_and_is_not_sent(
     ],
 )
 @pytest.mark.parametrize("same_digest", [True, False])
-def test_a_tag_that_is_there_for_good_is_rejected_whatever_it_points_at(
+def test_pushing_an_immutable_tag_is_rejected_for_any_digest(
     aws: LoopbackAws,
     ecr: EcrClient,
     mutability: str,
@@ -103,36 +103,36 @@ def test_a_tag_that_is_there_for_good_is_rejected_whatever_it_points_at(
     )
     aws.ecr().put(old, REPOSITORY, tag)
     aws.ecr().put(new, REPOSITORY)
-    answer = ecr.put_manifest(old if same_digest else new, tag)
+    response = ecr.put_manifest(old if same_digest else new, tag)
     if not kept:
-        assert answer.status == 201
+        assert response.status == 201
         return
-    assert (answer.status, answer.error_code) == (400, "TAG_INVALID")
-    assert answer.error_message.startswith(
+    assert (response.status, response.error_code) == (400, "TAG_INVALID")
+    assert response.error_message.startswith(
         f"The image tag '{tag}' already exists in the '{REPOSITORY}' repository and cannot be "
         "overwritten because the "
     )
     assert aws.ecr().store.tags(REPOSITORY) == {tag: old.digest}
-    assert ecr.put_manifest(old).status == 201, "by digest it is no tag's business"
+    assert ecr.put_manifest(old).status == 201, "a push by digest changes no tag"
     assert ecr.put_manifest(new, "another").status == 201
 
 
-def test_a_missing_repository_is_named(ecr: EcrClient) -> None:
+def test_the_error_for_a_missing_repository_has_its_name(ecr: EcrClient) -> None:
     for method, path in (
         ("POST", "blobs/uploads/"),
         ("GET", "manifests/1"),
         ("GET", f"blobs/{digest_of(b'x')}"),
         ("GET", "tags/list"),
     ):
-        answer = ecr.send(method, path)
-        assert (answer.status, answer.error_code) == (404, "NAME_UNKNOWN")
-        assert answer.error_message == (
+        response = ecr.send(method, path)
+        assert (response.status, response.error_code) == (404, "NAME_UNKNOWN")
+        assert response.error_message == (
             f"The repository with name '{REPOSITORY}' does not exist in the registry with id "
             "'123456789012'"
         )
 
 
-def test_an_upload_to_a_missing_repository_may_get_no_answer(
+def test_an_upload_to_a_missing_repository_can_drop_the_connection(
     aws: LoopbackAws, ecr: EcrClient
 ) -> None:
     aws.ecr().quirks.drops_uploads_to_missing_repositories = True
@@ -141,7 +141,7 @@ def test_an_upload_to_a_missing_repository_may_get_no_answer(
     assert [entry.status for entry in aws.requests_to(HOST)] == [0]
 
 
-def test_a_push_makes_the_repositories_that_a_template_matches(
+def test_a_push_creates_repositories_that_match_a_creation_template(
     aws: LoopbackAws, ecr: EcrClient
 ) -> None:
     aws.ecr().quirks.creates_on_push = "other/"
@@ -152,7 +152,7 @@ def test_a_push_makes_the_repositories_that_a_template_matches(
     assert [each.name for each in aws.ecr().repositories] == [REPOSITORY]
 
 
-def test_blobs_are_mounted_when_the_account_has_it_on_and_a_manifest_refers_to_them(
+def test_blobs_are_mounted_if_the_account_setting_is_on_and_a_manifest_refers_to_them(
     aws: LoopbackAws, ecr: EcrClient
 ) -> None:
     image = repository_in(aws.ecr())
@@ -176,14 +176,14 @@ def test_blobs_are_mounted_when_the_account_has_it_on_and_a_manifest_refers_to_t
     assert aws.ecr().store.blobs("team/other") == {digest_of(image.config)}
 
 
-def test_manifests_are_throttled_at_ten_a_second(
+def test_manifest_pushes_are_throttled_at_ten_per_second(
     aws: LoopbackAws, ecr: EcrClient, clock: FakeClock
 ) -> None:
     image = repository_in(aws.ecr())
     statuses = [ecr.put_manifest(image, f"t{number}").status for number in range(12)]
     assert statuses == [201] * 10 + [429] * 2
-    refused = ecr.put_manifest(image, "more")
-    assert (refused.error_code, refused.error_message) == ("TOOMANYREQUESTS", "Rate exceeded")
+    rejected = ecr.put_manifest(image, "more")
+    assert (rejected.error_code, rejected.error_message) == ("TOOMANYREQUESTS", "Rate exceeded")
     clock.now += 0.25
     assert [ecr.put_manifest(image, "more").status for _ in range(3)] == [201, 201, 429]
     aws.ecr().quirks.put_images_per_second = None
@@ -192,13 +192,13 @@ def test_manifests_are_throttled_at_ten_a_second(
 
 def test_an_empty_blob_is_rejected(aws: LoopbackAws, ecr: EcrClient) -> None:
     aws.ecr().create_repository(REPOSITORY)
-    answer = ecr.push_blob(b"")
-    assert (answer.status, answer.error_code) == (400, "BLOB_UPLOAD_INVALID")
-    assert answer.error_message.endswith("cannot be completed because it does not have any parts")
+    response = ecr.push_blob(b"")
+    assert (response.status, response.error_code) == (400, "BLOB_UPLOAD_INVALID")
+    assert response.error_message.endswith("cannot be completed because it does not have any parts")
     assert aws.ecr().store.open_uploads == ()
 
 
-def test_a_manifest_wants_its_layers_and_children_to_be_there(
+def test_a_manifest_with_missing_layers_or_children_is_rejected(
     aws: LoopbackAws, ecr: EcrClient
 ) -> None:
     aws.ecr().create_repository(REPOSITORY)
@@ -209,44 +209,42 @@ def test_a_manifest_wants_its_layers_and_children_to_be_there(
         (image, "Layers", layer),
         (build_index([image]), "Images", image.digest),
     ):
-        answer = ecr.put_manifest(content, "1")
-        assert (answer.status, answer.error_code) == (400, "MANIFEST_BLOB_UNKNOWN")
-        assert answer.error_message == (
+        response = ecr.put_manifest(content, "1")
+        assert (response.status, response.error_code) == (400, "MANIFEST_BLOB_UNKNOWN")
+        assert response.error_message == (
             f"{kind} with digests '[{missing}]' required for pushing image into repository with "
             f"name '{REPOSITORY}' in the registry with id '123456789012' do not exist"
         )
     assert aws.ecr().store.tags(REPOSITORY) == {}
 
 
-def test_a_manifest_that_does_not_name_its_type_may_be_unsupported(
-    aws: LoopbackAws, ecr: EcrClient
-) -> None:
+def test_a_manifest_without_media_type_can_be_rejected(aws: LoopbackAws, ecr: EcrClient) -> None:
     image = repository_in(aws.ecr(), small_image(media_type_in_body=False))
     assert ecr.put_manifest(image, "2").status == 201
-    aws.ecr().quirks.refuses_bodies_without_media_type = True
-    answer = ecr.put_manifest(image, "3")
-    assert (answer.status, answer.error_code) == (405, "UNSUPPORTED")
-    assert "Invalid JSON syntax" in answer.error_message
+    aws.ecr().quirks.rejects_bodies_without_media_type = True
+    response = ecr.put_manifest(image, "3")
+    assert (response.status, response.error_code) == (405, "UNSUPPORTED")
+    assert "Invalid JSON syntax" in response.error_message
 
 
-def test_tags_come_in_pages_of_at_most_a_thousand(aws: LoopbackAws, ecr: EcrClient) -> None:
+def test_tags_are_listed_in_pages_of_at_most_1000(aws: LoopbackAws, ecr: EcrClient) -> None:
     repository_in(aws.ecr())
     assert ecr.send("GET", "tags/list?n=1000").document["tags"] == ["1"]
     assert ecr.send("GET", "tags/list").document["tags"] == ["1"]
-    refused = ecr.send("GET", "tags/list?n=1001")
-    assert (refused.status, refused.error_code) == (405, "UNSUPPORTED")
+    rejected = ecr.send("GET", "tags/list?n=1001")
+    assert (rejected.status, rejected.error_code) == (405, "UNSUPPORTED")
 
 
-def test_an_image_has_at_most_a_thousand_tags(aws: LoopbackAws, ecr: EcrClient) -> None:
+def test_an_image_has_at_most_1000_tags(aws: LoopbackAws, ecr: EcrClient) -> None:
     image = repository_in(aws.ecr())
     for number in range(999):
         aws.ecr().store.put_manifest(REPOSITORY, f"t{number}", image.manifest, image.media_type)
-    refused = ecr.put_manifest(image, "one-too-many")
-    assert (refused.status, refused.error_code) == (403, "DENIED")
-    assert ecr.put_manifest(image, "t0").status == 201, "it moves nothing and adds none"
+    rejected = ecr.put_manifest(image, "one-too-many")
+    assert (rejected.status, rejected.error_code) == (403, "DENIED")
+    assert ecr.put_manifest(image, "t0").status == 201, "pushing the same tag again changes nothing"
 
 
-def test_chunks_are_answered_created_with_the_first_ones_range(
+def test_every_chunk_returns_201_with_the_range_of_the_first(
     aws: LoopbackAws, ecr: EcrClient
 ) -> None:
     aws.ecr().create_repository(REPOSITORY)
@@ -254,27 +252,27 @@ def test_chunks_are_answered_created_with_the_first_ones_range(
     location = upload_target(ecr.send("POST", "blobs/uploads/"))
     for first, last in ((0, 3), (4, 7), (8, 9)):
         chunk = content[first : last + 1]
-        answer = ecr.send("PATCH", location, chunk, Content_Range=f"{first}-{last}")
-        assert (answer.status, answer.headers["range"]) == (201, "0-3")
-        location = upload_target(answer)
+        response = ecr.send("PATCH", location, chunk, Content_Range=f"{first}-{last}")
+        assert (response.status, response.headers["range"]) == (201, "0-3")
+        location = upload_target(response)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     assert ecr.send("PUT", f"{location}&digest={digest}").status == 201
     assert aws.ecr().store.read_blob(REPOSITORY, digest) == content
 
 
-def test_digests_may_go_unstated(aws: LoopbackAws, ecr: EcrClient) -> None:
+def test_the_digest_header_can_be_omitted(aws: LoopbackAws, ecr: EcrClient) -> None:
     image = repository_in(aws.ecr())
     aws.ecr().quirks.states_digests = False
-    for answer in (
+    for response in (
         ecr.send("HEAD", "manifests/1"),
         ecr.send("GET", "manifests/1"),
         ecr.put_manifest(image, "2"),
     ):
-        assert answer.status in {200, 201}
-        assert "docker-content-digest" not in answer.headers
+        assert response.status in {200, 201}
+        assert "docker-content-digest" not in response.headers
 
 
-def test_nothing_is_deleted_over_the_registry_protocol(aws: LoopbackAws, ecr: EcrClient) -> None:
+def test_delete_requests_are_unsupported(aws: LoopbackAws, ecr: EcrClient) -> None:
     image = repository_in(aws.ecr())
     assert ecr.send("DELETE", "manifests/1").status == 404
     assert ecr.send("DELETE", f"manifests/{image.digest}").status == 404
@@ -291,7 +289,7 @@ def test_referrers_are_listed(aws: LoopbackAws, ecr: EcrClient) -> None:
     assert [each["digest"] for each in listed] == [signature.digest]
 
 
-def test_the_actions_that_a_push_needs_are_remembered(aws: LoopbackAws, ecr: EcrClient) -> None:
+def test_used_actions_lists_the_iam_actions_of_a_push(aws: LoopbackAws, ecr: EcrClient) -> None:
     image = small_image()
     aws.ecr().create_repository(REPOSITORY)
     ecr.push_blobs(image)

@@ -17,16 +17,16 @@ EXPIRED = "Your authorization token has expired. Reauthenticate and try again."
 
 
 def test_the_challenge_is_basic_and_its_body_is_plain_text(client_for: ClientFactory) -> None:
-    answer = client_for(HOST).send("GET", "/v2/")
-    assert answer.status == 401
-    assert answer.headers["www-authenticate"] == (
+    response = client_for(HOST).send("GET", "/v2/")
+    assert response.status == 401
+    assert response.headers["www-authenticate"] == (
         f'Basic realm="https://{HOST}/",service="ecr.amazonaws.com"'
     )
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert answer.body == b"Not Authorized\n"
+    assert response.headers["content-type"].startswith("text/plain")
+    assert response.body == b"Not Authorized\n"
 
 
-def test_a_token_of_the_api_is_a_password_for_twelve_hours(
+def test_an_api_token_is_a_valid_password_for_twelve_hours(
     aws: LoopbackAws, client_for: ClientFactory, clock: FakeClock
 ) -> None:
     data = aws.client("ecr").get_authorization_token()["authorizationData"][0]
@@ -47,12 +47,16 @@ def test_an_expired_token_is_denied(
         aws.ecr().quirks.expired_token_status = 401
     authorization = aws.authorization()
     aws.expire_tokens()
-    answer = client_for(HOST).send("GET", "/v2/", Authorization=authorization)
-    assert (answer.status, answer.error_code, answer.error_message) == (status, "DENIED", EXPIRED)
-    assert ("www-authenticate" in answer.headers) == (status == 401)
+    response = client_for(HOST).send("GET", "/v2/", Authorization=authorization)
+    assert (response.status, response.error_code, response.error_message) == (
+        status,
+        "DENIED",
+        EXPIRED,
+    )
+    assert ("www-authenticate" in response.headers) == (status == 401)
 
 
-def test_what_is_no_token_is_rejected_without_a_challenge(
+def test_an_invalid_token_is_rejected_without_a_challenge(
     aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     password = password_of(sign_in(aws))
@@ -64,12 +68,12 @@ def test_what_is_no_token_is_rejected_without_a_challenge(
         f"Bearer {password}",
         sign_in(aws, region="us-east-1"),
     ):
-        answer = client.send("GET", "/v2/", Authorization=wrong)
-        assert (answer.status, answer.error_code) == (400, "DENIED")
-        assert "www-authenticate" not in answer.headers
+        response = client.send("GET", "/v2/", Authorization=wrong)
+        assert (response.status, response.error_code) == (400, "DENIED")
+        assert "www-authenticate" not in response.headers
 
 
-def test_no_request_log_holds_a_password(aws: LoopbackAws, client_for: ClientFactory) -> None:
+def test_the_request_log_has_no_passwords(aws: LoopbackAws, client_for: ClientFactory) -> None:
     authorization = aws.authorization()
     client_for(HOST).send("GET", "/v2/", Authorization=authorization)
     assert password_of(authorization) not in repr([vars_of(each) for each in aws.requests])
@@ -96,12 +100,12 @@ def vars_of(entry: object) -> list[object]:
         ("210987654321", "eusc-de-east-1", "{a}.dkr.ecr.{r}.amazonaws.eu"),
     ],
 )
-def test_every_form_of_a_registrys_host_reaches_it(
+def test_a_registry_is_reachable_by_each_of_its_host_names(
     aws: LoopbackAws, client_for: ClientFactory, account: str, region: str, form: str
 ) -> None:
     host = form.format(a=account, r=region)
-    answer = client_for(host).send("GET", "/v2/")
-    assert answer.headers["www-authenticate"].startswith(f'Basic realm="https://{host}/"')
+    response = client_for(host).send("GET", "/v2/")
+    assert response.headers["www-authenticate"].startswith(f'Basic realm="https://{host}/"')
     assert len(aws.requests_to(aws.ecr(account, region))) == 1
 
 
@@ -115,14 +119,12 @@ def test_every_form_of_a_registrys_host_reaches_it(
         "123456789012.dkr.ecr.eu-west-1.amazonaws.org",
     ],
 )
-def test_a_host_that_only_looks_like_a_registrys_is_nobody(
-    client_for: ClientFactory, host: str
-) -> None:
+def test_an_unknown_host_like_a_registrys_is_rejected(client_for: ClientFactory, host: str) -> None:
     with pytest.raises(OSError, match="403"):
         client_for(host).send("GET", "/v2/")
 
 
-def test_registries_of_accounts_and_regions_hold_their_own(
+def test_each_account_and_region_has_a_separate_registry(
     aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     image = repository_in(aws.ecr())
@@ -131,11 +133,11 @@ def test_registries_of_accounts_and_regions_hold_their_own(
     assert aws.ecr("999999999999").store.repositories == ()
     client = client_for(HOST)
     target = f"/v2/{REPOSITORY}/manifests/1"
-    answer = client.send("GET", target, Authorization=aws.authorization())
-    assert answer.body == image.manifest
+    response = client.send("GET", target, Authorization=aws.authorization())
+    assert response.body == image.manifest
 
 
-def test_another_accounts_caller_is_let_in_by_the_repositorys_policy(
+def test_a_repository_policy_grants_access_to_another_account(
     aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     registry = aws.ecr()
@@ -143,10 +145,10 @@ def test_another_accounts_caller_is_let_in_by_the_repositorys_policy(
     authorization = sign_in(aws, role=OTHER_ROLE)
     client = client_for(HOST)
     target = f"/v2/{REPOSITORY}/manifests/1"
-    refused = client.send("GET", target, Authorization=authorization)
-    assert (refused.status, refused.error_code) == (403, "DENIED")
+    rejected = client.send("GET", target, Authorization=authorization)
+    assert (rejected.status, rejected.error_code) == (403, "DENIED")
     assert "arn:aws:sts::999999999999:assumed-role/reader/seed is not authorized" in (
-        refused.error_message
+        rejected.error_message
     )
     statement = {
         "Effect": "Allow",
@@ -161,7 +163,7 @@ def test_another_accounts_caller_is_let_in_by_the_repositorys_policy(
 
 
 @pytest.mark.parametrize("principal", [OTHER_ROLE, "999999999999", "*"])
-def test_a_policy_names_its_callers_in_several_ways(
+def test_repository_policy_principal_formats(
     aws: LoopbackAws, client_for: ClientFactory, principal: str
 ) -> None:
     repository_in(aws.ecr())
@@ -178,16 +180,16 @@ def test_a_policy_names_its_callers_in_several_ways(
     assert client.send("GET", target, Authorization=authorization).status == 403
 
 
-def test_a_denied_action_is_denied_on_the_registry_too(
+def test_a_denied_action_is_denied_in_the_registry_protocol(
     aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     repository_in(aws.ecr())
     authorization = aws.authorization()
     aws.ecr().quirks.denied_actions |= {"ecr:BatchGetImage", "ecr:InitiateLayerUpload"}
     client = client_for(HOST)
-    answer = client.send("GET", f"/v2/{REPOSITORY}/manifests/1", Authorization=authorization)
-    assert (answer.status, answer.error_code) == (403, "DENIED")
-    assert answer.error_message.endswith(
+    response = client.send("GET", f"/v2/{REPOSITORY}/manifests/1", Authorization=authorization)
+    assert (response.status, response.error_code) == (403, "DENIED")
+    assert response.error_message.endswith(
         "is not authorized to perform: ecr:BatchGetImage on resource: "
         f"arn:aws:ecr:eu-west-1:123456789012:repository/{REPOSITORY} because no identity-based "
         "policy allows the ecr:BatchGetImage action"

@@ -49,7 +49,7 @@ def test_an_image_describes_its_config_and_layers() -> None:
     assert image.digest == "sha256:" + hashlib.sha256(image.manifest).hexdigest()
 
 
-def test_the_media_type_can_be_left_out_of_the_body() -> None:
+def test_the_media_type_can_be_omitted_from_the_manifest() -> None:
     assert "mediaType" not in json.loads(build_image([], media_type_in_body=False).manifest)
 
 

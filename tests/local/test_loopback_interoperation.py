@@ -33,7 +33,7 @@ def multi_platform(format_: Format) -> Content:
 
 
 @pytest.mark.parametrize("format_", ["oci", "docker"])
-def test_skopeo_copies_from_one_of_our_registries_to_another(
+def test_skopeo_copies_between_two_loopback_registries(
     registry: RegistryServer, skopeo: Skopeo, format_: Format
 ) -> None:
     index = multi_platform(format_)
@@ -72,7 +72,7 @@ def test_skopeo_copies_to_and_from_docker_registry(
 
 
 @pytest.mark.parametrize("format_", ["oci", "docker"])
-def test_what_we_build_is_pushed_to_docker_registry(
+def test_built_images_can_be_pushed_to_docker_registry(
     docker_registry: str, skopeo: Skopeo, format_: Format
 ) -> None:
     index = multi_platform(format_)
@@ -87,7 +87,7 @@ def test_an_artifact_is_pushed_to_docker_registry(docker_registry: str) -> None:
     assert push(artifact, docker_registry, "artifact", "1") == artifact.digest
 
 
-def test_skopeo_inspects_what_we_build(registry: RegistryServer, skopeo: Skopeo) -> None:
+def test_skopeo_inspects_built_images(registry: RegistryServer, skopeo: Skopeo) -> None:
     image = build_image([build_layer(100_000)], labels={"purpose": "test"})
     push(image, registry.host, "app", "1")
     inspected = json.loads(
@@ -99,7 +99,7 @@ def test_skopeo_inspects_what_we_build(registry: RegistryServer, skopeo: Skopeo)
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
-def test_skopeo_unpacks_the_layers_we_build(
+def test_skopeo_unpacks_built_layers(
     registry: RegistryServer, skopeo: Skopeo, tmp_path: Path, compression: Compression
 ) -> None:
     layer = build_layer(500_000, compression=compression)
@@ -115,7 +115,7 @@ def test_skopeo_unpacks_the_layers_we_build(
 
 def test_skopeo_mounts_blobs_within_a_registry(registry: RegistryServer, skopeo: Skopeo) -> None:
     push(build_image([build_layer(100_000, seed=77)]), registry.host, "base", "1")
-    # the first copy teaches skopeo's cache where the blobs are
+    # the first copy fills skopeo's cache of blob locations
     for target in ("first", "second"):
         skopeo(
             *("copy", *PLAIN),
@@ -159,6 +159,6 @@ def test_skopeo_lists_and_deletes_tags(registry: RegistryServer, skopeo: Skopeo)
     push(build_image([]), registry.host, "app", "2")
     listed = json.loads(skopeo("list-tags", "--tls-verify=false", f"docker://{registry.host}/app"))
     assert listed["Tags"] == ["1", "2"]
-    # skopeo deletes the manifest which the tag names, and its other tags with it
+    # skopeo deletes the manifest of the tag, and thereby its other tags
     skopeo("delete", "--tls-verify=false", f"docker://{registry.host}/app:1")
     assert registry.store.tags("app") == {}

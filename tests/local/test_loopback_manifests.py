@@ -29,30 +29,30 @@ def test_a_manifest_is_returned_unchanged_by_tag_and_by_digest(
 ) -> None:
     assert put(client, image, "1.0") == 201
     for reference in ("1.0", image.digest):
-        answer = client.send("GET", f"/v2/app/manifests/{reference}", Accept="text/plain")
-        assert (answer.status, answer.body) == (200, image.manifest)
-        assert answer.headers["content-type"] == image.media_type
-        assert answer.headers["docker-content-digest"] == image.digest
+        response = client.send("GET", f"/v2/app/manifests/{reference}", Accept="text/plain")
+        assert (response.status, response.body) == (200, image.manifest)
+        assert response.headers["content-type"] == image.media_type
+        assert response.headers["docker-content-digest"] == image.digest
     head = client.send("HEAD", "/v2/app/manifests/1.0")
     assert (head.body, head.headers["content-length"]) == (b"", str(len(image.manifest)))
 
 
 def test_a_manifest_with_missing_blobs_is_rejected(client: WireClient, image: Image) -> None:
     target = "/v2/other/manifests/1.0"
-    answer = client.send("PUT", target, image.manifest, Content_Type=image.media_type)
-    assert (answer.status, answer.error_code) == (400, "MANIFEST_BLOB_UNKNOWN")
-    missing = {each["digest"] for each in answer.document["errors"][0]["detail"]}
+    response = client.send("PUT", target, image.manifest, Content_Type=image.media_type)
+    assert (response.status, response.error_code) == (400, "MANIFEST_BLOB_UNKNOWN")
+    missing = {each["digest"] for each in response.document["errors"][0]["detail"]}
     assert missing == set(image.blobs)
 
 
 def test_an_index_with_missing_children_is_rejected(client: WireClient, image: Image) -> None:
     index = build_index([image])
     target = "/v2/app/manifests/all"
-    answer = client.send("PUT", target, index.manifest, Content_Type=index.media_type)
-    assert (answer.status, answer.error_code) == (400, "MANIFEST_BLOB_UNKNOWN")
+    response = client.send("PUT", target, index.manifest, Content_Type=index.media_type)
+    assert (response.status, response.error_code) == (400, "MANIFEST_BLOB_UNKNOWN")
     assert put(client, image, image.digest) == 201
-    answer = client.send("PUT", target, index.manifest, Content_Type=index.media_type)
-    assert answer.status == 201
+    response = client.send("PUT", target, index.manifest, Content_Type=index.media_type)
+    assert response.status == 201
 
 
 def test_foreign_layers_may_be_missing(registry: RegistryServer) -> None:
@@ -78,8 +78,8 @@ def test_foreign_layers_may_be_missing(registry: RegistryServer) -> None:
 def test_an_invalid_manifest_is_rejected(
     client: WireClient, content: bytes, content_type: str
 ) -> None:
-    answer = client.send("PUT", "/v2/app/manifests/1.0", content, Content_Type=content_type)
-    assert (answer.status, answer.error_code) == (400, "MANIFEST_INVALID")
+    response = client.send("PUT", "/v2/app/manifests/1.0", content, Content_Type=content_type)
+    assert (response.status, response.error_code) == (400, "MANIFEST_INVALID")
 
 
 def test_a_manifest_of_4_mib_is_accepted_and_one_byte_more_is_not(
@@ -90,10 +90,10 @@ def test_a_manifest_of_4_mib_is_accepted_and_one_byte_more_is_not(
     assert put(client, image, "1.0", padded + b" ") == 413
 
 
-def test_a_manifest_under_another_digest_is_rejected(client: WireClient, image: Image) -> None:
+def test_a_manifest_with_a_digest_mismatch_is_rejected(client: WireClient, image: Image) -> None:
     target = "/v2/app/manifests/sha256:" + "0" * 64
-    answer = client.send("PUT", target, image.manifest, Content_Type=image.media_type)
-    assert (answer.status, answer.error_code) == (400, "DIGEST_INVALID")
+    response = client.send("PUT", target, image.manifest, Content_Type=image.media_type)
+    assert (response.status, response.error_code) == (400, "DIGEST_INVALID")
 
 
 def test_unknown_repositories_and_unknown_manifests_have_different_codes(
@@ -124,9 +124,9 @@ def test_tags_are_listed_in_pages_by_link(registry: RegistryServer, client: Wire
         registry.store.put_manifest("app", tag, image.manifest, image.media_type)
     pages, target = [], "/v2/app/tags/list?n=2"
     while target:
-        answer = client.send("GET", target)
-        pages.append(answer.document["tags"])
-        target = answer.headers.get("link", "").partition(">")[0].lstrip("<")
+        response = client.send("GET", target)
+        pages.append(response.document["tags"])
+        target = response.headers.get("link", "").partition(">")[0].lstrip("<")
     assert pages == [["a", "b"], ["c", "d"], ["e"]]
     assert client.send("GET", "/v2/app/tags/list?last=c").document["tags"] == ["d", "e"]
     assert client.send("GET", "/v2/app/tags/list?n=0").document["tags"] == []
@@ -160,10 +160,10 @@ def test_referrers_are_listed_and_filtered_by_type(
 def test_a_put_with_a_subject_returns_oci_subject(client: WireClient, image: Image) -> None:
     referrer = build_image([], subject=image)
     document = json.loads(referrer.manifest) | {"config": json.loads(image.manifest)["config"]}
-    answer = client.send(
+    response = client.send(
         "PUT", "/v2/app/manifests/r", json.dumps(document).encode(), Content_Type=OCI
     )
-    assert (answer.status, answer.headers["oci-subject"]) == (201, image.digest)
+    assert (response.status, response.headers["oci-subject"]) == (201, image.digest)
 
 
 def test_without_the_referrers_api_its_endpoint_is_not_found() -> None:

@@ -1,4 +1,4 @@
-"""Denied calls, and roles whose policies are evaluated, on loopback's AWS."""
+"""Denied calls and evaluated role policies in the loopback AWS."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def client_of(environment: Mapping[str, str], service: str) -> Any:
     return session.client(service, verify=environment["AWS_CA_BUNDLE"], config=config)
 
 
-def test_the_next_calls_of_an_action_are_denied_and_no_more(aws: LoopbackAws) -> None:
+def test_the_configured_number_of_calls_is_denied(aws: LoopbackAws) -> None:
     secrets = aws.client("secretsmanager")
     secrets.create_secret(Name="hub", SecretString="x")
     aws.services.denials.next_calls["secretsmanager:GetSecretValue"] = 2
@@ -50,14 +50,14 @@ def test_the_next_calls_of_an_action_are_denied_and_no_more(aws: LoopbackAws) ->
     assert secrets.get_secret_value(SecretId="hub")["SecretString"] == "x"
 
 
-def test_the_next_calls_are_denied_in_ecr_s_api(aws: LoopbackAws) -> None:
+def test_the_configured_number_of_ecr_calls_is_denied(aws: LoopbackAws) -> None:
     ecr = aws.client("ecr")
     aws.ecr().quirks.denials.next_calls["ecr:GetAuthorizationToken"] = 1
     assert code_of(ecr.get_authorization_token) == "AccessDeniedException"
     assert ecr.get_authorization_token()["authorizationData"]
 
 
-def test_an_explicit_deny_says_so(aws: LoopbackAws) -> None:
+def test_an_explicit_deny_is_in_the_error_message(aws: LoopbackAws) -> None:
     aws.services.denials.explicit.add("secretsmanager:ListSecrets")
     aws.ecr().quirks.denials.explicit.add("ecr:GetAuthorizationToken")
     for call in (
@@ -68,7 +68,7 @@ def test_an_explicit_deny_says_so(aws: LoopbackAws) -> None:
             call()
 
 
-def test_a_role_may_do_what_its_policies_allow_in_ecr(aws: LoopbackAws) -> None:
+def test_role_policies_are_evaluated_for_ecr_calls(aws: LoopbackAws) -> None:
     aws.ecr().put(small_image(), REPOSITORY, "1")
     aws.ecr().put(small_image(), "other", "1")
     role = aws.environment_of(ROLE, [allow("ecr:DescribeImages", REPOSITORY_ARN)])
@@ -90,7 +90,9 @@ def test_a_repository_policy_allows_a_role_of_its_own_account(aws: LoopbackAws) 
     assert code_of(ecr.describe_images, repositoryName=REPOSITORY) == "AccessDeniedException"
 
 
-def test_a_repository_with_tags_and_a_key_needs_their_permissions(aws: LoopbackAws) -> None:
+def test_creating_a_repository_with_tags_and_a_kms_key_requires_their_permissions(
+    aws: LoopbackAws,
+) -> None:
     key = "arn:aws:kms:eu-west-1:123456789012:key/1234"
     wanted: dict[str, Any] = {
         "repositoryName": REPOSITORY,
@@ -112,7 +114,7 @@ def test_a_repository_with_tags_and_a_key_needs_their_permissions(aws: LoopbackA
     assert ecr.create_repository(**wanted)["repository"]["repositoryArn"] == REPOSITORY_ARN
 
 
-def test_a_secret_with_a_key_of_its_own_needs_decryption_through_the_service(
+def test_a_secret_with_a_customer_managed_key_requires_kms_decrypt(
     aws: LoopbackAws,
 ) -> None:
     key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
@@ -138,7 +140,7 @@ def test_a_secret_with_a_key_of_its_own_needs_decryption_through_the_service(
     assert client.get_secret_value(SecretId=plain)["SecretString"] == "x"
 
 
-def test_a_missing_object_is_a_denied_one_without_permission_to_list(aws: LoopbackAws) -> None:
+def test_a_missing_object_returns_access_denied_without_list_permission(aws: LoopbackAws) -> None:
     s3 = aws.client("s3")
     s3.create_bucket(**BUCKET)
     s3.put_object(Bucket="archives", Key="images/a.tar", Body=b"x")
@@ -153,7 +155,7 @@ def test_a_missing_object_is_a_denied_one_without_permission_to_list(aws: Loopba
     assert code_of(client.get_object, Bucket="archives", Key="images/no") == "NoSuchKey"
 
 
-def test_a_role_assumes_only_the_roles_that_it_may(aws: LoopbackAws) -> None:
+def test_assume_role_requires_permission(aws: LoopbackAws) -> None:
     other = aws.add_role("arn:aws:iam::999999999999:role/reader")
     wanted = {"RoleArn": other, "RoleSessionName": "a-name"}
     sts = client_of(aws.environment_of(ROLE, []), "sts")
@@ -164,7 +166,7 @@ def test_a_role_assumes_only_the_roles_that_it_may(aws: LoopbackAws) -> None:
     assert sts.assume_role(**wanted)["Credentials"]
 
 
-def test_the_first_pull_through_a_cache_rule_needs_permission_to_import_and_to_create(
+def test_the_first_pull_through_a_cache_rule_requires_import_and_create_permissions(
     aws: LoopbackAws, client_for: ClientFactory
 ) -> None:
     image = build_image([build_layer(1000, 3)])

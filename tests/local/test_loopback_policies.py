@@ -65,7 +65,7 @@ def test_actions_and_resources_match_by_wildcards(
     assert (decide(policy(**elements)) is Decision.ALLOWED) is is_allowed
 
 
-def test_not_action_and_not_resource_match_everything_else() -> None:
+def test_not_action_and_not_resource_match_all_others() -> None:
     other_actions = {"Statement": {"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}}
     other_resources = {"Statement": {"Effect": "Allow", "Action": "*", "NotResource": REPOSITORY}}
 
@@ -118,12 +118,12 @@ def test_conditions_narrow_a_statement(
         {"Effect": "Maybe"},
     ],
 )
-def test_what_is_not_supported_is_an_error(elements: dict[str, Any]) -> None:
+def test_unsupported_policy_elements_are_errors(elements: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedPolicyError):
         decide(policy(**elements))
 
 
-def test_policies_belong_to_a_role_and_its_sessions() -> None:
+def test_policies_apply_to_a_role_and_its_sessions() -> None:
     policies = IdentityPolicies()
     role = "arn:aws:iam::123456789012:role/path/replicator"
     policies.attach(role, [policy(Action="ecr:PutImage")])
@@ -137,7 +137,7 @@ def test_policies_belong_to_a_role_and_its_sessions() -> None:
     assert policies.decide(other, read) is Decision.ALLOWED
 
 
-def test_a_role_s_context_is_that_of_each_of_its_requests() -> None:
+def test_the_context_of_a_role_applies_to_its_requests() -> None:
     policies = IdentityPolicies()
     role = "arn:aws:iam::123456789012:role/replicator"
     condition = {"ArnEquals": {"lambda:SourceFunctionArn": FUNCTION}}

@@ -48,7 +48,7 @@ def event_of(directory: Path) -> dict[str, Any]:
     return event
 
 
-def test_the_program_serves_demo_images_till_it_is_interrupted(
+def test_the_program_serves_demo_images_until_it_is_interrupted(
     cloud: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
     process, _ = cloud
@@ -67,7 +67,7 @@ def test_the_program_serves_demo_images_till_it_is_interrupted(
     assert not (tmp_path / "environment").exists()
 
 
-def test_the_program_serves_docker_hub_and_ecr_under_their_names(
+def test_the_program_serves_docker_hub_and_ecr_by_their_host_names(
     cloud: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
     _, text = cloud
@@ -82,7 +82,7 @@ def test_the_program_serves_docker_hub_and_ecr_under_their_names(
         connection.close()
 
 
-def test_the_program_prints_answers(
+def test_the_program_prints_cloudformation_responses(
     cloud: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
     process, _ = cloud
@@ -98,7 +98,7 @@ def test_the_program_prints_answers(
     assert any("Reason is required" in line for line in printed)
 
 
-def test_a_port_in_use_is_named_with_the_option_that_changes_it(tmp_path: Path) -> None:
+def test_the_error_for_a_port_in_use_names_its_option(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
@@ -117,7 +117,7 @@ def test_a_port_in_use_is_named_with_the_option_that_changes_it(tmp_path: Path) 
     assert "--source-port" in done.stderr
 
 
-def test_a_second_cloud_leaves_the_files_of_the_running_one_alone(
+def test_a_second_cloud_does_not_overwrite_the_files_of_a_running_one(
     cloud: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
     certificate = (tmp_path / "loopback-ca.pem").read_bytes()
@@ -135,7 +135,7 @@ def test_a_second_cloud_leaves_the_files_of_the_running_one_alone(
     assert (tmp_path / "loopback-ca.pem").read_bytes() == certificate
 
 
-def test_the_environment_names_files_by_absolute_paths(tmp_path: Path) -> None:
+def test_environment_variables_have_absolute_paths(tmp_path: Path) -> None:
     with LocalCloud(Path(os.path.relpath(tmp_path)), Ports(0, 0, 0, 0)) as cloud:
         assert Path(cloud.environment["SSL_CERT_FILE"]).is_absolute()
         assert cloud.environment_file.is_absolute()

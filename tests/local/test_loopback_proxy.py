@@ -17,10 +17,10 @@ HUB = "registry-1.docker.io"
 
 @pytest.fixture
 def echo() -> Iterator[LoopbackServer]:
-    def answer(request: Request) -> Response:
+    def response(request: Request) -> Response:
         return Response(200, {}, read_body(request, 64 * 1024 * 1024))
 
-    with LoopbackServer(answer) as server:
+    with LoopbackServer(response) as server:
         yield server
 
 
@@ -28,7 +28,7 @@ def echo() -> Iterator[LoopbackServer]:
 def proxy(echo: LoopbackServer) -> Iterator[ConnectProxy]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         unused_port = listener.getsockname()[1]
-    ports = {("echo.example", 80): echo.port, ("nobody.example", 80): unused_port}
+    ports = {("echo.example", 80): echo.port, ("unreachable.example", 80): unused_port}
     with ConnectProxy(lambda host, port: ports.get((host, port))) as started:
         yield started
 
@@ -54,7 +54,7 @@ def test_a_tunnel_forwards_bytes_in_both_directions(proxy: ConnectProxy) -> None
     [
         ("unknown.example", 80, 403),
         ("echo.example", 8080, 403),
-        ("nobody.example", 80, 502),
+        ("unreachable.example", 80, 502),
     ],
 )
 def test_unknown_hosts_are_rejected_and_logged(
@@ -89,7 +89,7 @@ def test_bytes_after_the_head_are_forwarded(proxy: ConnectProxy) -> None:
     assert received.endswith(b"\r\n\r\nbody")
 
 
-def test_closing_ends_the_tunnels(echo: LoopbackServer) -> None:
+def test_closing_the_proxy_closes_its_tunnels(echo: LoopbackServer) -> None:
     proxy = ConnectProxy(lambda _host, _port: echo.port).start()
     connection = tunnelled(proxy, "echo.example")
     connection.request("PUT", "/", io.BytesIO(b"x"), {"Content-Length": "1"})
@@ -106,9 +106,7 @@ def test_the_end_of_a_connection_is_forwarded(aws: LoopbackAws, client_for: Clie
         client.send("GET", "/")
 
 
-def test_only_tls_to_known_hosts_leads_anywhere(
-    aws: LoopbackAws, client_for: ClientFactory
-) -> None:
+def test_only_tls_to_known_hosts_is_forwarded(aws: LoopbackAws, client_for: ClientFactory) -> None:
     assert client_for(HUB).send("GET", "/v2/").status == 401
     for host, port in (("example.com", 443), (HUB, 80), ("127.0.0.1", 443), ("localhost", 443)):
         connection = tunnelled(aws.proxy, host, port)
@@ -117,11 +115,11 @@ def test_only_tls_to_known_hosts_leads_anywhere(
     assert [tunnel.status for tunnel in aws.tunnels] == [200, 403, 403, 403, 403]
 
 
-def test_a_host_header_of_nobody_is_misdirected(client_for: ClientFactory) -> None:
+def test_a_request_with_an_unknown_host_header_is_misdirected(client_for: ClientFactory) -> None:
     assert client_for(HUB).send("GET", "/v2/", Host="example.com").status == 421
 
 
-def test_every_host_has_a_certificate_of_its_own_name(aws: LoopbackAws) -> None:
+def test_each_host_has_a_certificate_with_its_name(aws: LoopbackAws) -> None:
     context = aws.authority.client_context()
     for host in (HUB, "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com"):
         with socket.create_connection(("127.0.0.1", aws.proxy.port), 10) as client:

@@ -28,7 +28,7 @@ from tests.local.wire_client import WireClient, basic
 Connect = Callable[[RegistryServer], WireClient]
 
 
-def test_a_tls_client_on_the_plain_port_is_dropped_without_a_record(
+def test_a_tls_client_on_the_plain_port_is_disconnected_and_not_logged(
     registry: RegistryServer, client: WireClient
 ) -> None:
     context = ssl.create_default_context()
@@ -41,7 +41,7 @@ def test_a_tls_client_on_the_plain_port_is_dropped_without_a_record(
     assert client.send("GET", "/v2/").status == 200
 
 
-def test_images_are_pushed_and_pulled_by_tls(authority: CertificateAuthority) -> None:
+def test_images_are_pushed_and_pulled_over_tls(authority: CertificateAuthority) -> None:
     image = build_image([build_layer(1_000_000)])
     with RegistryServer(tls=authority.server_context()) as registry:
         context = authority.client_context()
@@ -54,7 +54,7 @@ def test_images_are_pushed_and_pulled_by_tls(authority: CertificateAuthority) ->
         connection.close()
 
 
-def test_a_plain_client_on_the_tls_port_is_dropped_without_a_record(
+def test_a_plain_client_on_the_tls_port_is_disconnected_and_not_logged(
     authority: CertificateAuthority,
 ) -> None:
     with RegistryServer(tls=authority.server_context()) as registry:
@@ -65,7 +65,7 @@ def test_a_plain_client_on_the_tls_port_is_dropped_without_a_record(
         assert registry.requests == ()
 
 
-def test_one_connection_carries_many_requests_and_many_connections_run_at_once(
+def test_connections_are_persistent_and_concurrent(
     registry: RegistryServer,
 ) -> None:
     images = [build_image([build_layer(200_000, seed)]) for seed in range(8)]
@@ -87,7 +87,7 @@ def test_an_unread_body_does_not_discard_the_response(registry: RegistryServer) 
     connection.close()
 
 
-def test_100_continue_is_sent_when_the_body_is_read(registry: RegistryServer) -> None:
+def test_100_continue_is_sent_before_the_body_is_read(registry: RegistryServer) -> None:
     head = "HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
     with socket.create_connection(("127.0.0.1", registry.port), timeout=5) as connection:
         connection.sendall(f"POST /v2/BAD/blobs/uploads/ {head}".encode())
@@ -99,7 +99,7 @@ def test_100_continue_is_sent_when_the_body_is_read(registry: RegistryServer) ->
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
 
-def test_the_log_can_be_cleared_and_has_queries(
+def test_the_request_log_has_queries_and_can_be_cleared(
     registry: RegistryServer, client: WireClient
 ) -> None:
     client.send("GET", "/v2/app/tags/list?n=3&last=a%2Fb", X_Tested="yes")
@@ -111,12 +111,12 @@ def test_the_log_can_be_cleared_and_has_queries(
     assert registry.requests == ()
 
 
-def test_a_taken_port_is_an_error(registry: RegistryServer) -> None:
+def test_a_port_in_use_is_an_error(registry: RegistryServer) -> None:
     with pytest.raises(OSError, match="in use"):
         RegistryServer(registry.port)
 
 
-def test_a_server_may_be_closed_twice() -> None:
+def test_a_server_can_be_closed_twice() -> None:
     registry = RegistryServer().start()
     registry.close()
     registry.close()
@@ -128,9 +128,9 @@ def test_a_blob_is_redirected_to_a_signed_url(connect: Connect, kind: BlobRedire
     with RegistryServer(blob_redirects=kind) as registry:
         digest = registry.store.put_blob("app", content)
         client = connect(registry)
-        answer = client.send("GET", f"/v2/app/blobs/{digest}")
-        location = answer.headers["location"]
-        assert answer.status == 307
+        response = client.send("GET", f"/v2/app/blobs/{digest}")
+        location = response.headers["location"]
+        assert response.status == 307
         assert client.send("HEAD", f"/v2/app/blobs/{digest}").status == 200
         parts = urlsplit(location)
         assert (parts.scheme, bool(parts.netloc)) == {
@@ -162,7 +162,7 @@ def test_locations_can_be_absolute(connect: Connect) -> None:
         assert location.startswith(f"{registry.url}/v2/app/blobs/uploads/")
 
 
-class RudePolicy(SpecificationPolicy):
+class FaultyPolicy(SpecificationPolicy):
     def before(self, operation: Operation, *_: object) -> None:
         if operation.action is Action.PUT_MANIFEST:
             raise RegistryError(
@@ -180,8 +180,8 @@ class RudePolicy(SpecificationPolicy):
         return response
 
 
-def test_a_policy_rejects_drops_and_breaks(connect: Connect) -> None:
-    with RegistryServer(policy=RudePolicy()) as registry:
+def test_a_policy_rejects_requests_and_drops_connections(connect: Connect) -> None:
+    with RegistryServer(policy=FaultyPolicy()) as registry:
         digest = registry.store.put_blob("app", b"0123456789")
         client = connect(registry)
         throttled = client.send("PUT", "/v2/app/manifests/1", b"{}")

@@ -1,4 +1,4 @@
-"""A client that sends exactly what a test says, one connection for all of it."""
+"""An HTTP client with one connection that sends requests unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FakeClock:
 
 
 @dataclass(frozen=True)
-class Answer:
+class WireResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -65,13 +65,13 @@ class WireClient:
         *,
         chunked: bool = False,
         **headers: str,
-    ) -> Answer:
+    ) -> WireResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self._connection.request(method, target, body, named, encode_chunked=chunked)
         response = self._connection.getresponse()
         content = response.read()
         lower = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, lower, content)
+        return WireResponse(response.status, lower, content)
 
     def close(self) -> None:
         self._connection.close()
