@@ -1,4 +1,4 @@
-"""What every test takes part in: the check for secrets in logs, the test order, Hypothesis.
+"""Fixtures and options of all tests: the check for secrets in logs, test order, Hypothesis.
 
 `secrets_in_logs` fails a test in which the program logs a secret; CONTRIBUTING.md says how a new
 test takes part. `--random-order SEED` shuffles files and the tests of each file, `--switch-interval
@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class _LogRecorder(logging.Handler):
-    """Keeps every record's text and its extra attributes."""
+    """A log handler that keeps the text and the extra attributes of every record."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -98,19 +98,19 @@ class _EmulatorLogs:
         self._unread: list[str] = []
         enter, leave = LambdaEmulator.__enter__, LambdaEmulator.__exit__
 
-        def enter_at_debug(emulator: LambdaEmulator) -> LambdaEmulator:
-            emulator._environment.setdefault("POWERTOOLS_LOG_LEVEL", "DEBUG")  # noqa: SLF001 - as is
+        def enter_with_debug_logs(emulator: LambdaEmulator) -> LambdaEmulator:
+            emulator._environment.setdefault("POWERTOOLS_LOG_LEVEL", "DEBUG")  # noqa: SLF001 - no public setting
             enter(emulator)
             self._read[emulator] = 0
             return emulator
 
-        def leave_and_read(emulator: LambdaEmulator, *reason: object) -> None:
+        def leave_and_collect_log(emulator: LambdaEmulator, *reason: object) -> None:
             self._collect(emulator)
             self._read.pop(emulator, None)
             leave(emulator, *reason)
 
-        patch.setattr(LambdaEmulator, "__enter__", enter_at_debug)
-        patch.setattr(LambdaEmulator, "__exit__", leave_and_read)
+        patch.setattr(LambdaEmulator, "__enter__", enter_with_debug_logs)
+        patch.setattr(LambdaEmulator, "__exit__", leave_and_collect_log)
 
     def take_lines(self) -> list[str]:
         """Return the lines since the last call."""
@@ -128,7 +128,7 @@ class _EmulatorLogs:
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_models() -> Iterator[None]:
-    """Let botocore load each service's model once in a run, not once for each new function."""
+    """Load each service's model once in a run, not once for each new function."""
     loader = create_loader()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", lambda _paths=None: loader)
@@ -142,7 +142,7 @@ def emulator_logs() -> Iterator[_EmulatorLogs]:
 
 
 @pytest.fixture(scope="session")
-def printed() -> Iterator[list[str]]:
+def subprocess_output() -> Iterator[list[str]]:
     """The output of Python processes that tests run with `subprocess.run`."""
     lines: list[str] = []
     run = subprocess.run
@@ -177,7 +177,7 @@ def issued_secrets() -> Iterator[list[str]]:
 
 @pytest.fixture(autouse=True)
 def secrets_in_logs(
-    emulator_logs: _EmulatorLogs, issued_secrets: list[str], printed: list[str]
+    emulator_logs: _EmulatorLogs, issued_secrets: list[str], subprocess_output: list[str]
 ) -> Iterator[None]:
     """Search everything that a test makes the program log, in any process, for secrets."""
     before = len(issued_secrets)
@@ -191,13 +191,13 @@ def secrets_in_logs(
     for logger, level in zip(loggers, levels, strict=True):
         logger.removeHandler(recorder)
         logger.setLevel(level)
-    lines = [*recorder.lines, *emulator_logs.take_lines(), *printed]
-    printed.clear()
+    lines = [*recorder.lines, *emulator_logs.take_lines(), *subprocess_output]
+    subprocess_output.clear()
     earlier, own = frozenset(issued_secrets[:before]), issued_secrets[before:]
     for line in lines:
         found = [secret for secret in (*_KNOWN_SECRETS, *own) if secret in line]
         assert not found, f"the log has the secret {found}: {line}"
-        # sessions and tokens are kept from one test to the next
+        # tests share sessions and tokens
         kept = earlier.intersection(_WORD.findall(line))
         assert not kept, f"the log has an earlier test's token {kept}: {line}"
         assert not _AUTHORIZATION.search(line), f"the log has an Authorization header: {line}"

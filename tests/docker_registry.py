@@ -1,4 +1,4 @@
-"""Debian's docker-registry on a port that the kernel chooses, with its files for inspection."""
+"""Debian's docker-registry on a port that the kernel chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs of others that tests run."""
+"""Third-party programs that tests run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One replication by a new engine, in the test's process."""
+"""A replication with a new replicator, in the test's process."""
 
 from __future__ import annotations
 

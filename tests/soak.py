@@ -1,11 +1,11 @@
-"""Run tests again and again under load, to find those whose result depends on time or order.
+"""Run tests repeatedly under load, to find those whose result depends on time or order.
 
     python -m tests.soak --runs 20 --seed 1 tests/unit tests/functional
 
-Each run has conditions of its own: busy processors, one processor, a nice value, the interpreter's
-switch interval, development mode, processes at a time, random test order and new Hypothesis
-examples. The seed determines them all. Every failure is printed with the command that repeats it,
-and the log of its run is kept.
+Each run has its own conditions: busy processors, one processor, a nice value, the interpreter's
+switch interval, development mode, parallel processes, random test order and new Hypothesis
+examples. The seed determines all of them. The program prints each failure with the command that
+repeats it, and keeps the log of that run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LONGEST_RUN_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is special about one run."""
+    """The conditions of one run: load, processors, switch interval, order."""
 
     seed: int
     busy_processes: int
@@ -65,14 +65,14 @@ class Conditions:
         return [*command, *tests]
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that this run adds."""
+        """Return the environment variables that this run adds."""
         added = {"HYPOTHESIS_PROFILE": "random"}
         if self.development_mode:
             added["PYTHONDEVMODE"] = "1"
         return added
 
     def apply(self) -> None:
-        """Set what the tests' processes inherit. Runs in the new process."""
+        """Set the nice value and the processors. Runs in the new process, before pytest starts."""
         os.nice(self.nice)
         if self.one_processor:
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -91,7 +91,7 @@ def busy(count: int) -> Iterator[None]:
 
 
 def run_once(conditions: Conditions, tests: Sequence[str], log: Path) -> list[str]:
-    """Run the tests once and return the failures, empty if there is none."""
+    """Run the tests once and return the failures."""
     with log.open("w") as output, busy(conditions.busy_processes):
         try:
             status = subprocess.run(
@@ -114,7 +114,7 @@ def run_once(conditions: Conditions, tests: Sequence[str], log: Path) -> list[st
 
 
 def main() -> None:
-    """Run, print every failure, and fail if there was one."""
+    """Run the tests, print every failure, and exit with 1 if there was one."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))

@@ -1,4 +1,4 @@
-"""Waiting for a condition instead of for a time."""
+"""Waiting for a condition, not for a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def wait_until(
     condition: Callable[[], object],
     describe: Callable[[], str] = lambda: "the condition was never met",
 ) -> None:
-    """Wait until a condition holds that no event announces.
+    """Poll until a condition holds. Use it where there is no event to wait for.
 
     Raises
     ------

@@ -18,13 +18,13 @@ from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
 
-#: What a machine may have set for itself, and would lead away from loopback.
+#: Environment variables that would direct connections away from loopback.
 _OTHER_NETWORKS = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PLACEHOLDER = "http://pre-signed-S3-url-for-response"
 
 
 class FakeContext:
-    """Lambda's context, with as much time as a test wants."""
+    """A Lambda context with a chosen remaining time."""
 
     function_name = "replicator"
     log_stream_name = "2026/01/01/[$LATEST]0123456789abcdef"
@@ -39,7 +39,7 @@ class FakeContext:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Function:
-    """The handler less its entry point, in this process, warm from one event to the next."""
+    """The handler without its entry point, in this process. It stays warm between events."""
 
     resource: ReplicationResource
 
@@ -47,7 +47,7 @@ class Function:
         return self.resource.respond(event, FakeContext(seconds))
 
     def create(self, source: str, destination: str, **properties: Any) -> dict[str, Any]:
-        """Replicate as a Create without a response URL does."""
+        """Send a Create without a response URL and return the response."""
         named = {"SrcImage": source, "DestImage": destination, **properties}
         return self.send({"RequestType": "Create", "ResourceProperties": named})
 
@@ -59,7 +59,7 @@ class Function:
         old_source: str | None = None,
         **properties: Any,
     ) -> dict[str, Any]:
-        """Replicate as an Update of a resource that had this source, or another."""
+        """Send an Update of a resource whose previous source is `old_source`, or the same."""
         named = {"SrcImage": source, "DestImage": destination, **properties}
         old = {**named, "SrcImage": source if old_source is None else old_source}
         return self.send(
@@ -72,7 +72,7 @@ class Function:
         )
 
     def delete(self, physical_id: str, destination: str, **properties: Any) -> dict[str, Any]:
-        """Delete as CloudFormation does, with the properties of the resource's last version."""
+        """Send a Delete with the properties of the resource's last version."""
         named = {"SrcImage": "a/b:1", "DestImage": destination, **properties}
         return self.send(
             {
@@ -92,7 +92,7 @@ def function() -> Iterator[Function]:
 
 @pytest.fixture
 def new_function() -> Iterator[Callable[[], Function]]:
-    """Start functions that know nothing yet."""
+    """Start functions with empty caches."""
     started: list[Replicator] = []
 
     def start() -> Function:
@@ -107,7 +107,7 @@ def new_function() -> Iterator[Callable[[], Function]]:
 
 @pytest.fixture
 def registries() -> Iterator[Callable[..., RegistryServer]]:
-    """Start registries that end with the test."""
+    """Start registries that stop when the test ends."""
     started: list[RegistryServer] = []
 
     def start(**options: Any) -> RegistryServer:
@@ -128,7 +128,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
 def cloudformation(
     authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., CloudFormationEndpoint]]:
-    """Start end points for answers, whose certificates the function trusts."""
+    """Start endpoints for responses. The function trusts their certificates."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
     monkeypatch.setenv("RESPONSE_HOSTS", "localhost")
     started: list[CloudFormationEndpoint] = []
@@ -145,7 +145,7 @@ def cloudformation(
 
 @pytest.fixture
 def aws(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackAws]:
-    """AWS and Docker Hub under their real names, for this process's environment."""
+    """AWS and Docker Hub under their real names, set in this process's environment."""
     users = {"ann": HubUser("hunter2")}
     for name in _OTHER_NETWORKS:
         monkeypatch.delenv(name, raising=False)
@@ -157,8 +157,8 @@ def aws(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.fixture
-def aws_function(aws: LoopbackAws) -> Iterator[Function]:  # noqa: ARG001 - its environment
-    """The handler, made where AWS is to be found."""
+def aws_function(aws: LoopbackAws) -> Iterator[Function]:  # noqa: ARG001 - sets the environment
+    """The handler, created after the environment of `aws` is set."""
     replicator = Replicator(Settings(propagation_seconds=0))
     yield Function(ReplicationResource(lambda: replicator))
     replicator.close()
@@ -166,7 +166,7 @@ def aws_function(aws: LoopbackAws) -> Iterator[Function]:  # noqa: ARG001 - its 
 
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStorage]:
-    """A bucket ``archives``, which the function's client for S3 finds."""
+    """An S3 bucket ``archives``. AWS_ENDPOINT_URL_S3 directs the function to it."""
     with ObjectStorage() as started:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", started.url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")

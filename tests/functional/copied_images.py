@@ -1,4 +1,4 @@
-"""What has arrived in a registry, looked at as a client that runs the image would."""
+"""Read copied images from a registry: manifests, configs, and the diff_ids of their layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def config_of(registry: RegistryServer, repository: str, tag: str) -> bytes:
 
 
 def diff_ids_of(registry: RegistryServer, repository: str, tag: str) -> list[str]:
-    """Unpack every layer by its media type, check its descriptor, and hash what comes out."""
+    """Check the size of each layer, decompress it by its media type and return the diff_ids."""
     found = []
     for layer in manifest_of(registry, repository, tag)["layers"]:
         content = registry.store.read_blob(repository, layer["digest"])

@@ -1,4 +1,4 @@
-"""Signatures, SBOMs and attestations as cosign and BuildKit lay them out, made with real keys."""
+"""Signatures, SBOMs and attestations in the formats of cosign and BuildKit, with real keys."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SBOM_TYPE = "application/spdx+json"
 
 
 def pem(key: PrivateKey) -> str:
-    """The public half, as `cosign public-key` prints it."""
+    """Return the public key in PEM, as `cosign public-key` prints it."""
     return (
         key.public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -45,7 +45,7 @@ def pem(key: PrivateKey) -> str:
 
 
 def sign(key: PrivateKey, message: bytes) -> bytes:
-    """Sign as cosign does by default: with SHA-256, whatever the key."""
+    """Sign as cosign does by default: with SHA-256 for every type of key."""
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return key.sign(message, ec.ECDSA(hashes.SHA256()))
     if isinstance(key, rsa.RSAPrivateKey):
@@ -54,7 +54,7 @@ def sign(key: PrivateKey, message: bytes) -> bytes:
 
 
 def payload(digest: str, **critical: Any) -> bytes:
-    """What cosign signs: a claim about a digest (simple signing)."""
+    """Return what cosign signs: a claim about a digest (simple signing)."""
     claim = {
         "identity": {"docker-reference": "registry.example/team/app"},
         "image": {"docker-manifest-digest": digest},
@@ -65,17 +65,17 @@ def payload(digest: str, **critical: Any) -> bytes:
 
 
 def signature(key: PrivateKey, digest: str) -> tuple[bytes, str]:
-    """A payload about the digest, and its signature in base64."""
+    """Return a payload about the digest, and its signature in base64."""
     return signed(key, payload(digest))
 
 
 def signed(key: PrivateKey, content: bytes) -> tuple[bytes, str]:
-    """Any payload, and its signature in base64."""
+    """Return a payload and its signature in base64."""
     return content, base64.b64encode(sign(key, content)).decode()
 
 
 def signatures(each: Iterable[tuple[bytes, str]], *, subject: Content | None = None) -> Image:
-    """cosign's manifest of signatures: for its tag, or with a subject for the referrers API."""
+    """Build cosign's manifest of signatures, with a subject for the referrers API."""
     pairs = list(each)
     layers = [
         {
@@ -120,7 +120,7 @@ def bundle(
     predicate: str = "https://sigstore.dev/cosign/sign/v1",
     **fields: Any,
 ) -> Image:
-    """A referrer with a bundle, as cosign 3 makes it: a signed statement about the digest."""
+    """Build a referrer with a bundle, as cosign 3 does: a signed statement about the digest."""
     algorithm, _, encoded = digest.partition(":")
     statement = json.dumps(
         {
@@ -159,14 +159,14 @@ def fallback_tag(digest: str) -> str:
 
 
 def sbom(subject: Content, text: bytes = b"{}", **annotations: str) -> Image:
-    """An SBOM that names its subject, as `oras attach` makes it."""
+    """Build an SBOM with a subject, as `oras attach` does."""
     return build_artifact(
         SBOM_TYPE, [(SBOM_TYPE, text)], subject=subject, annotations=annotations or None
     )
 
 
 def attestation(image: Image) -> tuple[Image, Mapping[str, str]]:
-    """What BuildKit puts beside an image into its index: the manifest, and the entry's notes."""
+    """Build BuildKit's attestation manifest for an image, and its annotations in the index."""
     statement = json.dumps(
         {"_type": "https://in-toto.io/Statement/v0.1", "subject": [{"digest": image.digest}]}
     ).encode()
@@ -175,17 +175,19 @@ def attestation(image: Image) -> tuple[Image, Mapping[str, str]]:
         [("application/vnd.in-toto+json", statement)],
         config=(OCI_CONFIG, b'{"architecture":"unknown","os":"unknown"}'),
     )
-    notes = {
+    annotations = {
         "vnd.docker.reference.type": "attestation-manifest",
         "vnd.docker.reference.digest": image.digest,
     }
-    return dataclasses.replace(manifest, platform="unknown/unknown", artifact_type=None), notes
+    return dataclasses.replace(
+        manifest, platform="unknown/unknown", artifact_type=None
+    ), annotations
 
 
 def index_of(
     children: Sequence[Content], entries: Sequence[Mapping[str, Any]], **fields: Any
 ) -> Index:
-    """An index whose entries say what the test says, beside media type, digest and size."""
+    """Build an index whose entries have these fields besides media type, digest and size."""
     document = {
         "schemaVersion": 2,
         "mediaType": OCI_INDEX,
@@ -199,7 +201,7 @@ def index_of(
 
 
 def fallback_index(referrers: Iterable[Image]) -> Index:
-    """What stands under a fallback tag."""
+    """Build the index that a fallback tag refers to."""
     listed = list(referrers)
     return index_of(
         listed,
@@ -225,7 +227,7 @@ def copy(
 
 
 def referrers(registry: RegistryServer, subject: str, repository: str = "mirror/app") -> set[str]:
-    """What has the subject, whether anybody would find it or not."""
+    """Return the digests of all manifests with this subject, whether they are listed or not."""
     return {
         manifest.digest
         for manifest in registry.store.manifests(repository)
@@ -258,8 +260,8 @@ def _descriptor(content: Content) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Scene:
-    """An image at the source, and what a copy of it that wants signatures comes to."""
+class SignedCopy:
+    """A function, a source with an image, and a destination, for copies that verify signatures."""
 
     function: Function
     source: RegistryServer
@@ -274,19 +276,19 @@ class Scene:
         )
 
     def tag_signatures(self, subject: Content, *each: tuple[bytes, str]) -> Image:
-        """Sign as `cosign sign` does."""
+        """Push signatures to cosign's tag, as `cosign sign` does."""
         manifest = signatures(each)
         push(manifest, self.source.host, "team/app", cosign_tag(subject.digest))
         return manifest
 
     def attach_signatures(self, subject: Content, *each: tuple[bytes, str]) -> Image:
-        """Sign as cosign does for registries of OCI 1.1."""
+        """Push signatures as a referrer, as cosign does for OCI 1.1 registries."""
         manifest = signatures(each, subject=subject)
         push(manifest, self.source.host, "team/app")
         return manifest
 
-    def assert_refused(self, answer: dict[str, Any], found: str) -> None:
-        assert answer["Status"] == "FAILED", answer
-        assert f"(found {found})" in answer["Reason"]
+    def assert_rejected(self, response: dict[str, Any], found: str) -> None:
+        assert response["Status"] == "FAILED", response
+        assert f"(found {found})" in response["Reason"]
         assert self.destination.store.repositories == ()
         assert {entry.method for entry in self.destination.requests} <= {"GET", "HEAD"}

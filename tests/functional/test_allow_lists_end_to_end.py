@@ -1,4 +1,4 @@
-"""What the function's owner does not let it serve is refused before anybody hears of it."""
+"""ALLOWED_SOURCE_HOSTS and ALLOWED_DESTINATIONS, checked before any request is sent."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Start = Callable[..., RegistryServer]
 
 
 @pytest.fixture
-def new_owner() -> Iterator[Callable[..., Function]]:
-    """Make functions as the template's parameters set them up."""
-    made: list[Replicator] = []
+def new_restricted_function() -> Iterator[Callable[..., Function]]:
+    """Start functions with the environment that the template's parameters set."""
+    started: list[Replicator] = []
 
-    def make(**environment: str) -> Function:
+    def start(**environment: str) -> Function:
         replicator = Replicator(Settings.from_environment(environment))
-        made.append(replicator)
+        started.append(replicator)
         return Function(ReplicationResource(lambda: replicator))
 
-    yield make
-    for each in made:
+    yield start
+    for each in started:
         each.close()
 
 
 @pytest.mark.parametrize(
-    ("lists", "sentence"),
+    ("lists", "message"),
     [
         (
             {"ALLOWED_SOURCE_HOSTS": "docker.io,quay.io"},
@@ -42,12 +42,12 @@ def new_owner() -> Iterator[Callable[..., Function]]:
         ({"ALLOWED_DESTINATIONS": "quay.io/team/*"}, "ALLOWED_DESTINATIONS is"),
     ],
 )
-def test_nobody_is_asked_anything_for_what_is_not_listed(
-    new_owner: Callable[..., Function],
+def test_a_host_that_is_not_in_an_allow_list_is_rejected_before_any_request(
+    new_restricted_function: Callable[..., Function],
     registries: Start,
     cloudformation: Callable[..., CloudFormationEndpoint],
     lists: dict[str, str],
-    sentence: str,
+    message: str,
 ) -> None:
     source = registries(authentication=BearerAuthentication({"ann": "open-sesame"}))
     destination, endpoint = registries(), cloudformation()
@@ -60,20 +60,22 @@ def test_nobody_is_asked_anything_for_what_is_not_listed(
         },
     )
 
-    new_owner(**lists).send(event)
+    new_restricted_function(**lists).send(event)
 
-    [answer] = endpoint.responses
-    assert answer.status == "FAILED"
-    assert sentence in answer.reason
+    [response] = endpoint.responses
+    assert response.status == "FAILED"
+    assert message in response.reason
     assert source.requests == ()
     assert destination.requests == ()
 
 
-def test_what_is_listed_is_served(new_owner: Callable[..., Function], registries: Start) -> None:
+def test_an_allowed_source_and_destination_are_copied(
+    new_restricted_function: Callable[..., Function], registries: Start
+) -> None:
     source, destination = registries(), registries()
     image = build_image([build_layer(1000)])
     push(image, source.host, "team/app", "1")
-    function = new_owner(
+    function = new_restricted_function(
         ALLOWED_SOURCE_HOSTS=f"docker.io,{source.host}",
         ALLOWED_DESTINATIONS=f"{destination.host}/mirror/*",
     )
@@ -86,16 +88,16 @@ def test_what_is_listed_is_served(new_owner: Callable[..., Function], registries
     assert destination.store.repositories == ("mirror/app",)
 
 
-def test_the_storage_of_a_source_that_is_listed_is_read(
-    new_owner: Callable[..., Function], registries: Start
+def test_an_allowed_source_may_redirect_blobs_to_a_host_that_is_not_listed(
+    new_restricted_function: Callable[..., Function], registries: Start
 ) -> None:
     source, destination = registries(blob_redirects="absolute"), registries()
     image = build_image([build_layer(1000)])
     push(image, source.host, "team/app", "1")
-    function = new_owner(ALLOWED_SOURCE_HOSTS=source.host)
+    function = new_restricted_function(ALLOWED_SOURCE_HOSTS=source.host)
 
-    answer = function.create(f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1")
+    response = function.create(f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1")
 
-    # the list is for what stacks ask; where a registry leads is judged by its address
-    assert answer["Status"] == "SUCCESS", answer
+    # the list applies to SrcImage; the address check applies to redirects
+    assert response["Status"] == "SUCCESS", response
     assert len(source.storage_requests) == len(image.blobs)

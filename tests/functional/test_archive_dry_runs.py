@@ -24,7 +24,7 @@ def destination(registries: Start) -> RegistryServer:
     return registries()
 
 
-def test_an_image_that_is_to_be_made_has_no_digest_yet(
+def test_the_digest_of_an_image_that_is_not_built_yet_is_empty(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
@@ -35,24 +35,24 @@ def test_an_image_that_is_to_be_made_has_no_digest_yet(
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
     caplog.set_level("INFO", "ecr_image_replicator")
 
-    answer = function.create(*named, DryRun="true")
+    response = function.create(*named, DryRun="true")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert storage.bytes_read < MIB // 2
-    # the tag, and whether the config is there
+    # the tag, and the config
     assert [each.method for each in destination.requests] == ["GET", "HEAD"]
-    data = answer["Data"]
+    data = response["Data"]
     assert (data["Changed"], data["Platforms"]) == ("true", "linux/arm64")
     assert (data["ImageDigest"], data["ImageUri"], data["Digest.arm64"]) == ("", "", "")
     stored = sum(len(layer.content) for layer in LAYERS) + len(SAVED.config)
     assert (data["BlobsCopied"], data["BytesCopied"]) == ("4", str(stored))
     moves = [vars(each) for each in caplog.records if "put a tag" in each.getMessage()]
     assert [each["after"] for each in moves] == ["to be made"]
-    # every name is there that a real run's answer has: a stack's Fn::GetAtt finds it
+    # the same attributes as in a real run, for Fn::GetAtt
     assert function.create(*named)["Data"].keys() == data.keys()
 
 
-def test_what_is_there_already_is_known_by_its_digest(
+def test_the_digest_of_an_existing_image_is_returned(
     function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
     storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [SAVED]))
@@ -61,16 +61,16 @@ def test_what_is_there_already_is_known_by_its_digest(
     destination.clear_requests()
 
     same = function.create(*named, DryRun="true")["Data"]
-    further = function.create(*named, DestTags=["2"], DryRun="true")["Data"]
+    another_tag = function.create(*named, DestTags=["2"], DryRun="true")["Data"]
 
-    assert (same["Changed"], further["Changed"]) == ("false", "true")
-    assert same["ImageDigest"] == further["ImageDigest"] == real["Data"]["ImageDigest"]
-    assert further["BytesCopied"] == "0"
+    assert (same["Changed"], another_tag["Changed"]) == ("false", "true")
+    assert same["ImageDigest"] == another_tag["ImageDigest"] == real["Data"]["ImageDigest"]
+    assert another_tag["BytesCopied"] == "0"
     assert {each.method for each in destination.requests} <= {"GET", "HEAD"}
     assert set(destination.store.tags("app")) == {"1"}
 
 
-def test_of_a_changed_image_only_what_is_new_would_be_sent(
+def test_a_changed_image_would_push_only_its_new_layer_and_config(
     function: Function,
     new_function: Callable[[], Function],
     storage: ObjectStorage,
@@ -96,27 +96,27 @@ def test_of_a_changed_image_only_what_is_new_would_be_sent(
     assert (real["BlobsCopied"], real["BlobsSkipped"]) == ("2", "2")
 
 
-def test_layers_that_go_as_they_are_make_the_digest_known(
+def test_the_digest_is_known_if_layers_are_not_compressed(
     function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
     storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [SAVED]))
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
 
-    promised = function.create(*named, Compression="none", DryRun="true")["Data"]
+    planned = function.create(*named, Compression="none", DryRun="true")["Data"]
 
     assert destination.store.repositories == ()
     real = function.create(*named, Compression="none")["Data"]
     for name in ("ImageDigest", "BlobsCopied", "BytesCopied", "Digest.arm64"):
-        assert promised[name] == real[name]
+        assert planned[name] == real[name]
 
 
-def _compressed(path: Path) -> Path:
+def _compress(path: Path) -> Path:
     path.write_bytes(gzip.compress(path.read_bytes()))
     return path
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
-def test_a_layout_is_planned_as_a_registry_is(
+def test_the_dry_run_of_an_oci_layout_matches_the_real_run(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
@@ -125,26 +125,28 @@ def test_a_layout_is_planned_as_a_registry_is(
 ) -> None:
     image = build_image([build_layer(9_000, seed=each) for each in range(3)])
     archive = build_oci_layout(tmp_path / "a.tar", [(image, "1")])
-    storage.put("app.tar", _compressed(archive) if is_whole else archive)
+    storage.put("app.tar", _compress(archive) if is_whole else archive)
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
 
-    promised = function.create(*named, DryRun="true")
+    planned = function.create(*named, DryRun="true")
 
-    assert promised["Status"] == "SUCCESS", promised
+    assert planned["Status"] == "SUCCESS", planned
     assert {each.method for each in destination.requests} <= {"GET", "HEAD"}
     real = function.create(*named)["Data"]
     for name in ("ImageDigest", "BlobsCopied", "BytesCopied"):
-        assert promised["Data"][name] == real[name]
+        assert planned["Data"][name] == real[name]
 
 
-def test_what_only_reading_through_would_tell_is_left_open(
+def test_the_byte_count_is_empty_if_only_a_full_read_can_determine_it(
     function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
     archive = build_docker_save(tmp_path / "a.tar", [SAVED], backwards=True)
-    storage.put("app.tar.gz", _compressed(archive))
+    storage.put("app.tar.gz", _compress(archive))
 
-    answer = function.create("s3://archives/app.tar.gz", f"{destination.host}/app:1", DryRun="true")
+    response = function.create(
+        "s3://archives/app.tar.gz", f"{destination.host}/app:1", DryRun="true"
+    )
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert (answer["Data"]["BlobsCopied"], answer["Data"]["BytesCopied"]) == ("4", "")
+    assert response["Status"] == "SUCCESS", response
+    assert (response["Data"]["BlobsCopied"], response["Data"]["BytesCopied"]) == ("4", "")
     assert {each.method for each in destination.requests} <= {"GET", "HEAD"}

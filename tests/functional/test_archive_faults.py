@@ -1,4 +1,4 @@
-"""Invalid archives: the message, and the destination, which stays as it was."""
+"""Invalid archives: the error message, and an unchanged destination."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from local.registry import (
     RegistryServer,
 )
 from local.web import Response
-from tests.functional.archive_failures import LAYERS, SAVED, reason_of
+from tests.functional.archive_failures import LAYERS, SAVED, copy_invalid_archive
 from tests.functional.conftest import Function
 from tests.functional.copied_images import diff_ids_of
 
@@ -31,7 +31,7 @@ Start = Callable[..., RegistryServer]
 
 
 def saved_files(**changes: bytes | None) -> list[ArchiveFile]:
-    """The files of a saved image with one layer; None leaves a file out."""
+    """Return the files of a saved image with one layer. None omits a file."""
     config = build_config([LAYERS[0].diff_id])
     files = {
         "layer": LAYERS[0].content,
@@ -105,7 +105,7 @@ def entry(**fields: object) -> bytes:
         ([ArchiveFile("index.json", b'{"manifests": []}')], "no image found in index.json"),
     ],
 )
-def test_the_message_says_what_is_invalid(
+def test_the_message_names_the_invalid_part_of_the_archive(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -113,12 +113,12 @@ def test_the_message_says_what_is_invalid(
     files: Sequence[ArchiveFile],
     found: str,
 ) -> None:
-    reason = reason_of(function, storage, registries(), write_tar(tmp_path / "a", files))
+    reason = copy_invalid_archive(function, storage, registries(), write_tar(tmp_path / "a", files))
     assert found in reason
 
 
 @pytest.mark.parametrize("bomb", ["gzip data", "the layer"])
-def test_a_decompression_bomb_ends_at_the_limit(
+def test_a_decompression_bomb_is_rejected_at_the_limit(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -126,7 +126,7 @@ def test_a_decompression_bomb_ends_at_the_limit(
     monkeypatch: pytest.MonkeyPatch,
     bomb: str,
 ) -> None:
-    # the gibibyte that is always allowed takes seconds to fill
+    # the default of 1 GiB takes seconds to fill
     monkeypatch.setattr(
         "ecr_image_replicator.archive.compression._FREE_EXPANSION_BYTES", 1024 * 1024
     )
@@ -135,7 +135,7 @@ def test_a_decompression_bomb_ends_at_the_limit(
     path = write_tar(tmp_path / "a", files)
     if bomb == "gzip data":
         path.write_bytes(gzip.compress(path.read_bytes()))
-    reason = reason_of(function, storage, registries(), path)
+    reason = copy_invalid_archive(function, storage, registries(), path)
     assert reason.startswith(f"invalid archive s3://archives/app.tar: {bomb}")
     assert "looks like a decompression bomb" in reason
 
@@ -145,13 +145,13 @@ def test_a_config_that_does_not_match_its_name_is_invalid(
 ) -> None:
     name = f"{'0' * 64}.json"
     files = [*saved_files(manifest=entry(Config=name)), ArchiveFile(name, SAVED.config)]
-    reason = reason_of(function, storage, registries(), write_tar(tmp_path / "a", files))
+    reason = copy_invalid_archive(function, storage, registries(), write_tar(tmp_path / "a", files))
     assert f"digest mismatch: the config '{name}' has the digest sha256:" in reason
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.95])
 @pytest.mark.parametrize("kind", ["folders", "layout"])
-def test_a_truncated_archive_leaves_the_destination_as_it_was(
+def test_a_truncated_archive_leaves_the_destination_unchanged(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -166,7 +166,7 @@ def test_a_truncated_archive_leaves_the_destination_as_it_was(
     content = whole.read_bytes()
     whole.write_bytes(content[: int(len(content) * share)])
 
-    reason = reason_of(function, storage, registries(), whole)
+    reason = copy_invalid_archive(function, storage, registries(), whole)
 
     assert any(
         word in reason for word in ("truncated", "the object is empty", "neither manifest.json nor")
@@ -185,16 +185,16 @@ def test_a_blob_that_does_not_match_its_digest_is_not_pushed(
     storage.put("app.tar", path)
     destination = registries()
 
-    answer = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
+    response = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
 
-    assert answer["Reason"].startswith("invalid archive s3://archives/app.tar: ")
-    assert "digest mismatch" in answer["Reason"] or "hashes to sha256:" in answer["Reason"]
+    assert response["Reason"].startswith("invalid archive s3://archives/app.tar: ")
+    assert "digest mismatch" in response["Reason"] or "hashes to sha256:" in response["Reason"]
     assert destination.store.blobs("app") <= {image.manifest, *image.blobs} - {layer}
     assert not destination.store.tags("app")
 
 
-def changed_layout(path: Path, old: bytes, new: bytes) -> Path:
-    """An OCI layout of one image, with one text replaced by another of the same length."""
+def build_changed_layout(path: Path, old: bytes, new: bytes) -> Path:
+    """Build an OCI layout of one image and replace a text by another of the same length."""
     build_oci_layout(path, [(build_image([build_layer(2000)]), "")])
     content = path.read_bytes()
     assert content.count(old) == 1
@@ -206,40 +206,40 @@ def changed_layout(path: Path, old: bytes, new: bytes) -> Path:
 def test_a_manifest_that_does_not_match_its_digest_is_invalid(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
-    path = changed_layout(tmp_path / "a", b'"config":{"mediaType"', b'"config":{"mediaTypo"')
-    reason = reason_of(function, storage, registries(), path)
+    path = build_changed_layout(tmp_path / "a", b'"config":{"mediaType"', b'"config":{"mediaTypo"')
+    reason = copy_invalid_archive(function, storage, registries(), path)
     assert reason.startswith(
         "invalid archive s3://archives/app.tar: digest mismatch: expected sha256:"
     )
 
 
-def test_a_blob_of_another_size_than_in_the_manifest_is_invalid(
+def test_a_blob_whose_size_differs_from_the_manifest_is_invalid(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     image = build_image([build_layer(2000)])
     digest, content = next(item for item in image.blobs.items() if item[1] != image.config)
     short = dataclasses.replace(image, blobs={**image.blobs, digest: content[:-1]})
     path = build_oci_layout(tmp_path / "a", [(short, "")])
-    reason = reason_of(function, storage, registries(), path)
+    reason = copy_invalid_archive(function, storage, registries(), path)
     assert f"the blob {digest} has {len(content) - 1} bytes, expected {len(content)}" in reason
 
 
-def test_a_missing_blob_is_named(
+def test_the_message_names_a_missing_blob(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     image = build_image([build_layer(2000)])
     short = dataclasses.replace(image, blobs={})
     path = build_oci_layout(tmp_path / "a", [(short, "")])
-    reason = reason_of(function, storage, registries(), path)
+    reason = copy_invalid_archive(function, storage, registries(), path)
     assert "invalid archive s3://archives/app.tar: 'blobs/sha256/" in reason
 
 
-def test_a_storage_that_ignores_ranges_is_an_error(
+def test_an_s3_response_that_ignores_the_range_is_an_error(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     storage.alteration = lambda _, response: Response(200, {"ETag": '"x"'}, response.body)
     path = build_docker_save(tmp_path / "a", [SAVED])
-    reason = reason_of(function, storage, registries(), path)
+    reason = copy_invalid_archive(function, storage, registries(), path)
     assert (
         "cannot read s3://archives/app.tar: invalid response: S3 returned another range" in reason
     )
@@ -267,17 +267,19 @@ def test_an_invalid_image_at_the_destination_is_replaced(
     destination.store.put_manifest("app", "1", json.dumps(document).encode(), odd.media_type)
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
 
-    answer = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
+    response = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in LAYERS]
 
 
-def test_several_images_without_a_selector_are_listed(
+def test_the_message_lists_the_images_if_the_reference_does_not_select_one(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     images = [SavedImage(LAYERS[:1], ["one:1", "uno:1"]), SavedImage(LAYERS, ["two:1"])]
-    reason = reason_of(function, storage, registries(), build_docker_save(tmp_path / "a", images))
+    reason = copy_invalid_archive(
+        function, storage, registries(), build_docker_save(tmp_path / "a", images)
+    )
     assert (
         "the archive holds several images and the reference names none; it has 2 images: @0 one:1, "
         "uno:1; @1 two:1. Add :repository:tag or :@N (the image's position) to "

@@ -24,17 +24,17 @@ from local.registry import (
     Store,
 )
 from local.web import Request, Response
-from tests.functional.archive_failures import LAYERS, SAVED, reason_of
+from tests.functional.archive_failures import LAYERS, SAVED, copy_invalid_archive
 from tests.functional.conftest import Function
 from tests.functional.copied_images import config_of, diff_ids_of
 
 Start = Callable[..., RegistryServer]
 
-IMPATIENT = {"numAttempts": 2, "baseDelay": 0, "maxDelay": 0}
+TWO_ATTEMPTS = {"numAttempts": 2, "baseDelay": 0, "maxDelay": 0}
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "status", "said"),
+    ("code", "message", "status", "found"),
     [
         ("NoSuchKey", "", 0, "Check the key, and where it ends in "),
         ("NoSuchBucket", "", 0, "Check the bucket's name."),
@@ -56,7 +56,7 @@ IMPATIENT = {"numAttempts": 2, "baseDelay": 0, "maxDelay": 0}
         ("Other", "whatever", 400, "(Other: whatever)"),
     ],
 )
-def test_an_error_of_s3_says_what_to_do(
+def test_the_message_for_an_s3_error_says_what_to_do(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -64,16 +64,18 @@ def test_an_error_of_s3_says_what_to_do(
     code: str,
     message: str,
     status: int,
-    said: str,
+    found: str,
 ) -> None:
     storage.alteration = lambda _request, _response: refused(code, message, status)
-    reason = reason_of(function, storage, registries(), build_docker_save(tmp_path / "a", [SAVED]))
+    reason = copy_invalid_archive(
+        function, storage, registries(), build_docker_save(tmp_path / "a", [SAVED])
+    )
     assert reason.startswith("cannot read s3://archives/app.tar: s3:GetObject ")
     assert f"({code}: " in reason
-    assert said in reason
+    assert found in reason
 
 
-def test_an_object_that_is_overwritten_meanwhile_is_an_error(
+def test_an_object_that_is_overwritten_during_the_copy_is_an_error(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     first = build_docker_save(tmp_path / "1", [SAVED])
@@ -87,7 +89,7 @@ def test_an_object_that_is_overwritten_meanwhile_is_an_error(
         return response
 
     storage.alteration = overwrite
-    reason = reason_of(function, storage, registries(), first)
+    reason = copy_invalid_archive(function, storage, registries(), first)
     assert "(PreconditionFailed: " in reason
     assert (
         "The object was overwritten: deploy again, or pin its version with ?versionId=." in reason
@@ -95,7 +97,7 @@ def test_an_object_that_is_overwritten_meanwhile_is_an_error(
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
-def test_a_response_that_breaks_off_is_continued_after_its_last_byte(
+def test_an_interrupted_s3_response_is_resumed_after_its_last_byte(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -108,30 +110,30 @@ def test_a_response_that_breaks_off_is_continued_after_its_last_byte(
     storage.put("app.tar", path)
     broken: list[str] = []
 
-    def break_off(request: Request, response: Response) -> Response:
+    def drop_connection(request: Request, response: Response) -> Response:
         if response.length < 100_000 or len(broken) >= 3:
             return response
         broken.append(request.headers["range"])
         return Response(response.status, response.headers, response.body, drop_after_bytes=90_000)
 
-    storage.alteration = break_off
+    storage.alteration = drop_connection
 
-    answer = function.create(
-        "s3://archives/app.tar", f"{destination.host}/app:1", RetryConfigs=IMPATIENT
+    copied = function.create(
+        "s3://archives/app.tar", f"{destination.host}/app:1", RetryConfigs=TWO_ATTEMPTS
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert copied["Status"] == "SUCCESS", copied
     assert len(broken) == 3
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in LAYERS]
-    # what was received before the break is not asked for again
+    # received bytes are not requested again
     resumed = {
         f"bytes={int(span.removeprefix('bytes=').partition('-')[0]) + 90_000}-" for span in broken
     }
-    asked = {entry.headers["range"].partition("-")[0] + "-" for entry in storage.requests}
-    assert resumed <= asked
+    requested = {entry.headers["range"].partition("-")[0] + "-" for entry in storage.requests}
+    assert resumed <= requested
 
 
-def test_an_answer_that_always_breaks_off_is_given_up(
+def test_an_s3_response_that_is_always_interrupted_is_an_error(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -140,14 +142,14 @@ def test_an_answer_that_always_breaks_off_is_given_up(
         response.status, response.headers, response.body, drop_after_bytes=0
     )
 
-    answer = function.create(
-        "s3://archives/app.tar", f"{destination.host}/app:1", RetryConfigs=IMPATIENT
+    copied = function.create(
+        "s3://archives/app.tar", f"{destination.host}/app:1", RetryConfigs=TWO_ATTEMPTS
     )
 
-    assert "cannot read s3://archives/app.tar: S3 closed the connection" in answer["Reason"]
+    assert "cannot read s3://archives/app.tar: S3 closed the connection" in copied["Reason"]
 
 
-class Failing(SpecificationPolicy):
+class FailingPolicy(SpecificationPolicy):
     """Fails the first requests of one kind."""
 
     def __init__(self, action: Action, times: int, fault: Exception, *, late: bool) -> None:
@@ -185,7 +187,7 @@ OVERLOADED = RegistryError(ErrorCode.TOOMANYREQUESTS, "later", status=503)
         (Action.FINISH_UPLOAD, DroppedConnectionError(), True),
     ],
 )
-def test_a_layer_is_sent_again_after_a_failure_of_the_destination(
+def test_a_layer_is_pushed_again_after_a_destination_error(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -194,29 +196,29 @@ def test_a_layer_is_sent_again_after_a_failure_of_the_destination(
     fault: Exception,
     late: bool,
 ) -> None:
-    destination = registries(policy=Failing(action, 1, fault, late=late))
+    destination = registries(policy=FailingPolicy(action, 1, fault, late=late))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED], format=tarfile.PAX_FORMAT))
 
-    answer = function.create(
-        "s3://archives/app.tar", f"{destination.host}/app:1", RetryConfigs=IMPATIENT
+    copied = function.create(
+        "s3://archives/app.tar", f"{destination.host}/app:1", RetryConfigs=TWO_ATTEMPTS
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert copied["Status"] == "SUCCESS", copied
     assert config_of(destination, "app", "1") == SAVED.config
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in LAYERS]
 
 
-def test_layers_of_a_failed_attempt_are_not_sent_again(
+def test_layers_of_a_failed_attempt_are_not_pushed_again(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     denied = RegistryError(ErrorCode.DENIED, "no manifest today", status=403)
-    destination = registries(policy=Failing(Action.PUT_MANIFEST, 1, denied, late=False))
+    destination = registries(policy=FailingPolicy(Action.PUT_MANIFEST, 1, denied, late=False))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
     assert "no manifest today" in function.create(*named)["Reason"]
     storage.clear_requests()
 
-    answer = function.create(*named)
+    copied = function.create(*named)
 
-    assert answer["Data"]["BlobsCopied"] == "0"
+    assert copied["Data"]["BlobsCopied"] == "0"
     assert storage.bytes_read < 200_000

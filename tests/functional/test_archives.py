@@ -50,7 +50,7 @@ def destination(registries: Start) -> RegistryServer:
 
 @pytest.mark.parametrize("age", ["folders", "layout"])
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_what_docker_saves_arrives_with_its_config_and_layers(
+def test_a_docker_save_archive_is_copied_with_its_config_and_layers(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
@@ -61,21 +61,21 @@ def test_what_docker_saves_arrives_with_its_config_and_layers(
     saved = SavedImage([*LAYERS, LAYERS[0]], ["app:1"], "linux/arm64")
     storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [saved], age, format=form))
 
-    answer = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
+    response = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert config_of(destination, "app", "1") == saved.config
     assert diff_ids_of(destination, "app", "1") == config_diff_ids(saved.config)
-    assert answer["Data"]["Platforms"] == "linux/arm64"
-    assert answer["Data"]["MediaType"] == "application/vnd.oci.image.manifest.v1+json"
-    assert answer["Data"]["BlobsCopied"] == "5"
-    assert answer["Data"]["Digest.arm64"] == answer["Data"]["ImageDigest"]
+    assert response["Data"]["Platforms"] == "linux/arm64"
+    assert response["Data"]["MediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    assert response["Data"]["BlobsCopied"] == "5"
+    assert response["Data"]["Digest.arm64"] == response["Data"]["ImageDigest"]
 
 
 @pytest.mark.parametrize(
     ("compression", "suffix"), [("gzip", "+gzip"), ("zstd", "+zstd"), ("none", "")]
 )
-def test_layers_are_compressed_as_the_property_says(
+def test_layers_are_compressed_as_the_compression_property_says(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
@@ -100,7 +100,7 @@ def test_layers_are_compressed_as_the_property_says(
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 @pytest.mark.parametrize("wanted", ["gzip", "zstd", "none"])
 @pytest.mark.parametrize("whole", ["", "forwards", "backwards"])
-def test_layers_that_are_stored_compressed_go_as_they_are(
+def test_compressed_layers_are_copied_byte_for_byte(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
@@ -118,11 +118,11 @@ def test_layers_that_are_stored_compressed_go_as_they_are(
     storage.put("app.tar", path)
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
 
-    answer = function.create(*named, Compression=wanted)
+    response = function.create(*named, Compression=wanted)
     destination.clear_requests()
     again = function.create(*named, Compression=wanted)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert again["Data"]["Changed"] == "false"
     assert {entry.method for entry in destination.requests} == {"GET"}
     digests = [layer["digest"] for layer in manifest_of(destination, "app", "1")["layers"]]
@@ -133,7 +133,7 @@ def test_layers_that_are_stored_compressed_go_as_they_are(
 @pytest.mark.parametrize("wanted", ["gzip", "zstd", "none"])
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("manifest_first", [True, False])
-def test_layers_of_a_compressed_archive_may_be_stored_in_different_ways(
+def test_a_compressed_archive_may_mix_layers_of_different_compressions(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
@@ -149,11 +149,11 @@ def test_layers_of_a_compressed_archive_may_be_stored_in_different_ways(
     path.write_bytes(gzip.compress(path.read_bytes()))
     storage.put("app.tar", path)
 
-    answer = function.create(
+    response = function.create(
         "s3://archives/app.tar", f"{destination.host}/app:1", Compression=wanted
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in layers]
     found = {layer["digest"] for layer in manifest_of(destination, "app", "1")["layers"]}
     assert found >= {layer.digest for layer in layers if layer.compression != "none"}
@@ -161,10 +161,10 @@ def test_layers_of_a_compressed_archive_may_be_stored_in_different_ways(
     assert destination.store.open_uploads == ()
 
 
-def test_the_same_layers_make_the_same_image_however_they_arrive(
+def test_the_same_layers_have_the_same_digest_in_every_kind_of_archive(
     storage: ObjectStorage, registries: Start, tmp_path: Path, new_function: Callable[[], Function]
 ) -> None:
-    # what compresses and what does not, in turn, over several of the compressor's chunks
+    # alternates compressible and random data over several chunks of the compressor
     layer = build_large_layer(tmp_path / "layer", 2_500_000, 1, "mixed")
     saved = [SavedImage([layer], ["app:1"])]
     plain = build_docker_save(tmp_path / "plain", saved)
@@ -183,13 +183,13 @@ def test_the_same_layers_make_the_same_image_however_they_arrive(
     }
     broken: set[str] = set()
 
-    def break_off(request: Request, response: Response) -> Response:
+    def drop_connection(request: Request, response: Response) -> Response:
         if response.length < 1_000_000 or request.headers["range"] in broken:
             return response
         broken.add(request.headers["range"])
         return Response(response.status, response.headers, response.body, drop_after_bytes=333_333)
 
-    storage.alteration = break_off
+    storage.alteration = drop_connection
     retries = {"baseDelay": 0, "numAttempts": 20}
     digests["broken"] = new_function().create(
         "s3://archives/plain", f"{destination.host}/broken:1", RetryConfigs=retries
@@ -205,16 +205,16 @@ def test_an_oci_layout_keeps_its_digests(
     image = build_image([build_layer(200_000, 1), build_layer(200_000, 2, "zstd"), LAYERS[0]])
     storage.put("app.tar", build_oci_layout(tmp_path / "a.tar", [(image, "")]))
 
-    answer = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
+    response = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
 
-    assert answer["Data"]["ImageDigest"] == image.digest
+    assert response["Data"]["ImageDigest"] == image.digest
     assert destination.store.manifest("app", "1").content == image.manifest
     assert destination.store.blobs("app") == image.blobs.keys()
 
 
 @pytest.mark.parametrize("age", ["folders", "layout", "compressed"])
 @pytest.mark.parametrize("selector", ["two:1", "docker.io/library/two:1", "@1"])
-def test_one_of_several_saved_images_is_chosen(
+def test_a_selector_chooses_one_of_several_images(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
@@ -226,9 +226,9 @@ def test_one_of_several_saved_images_is_chosen(
     one, two = SavedImage(layers[:2], ["one:1"]), SavedImage(layers[1:], ["two:1"])
     storage.put("two.tar", build_docker_save(tmp_path / "a.tar", [one, two], age))
 
-    answer = function.create(f"s3://archives/two.tar:{selector}", f"{destination.host}/app:1")
+    response = function.create(f"s3://archives/two.tar:{selector}", f"{destination.host}/app:1")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert config_of(destination, "app", "1") == two.config
     assert diff_ids_of(destination, "app", "1") == config_diff_ids(two.config)
 
@@ -248,10 +248,10 @@ def test_an_image_with_several_names_is_one_image(
         images.append(SavedImage(LAYERS[1:], ["two:1"]))
     storage.put("app.tar", build_docker_save(tmp_path / "a.tar", images, age))
 
-    answer = function.create(f"s3://archives/app.tar{selector}", f"{destination.host}/app:1")
+    response = function.create(f"s3://archives/app.tar{selector}", f"{destination.host}/app:1")
     other = function.create("s3://archives/app.tar:@1", f"{destination.host}/app:2")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert config_of(destination, "app", "1") == images[0].config
     if selector:
         assert config_of(destination, "app", "2") == images[1].config
@@ -259,7 +259,7 @@ def test_an_image_with_several_names_is_one_image(
         assert "image not found in the archive; it has 1 image: @0 " in other["Reason"]
 
 
-def test_an_archives_index_is_an_index(
+def test_platforms_are_selected_from_the_index_of_an_oci_layout(
     function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
     images = [build_image([LAYERS[0]], "linux/amd64"), build_image([LAYERS[1]], "linux/arm64")]
@@ -280,7 +280,7 @@ def test_an_archives_index_is_an_index(
     assert "it has linux/amd64, linux/arm64" in none["Reason"]
 
 
-def test_an_index_json_of_one_images_platforms_is_the_index(
+def test_an_index_json_that_lists_platforms_is_copied_as_the_index(
     function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
     images = [build_image([LAYERS[0]], "linux/amd64"), build_image([LAYERS[1]], "linux/arm64")]
@@ -291,14 +291,14 @@ def test_an_index_json_of_one_images_platforms_is_the_index(
         assert index is not None
         content = index.read()
 
-    answer = function.create(
+    response = function.create(
         "s3://archives/multi.tar", f"{destination.host}/multi:1", CopyImageIndex=True
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert destination.store.manifest("multi", "1").content == content
-    assert answer["Data"]["MediaType"] == "application/vnd.oci.image.index.v1+json"
-    assert answer["Data"]["Platforms"] == "linux/amd64,linux/arm64"
+    assert response["Data"]["MediaType"] == "application/vnd.oci.image.index.v1+json"
+    assert response["Data"]["Platforms"] == "linux/amd64,linux/arm64"
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
@@ -317,41 +317,41 @@ def test_an_archive_may_be_compressed_as_a_whole(
     compressed.write_bytes(COMPRESS[suffix](plain.read_bytes()))
     storage.put("app", compressed)
 
-    answer = function.create("s3://archives/app", f"{destination.host}/app:1")
+    response = function.create("s3://archives/app", f"{destination.host}/app:1")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert config_of(destination, "app", "1") == saved.config
     assert diff_ids_of(destination, "app", "1") == config_diff_ids(saved.config)
 
 
-def test_a_platform_that_a_saved_image_is_not_for_is_refused_before_anything_is_sent(
+def test_a_platform_that_is_not_in_the_archive_is_an_error_before_anything_is_pushed(
     function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
     storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [SAVED]))
 
-    answer = function.create(
+    response = function.create(
         "s3://archives/app.tar", f"{destination.host}/app:1", Platforms="linux/arm64"
     )
 
-    assert answer["Reason"].startswith(
+    assert response["Reason"].startswith(
         "platform linux/arm64 not found in s3://archives/app.tar: it is a single image for "
         "linux/amd64"
     )
     assert {entry.method for entry in destination.requests} == {"GET"}
 
 
-def test_a_version_is_read_and_the_next_one_is_not(
+def test_the_object_version_in_the_reference_is_read(
     function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
     other = SavedImage(LAYERS[:1], ["app:2"])
     first = storage.put("a:b.tar", build_docker_save(tmp_path / "1.tar", [SAVED]))
     storage.put("a:b.tar", build_docker_save(tmp_path / "2.tar", [other]))
 
-    answer = function.create(
+    response = function.create(
         f"s3://archives/a:b.tar?versionId={first}", f"{destination.host}/app:1", DestTags=["x"]
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert config_of(destination, "app", "1") == SAVED.config
     assert config_of(destination, "app", "x") == SAVED.config
     assert {entry.parameters["versionId"] for entry in storage.requests} == {first}

@@ -36,37 +36,36 @@ def _requests(aws: LoopbackAws) -> list[str]:
     return [f"{each.method} {each.path.split('/')[4]}" for each in entries]
 
 
-def test_layers_that_are_compressed_on_the_way_are_uploads_that_ecr_takes(
+def test_layers_that_are_compressed_during_the_copy_are_uploaded_to_ecr(
     aws: LoopbackAws, aws_function: Function, archive: SavedImage
 ) -> None:
     aws.ecr().create_repository("mirror/app")
 
-    answer = aws_function.create(SOURCE, DESTINATION)
+    response = aws_function.create(SOURCE, DESTINATION)
     again = aws_function.create(SOURCE, DESTINATION)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert again["Data"]["Changed"] == "false"
-    assert aws.ecr().store.tags("mirror/app") == {"1.0": answer["Data"]["ImageDigest"]}
-    config = answer["Data"]
-    assert config["BlobsCopied"] == str(len(archive.layers) + 1)
+    assert aws.ecr().store.tags("mirror/app") == {"1.0": response["Data"]["ImageDigest"]}
+    assert response["Data"]["BlobsCopied"] == str(len(archive.layers) + 1)
     requests = _requests(aws)
     assert requests.count("POST blobs") == 4
     assert requests.count("PATCH blobs") == 3
     assert requests.count("PUT blobs") == 4
 
 
-def test_a_missing_repository_is_made_for_the_first_layer(
+def test_a_missing_repository_is_created_for_an_archive(
     aws: LoopbackAws, aws_function: Function, archive: SavedImage
 ) -> None:
-    answer = aws_function.create(SOURCE, DESTINATION, CreateRepository="true")
+    response = aws_function.create(SOURCE, DESTINATION, CreateRepository="true")
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     stored = aws.ecr().store.manifest("mirror/app", "1.0").document["config"]["digest"]
     assert aws.ecr().store.read_blob("mirror/app", stored) == archive.config
 
 
 @pytest.mark.usefixtures("archive")
-def test_an_immutable_tag_with_another_image_is_refused_before_a_layer_is_read(
+def test_an_immutable_tag_with_another_image_is_an_error_before_a_layer_is_read(
     aws: LoopbackAws, aws_function: Function, tmp_path: Path
 ) -> None:
     aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
@@ -75,26 +74,28 @@ def test_an_immutable_tag_with_another_image_is_refused_before_a_layer_is_read(
     aws.client("s3").put_object(Bucket="archives", Key="app.tar", Body=content)
     aws.clear_requests()
 
-    answer = aws_function.create(SOURCE, DESTINATION)
+    response = aws_function.create(SOURCE, DESTINATION)
 
-    assert "mirror/app:1.0: the tag is immutable" in answer["Reason"]
-    assert "is immutable" in answer["Reason"]
+    assert "mirror/app:1.0: the tag is immutable" in response["Reason"]
+    assert "is immutable" in response["Reason"]
     assert not [request for request in _requests(aws) if not request.startswith("GET")]
 
 
 @pytest.mark.usefixtures("archive")
-def test_an_archive_is_read_as_the_source_s_role(aws: LoopbackAws, aws_function: Function) -> None:
+def test_an_archive_is_read_with_the_role_in_srcrolearn(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.ecr().create_repository("mirror/app")
     aws.add_role(READER)
 
-    answer = aws_function.create(SOURCE, DESTINATION, SrcRoleArn=READER)
+    response = aws_function.create(SOURCE, DESTINATION, SrcRoleArn=READER)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert response["Status"] == "SUCCESS", response["Reason"]
     assert "sts:AssumeRole" in {call.action for call in aws.services.calls}
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "found"),
     [
         ("s3://archives/none.tar", "(NoSuchKey: "),
         ("s3://no-such-bucket/app.tar", "(NoSuchBucket: "),
@@ -102,12 +103,12 @@ def test_an_archive_is_read_as_the_source_s_role(aws: LoopbackAws, aws_function:
     ],
 )
 @pytest.mark.usefixtures("archive")
-def test_what_is_not_there_is_said(
-    aws: LoopbackAws, aws_function: Function, source: str, said: str
+def test_the_message_names_a_missing_object_bucket_or_version(
+    aws: LoopbackAws, aws_function: Function, source: str, found: str
 ) -> None:
     aws.ecr().create_repository("mirror/app")
 
     reason = aws_function.create(source, DESTINATION)["Reason"]
 
     assert reason.startswith(f"cannot read {source}: s3:GetObject ")
-    assert said in reason
+    assert found in reason

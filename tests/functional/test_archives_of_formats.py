@@ -1,4 +1,4 @@
-"""Archives in the formats of many programs, and archives whose descriptions disagree."""
+"""Archives in the formats of many programs, and archives with conflicting manifests."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def copy(function: Function, storage: ObjectStorage, destination: RegistryServer
 
 
 def changed(image: Image, **fields: Any) -> Image:
-    """An image whose manifest has other fields."""
+    """Return the image with these fields replaced in its manifest."""
     content = json.dumps({**json.loads(image.manifest), **fields}).encode()
     return dataclasses.replace(image, manifest=content, digest=digest_of(content))
 
@@ -67,8 +67,8 @@ def diff_ids_in(image: Image) -> list[str]:
     return found
 
 
-def assert_copied(answer: dict[str, Any], destination: RegistryServer, config: bytes) -> None:
-    assert answer["Status"] == "SUCCESS", answer
+def assert_copied(response: dict[str, Any], destination: RegistryServer, config: bytes) -> None:
+    assert response["Status"] == "SUCCESS", response
     assert config_of(destination, "app", "1") == config
     assert diff_ids_of(destination, "app", "1") == json.loads(config)["rootfs"]["diff_ids"]
 
@@ -86,7 +86,7 @@ def assert_copied(answer: dict[str, Any], destination: RegistryServer, config: b
         ("rules_oci", "gzip"),
     ],
 )
-def test_a_programs_archive(
+def test_an_archive_of_another_program_is_copied(
     copy: Copy,
     destination: RegistryServer,
     tmp_path: Path,
@@ -100,9 +100,9 @@ def test_a_programs_archive(
     if whole:
         path.write_bytes(gzip.compress(path.read_bytes()))
 
-    answer = copy(path, ":team/app:1")
+    response = copy(path, ":team/app:1")
 
-    assert_copied(answer, destination, saved.config)
+    assert_copied(response, destination, saved.config)
 
 
 @pytest.mark.parametrize("format_", ["oci", "docker"])
@@ -111,10 +111,10 @@ def test_an_export_with_compressed_layers_keeps_its_manifest(
 ) -> None:
     image = build_image(PACKED, format=format_)
 
-    answer = copy(build_export(tmp_path / "a.tar", [(image, "app:1")]))
+    response = copy(build_export(tmp_path / "a.tar", [(image, "app:1")]))
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["ImageDigest"] == image.digest
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["ImageDigest"] == image.digest
     assert destination.store.manifest("app", "1").content == image.manifest
 
 
@@ -125,10 +125,10 @@ def test_uncompressed_layers_of_docker_25_are_compressed(
     image = build_image(PLAIN)
     path = build_export(tmp_path / "a.tar", [(image, "app:1")])
 
-    answer = copy(path, Compression=compression)
+    response = copy(path, Compression=compression)
     again = copy(path, Compression=compression)
 
-    assert_copied(answer, destination, image.config)
+    assert_copied(response, destination, image.config)
     layers = manifest_of(destination, "app", "1")["layers"]
     assert {layer["mediaType"].partition("tar")[2] for layer in layers} == {suffix}
     assert again["Data"]["Changed"] == "false"
@@ -146,7 +146,7 @@ def test_compression_none_pushes_docker_25s_manifest_byte_for_byte(
 
 @pytest.mark.parametrize("compression", ["gzip", "none"])
 @pytest.mark.parametrize("layers", ["reversed", "missing"])
-def test_manifest_json_wins_over_docker_25s_oci_manifest(
+def test_manifest_json_overrides_docker_25s_oci_manifest(
     copy: Copy, destination: RegistryServer, tmp_path: Path, layers: str, compression: str
 ) -> None:
     image = build_image(PLAIN)
@@ -162,18 +162,18 @@ def test_manifest_json_wins_over_docker_25s_oci_manifest(
     assert_copied(copy(path, Compression=compression), destination, image.config)
 
 
-def test_the_diff_ids_win_over_manifest_json(
+def test_diff_ids_override_manifest_json(
     copy: Copy, destination: RegistryServer, tmp_path: Path
 ) -> None:
     image = build_image(PLAIN)
     wrong = changed(image, layers=json.loads(image.manifest)["layers"][::-1])
 
-    answer = copy(build_export(tmp_path / "a.tar", [(wrong, "app:1")]))
+    response = copy(build_export(tmp_path / "a.tar", [(wrong, "app:1")]))
 
-    assert_copied(answer, destination, image.config)
+    assert_copied(response, destination, image.config)
 
 
-def test_layers_that_fit_no_description_are_an_error(copy: Copy, tmp_path: Path) -> None:
+def test_layers_that_match_no_diff_id_are_an_error(copy: Copy, tmp_path: Path) -> None:
     image = build_image(PACKED)
     entry = {
         "Config": f"blobs/{digest_of(image.config).replace(':', '/')}",
@@ -188,7 +188,7 @@ def test_layers_that_fit_no_description_are_an_error(copy: Copy, tmp_path: Path)
 
 
 @pytest.mark.parametrize("manifests", [None, []])
-def test_an_index_json_without_manifests_leaves_manifest_json(
+def test_manifest_json_is_used_if_index_json_has_no_manifests(
     copy: Copy, destination: RegistryServer, tmp_path: Path, manifests: list[Any] | None
 ) -> None:
     image = build_image(PLAIN)
@@ -199,7 +199,7 @@ def test_an_index_json_without_manifests_leaves_manifest_json(
 
 
 @pytest.mark.parametrize("manifest", [[], None])
-def test_a_manifest_json_without_images_leaves_index_json(
+def test_index_json_is_used_if_manifest_json_has_no_images(
     copy: Copy, tmp_path: Path, manifest: list[Any] | None
 ) -> None:
     image = build_image(PACKED)
@@ -211,7 +211,7 @@ def test_a_manifest_json_without_images_leaves_index_json(
 PLATFORMS = ("linux/amd64", "linux/arm64")
 
 
-def test_a_sparse_multi_platform_archive_names_the_platforms_that_it_has(
+def test_the_message_for_a_sparse_archive_names_the_platforms_that_it_holds(
     copy: Copy, tmp_path: Path
 ) -> None:
     images = [build_image(PACKED, platform) for platform in PLATFORMS]
@@ -233,21 +233,21 @@ def test_a_sparse_multi_platform_archive_names_the_platforms_that_it_has(
 
 
 @pytest.mark.parametrize("platforms", ["linux/arm64", "all"])
-def test_an_index_of_uncompressed_images(
+def test_an_index_of_uncompressed_images_is_copied(
     copy: Copy, destination: RegistryServer, tmp_path: Path, platforms: str
 ) -> None:
     images = [build_image(PLAIN[:2], PLATFORMS[0]), build_image(PLAIN[1:], PLATFORMS[1])]
     index = build_index(images)
     path = build_export(tmp_path / "a.tar", [(index, "app:1")])
 
-    answer = copy(path, Platforms=platforms)
+    response = copy(path, Platforms=platforms)
     again = copy(path, Platforms=platforms)
 
     assert again["Data"]["Changed"] == "false"
     if platforms == "all":
         assert destination.store.manifest("app", "1").content == index.manifest
         return
-    assert_copied(answer, destination, images[1].config)
+    assert_copied(response, destination, images[1].config)
     media_types = {layer["mediaType"] for layer in manifest_of(destination, "app", "1")["layers"]}
     assert media_types == {"application/vnd.oci.image.layer.v1.tar+gzip"}
 
@@ -263,7 +263,7 @@ def test_a_layout_without_manifest_json_is_copied_byte_for_byte(
 
 
 @pytest.mark.parametrize("age", ["folders", "layout"])
-def test_an_image_without_layers(
+def test_an_archive_without_layers_is_copied(
     copy: Copy, destination: RegistryServer, tmp_path: Path, age: Any
 ) -> None:
     config = json.dumps(
@@ -280,14 +280,14 @@ def test_an_image_without_layers(
     if age == "layout":
         path = build_docker_save(tmp_path / "b.tar", [SavedImage([], ["app:1"])], "layout")
 
-    answer = copy(path)
+    response = copy(path)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert manifest_of(destination, "app", "1")["layers"] == []
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_config_that_is_only_embedded_as_data(
+def test_a_config_that_is_only_embedded_as_data_is_copied(
     copy: Copy, destination: RegistryServer, tmp_path: Path, whole: bool
 ) -> None:
     image = build_image(PACKED)
@@ -299,13 +299,13 @@ def test_a_config_that_is_only_embedded_as_data(
     if whole:
         path.write_bytes(gzip.compress(path.read_bytes()))
 
-    answer = copy(path)
+    response = copy(path)
 
-    assert answer["Data"]["ImageDigest"] == embedding.digest
+    assert response["Data"]["ImageDigest"] == embedding.digest
     assert config_of(destination, "app", "1") == image.config
 
 
-def test_a_zstd_archive_that_begins_with_a_skippable_frame(
+def test_a_zstd_archive_with_a_skippable_frame_is_copied(
     copy: Copy, destination: RegistryServer, tmp_path: Path
 ) -> None:
     saved = SavedImage(PLAIN, ["app:1"])
@@ -315,7 +315,7 @@ def test_a_zstd_archive_that_begins_with_a_skippable_frame(
     assert_copied(copy(path), destination, saved.config)
 
 
-def test_a_zstd_layer_that_begins_with_a_skippable_frame(
+def test_a_zstd_layer_with_a_skippable_frame_is_copied(
     copy: Copy, destination: RegistryServer, tmp_path: Path
 ) -> None:
     content = SKIPPABLE + zstandard.ZstdCompressor().compress(PLAIN[0].content)
@@ -324,39 +324,39 @@ def test_a_zstd_layer_that_begins_with_a_skippable_frame(
     )
     saved = SavedImage([layer, PLAIN[1]], ["app:1"])
 
-    answer = copy(build_archive_of(tmp_path / "a.tar", "podman", saved))
+    response = copy(build_archive_of(tmp_path / "a.tar", "podman", saved))
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     layers = manifest_of(destination, "app", "1")["layers"]
     assert layers[0]["digest"] == layer.digest
     assert layers[0]["mediaType"].endswith("+zstd")
 
 
-def test_an_image_that_cosign_has_saved_with_its_signatures(copy: Copy, tmp_path: Path) -> None:
+def test_a_cosign_save_archive_is_copied_without_its_signatures(copy: Copy, tmp_path: Path) -> None:
     image, signatures = build_image(PACKED), build_image([build_layer(100, 9)])
 
-    answer = copy(build_cosign_save(tmp_path / "a.tar", image, signatures))
+    response = copy(build_cosign_save(tmp_path / "a.tar", image, signatures))
 
-    assert answer["Data"]["ImageDigest"] == image.digest
+    assert response["Data"]["ImageDigest"] == image.digest
 
 
-def test_an_image_of_127_layers(copy: Copy, destination: RegistryServer, tmp_path: Path) -> None:
+def test_127_layers_are_copied(copy: Copy, destination: RegistryServer, tmp_path: Path) -> None:
     saved = SavedImage([build_layer(400, seed, "none") for seed in range(127)], ["app:1"])
 
-    answer = copy(build_docker_save(tmp_path / "a.tar", [saved]))
+    response = copy(build_docker_save(tmp_path / "a.tar", [saved]))
 
-    assert_copied(answer, destination, saved.config)
-    assert answer["Data"]["BlobsCopied"] == "128"
+    assert_copied(response, destination, saved.config)
+    assert response["Data"]["BlobsCopied"] == "128"
 
 
-def test_an_index_of_100_images(copy: Copy, destination: RegistryServer, tmp_path: Path) -> None:
+def test_100_images_are_copied(copy: Copy, destination: RegistryServer, tmp_path: Path) -> None:
     layers = [build_layer(200, 1)]
     images = [build_image(layers, labels={"number": str(number)}) for number in range(100)]
     index = build_index(images)
 
-    answer = copy(build_oci_layout(tmp_path / "a.tar", [(index, "app:1")]), Platforms="all")
+    response = copy(build_oci_layout(tmp_path / "a.tar", [(index, "app:1")]), Platforms="all")
 
-    assert answer["Data"]["ImageDigest"] == index.digest
+    assert response["Data"]["ImageDigest"] == index.digest
     assert len(manifest_of(destination, "app", "1")["manifests"]) == 100
 
 
@@ -366,7 +366,7 @@ def _padded(content: Content, size_bytes: int) -> Content:
     return changed(content, annotations={"a": "x" * padding})
 
 
-def test_a_manifest_of_4_mib(copy: Copy, tmp_path: Path) -> None:
+def test_a_manifest_above_4_mib_is_an_error(copy: Copy, tmp_path: Path) -> None:
     largest = _padded(build_image(PACKED), 4 * 1024 * 1024)
     too_large = _padded(build_image(PACKED), 4 * 1024 * 1024 + 1)
 
@@ -377,7 +377,7 @@ def test_a_manifest_of_4_mib(copy: Copy, tmp_path: Path) -> None:
     assert "has 4194305 bytes, the maximum is 4194304" in fails["Reason"]
 
 
-def test_a_layout_that_claims_verified_layers_is_verified(copy: Copy, tmp_path: Path) -> None:
+def test_layers_with_the_verified_annotation_are_verified(copy: Copy, tmp_path: Path) -> None:
     marker = {"ecr-image-replicator.layers": "verified"}
     honest = build_image(PACKED, annotations=marker)
     others = build_image([build_layer(100, 40 + seed) for seed in range(3)], annotations=marker)

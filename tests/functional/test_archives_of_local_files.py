@@ -73,25 +73,25 @@ def test_an_oci_archive_is_copied(copy: Copy, destination: RegistryServer, tmp_p
     assert destination.store.manifest("app", "1").content == image.manifest
 
 
-def test_a_missing_file_is_not_found(copy: Copy, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_as_not_found(copy: Copy, tmp_path: Path) -> None:
     with pytest.raises(ImageNotFoundError, match=r"app\.tar: file not found"):
         copy(f"docker-archive:{tmp_path}/app.tar")
 
 
-def test_a_directory_is_no_archive(copy: Copy, tmp_path: Path) -> None:
+def test_a_directory_is_an_invalid_archive(copy: Copy, tmp_path: Path) -> None:
     with pytest.raises(InvalidArchiveError, match=f"invalid archive {tmp_path}: Is a directory"):
         copy(f"docker-archive:{tmp_path}")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_is_said(copy: Copy, tmp_path: Path) -> None:
+def test_a_file_without_read_permission_is_reported(copy: Copy, tmp_path: Path) -> None:
     path = build_docker_save(tmp_path / "app.tar", [SAVED])
     path.chmod(0)
     with pytest.raises(NotAllowedError, match="not allowed by the file's permissions"):
         copy(str(path))
 
 
-def test_a_file_that_is_replaced_meanwhile_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_changes_during_the_copy_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "app.tar"
     path.write_bytes(b"one")
     file = LocalFile(parse_local_archive(str(path)))
@@ -101,12 +101,12 @@ def test_a_file_that_is_replaced_meanwhile_is_an_error(tmp_path: Path) -> None:
         file.read_range(0, 1)
 
 
-def test_the_function_does_not_read_its_own_files(
+def test_the_function_does_not_read_local_files(
     function: Function, destination: RegistryServer, tmp_path: Path
 ) -> None:
     path = build_docker_save(tmp_path / "app.tar", [SAVED])
     for source in (str(path), f"docker-archive:{path}"):
-        answer = function.create(source, f"{destination.host}/app:1")
-        assert answer["Status"] == "FAILED"
-        assert "invalid" in answer["Reason"]
+        response = function.create(source, f"{destination.host}/app:1")
+        assert response["Status"] == "FAILED"
+        assert "invalid" in response["Reason"]
     assert destination.requests == ()

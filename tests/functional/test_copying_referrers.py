@@ -38,13 +38,13 @@ def test_the_referrers_of_an_image_are_copied_with_it(
     for each in attached:
         push(each, source.host, "team/app")
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert referrers(destination, image.digest) == {each.digest for each in attached}
-    assert answer["Data"]["ReferrersCopied"] == "2"
-    assert answer["Data"]["ReferrersRefused"] == "0"
-    assert answer["Data"]["Changed"] == "true"
+    assert response["Data"]["ReferrersCopied"] == "2"
+    assert response["Data"]["ReferrersRefused"] == "0"
+    assert response["Data"]["Changed"] == "true"
     # the registry lists them by itself, so there is no tag for them
     assert destination.store.tags("mirror/app") == {"1": image.digest}
 
@@ -82,12 +82,12 @@ def test_a_blob_that_referrers_share_is_requested_and_moved_once(
     source.clear_requests()
     destination.clear_requests()
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
     assert referrers(destination, image.digest) == {each.digest for each in attached}
     # the config that says nothing, and each one's own
-    assert answer["Data"]["BlobsCopied"] == str(1 + count)
-    assert answer["Data"]["BlobsSkipped"] == "0"
+    assert response["Data"]["BlobsCopied"] == str(1 + count)
+    assert response["Data"]["BlobsSkipped"] == "0"
     read = [entry.path for entry in source.requests if "/blobs/" in entry.path]
     assert len(read) == len(set(read)) == 1 + count
     sent = Counter(entry.method for entry in destination.requests if "/blobs/" in entry.path)
@@ -109,10 +109,10 @@ def test_a_shared_blob_that_one_referrer_could_not_move_is_moved_by_another(
     [lost] = set(broken.blobs) - set(whole.blobs)
     source.store.delete_blob("team/app", lost)
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Data"]["ReferrersCopied"] == "1", answer
-    assert answer["Data"]["ReferrersRefused"] == "1"
+    assert response["Data"]["ReferrersCopied"] == "1", response
+    assert response["Data"]["ReferrersRefused"] == "1"
     assert referrers(destination, image.digest) == {whole.digest}
     assert set(whole.blobs) <= set(destination.store.blobs("mirror/app"))
 
@@ -129,7 +129,7 @@ def test_no_tag_moves_before_what_belongs_to_the_image_is_there(
     signed = signatures([(b"{}", "x")])
     push(signed, source.host, "team/app", cosign_tag(index.digest))
 
-    answer = copy(
+    response = copy(
         function,
         source,
         destination,
@@ -138,7 +138,7 @@ def test_no_tag_moves_before_what_belongs_to_the_image_is_there(
         ArchImageTags={"arm64": "1-arm64"},
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     puts = manifest_puts(destination)
     tags = {"1", "latest", "1-arm64"}
     assert set(puts[-3:]) == tags
@@ -163,9 +163,9 @@ def test_what_refers_to_a_referrer_goes_too(
         chain.append(sbom(chain[-1], bytes([number])))
         push(chain[-1], source.host, "team/app")
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Data"]["ReferrersCopied"] == "3"
+    assert response["Data"]["ReferrersCopied"] == "3"
     for subject, each in itertools.pairwise(chain):
         assert referrers(destination, subject.digest) == {each.digest}
 
@@ -180,10 +180,10 @@ def test_referrers_that_nest_too_deeply_are_an_error_and_no_tag_is_put(
         chain.append(sbom(chain[-1], bytes([number])))
         push(chain[-1], source.host, "team/app")
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Status"] == "FAILED"
-    assert "nest deeper than 4" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "nest deeper than 4" in response["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 
@@ -199,9 +199,9 @@ def test_cosigns_tags_are_found_and_kept(
     for tag, content in tagged.items():
         push(content, source.host, "team/app", tag)
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Data"]["ReferrersCopied"] == "3"
+    assert response["Data"]["ReferrersCopied"] == "3"
     assert destination.store.tags("mirror/app") == {
         "1": image.digest,
         **{tag: content.digest for tag, content in tagged.items()},
@@ -218,9 +218,9 @@ def test_signatures_that_the_copy_was_given_besides_are_kept(
     both = signatures([(b"{}", "theirs"), (b"{}", "ours")])
     push(both, destination.host, "mirror/app", tag)
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Data"]["ReferrersCopied"] == "0"
+    assert response["Data"]["ReferrersCopied"] == "0"
     assert destination.store.tags("mirror/app")[tag] == both.digest
 
 
@@ -250,10 +250,10 @@ def test_a_second_copy_finds_everything_and_pushes_nothing(
     source.clear_requests()
     destination.clear_requests()
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Data"]["Changed"] == "false"
-    assert answer["Data"]["ReferrersCopied"] == "0"
+    assert response["Data"]["Changed"] == "false"
+    assert response["Data"]["ReferrersCopied"] == "0"
     # the tag; then for the image and each of its two referrers the list and cosign's three tags
     assert Counter(entry.method for entry in source.requests) == Counter(HEAD=1, GET=3 * 4)
     # the tag, the list, cosign's tag
@@ -270,9 +270,9 @@ def test_a_new_referrer_of_an_unchanged_image_is_copied_and_no_tag_is_put_again(
     push(late, source.host, "team/app")
     destination.clear_requests()
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Data"]["Changed"] == "true"
+    assert response["Data"]["Changed"] == "true"
     assert manifest_puts(destination) == [late.digest]
 
 
@@ -284,10 +284,10 @@ def test_referrers_stay_behind_when_nobody_asks_for_them(
     push(sbom(image), source.host, "team/app")
     source.clear_requests()
 
-    answer = copy(function, source, destination, CopyReferrers="false")
+    response = copy(function, source, destination, CopyReferrers="false")
 
     assert referrers(destination, image.digest) == set()
-    assert "ReferrersCopied" not in answer["Data"]
+    assert "ReferrersCopied" not in response["Data"]
     # the tag, the manifest, the config and the layer
     assert Counter(entry.method for entry in source.requests) == Counter(HEAD=1, GET=3)
 
@@ -303,9 +303,9 @@ def test_the_referrers_of_one_platform_are_copied_with_it_and_those_of_its_index
     for each in attached.values():
         push(each, source.host, "team/app")
 
-    answer = copy(function, source, destination, ImageArch="arm64")
+    response = copy(function, source, destination, ImageArch="arm64")
 
-    assert answer["Data"]["ReferrersCopied"] == "1"
+    assert response["Data"]["ReferrersCopied"] == "1"
     assert referrers(destination, images[1].digest) == {attached[images[1].digest].digest}
     assert referrers(destination, index.digest) == set()
 
@@ -319,9 +319,9 @@ def test_a_referrer_that_is_an_index_is_copied_with_all_below_it(
     attached = build_index(images, subject=image)
     push(attached, source.host, "team/app")
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Data"]["ReferrersCopied"] == "1", answer
+    assert response["Data"]["ReferrersCopied"] == "1", response
     assert referrers(destination, image.digest) == {attached.digest}
     assert destination.store.blobs("mirror/app") == {*image.blobs, *attached.blobs}
 
@@ -339,9 +339,9 @@ def test_the_referrers_of_a_smaller_index_are_those_of_its_images(
     for each in attached:
         push(each, source.host, "team/app")
 
-    answer = copy(function, source, destination, Platforms="linux/amd64,linux/arm64")
+    response = copy(function, source, destination, Platforms="linux/amd64,linux/arm64")
 
-    assert answer["Data"]["ReferrersCopied"] == "2", answer
+    assert response["Data"]["ReferrersCopied"] == "2", response
     for described, each in zip(images, attached[1:3], strict=True):
         assert referrers(destination, described.digest) == {each.digest}
 
@@ -356,7 +356,7 @@ def test_a_copy_within_a_repository_has_everything_already(
     push(sbom(images[0]), registry.host, "team/app")
     registry.clear_requests()
 
-    answer = function.create(
+    response = function.create(
         f"{registry.host}/team/app:1",
         f"{registry.host}/team/app:two",
         Platforms="linux/amd64,linux/arm64",
@@ -364,11 +364,11 @@ def test_a_copy_within_a_repository_has_everything_already(
         CopyReferrers="required",
     )
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["ReferrersCopied"] == "0"
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["ReferrersCopied"] == "0"
     assert registry.store.tags("team/app")["two-arm64"] == images[1].digest
     # the smaller index by its digest, as referrers come before tags; then the tags
     puts = manifest_puts(registry)
-    assert puts[0] == answer["Data"]["ImageDigest"]
+    assert puts[0] == response["Data"]["ImageDigest"]
     assert set(puts[1:]) == {"two", "two-arm64"}
     assert not [entry for entry in registry.requests if "/blobs/" in entry.path]

@@ -33,9 +33,9 @@ def content_of(store: Store, repository: str) -> object:
     return store.tags(repository), store.repositories
 
 
-def values(answer: dict[str, Any]) -> dict[str, str]:
-    assert answer["Status"] == "SUCCESS", answer
-    return {name: value for name, value in answer["Data"].items() if name not in _TIMES}
+def values(response: dict[str, Any]) -> dict[str, str]:
+    assert response["Status"] == "SUCCESS", response
+    return {name: value for name, value in response["Data"].items() if name not in _TIMES}
 
 
 def test_a_dry_run_asks_for_each_blob_once_and_sends_nothing(
@@ -45,15 +45,15 @@ def test_a_dry_run_asks_for_each_blob_once_and_sends_nothing(
     push(image, source.host, "team/app", "1")
     named = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
 
-    answer = function.create(*named, DryRun="true")
+    response = function.create(*named, DryRun="true")
 
-    assert answer["Data"]["Changed"] == "true"
-    assert answer["Data"]["ImageDigest"] == str(image.digest)
+    assert response["Data"]["Changed"] == "true"
+    assert response["Data"]["ImageDigest"] == str(image.digest)
     assert requests_to(destination) == {"GET manifests": 1, "HEAD blobs": 4}
     assert requests_to(source)["GET blobs"] == 1  # the config, for its platform
     assert destination.store.repositories == ()
     # and then it comes exactly so
-    promised = values(answer)
+    promised = values(response)
     assert values(function.create(*named)) == promised
     sent = sum(each.request_bytes for each in destination.requests if each.path.count("/blobs/"))
     assert str(sent) == promised["BytesCopied"]
@@ -123,7 +123,7 @@ def test_the_plan_is_in_the_log_a_stage_a_line(
     push(other, destination.host, "mirror/app", "1")
     caplog.set_level(logging.INFO, "ecr_image_replicator")
 
-    answer = function.create(
+    response = function.create(
         f"{source.host}/team/app:1",
         f"{destination.host}/mirror/app:1",
         DestTags=["latest"],
@@ -140,7 +140,7 @@ def test_the_plan_is_in_the_log_a_stage_a_line(
         "would put a tag",
     ]
     copied, found, manifests, own, latest = [vars(each) for each in records]
-    assert (copied["count"], str(copied["bytes"])) == (3, answer["Data"]["BytesCopied"])
+    assert (copied["count"], str(copied["bytes"])) == (3, response["Data"]["BytesCopied"])
     assert len(copied["blobs"]) == 3
     assert (found["count"], found["bytes"]) == (1, len(shared.content))
     assert manifests["manifests"] == [str(image.digest)]
@@ -164,14 +164,14 @@ def test_signatures_that_would_be_copied_are_counted_and_stay_where_they_are(
     destination.clear_requests()
     caplog.set_level(logging.INFO, "ecr_image_replicator")
 
-    answer = function.create(
+    response = function.create(
         f"{source.host}/team/app:1",
         f"{destination.host}/mirror/app:1",
         CopyReferrers="required",
         DryRun="true",
     )
 
-    assert (answer["Data"]["ReferrersCopied"], answer["Data"]["Changed"]) == ("2", "true")
+    assert (response["Data"]["ReferrersCopied"], response["Data"]["Changed"]) == ("2", "true")
     assert {each.method for each in destination.requests} <= {"GET", "HEAD"}
     assert referrers(destination, image.digest) == set()
     assert destination.store.tags("mirror/app") == {"1": image.digest}
@@ -186,11 +186,11 @@ def test_a_platform_that_is_not_there_fails_a_dry_run_as_well(
     push(image, source.host, "team/app", "1")
     named = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
 
-    answers = [
+    responses = [
         function.create(*named, Platforms="linux/riscv64", DryRun=each) for each in (True, False)
     ]
 
-    reasons = {each["Reason"] for each in answers}
+    reasons = {each["Reason"] for each in responses}
     assert len(reasons) == 1
     assert "platform linux/riscv64 not found in" in reasons.pop()
 
@@ -204,16 +204,16 @@ def test_a_dry_created_resource_holds_nothing_that_its_deletion_could_remove(
     push(image, destination.host, "mirror/app", "1")  # by somebody else
     named = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
 
-    answer = function.create(*named, OnDelete="Untag", DestTags=["2"], DryRun="true")
+    response = function.create(*named, OnDelete="Untag", DestTags=["2"], DryRun="true")
     deleted = function.delete(
-        answer["PhysicalResourceId"],
+        response["PhysicalResourceId"],
         named[1],
         OnDelete="Untag",
         DestTags=["1", "2"],
         DryRun=is_dry_again,
     )
 
-    assert answer["PhysicalResourceId"].startswith("not-created/")
+    assert response["PhysicalResourceId"].startswith("not-created/")
     assert deleted["Status"] == "SUCCESS"
     assert destination.store.tags("mirror/app") == {"1": image.digest}
 

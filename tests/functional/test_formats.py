@@ -105,9 +105,9 @@ def test_an_image_in_the_format_is_copied_byte_for_byte(scene: Scene, form: Form
     image = _image(form)
     push(image, scene.source.host, "team/app", "1")
 
-    answer = scene.copy(Format=form)
+    response = scene.copy(Format=form)
 
-    assert answer["Data"]["ImageDigest"] == image.digest
+    assert response["Data"]["ImageDigest"] == image.digest
     assert scene.copy(Format=form)["Data"]["Changed"] == "false"
 
 
@@ -117,18 +117,18 @@ def test_an_index_is_converted_with_its_images(scene: Scene, form: Format, targe
     images = [_image(form, each, seed) for seed, each in enumerate(platforms)]
     push(build_index(images, form), scene.source.host, "team/app", "1")
 
-    answer = scene.copy(
+    response = scene.copy(
         Format=target, Platforms="all", ArchImageTags={"amd64": "1-amd64", "arm64": "1-arm64"}
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     document = scene.document()
-    assert document["mediaType"] == answer["Data"]["MediaType"] == INDEXES[target]
+    assert document["mediaType"] == response["Data"]["MediaType"] == INDEXES[target]
     tags = scene.destination.store.tags("app")
     for entry, arch in zip(document["manifests"], ("amd64", "arm64"), strict=True):
         assert entry["mediaType"] == MANIFESTS[target]
         assert entry["platform"] == {"os": "linux", "architecture": arch}
-        assert entry["digest"] == answer["Data"][f"Digest.{arch}"] == tags[f"1-{arch}"]
+        assert entry["digest"] == response["Data"][f"Digest.{arch}"] == tags[f"1-{arch}"]
         assert scene.media_types(scene.document(entry["digest"])) == {
             CONFIGS[target],
             LAYERS[target],
@@ -167,17 +167,17 @@ def test_a_copy_within_a_repository_converts(function: Function, registries: Sta
     index = build_index([_image("oci"), _image("oci", "linux/arm64", 2)])
     push(index, registry.host, "team/app", "1")
 
-    answer = function.create(
+    response = function.create(
         f"{registry.host}/team/app:1",
         f"{registry.host}/team/app:docker",
         Format="docker",
         Platforms="all",
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     document = registry.store.manifest("team/app", "docker").document
     assert {each["mediaType"] for each in document["manifests"]} == {MANIFESTS["docker"]}
-    assert answer["Data"]["BlobsCopied"] == "0"
+    assert response["Data"]["BlobsCopied"] == "0"
 
 
 def test_a_dry_run_names_the_converted_digest(scene: Scene) -> None:
@@ -197,9 +197,9 @@ def test_the_signature_of_the_sources_digest_is_verified(scene: Scene) -> None:
     signed = signatures([signature(KEY, image.digest)])
     push(signed, scene.source.host, "team/app", cosign_tag(image.digest))
 
-    answer = scene.copy(Format="docker", VerifySignatureKey=key)
+    response = scene.copy(Format="docker", VerifySignatureKey=key)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
 
 
 def test_referrers_cannot_follow_a_digest_that_changes(scene: Scene) -> None:
@@ -207,10 +207,10 @@ def test_referrers_cannot_follow_a_digest_that_changes(scene: Scene) -> None:
     push(image, scene.source.host, "team/app", "1")
     push(sbom(image), scene.source.host, "team/app")
 
-    answer = scene.copy(Format="docker", CopyReferrers="true")
+    response = scene.copy(Format="docker", CopyReferrers="true")
 
-    assert answer["Status"] == "FAILED"
-    assert "invalid CopyReferrers: converting" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "invalid CopyReferrers: converting" in response["Reason"]
     assert scene.destination.store.repositories == ()
     assert scene.copy(Format="oci", CopyReferrers="true")["Data"]["ReferrersCopied"] == "1"
 
@@ -228,11 +228,11 @@ def test_what_cannot_be_converted_is_an_error_before_anything_is_pushed(
 ) -> None:
     push(content, scene.source.host, "team/app", "1")
 
-    answer = scene.copy(Format="docker", Platforms="all")
+    response = scene.copy(Format="docker", Platforms="all")
 
-    assert answer["Status"] == "FAILED"
-    assert "invalid Format: cannot convert manifest" in answer["Reason"]
-    assert reason in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "invalid Format: cannot convert manifest" in response["Reason"]
+    assert reason in response["Reason"]
     assert scene.destination.store.repositories == ()
 
 
@@ -266,11 +266,11 @@ def test_an_oci_layout_gets_the_format(
     index = build_index([_image("oci"), _image("oci", "linux/arm64", 2)])
     storage.put("app.tar", build_oci_layout(tmp_path / "app.tar", [(index, "")]))
 
-    answer = scene.function.create(
+    response = scene.function.create(
         "s3://archives/app.tar", f"{scene.destination.host}/app:1", Format="docker", Platforms="all"
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert (
         json.loads(scene.destination.store.manifest("app", "1").content)["mediaType"]
         == (INDEXES["docker"])

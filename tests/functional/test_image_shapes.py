@@ -35,9 +35,9 @@ class Scene:
             f"{self.source.host}/team/app:1", f"{self.destination.host}/mirror/app:1", **properties
         )
 
-    def assert_copied(self, answer: dict[str, Any], content: Content) -> None:
-        assert answer["Status"] == "SUCCESS", answer
-        assert answer["Data"]["ImageDigest"] == content.digest
+    def assert_copied(self, response: dict[str, Any], content: Content) -> None:
+        assert response["Status"] == "SUCCESS", response
+        assert response["Data"]["ImageDigest"] == content.digest
         stored = self.destination.store.manifest("mirror/app", "1")
         assert stored.content == content.manifest
         assert self.copy_pushed(Platforms="all")["Data"]["Changed"] == "false"
@@ -55,17 +55,17 @@ def test_an_image_without_layers(scene: Scene) -> None:
 
 def test_an_image_of_127_layers(scene: Scene) -> None:
     image = build_image([build_layer(300, seed=number) for number in range(127)])
-    answer = scene.copy(image)
-    scene.assert_copied(answer, image)
-    assert answer["Data"]["BlobsCopied"] == "128"
+    response = scene.copy(image)
+    scene.assert_copied(response, image)
+    assert response["Data"]["BlobsCopied"] == "128"
 
 
 def test_an_index_of_100_images(scene: Scene) -> None:
     shared = build_layer(500, seed=7)
     index = build_index([build_image([shared], f"linux/arch{number}") for number in range(100)])
-    answer = scene.copy(index, Platforms="all")
-    scene.assert_copied(answer, index)
-    assert answer["Data"]["BlobsCopied"] == "101"
+    response = scene.copy(index, Platforms="all")
+    scene.assert_copied(response, index)
+    assert response["Data"]["BlobsCopied"] == "101"
 
 
 def test_a_manifest_of_4_mib(scene: Scene) -> None:
@@ -90,9 +90,9 @@ def test_a_foreign_layer_is_named_and_not_copied(scene: Scene) -> None:
         },
     )
     image = _with_document(image, document)
-    answer = scene.copy(image)
-    scene.assert_copied(answer, image)
-    assert answer["Data"]["BlobsCopied"] == "2"
+    response = scene.copy(image)
+    scene.assert_copied(response, image)
+    assert response["Data"]["BlobsCopied"] == "2"
 
 
 @pytest.mark.parametrize("with_referrers", [False, True])
@@ -108,9 +108,9 @@ def test_an_empty_config_that_is_only_embedded_as_data(
         push(sbom(embedded), scene.source.host, "team/app")
     scene.source.store.delete_blob("team/app", document["config"]["digest"])
 
-    answer = scene.copy_pushed(CopyReferrers=str(with_referrers).lower())
+    response = scene.copy_pushed(CopyReferrers=str(with_referrers).lower())
 
-    scene.assert_copied(answer, embedded)
+    scene.assert_copied(response, embedded)
     assert scene.destination.store.find_blob("mirror/app", document["config"]["digest"])
 
 

@@ -13,7 +13,7 @@ from local.images import Image, build_image, build_layer, push
 from local.registry import RegistryServer
 from moto.server import ThreadedMotoServer
 from tests.functional.conftest import Function
-from tests.functional.cosign_fixtures import Scene, payload, signature
+from tests.functional.cosign_fixtures import SignedCopy, payload, signature
 
 Start = Callable[..., RegistryServer]
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -25,10 +25,10 @@ def image() -> Image:
 
 
 @pytest.fixture
-def scene(function: Function, registries: Start, image: Image) -> Scene:
+def signed_copy(function: Function, registries: Start, image: Image) -> SignedCopy:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
-    return Scene(function, source, destination)
+    return SignedCopy(function, source, destination)
 
 
 @pytest.fixture(scope="module")
@@ -63,50 +63,54 @@ def kms(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     ],
 )
 def test_a_key_in_kms_is_fetched(
-    scene: Scene, image: Image, kms: Any, spec: str, algorithm: str
+    signed_copy: SignedCopy, image: Image, kms: Any, spec: str, algorithm: str
 ) -> None:
     arn = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
     content = payload(image.digest)
     made = kms.sign(KeyId=arn, Message=content, MessageType="RAW", SigningAlgorithm=algorithm)
-    scene.tag_signatures(image, (content, base64.b64encode(made["Signature"]).decode()))
+    signed_copy.tag_signatures(image, (content, base64.b64encode(made["Signature"]).decode()))
 
-    response = scene.copy(arn)
+    response = signed_copy.copy(arn)
 
     assert response["Status"] == "SUCCESS", response
 
 
-def test_a_key_in_kms_that_did_not_sign_is_named(scene: Scene, image: Image, kms: Any) -> None:
+def test_a_key_in_kms_that_did_not_sign_is_named(
+    signed_copy: SignedCopy, image: Image, kms: Any
+) -> None:
     arn = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
-    scene.tag_signatures(image, signature(KEY, image.digest))
-    response = scene.copy(arn)
-    scene.assert_refused(response, "1 by another key")
+    signed_copy.tag_signatures(image, signature(KEY, image.digest))
+    response = signed_copy.copy(arn)
+    signed_copy.assert_rejected(response, "1 by another key")
     assert f"by the KMS key {arn}" in response["Reason"]
 
 
-def test_an_unusable_key_in_kms_fails_before_anything_is_read(scene: Scene, kms: Any) -> None:
+def test_an_unusable_key_in_kms_fails_before_anything_is_read(
+    signed_copy: SignedCopy, kms: Any
+) -> None:
     absent = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     symmetric = kms.create_key()["KeyMetadata"]["Arn"]
-    scene.source.clear_requests()
+    signed_copy.source.clear_requests()
     for arn in (absent, symmetric):
-        response = scene.copy(arn)
+        response = signed_copy.copy(arn)
         assert response["Status"] == "FAILED"
         assert arn in response["Reason"]
         assert "NotFoundException" in response["Reason"] or "SIGN_VERIFY" in response["Reason"]
-    assert scene.source.requests == ()
+    assert signed_copy.source.requests == ()
 
 
 def test_an_unreachable_kms_fails_before_anything_is_read(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    signed_copy: SignedCopy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    scene.source.clear_requests()
+    signed_copy.source.clear_requests()
     arn = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-    response = scene.copy(arn, RetryConfigs={"numAttempts": 1})
+    response = signed_copy.copy(arn, RetryConfigs={"numAttempts": 1})
     assert response["Status"] == "FAILED"
     assert (
         f"cannot read the public key of {arn} in VerifySignatureKey: kms:GetPublicKey failed: "
         "cannot connect to the service" in response["Reason"]
     )
-    assert scene.source.requests == ()
+    assert signed_copy.source.requests == ()

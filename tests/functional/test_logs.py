@@ -81,15 +81,15 @@ def test_no_secret_is_in_any_log_at_any_level(
 
     log = run(events, authority.ca_file)
 
-    statuses = [answer.status for answer in endpoint.responses]
+    statuses = [response.status for response in endpoint.responses]
     assert statuses == ["SUCCESS", "FAILED", "FAILED", "SUCCESS", "SUCCESS"]
     secrets = {"correct-horse", "wrong-battery", "typed-here", pair, "X-Amz-Signature"}
     secrets |= {entry.query for entry in source.storage_requests}
     secrets |= {entry.query for entry in endpoint.requests}
     assert all(secrets)
     assert [secret for secret in secrets if secret in log] == []
-    answers = json.dumps([answer.document for answer in endpoint.responses])
-    assert [secret for secret in secrets if secret in answers] == []
+    responses = json.dumps([response.document for response in endpoint.responses])
+    assert [secret for secret in secrets if secret in responses] == []
 
 
 def test_every_line_names_the_stack_the_resource_and_the_request(

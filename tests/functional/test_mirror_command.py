@@ -16,7 +16,7 @@ import pytest
 from local.registry import Operation, RegistryServer, SpecificationPolicy
 from local.registry.store import Store
 from local.web import Request
-from tests.functional.mirror_scene import methods, put_tags
+from tests.functional.mirror_fixtures import methods, put_tags
 
 from ecr_image_replicator.cli.exit_codes import Exit
 

@@ -9,7 +9,7 @@ from local.registry import ErrorCode, Operation, RegistryError, RegistryServer, 
 from local.registry.digests import Digest
 from local.registry.store import Store
 from local.web import Request
-from tests.functional.mirror_scene import methods, put_tags, run_mirror
+from tests.functional.mirror_fixtures import methods, put_tags, run_mirror
 
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline

@@ -9,7 +9,7 @@ from local.aws import LoopbackAws
 from local.registry import ErrorCode, Operation, RegistryError, RegistryServer, SpecificationPolicy
 from local.registry.store import Store
 from local.web import Request
-from tests.functional.mirror_scene import RecordingDisplay, methods, put_tags, run_mirror
+from tests.functional.mirror_fixtures import RecordingDisplay, methods, put_tags, run_mirror
 
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import RequestError

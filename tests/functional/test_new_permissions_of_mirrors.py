@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from local.aws import LoopbackAws
 from local.images import build_image
-from tests.functional.mirror_scene import shared_layers
+from tests.functional.mirror_fixtures import shared_layers
 from tests.functional.test_new_permissions import Clock
 
 from ecr_image_replicator.deadline import Deadline

@@ -30,14 +30,14 @@ def test_several_platforms_of_an_archive_are_an_index_that_names_it(
     storage.put("app.tar", build_oci_layout(tmp_path / "a.tar", [(index, "")]))
     destination = registries()
 
-    answer = function.create(
+    response = function.create(
         "s3://archives/app.tar",
         f"{destination.host}/app:1",
         Platforms="linux/amd64,linux/s390x",
         ArchImageTags={"s390x": "1-s390x"},
     )
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     document = destination.store.manifest("app", "1").document
     assert [each["digest"] for each in document["manifests"]] == [
         images[0].digest,
@@ -69,8 +69,8 @@ def test_what_a_saved_image_cannot_have_is_rejected_before_anything_is_pushed(
     storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [saved]))
     destination = registries()
 
-    answer = function.create("s3://archives/app.tar", f"{destination.host}/app:1", **properties)
+    response = function.create("s3://archives/app.tar", f"{destination.host}/app:1", **properties)
 
-    assert answer["Status"] == "FAILED"
-    assert sentence in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert sentence in response["Reason"]
     assert {entry.method for entry in destination.requests} <= {"GET", "HEAD"}

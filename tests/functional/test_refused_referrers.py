@@ -59,12 +59,12 @@ def test_a_referrer_that_is_rejected_for_good_is_reported(
     push(attached, source.host, "team/app")
     push(signatures([(b"{}", "x")]), source.host, "team/app", cosign_tag(image.digest))
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["ReferrersCopied"] == "1"
-    assert answer["Data"]["ReferrersRefused"] == "1"
-    assert answer["Data"]["RefusedReferrers"] == attached.digest
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["ReferrersCopied"] == "1"
+    assert response["Data"]["ReferrersRefused"] == "1"
+    assert response["Data"]["RefusedReferrers"] == attached.digest
     assert destination.store.tags("mirror/app")["1"] == image.digest
     (warning,) = [each for each in caplog.records if each.levelname == "WARNING"]
     assert warning.__dict__["referrer"] == attached.digest
@@ -79,11 +79,11 @@ def test_a_referrer_that_is_rejected_fails_a_copy_that_requires_it(
     attached = sbom(image)
     push(attached, source.host, "team/app")
 
-    answer = copy(function, source, destination, CopyReferrers="required")
+    response = copy(function, source, destination, CopyReferrers="required")
 
-    assert answer["Status"] == "FAILED"
-    assert f"cannot copy referrer {attached.digest} of {image.digest}" in answer["Reason"]
-    assert "405 Method Not Allowed, UNSUPPORTED: no referrers here" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert f"cannot copy referrer {attached.digest} of {image.digest}" in response["Reason"]
+    assert "405 Method Not Allowed, UNSUPPORTED: no referrers here" in response["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 
@@ -94,10 +94,10 @@ def test_a_destination_that_is_only_overloaded_is_an_error(
     push(image, source.host, "team/app", "1")
     push(sbom(image), source.host, "team/app")
 
-    answer = copy(function, source, destination, RetryConfigs={"numAttempts": 2, "baseDelay": 0})
+    response = copy(function, source, destination, RetryConfigs={"numAttempts": 2, "baseDelay": 0})
 
-    assert answer["Status"] == "FAILED"
-    assert "503" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "503" in response["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 
@@ -109,9 +109,9 @@ def test_what_is_listed_and_has_another_subject_is_not_taken(
     other = sbom(build_image([], "linux/arm64"))
     push(fallback_index([other]), source.host, "team/app", fallback_tag(image.digest))
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Data"]["ReferrersRefused"] == "1"
+    assert response["Data"]["ReferrersRefused"] == "1"
     assert len(destination.store.manifests("mirror/app")) == 1
 
 
@@ -124,9 +124,9 @@ def test_a_list_that_names_what_is_gone_does_not_stop_the_rest(
     push(fallback_index([gone, there]), source.host, "team/app", fallback_tag(image.digest))
     source.store.delete_manifest("team/app", gone.digest)
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Data"]["RefusedReferrers"] == gone.digest
+    assert response["Data"]["RefusedReferrers"] == gone.digest
     assert referrers(destination, image.digest) == {there.digest}
 
 
@@ -154,12 +154,14 @@ def test_a_list_that_is_rejected_is_reported_with_what_it_would_have_listed(
     for each in attached:
         push(each, source.host, "team/app")
 
-    answer = copy(function, source, destination)
+    response = copy(function, source, destination)
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert (answer["Data"]["ReferrersCopied"], answer["Data"]["ReferrersRefused"]) == ("0", "2")
-    assert set(answer["Data"]["RefusedReferrers"].split(",")) == {each.digest for each in attached}
-    answer = copy(function, source, destination, CopyReferrers="required", DestTags="again")
-    assert answer["Status"] == "FAILED"
-    assert "no such tags here" in answer["Reason"]
+    assert response["Status"] == "SUCCESS", response
+    assert (response["Data"]["ReferrersCopied"], response["Data"]["ReferrersRefused"]) == ("0", "2")
+    assert set(response["Data"]["RefusedReferrers"].split(",")) == {
+        each.digest for each in attached
+    }
+    response = copy(function, source, destination, CopyReferrers="required", DestTags="again")
+    assert response["Status"] == "FAILED"
+    assert "no such tags here" in response["Reason"]
     assert destination.store.tags("mirror/app") == {"1": image.digest}

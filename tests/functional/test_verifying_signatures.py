@@ -18,7 +18,7 @@ from local.registry.digests import digest_of
 from tests.functional.conftest import Function
 from tests.functional.cosign_fixtures import (
     PrivateKey,
-    Scene,
+    SignedCopy,
     bundle,
     cosign_tag,
     fallback_index,
@@ -44,10 +44,10 @@ def image() -> Image:
 
 
 @pytest.fixture
-def scene(function: Function, registries: Start, image: Image) -> Scene:
+def signed_copy(function: Function, registries: Start, image: Image) -> SignedCopy:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
-    return Scene(function, source, destination)
+    return SignedCopy(function, source, destination)
 
 
 @pytest.mark.parametrize(
@@ -62,87 +62,91 @@ def scene(function: Function, registries: Start, image: Image) -> Scene:
 )
 @pytest.mark.parametrize("layout", ["tag", "referrer"])
 def test_a_signature_by_the_key_lets_the_image_in(
-    scene: Scene, image: Image, key: PrivateKey, layout: str
+    signed_copy: SignedCopy, image: Image, key: PrivateKey, layout: str
 ) -> None:
-    put = scene.tag_signatures if layout == "tag" else scene.attach_signatures
+    put = signed_copy.tag_signatures if layout == "tag" else signed_copy.attach_signatures
     put(image, signature(key, image.digest))
 
-    answer = scene.copy(pem(key))
+    response = signed_copy.copy(pem(key))
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert scene.destination.store.tags("mirror/app") == {"1": image.digest}
+    assert response["Status"] == "SUCCESS", response
+    assert signed_copy.destination.store.tags("mirror/app") == {"1": image.digest}
 
 
 @pytest.mark.parametrize("is_typed", [True, False])
 def test_a_referrer_is_found_by_its_fallback_tag(
     function: Function, registries: Start, image: Image, *, is_typed: bool
 ) -> None:
-    scene = Scene(function, registries(referrers_api=False), registries())
-    push(image, scene.source.host, "team/app", "1")
-    attached = scene.attach_signatures(image, signature(KEY, image.digest))
+    signed_copy = SignedCopy(function, registries(referrers_api=False), registries())
+    push(image, signed_copy.source.host, "team/app", "1")
+    attached = signed_copy.attach_signatures(image, signature(KEY, image.digest))
     # not every client that writes the tag puts down the type
     listed = attached if is_typed else dataclasses.replace(attached, artifact_type=None)
     index = fallback_index([sbom(image), listed])
-    push(index, scene.source.host, "team/app", fallback_tag(image.digest))
+    push(index, signed_copy.source.host, "team/app", fallback_tag(image.digest))
 
-    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+    assert signed_copy.copy(pem(KEY))["Status"] == "SUCCESS"
 
 
-def test_only_signatures_are_requested_among_the_referrers(scene: Scene, image: Image) -> None:
-    push(sbom(image), scene.source.host, "team/app")
-    scene.attach_signatures(image, signature(KEY, image.digest))
-    scene.source.clear_requests()
+def test_only_signatures_are_requested_among_the_referrers(
+    signed_copy: SignedCopy, image: Image
+) -> None:
+    push(sbom(image), signed_copy.source.host, "team/app")
+    signed_copy.attach_signatures(image, signature(KEY, image.digest))
+    signed_copy.source.clear_requests()
 
-    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+    assert signed_copy.copy(pem(KEY))["Status"] == "SUCCESS"
 
-    (listing,) = [entry for entry in scene.source.requests if "/referrers/" in entry.path]
+    (listing,) = [entry for entry in signed_copy.source.requests if "/referrers/" in entry.path]
     assert listing.parameters == {"artifactType": "application/vnd.dev.cosign.artifact.sig.v1+json"}
     # the tag; the manifest, cosign's tag, the list, the signature's manifest and payload; the
     # config and the layer of the image
-    assert Counter(each.method for each in scene.source.requests) == Counter(HEAD=1, GET=7)
+    assert Counter(each.method for each in signed_copy.source.requests) == Counter(HEAD=1, GET=7)
 
 
 def test_a_source_that_is_pinned_by_its_sha512_is_signed_by_its_sha256(
-    scene: Scene, image: Image
+    signed_copy: SignedCopy, image: Image
 ) -> None:
-    scene.tag_signatures(image, signature(KEY, image.digest))
+    signed_copy.tag_signatures(image, signature(KEY, image.digest))
     digest = digest_of(image.manifest, "sha512")
-    scene.source.store.put_manifest("team/app", digest, image.manifest, image.media_type)
-    pinned = f"{scene.source.host}/team/app@{digest}"
-    destination = f"{scene.destination.host}/mirror/app:1"
-    create = scene.function.create
+    signed_copy.source.store.put_manifest("team/app", digest, image.manifest, image.media_type)
+    pinned = f"{signed_copy.source.host}/team/app@{digest}"
+    destination = f"{signed_copy.destination.host}/mirror/app:1"
+    create = signed_copy.function.create
 
     assert create(pinned, destination, VerifySignatureKey=pem(KEY))["Status"] == "SUCCESS"
     refused = create(pinned, destination, VerifySignatureKey=pem(OTHER_KEY))
     assert "found 1 by another key" in refused["Reason"], refused
 
 
-def test_one_valid_signature_among_others_is_enough(scene: Scene, image: Image) -> None:
-    scene.tag_signatures(
+def test_one_valid_signature_among_others_is_enough(signed_copy: SignedCopy, image: Image) -> None:
+    signed_copy.tag_signatures(
         image,
         signature(OTHER_KEY, image.digest),
         signature(KEY, ELSEWHERE),
         signature(KEY, image.digest),
     )
-    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+    assert signed_copy.copy(pem(KEY))["Status"] == "SUCCESS"
 
 
-def test_a_valid_signature_in_the_second_layout_is_enough(scene: Scene, image: Image) -> None:
-    scene.tag_signatures(image, signature(OTHER_KEY, image.digest))
-    scene.attach_signatures(image, signature(KEY, image.digest))
-    assert scene.copy(pem(KEY))["Status"] == "SUCCESS"
+def test_a_valid_signature_in_the_second_layout_is_enough(
+    signed_copy: SignedCopy, image: Image
+) -> None:
+    signed_copy.tag_signatures(image, signature(OTHER_KEY, image.digest))
+    signed_copy.attach_signatures(image, signature(KEY, image.digest))
+    assert signed_copy.copy(pem(KEY))["Status"] == "SUCCESS"
 
 
 @pytest.mark.parametrize("key", [KEY, rsa.generate_private_key(65537, 2048)])
 def test_a_signature_in_a_bundle_lets_the_image_in(
-    scene: Scene, image: Image, key: PrivateKey
+    signed_copy: SignedCopy, image: Image, key: PrivateKey
 ) -> None:
-    push(bundle(key, image.digest, image), scene.source.host, "team/app")
-    assert scene.copy(pem(key))["Status"] == "SUCCESS"
+    push(bundle(key, image.digest, image), signed_copy.source.host, "team/app")
+    assert signed_copy.copy(pem(key))["Status"] == "SUCCESS"
 
 
 def test_bundles_that_are_invalid_are_counted_by_what_is_wrong_with_them(
-    scene: Scene, image: Image
+    signed_copy: SignedCopy, image: Image
 ) -> None:
     for each in (
         bundle(OTHER_KEY, image.digest, image),
@@ -150,38 +154,39 @@ def test_bundles_that_are_invalid_are_counted_by_what_is_wrong_with_them(
         bundle(KEY, image.digest, image, dsseEnvelope={}),
         bundle(KEY, image.digest, image, dsseEnvelope=None),
     ):
-        push(each, scene.source.host, "team/app")
-    scene.assert_refused(
-        scene.copy(pem(KEY)), "1 by another key, 1 by this key for another digest, 2 malformed"
+        push(each, signed_copy.source.host, "team/app")
+    signed_copy.assert_rejected(
+        signed_copy.copy(pem(KEY)),
+        "1 by another key, 1 by this key for another digest, 2 malformed",
     )
 
 
 def test_an_attestation_is_no_signature_even_when_its_list_says_so(
-    scene: Scene, image: Image
+    signed_copy: SignedCopy, image: Image
 ) -> None:
     honest = bundle(KEY, image.digest, image, "https://slsa.dev/provenance/v1")
-    push(honest, scene.source.host, "team/app")
+    push(honest, signed_copy.source.host, "team/app")
     document = json.loads(honest.manifest)
     document["annotations"] = {}
     manifest = json.dumps(document).encode()
     unmarked = dataclasses.replace(honest, manifest=manifest, digest=digest_of(manifest))
-    push(unmarked, scene.source.host, "team/app")
-    scene.assert_refused(scene.copy(pem(KEY)), "no signature")
+    push(unmarked, signed_copy.source.host, "team/app")
+    signed_copy.assert_rejected(signed_copy.copy(pem(KEY)), "no signature")
 
 
-def test_an_image_without_signatures_is_not_copied(scene: Scene, image: Image) -> None:
-    answer = scene.copy(pem(KEY))
+def test_an_image_without_signatures_is_not_copied(signed_copy: SignedCopy, image: Image) -> None:
+    response = signed_copy.copy(pem(KEY))
 
-    scene.assert_refused(answer, "no signature")
-    assert f"team/app:1: no valid signature of {image.digest} by" in answer["Reason"]
+    signed_copy.assert_rejected(response, "no signature")
+    assert f"team/app:1: no valid signature of {image.digest} by" in response["Reason"]
 
 
 @pytest.mark.parametrize("layout", ["tag", "referrer"])
 def test_signatures_that_are_invalid_are_counted_by_what_is_wrong_with_them(
-    scene: Scene, image: Image, layout: str
+    signed_copy: SignedCopy, image: Image, layout: str
 ) -> None:
     content, text = signature(KEY, image.digest)
-    put = scene.tag_signatures if layout == "tag" else scene.attach_signatures
+    put = signed_copy.tag_signatures if layout == "tag" else signed_copy.attach_signatures
     put(
         image,
         signature(OTHER_KEY, image.digest),
@@ -191,8 +196,9 @@ def test_signatures_that_are_invalid_are_counted_by_what_is_wrong_with_them(
         (content, ""),
     )
 
-    scene.assert_refused(
-        scene.copy(pem(KEY)), "2 by another key, 1 by this key for another digest, 2 malformed"
+    signed_copy.assert_rejected(
+        signed_copy.copy(pem(KEY)),
+        "2 by another key, 1 by this key for another digest, 2 malformed",
     )
 
 
@@ -208,50 +214,52 @@ def test_signatures_that_are_invalid_are_counted_by_what_is_wrong_with_them(
     ],
 )
 def test_a_payload_that_claims_nothing_is_malformed(
-    scene: Scene, image: Image, content: bytes
+    signed_copy: SignedCopy, image: Image, content: bytes
 ) -> None:
-    scene.tag_signatures(image, signed(KEY, content))
-    scene.assert_refused(scene.copy(pem(KEY)), "1 malformed")
+    signed_copy.tag_signatures(image, signed(KEY, content))
+    signed_copy.assert_rejected(signed_copy.copy(pem(KEY)), "1 malformed")
 
 
-def test_a_claim_that_stands_twice_is_malformed(scene: Scene, image: Image) -> None:
+def test_a_claim_that_stands_twice_is_malformed(signed_copy: SignedCopy, image: Image) -> None:
     # two readers could see two different digests
     digest = f'"image": {{"docker-manifest-digest": "{image.digest}"}}'
     content = payload(ELSEWHERE).replace(b'"type"', digest.encode() + b', "type"')
-    scene.tag_signatures(image, signed(KEY, content))
-    scene.assert_refused(scene.copy(pem(KEY)), "1 malformed")
+    signed_copy.tag_signatures(image, signed(KEY, content))
+    signed_copy.assert_rejected(signed_copy.copy(pem(KEY)), "1 malformed")
 
 
 def test_a_signature_of_an_image_in_the_index_is_not_one_of_the_index(
-    scene: Scene, image: Image
+    signed_copy: SignedCopy, image: Image
 ) -> None:
     index = build_index([image])
-    push(index, scene.source.host, "team/app", "1")
-    scene.tag_signatures(image, signature(KEY, image.digest))
-    answer = scene.copy(pem(KEY))
-    scene.assert_refused(answer, "no signature")
-    assert index.digest in answer["Reason"]
+    push(index, signed_copy.source.host, "team/app", "1")
+    signed_copy.tag_signatures(image, signature(KEY, image.digest))
+    response = signed_copy.copy(pem(KEY))
+    signed_copy.assert_rejected(response, "no signature")
+    assert index.digest in response["Reason"]
 
-    scene.tag_signatures(index, signature(KEY, index.digest))
-    assert scene.copy(pem(KEY))["Data"]["ImageDigest"] == image.digest
-
-
-def test_an_image_that_exists_is_checked_too(scene: Scene, image: Image) -> None:
-    push(image, scene.destination.host, "mirror/app", "1")
-    answer = scene.copy(pem(KEY))
-    assert answer["Status"] == "FAILED"
-    assert "found no signature" in answer["Reason"]
+    signed_copy.tag_signatures(index, signature(KEY, index.digest))
+    assert signed_copy.copy(pem(KEY))["Data"]["ImageDigest"] == image.digest
 
 
-def test_signatures_can_be_checked_and_brought_along(scene: Scene, image: Image) -> None:
-    tagged = scene.tag_signatures(image, signature(KEY, image.digest))
-    attached = scene.attach_signatures(image, signature(KEY, image.digest))
+def test_an_image_that_exists_is_checked_too(signed_copy: SignedCopy, image: Image) -> None:
+    push(image, signed_copy.destination.host, "mirror/app", "1")
+    response = signed_copy.copy(pem(KEY))
+    assert response["Status"] == "FAILED"
+    assert "found no signature" in response["Reason"]
 
-    answer = scene.copy(pem(KEY), CopyReferrers="required")
 
-    assert answer["Data"]["ReferrersCopied"] == "2"
-    assert referrers(scene.destination, image.digest) == {attached.digest}
-    assert scene.destination.store.tags("mirror/app")[cosign_tag(image.digest)] == tagged.digest
+def test_signatures_can_be_checked_and_brought_along(signed_copy: SignedCopy, image: Image) -> None:
+    tagged = signed_copy.tag_signatures(image, signature(KEY, image.digest))
+    attached = signed_copy.attach_signatures(image, signature(KEY, image.digest))
+
+    response = signed_copy.copy(pem(KEY), CopyReferrers="required")
+
+    assert response["Data"]["ReferrersCopied"] == "2"
+    assert referrers(signed_copy.destination, image.digest) == {attached.digest}
+    assert (
+        signed_copy.destination.store.tags("mirror/app")[cosign_tag(image.digest)] == tagged.digest
+    )
 
 
 @pytest.mark.parametrize(
@@ -269,30 +277,30 @@ def test_signatures_can_be_checked_and_brought_along(scene: Scene, image: Image)
     ids=["spaces", "escapes", "crlf", "cut", "head", "two", "short-rsa", "another-curve"],
 )
 def test_a_key_survives_its_way_through_a_parameter_or_is_rejected_before_anything_is_read(
-    scene: Scene, image: Image, key: str, sentence: str
+    signed_copy: SignedCopy, image: Image, key: str, sentence: str
 ) -> None:
-    scene.tag_signatures(image, signature(KEY, image.digest))
-    scene.source.clear_requests()
+    signed_copy.tag_signatures(image, signature(KEY, image.digest))
+    signed_copy.source.clear_requests()
 
-    answer = scene.copy(key)
+    response = signed_copy.copy(key)
 
-    assert answer["Status"] == ("FAILED" if sentence else "SUCCESS"), answer
+    assert response["Status"] == ("FAILED" if sentence else "SUCCESS"), response
     if sentence:
-        assert sentence in answer["Reason"]
-        assert scene.source.requests == ()
+        assert sentence in response["Reason"]
+        assert signed_copy.source.requests == ()
 
 
 def test_a_payload_that_is_too_large_or_not_what_was_signed_is_malformed(
-    scene: Scene, image: Image
+    signed_copy: SignedCopy, image: Image
 ) -> None:
     large = b" " * 200_000
     content, text = signature(KEY, image.digest)
-    manifest = scene.tag_signatures(image, signed(KEY, large), (content, text))
+    manifest = signed_copy.tag_signatures(image, signed(KEY, large), (content, text))
     (layer,) = [each for each, blob in manifest.blobs.items() if blob == content]
-    path = scene.source.store.find_blob("team/app", layer)
+    path = signed_copy.source.store.find_blob("team/app", layer)
     assert path is not None
     path.path.write_bytes(content[::-1])
-    scene.assert_refused(scene.copy(pem(KEY)), "2 malformed")
+    signed_copy.assert_rejected(signed_copy.copy(pem(KEY)), "2 malformed")
 
 
 def test_a_copy_that_wants_no_signature_does_not_load_cryptography() -> None:

@@ -13,7 +13,7 @@ from local.certificates import CertificateAuthority
 from local.registry import ErrorCode, Operation, RegistryError, RegistryServer, SpecificationPolicy
 from local.registry.store import Store
 from local.web import DroppedConnectionError, Request
-from tests.functional.mirror_scene import methods, put_tags
+from tests.functional.mirror_fixtures import methods, put_tags
 from tests.interop.mirror_machine import FUNCTION, Machine, deployed
 
 TAGS = [f"1.{number}" for number in range(15)]

@@ -1,4 +1,4 @@
-"""What the tests of quirks share."""
+"""A copy of one image between two registries, and the check of its result."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.functional.quirks.replicating import CREDENTIALS, LOGIN, Start, check
 
 @pytest.mark.parametrize("status", [403, 404])
 @pytest.mark.parametrize("side", ["source", "destination"])
-def test_credentials_are_sent_to_a_registry_that_challenges_at_ping_only(
+def test_credentials_are_sent_to_a_registry_that_sends_its_challenge_at_ping_only(
     function: Function, registries: Start, image: Image, side: str, status: int
 ) -> None:
     private = registries(
@@ -38,7 +38,7 @@ def test_credentials_are_sent_to_a_registry_that_challenges_at_ping_only(
 
 
 @pytest.mark.parametrize("kind", ["basic", "bearer"])
-def test_a_401_without_a_challenge_gets_the_challenge_from_ping(
+def test_the_challenge_is_read_from_ping_after_a_401_without_www_authenticate(
     function: Function, registries: Start, image: Image, kind: str
 ) -> None:
     authentication = (
@@ -55,7 +55,7 @@ def test_a_401_without_a_challenge_gets_the_challenge_from_ping(
     check_copy(response, destination, image)
 
 
-def test_a_404_of_an_anonymous_registry_is_believed_after_one_look_at_ping(
+def test_a_404_of_a_registry_without_authentication_is_final_after_one_ping(
     function: Function, registries: Start, source: RegistryServer
 ) -> None:
     response = function.create(
@@ -69,7 +69,7 @@ def test_a_404_of_an_anonymous_registry_is_believed_after_one_look_at_ping(
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize("tokens", [TokenService(), TokenService(identity_tokens={"t0p": "robot"})])
-def test_redirects_of_the_token_service_are_followed(
+def test_redirects_of_the_token_service_are_followed_with_credentials(
     function: Function, registries: Start, image: Image, status: int, tokens: TokenService
 ) -> None:
     source = registries(
@@ -84,7 +84,7 @@ def test_redirects_of_the_token_service_are_followed(
     check_copy(response, destination, image)
 
 
-def test_credentials_stay_with_the_host_of_the_token_service(
+def test_credentials_are_not_sent_to_another_host_that_the_token_service_redirects_to(
     function: Function, registries: Start, image: Image
 ) -> None:
     elsewhere = registries(authentication=BearerAuthentication(LOGIN, anonymous_pull=False))
@@ -102,7 +102,7 @@ def test_credentials_stay_with_the_host_of_the_token_service(
 
 
 class ShortLivedTokens(BearerAuthentication):
-    """Issues tokens that expire before the next request, by what their response says."""
+    """Issues tokens whose `expires_in` ends before the next request."""
 
     def serve(self, request: Request) -> Response | None:
         response = super().serve(request)
@@ -113,7 +113,7 @@ class ShortLivedTokens(BearerAuthentication):
         return replace(response, body=json.dumps(document).encode())
 
 
-def test_a_token_is_renewed_before_a_body_that_cannot_be_sent_twice(
+def test_an_expired_token_is_renewed_before_a_blob_is_uploaded(
     function: Function, registries: Start, source: RegistryServer, image: Image
 ) -> None:
     authentication = ShortLivedTokens(LOGIN, anonymous_pull=False)
@@ -129,7 +129,7 @@ def test_a_token_is_renewed_before_a_body_that_cannot_be_sent_twice(
     assert [each.status for each in destination.requests].count(401) == 1
 
 
-def test_a_400_for_an_expired_token_is_followed_by_a_new_one(
+def test_a_400_for_an_expired_token_renews_the_token(
     function: Function, registries: Start, image: Image
 ) -> None:
     authentication = BearerAuthentication(LOGIN, anonymous_pull=False)

@@ -1,4 +1,4 @@
-"""Reasons that registries give for their errors. docs/compatibility.md has the reports."""
+"""Error responses of registries, and the messages for them. See docs/compatibility.md."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_first_specific_error_is_reported_and_not_retried(
     assert "windows.example" not in response["Reason"]
 
 
-def test_foreign_layers_are_left_where_they_are(function: Function, registries: Start) -> None:
+def test_foreign_layers_are_not_copied(function: Function, registries: Start) -> None:
     foreign = build_image([build_layer(100, seed=3)])
     document = json.loads(foreign.manifest)
     document["layers"].append(
@@ -65,7 +65,7 @@ def test_foreign_layers_are_left_where_they_are(function: Function, registries: 
     assert destination.store.manifest("mirror/app", "1").content == content
 
 
-def test_a_413_of_a_proxy_is_explained(
+def test_the_message_for_a_413_of_a_proxy_names_the_body_size_limit(
     function: Function, registries: Start, source: RegistryServer
 ) -> None:
     destination = registries(quirks=Quirks(max_body_bytes=100_000))
@@ -82,7 +82,7 @@ def test_a_413_of_a_proxy_is_explained(
     ("side", "pinned"),
     [("source", ""), ("source", "@sha256:" + "0" * 64), ("destination", "")],
 )
-def test_a_web_server_is_not_a_container_registry(
+def test_a_web_server_is_reported_as_not_a_container_registry(
     function: Function, registries: Start, image: Image, side: str, pinned: str
 ) -> None:
     web, registry = registries(quirks=Quirks(is_web_server=True)), registries()

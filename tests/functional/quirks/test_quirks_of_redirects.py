@@ -1,4 +1,4 @@
-"""Where registries and their proxies redirect requests. docs/compatibility.md has the reports."""
+"""Redirects of registries and their proxies. docs/compatibility.md has the reports."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_redirect_repeats_method_and_body(
 
 
 @pytest.mark.parametrize("request_kind", ["upload_redirect", "manifest_redirect"])
-def test_authorization_does_not_follow_a_redirect_to_another_host(
+def test_authorization_is_not_sent_to_another_host_after_a_redirect(
     function: Function,
     registries: Start,
     source: RegistryServer,
@@ -70,15 +70,15 @@ def test_authorization_does_not_follow_a_redirect_to_another_host(
 def test_a_303_is_followed_by_a_request_without_the_body(
     function: Function, registries: Start, source: RegistryServer, image: Image
 ) -> None:
-    destination = registries(policy=SeeOther())
+    destination = registries(policy=SeeOtherPolicy())
 
     response = replicate(function, source, destination)
 
     check_copy(response, destination, image)
 
 
-class SeeOther(SpecificationPolicy):
-    """Refers to what a PUT has stored by a 303."""
+class SeeOtherPolicy(SpecificationPolicy):
+    """Responds to each successful PUT with 303 See Other."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         if request.method == "PUT" and response.status == 201:
@@ -86,7 +86,7 @@ class SeeOther(SpecificationPolicy):
         return super().after(operation, request, response)
 
 
-def test_a_location_without_tls_is_upgraded_on_the_registrys_own_host(
+def test_an_http_location_on_the_registrys_own_host_is_upgraded_to_https(
     new_function: Callable[[], Function],
     registries: Start,
     source: RegistryServer,
@@ -104,7 +104,7 @@ def test_a_location_without_tls_is_upgraded_on_the_registrys_own_host(
     check_copy(response, destination, image)
 
 
-def test_a_location_without_tls_on_another_host_is_blocked(
+def test_an_http_location_on_another_host_is_blocked(
     new_function: Callable[[], Function],
     registries: Start,
     source: RegistryServer,

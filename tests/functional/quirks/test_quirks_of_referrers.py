@@ -1,4 +1,4 @@
-"""How registries without the referrers API respond. docs/compatibility.md has the reports."""
+"""Registries without the referrers API. docs/compatibility.md has the reports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_fallback_tag_that_is_the_image_itself_lists_no_referrers(
     assert response["Data"]["ReferrersCopied"] == "0"
 
 
-def test_referrers_are_listed_in_a_registry_whose_fallback_tag_is_the_image(
+def test_a_fallback_tag_that_is_the_image_itself_is_replaced_by_a_list_of_referrers(
     function: Function, registries: Start, source: RegistryServer, image: Image
 ) -> None:
     attached = sbom(image)
@@ -58,7 +58,7 @@ def test_referrers_are_listed_in_a_registry_whose_fallback_tag_is_the_image(
 
 
 @pytest.mark.parametrize("authentication", ["none", "basic", "bearer"])
-def test_a_401_of_the_referrers_api_means_that_there_is_none(
+def test_the_fallback_tag_is_used_after_a_401_of_the_referrers_api(
     function: Function, registries: Start, image: Image, authentication: str
 ) -> None:
     strategies = {
@@ -90,7 +90,7 @@ def test_a_401_of_the_referrers_api_means_that_there_is_none(
         "application/vnd.dev.sigstore.bundle.v0.3+json",
     ],
 )
-def test_a_bundle_is_found_whatever_type_its_fallback_index_gives_it(
+def test_a_bundle_is_found_with_any_artifact_type_in_the_fallback_index(
     function: Function, registries: Start, image: Image, artifact_type: str | None
 ) -> None:
     source, destination = registries(referrers_api=False), registries(referrers_api=False)

@@ -1,4 +1,4 @@
-"""Statuses that registries send in place of the specified ones; docs/compatibility.md."""
+"""Statuses that differ from the specification. docs/compatibility.md has the reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.functional.quirks.replicating import Start, check_copy, replicate
 KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-def test_a_403_for_a_missing_tag_leaves_the_decision_to_the_push(
+def test_a_403_for_a_missing_tag_at_the_destination_does_not_stop_the_copy(
     function: Function, registries: Start, source: RegistryServer, image: Image
 ) -> None:
     destination = registries(quirks=Quirks(missing_tag_status=403))
@@ -34,7 +34,7 @@ def test_a_403_for_a_missing_tag_leaves_the_decision_to_the_push(
     check_copy(response, destination, image)
 
 
-def test_a_403_for_cosigns_tags_means_that_there_are_none(
+def test_a_403_for_cosigns_tags_means_no_signatures(
     function: Function, registries: Start, image: Image
 ) -> None:
     source = registries(quirks=Quirks(missing_tag_status=403))
@@ -44,7 +44,7 @@ def test_a_403_for_cosigns_tags_means_that_there_are_none(
     check_copy(copy(function, source, destination), destination, image)
 
 
-def test_a_403_for_a_signatures_tag_lets_no_signature_check_pass(
+def test_signature_verification_fails_after_a_403_for_the_signature_tag(
     function: Function, registries: Start, image: Image
 ) -> None:
     source = registries(quirks=Quirks(missing_tag_status=403))
@@ -59,7 +59,7 @@ def test_a_403_for_a_signatures_tag_lets_no_signature_check_pass(
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 416, 500, 501])
-def test_a_rejected_mount_is_followed_by_a_plain_upload(
+def test_a_blob_is_uploaded_after_a_rejected_mount(
     function: Function, registries: Start, source: RegistryServer, image: Image, status: int
 ) -> None:
     destination = registries(quirks=Quirks(mount_status=status))
@@ -72,7 +72,7 @@ def test_a_rejected_mount_is_followed_by_a_plain_upload(
 
 
 @pytest.mark.parametrize("status", [404, 500, 501])
-def test_a_mount_from_another_repository_may_be_rejected(
+def test_a_blob_is_uploaded_after_a_rejected_mount_from_another_repository(
     function: Function, registries: Start, image: Image, status: int
 ) -> None:
     registry = registries(quirks=Quirks(mount_status=status))
@@ -82,7 +82,7 @@ def test_a_mount_from_another_repository_may_be_rejected(
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 206])
-def test_a_success_of_another_status_is_a_success(
+def test_any_2xx_status_for_a_blob_is_a_success(
     function: Function, registries: Start, source: RegistryServer, image: Image, status: int
 ) -> None:
     destination = registries(quirks=Quirks(blob_put_status=status))
@@ -93,10 +93,10 @@ def test_a_success_of_another_status_is_a_success(
     assert len([each for each in destination.requests if each.method == "PUT"]) == 4
 
 
-def test_a_success_may_have_the_content_type_of_a_web_page(
+def test_a_2xx_response_with_content_type_html_is_a_success(
     function: Function, registries: Start, source: RegistryServer, image: Image
 ) -> None:
-    destination = registries(policy=HtmlByDefault())
+    destination = registries(policy=HtmlPolicy())
 
     response = replicate(function, source, destination)
 
@@ -104,8 +104,8 @@ def test_a_success_may_have_the_content_type_of_a_web_page(
     assert not [each for each in destination.requests if each.method == "HEAD"][2:]
 
 
-class HtmlByDefault(SpecificationPolicy):
-    """Calls every response without a body a web page, as CherryPy does in zuul-registry."""
+class HtmlPolicy(SpecificationPolicy):
+    """Sets Content-Type: text/html on responses without a body, as CherryPy in zuul-registry."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         response = super().after(operation, request, response)
@@ -114,7 +114,7 @@ class HtmlByDefault(SpecificationPolicy):
         return replace(response, headers={**response.headers, "Content-Type": "text/html"})
 
 
-def test_an_accepted_blob_that_is_not_stored_is_an_error(
+def test_a_blob_that_was_accepted_and_not_stored_is_an_error(
     function: Function, registries: Start, source: RegistryServer
 ) -> None:
     destination = registries(quirks=Quirks(blob_put_status=202, loses_blobs=True))
@@ -128,7 +128,7 @@ def test_an_accepted_blob_that_is_not_stored_is_an_error(
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 500, 501, 503])
 @pytest.mark.parametrize("side", ["source", "destination"])
-def test_a_failed_head_is_settled_by_a_get(
+def test_a_failed_head_of_a_manifest_is_followed_by_a_get(
     function: Function, registries: Start, image: Image, side: str, status: int
 ) -> None:
     odd, plain = registries(quirks=Quirks(head_manifest_status=status)), registries()
@@ -142,7 +142,7 @@ def test_a_failed_head_is_settled_by_a_get(
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 500, 501])
-def test_a_failed_head_of_a_blob_is_settled_by_a_get(
+def test_a_failed_head_of_a_blob_is_followed_by_a_get(
     function: Function, registries: Start, source: RegistryServer, image: Image, status: int
 ) -> None:
     destination = registries(quirks=Quirks(head_blob_status=status, blob_put_status=202))
@@ -153,7 +153,7 @@ def test_a_failed_head_of_a_blob_is_settled_by_a_get(
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 501])
-def test_a_manifest_that_is_readable_by_its_tag_only_is_read_by_it(
+def test_a_manifest_is_read_by_tag_if_the_registry_cannot_return_it_by_digest(
     function: Function, registries: Start, image: Image, status: int
 ) -> None:
     source = registries(quirks=Quirks(manifest_by_digest_status=status))
@@ -166,7 +166,7 @@ def test_a_manifest_that_is_readable_by_its_tag_only_is_read_by_it(
     assert len(by_digest) == 1
 
 
-def test_a_deleted_tag_that_stays_is_a_failure(
+def test_deletion_fails_if_the_registry_keeps_the_tag(
     function: Function, registries: Start, source: RegistryServer, image: Image
 ) -> None:
     destination = registries(quirks=Quirks(delete_tag_status=404))
@@ -182,7 +182,7 @@ def test_a_deleted_tag_that_stays_is_a_failure(
     assert destination.store.tags("mirror/app") == {"1": image.digest}
 
 
-def test_a_lost_response_to_a_stored_blob_is_settled_by_a_head(
+def test_a_lost_response_to_a_stored_blob_is_followed_by_a_head(
     function: Function, registries: Start, source: RegistryServer, image: Image
 ) -> None:
     destination = registries(quirks=Quirks(dropped_blob_responses=2))

@@ -1,4 +1,4 @@
-"""A destination that has lost layers of an archive, and says so when the manifest is pushed."""
+"""A destination that loses layers of an archive and rejects the manifest."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-class Losing(SpecificationPolicy):
-    """Calls `lose` before each push of a manifest, a number of times."""
+class LosingPolicy(SpecificationPolicy):
+    """Calls `lose` before each of the first pushes of a manifest."""
 
     def __init__(self, lose: Callable[[Store], None], times: int = 1) -> None:
         self._lose = lose
@@ -51,7 +51,7 @@ def count(registry: RegistryServer, method: str, part: str) -> int:
 
 @pytest.mark.parametrize("compression", COMPRESSORS)
 @pytest.mark.parametrize("layers", ["none", "gzip", "zstd"])
-def test_layers_that_were_lost_are_pushed_again(
+def test_lost_layers_are_pushed_again(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -59,39 +59,39 @@ def test_layers_that_were_lost_are_pushed_again(
     compression: str,
     layers: str,
 ) -> None:
-    destination = registries(policy=Losing(lose_everything))
+    destination = registries(policy=LosingPolicy(lose_everything))
     path = build_docker_save(tmp_path / "a", [SAVED])
     path.write_bytes(COMPRESSORS[compression](path.read_bytes()))
     storage.put("app.tar", path)
 
-    answer = function.create(SOURCE, f"{destination.host}/app:1", Compression=layers)
+    response = function.create(SOURCE, f"{destination.host}/app:1", Compression=layers)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert config_of(destination, "app", "1") == SAVED.config
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in LAYERS]
-    # every blob twice, and the manifest
+    # every blob and the manifest twice
     assert count(destination, "PUT", "/blobs/") == 2 * (len(LAYERS) + 1)
     assert count(destination, "PUT", "/manifests/") == 2
     assert destination.store.open_uploads == ()
 
 
-def test_only_the_layer_that_is_named_as_missing_is_pushed_again(
+def test_only_the_missing_layer_is_pushed_again(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     def lose_one(store: Store) -> None:
         store.delete_blob("app", max(store.blobs("app")))
 
-    destination = registries(policy=Losing(lose_one))
+    destination = registries(policy=LosingPolicy(lose_one))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
 
-    answer = function.create(SOURCE, f"{destination.host}/app:1")
+    response = function.create(SOURCE, f"{destination.host}/app:1")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in LAYERS]
     assert count(destination, "PUT", "/blobs/") == len(LAYERS) + 1 + 1
 
 
-def test_an_image_that_was_found_without_its_layers_gets_them_for_its_next_tag(
+def test_lost_layers_of_an_unchanged_image_are_pushed_again_for_a_new_tag(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -99,20 +99,20 @@ def test_an_image_that_was_found_without_its_layers_gets_them_for_its_next_tag(
     assert function.create(SOURCE, f"{destination.host}/app:1")["Status"] == "SUCCESS"
     lose_everything(destination.store)
 
-    answer = function.create(SOURCE, f"{destination.host}/app:1", DestTags="2")
+    response = function.create(SOURCE, f"{destination.host}/app:1", DestTags="2")
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert destination.store.tags("app")["2"] == answer["Data"]["ImageDigest"]
+    assert response["Status"] == "SUCCESS", response
+    assert destination.store.tags("app")["2"] == response["Data"]["ImageDigest"]
     assert diff_ids_of(destination, "app", "2") == [layer.diff_id for layer in LAYERS]
 
 
-def test_a_lost_layer_that_cannot_be_made_again_is_an_error(
+def test_a_lost_layer_that_cannot_be_built_again_is_an_error(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
     assert function.create(SOURCE, f"{destination.host}/app:1")["Status"] == "SUCCESS"
-    # an image of another program, which compresses layers differently
+    # an image of another program with a different compression level
     manifest = manifest_of(destination, "app", "1")
     layer = gzip.compress(LAYERS[0].content, 1)
     foreign = destination.store.put_blob("app", layer)
@@ -122,22 +122,22 @@ def test_a_lost_layer_that_cannot_be_made_again_is_an_error(
     assert function.create(SOURCE, f"{destination.host}/app:1")["Data"]["Changed"] == "false"
     destination.store.delete_blob("app", foreign)
 
-    answer = function.create(SOURCE, f"{destination.host}/app:1", DestTags="2")
+    response = function.create(SOURCE, f"{destination.host}/app:1", DestTags="2")
 
-    assert f"missing layer {foreign}" in answer["Reason"]
-    assert "Remove the image that has the layer" in answer["Reason"]
+    assert f"missing layer {foreign}" in response["Reason"]
+    assert "Remove the image that has the layer" in response["Reason"]
     assert "2" not in destination.store.tags("app")
     assert destination.store.open_uploads == ()
 
 
-def test_layers_that_are_lost_again_and_again_are_reported(
+def test_layers_that_are_lost_again_are_reported_as_missing(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
-    destination = registries(policy=Losing(lose_everything, times=9))
+    destination = registries(policy=LosingPolicy(lose_everything, times=9))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
 
-    answer = function.create(SOURCE, f"{destination.host}/app:1")
+    response = function.create(SOURCE, f"{destination.host}/app:1")
 
-    assert "missing content" in answer["Reason"]
+    assert "missing content" in response["Reason"]
     assert count(destination, "PUT", "/manifests/") == 2
     assert destination.store.tags("app") == {}

@@ -1,4 +1,4 @@
-"""Registries with many tags, and mirrors of them in this process."""
+"""Repositories with many tags, and mirror runs in this process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ecr_image_replicator.request.settings import Settings
 
 
 class RecordingDisplay:
-    """Keeps what it is told."""
+    """A mirror display that keeps the results and the waits."""
 
     def __init__(self) -> None:
         self.results: list[ImageResult] = []
@@ -33,13 +33,13 @@ class RecordingDisplay:
     def prepared(self, preparation: Preparation) -> None:
         self.preparation = preparation
 
-    def image_progress(self, entry: PreparedEntry, image: MirrorImage) -> LoggedProgress:  # noqa: ARG002 - the port's
+    def image_progress(self, entry: PreparedEntry, image: MirrorImage) -> LoggedProgress:  # noqa: ARG002 - the port's signature
         return LoggedProgress()
 
     def image_done(self, result: ImageResult) -> None:
         self.results.append(result)
 
-    def wait(self, host: str, seconds: float, reason: str) -> None:  # noqa: ARG002 - the port's
+    def wait(self, host: str, seconds: float, reason: str) -> None:  # noqa: ARG002 - the port's signature
         self.waits.append((host, seconds))
 
 
@@ -48,7 +48,7 @@ def shared_layers(count: int = 3, size_bytes: int = 2000) -> list[Layer]:
 
 
 def versioned_image(tag: str, base: Sequence[Layer], platform: str = "linux/amd64") -> Content:
-    """An image with the base's layers and one of its own."""
+    """Build an image with the base's layers and one unique layer."""
     own = build_layer(1500, seed=sum(map(ord, tag + platform)) + 1000)
     return build_image([*base, own], platform, labels={"version": tag})
 
@@ -75,7 +75,7 @@ def run_mirror(
     replicator: Replicator | None = None,
     deadline: Deadline | None = None,
 ) -> MirrorReport:
-    """Run a mirror in this process, with an engine that knows nothing yet."""
+    """Run a mirror in this process, by default with a new replicator."""
     engine = replicator or Replicator(Settings(plain_http=("127.0.0.1",)))
     try:
         run = LocalRun(
@@ -91,7 +91,7 @@ def run_mirror(
 
 
 def methods(requests: Sequence[AccessLogEntry]) -> Counter[str]:
-    """Count requests by method, those of manifests and lists named apart."""
+    """Count requests by method and by kind: manifest, tags or blob."""
     counts: Counter[str] = Counter()
     for each in requests:
         part = "tags" if each.path.endswith("/tags/list") else ""

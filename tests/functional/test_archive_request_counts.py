@@ -1,4 +1,4 @@
-"""How much of an archive is read, and how much is sent: each byte at most once."""
+"""Requests and bytes of an archive copy: each byte is read and pushed at most once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def methods(entries: tuple[AccessLogEntry, ...]) -> Counter[str]:
 
 
 def spans(storage: ObjectStorage) -> list[tuple[int, int]]:
-    """The ranges that were read, in the object's order, each as first byte and end."""
+    """Return the sorted ranges that were read, each as first byte and end."""
     found = []
     for entry in storage.requests:
         first, last = entry.headers["range"].removeprefix("bytes=").split("-")
@@ -53,7 +53,7 @@ def test_an_archive_is_read_once_and_then_only_its_changed_layer(
     registries: Start,
     tmp_path: Path,
 ) -> None:
-    # a tenth of the archive of benchmarks/archive.py
+    # a tenth of the size of the archive in benchmarks/archive.py
     destination = registries()
     layers = [build_large_layer(tmp_path / f"{n}", 10 * MIB + n, n, "zeros") for n in range(6)]
     first = build_docker_save(tmp_path / "first.tar", [SavedImage(layers, ["app:1"])])
@@ -61,18 +61,18 @@ def test_an_archive_is_read_once_and_then_only_its_changed_layer(
     storage.put("app.tar", first)
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
 
-    answer = function.create(*named)
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["BlobsCopied"] == "7"
-    created = answer["PhysicalResourceId"]
+    response = function.create(*named)
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["BlobsCopied"] == "7"
+    created = response["PhysicalResourceId"]
     assert overlaps(storage) == 0
     assert 60 * MIB < storage.bytes_read <= first.stat().st_size
 
-    # an Update in a new process finds by the config that nothing has to be done
+    # an Update in a new process compares the config and copies nothing
     storage.clear_requests()
     destination.clear_requests()
-    answer = new_function().update(created, *named)
-    assert answer["Data"]["Changed"] == "false"
+    response = new_function().update(created, *named)
+    assert response["Data"]["Changed"] == "false"
     assert storage.bytes_read < MIB // 4
     assert methods(destination.requests) == {"GET": 1}
 
@@ -81,9 +81,9 @@ def test_an_archive_is_read_once_and_then_only_its_changed_layer(
     changed = build_large_layer(tmp_path / "changed", 10 * MIB, 77, "zeros")
     saved = SavedImage([*layers[:3], changed, *layers[4:]], ["app:1"])
     storage.put("app.tar", build_docker_save(tmp_path / "second.tar", [saved]))
-    answer = new_function().update(created, *named)
-    assert answer["Status"] == "SUCCESS", answer
-    assert (answer["Data"]["BlobsCopied"], answer["Data"]["BlobsSkipped"]) == ("2", "5")
+    response = new_function().update(created, *named)
+    assert response["Status"] == "SUCCESS", response
+    assert (response["Data"]["BlobsCopied"], response["Data"]["BlobsSkipped"]) == ("2", "5")
     assert 10 * MIB < storage.bytes_read < 10 * MIB + MIB // 4
     assert overlaps(storage) == 0
     # the tag and its config; the five layers; the new one and the new config; the manifest
@@ -111,7 +111,7 @@ def test_a_layer_takes_three_requests(
     }
 
 
-def test_layers_of_the_resources_previous_tag_are_not_sent_again(
+def test_layers_of_the_resources_previous_tag_are_not_pushed_again(
     function: Function,
     new_function: Callable[[], Function],
     storage: ObjectStorage,
@@ -149,7 +149,7 @@ def test_layers_of_the_resources_previous_tag_are_not_sent_again(
     assert methods(destination.requests) == {"GET": 2, "PUT": 1}
 
 
-def test_another_repositorys_image_does_not_count_as_present(
+def test_layers_in_another_repository_are_pushed_again(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -170,7 +170,7 @@ def test_another_repositorys_image_does_not_count_as_present(
     assert diff_ids_of(destination, "other", "1") == [layer.diff_id for layer in LAYERS]
 
 
-def test_another_compression_gives_other_blobs(
+def test_another_compression_pushes_other_blobs(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -178,14 +178,14 @@ def test_another_compression_gives_other_blobs(
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
     function.create(*named)
 
-    answer = function.create(*named, Compression="zstd")
+    response = function.create(*named, Compression="zstd")
 
-    assert answer["Data"]["BlobsCopied"] == "4"
+    assert response["Data"]["BlobsCopied"] == "4"
     media_types = {layer["mediaType"] for layer in manifest_of(destination, "app", "1")["layers"]}
     assert media_types == {"application/vnd.oci.image.layer.v1.tar+zstd"}
 
 
-def test_a_missing_blob_is_sent_again(
+def test_a_blob_that_the_destination_lost_is_pushed_again(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -195,14 +195,14 @@ def test_a_missing_blob_is_sent_again(
     gone = manifest_of(destination, "app", "1")["layers"][0]["digest"]
     destination.store.delete_blob("app", gone)
 
-    answer = function.create("s3://archives/2", f"{destination.host}/app:1")
+    response = function.create("s3://archives/2", f"{destination.host}/app:1")
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["BlobsCopied"] == "3"
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["BlobsCopied"] == "3"
     assert destination.store.has_blob("app", gone)
 
 
-def test_blobs_of_a_layout_that_are_present_are_not_read(
+def test_existing_blobs_of_an_oci_layout_are_not_read_from_s3(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     destination = registries()
@@ -213,15 +213,15 @@ def test_blobs_of_a_layout_that_are_present_are_not_read(
     assert overlaps(storage) == 0
     storage.clear_requests()
 
-    answer = function.create("s3://archives/2", f"{destination.host}/app:1")
+    response = function.create("s3://archives/2", f"{destination.host}/app:1")
 
-    assert (answer["Data"]["BlobsCopied"], answer["Data"]["BlobsSkipped"]) == ("2", "2")
+    assert (response["Data"]["BlobsCopied"], response["Data"]["BlobsSkipped"]) == ("2", "2")
     assert storage.bytes_read < 300_000 + 8 * 16 * 1024
     assert overlaps(storage) == 0
 
 
 @pytest.mark.parametrize("index_first", [True, False])
-def test_a_compressed_archive_is_read_once_if_its_order_allows_and_else_twice(
+def test_a_compressed_oci_layout_is_read_once_if_index_json_comes_first_and_else_twice(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -236,16 +236,16 @@ def test_a_compressed_archive_is_read_once_if_its_order_allows_and_else_twice(
     compressed.write_bytes(gzip.compress(plain.read_bytes(), 1))
     storage.put("app.tgz", compressed)
 
-    answer = function.create("s3://archives/app.tgz", f"{destination.host}/app:1")
+    response = function.create("s3://archives/app.tgz", f"{destination.host}/app:1")
 
-    assert answer["Data"]["ImageDigest"] == image.digest
+    assert response["Data"]["ImageDigest"] == image.digest
     passes = 1 if index_first else 2
     size_bytes = compressed.stat().st_size
     assert (passes - 1) * size_bytes < storage.bytes_read <= passes * size_bytes
 
 
 @pytest.mark.parametrize("config_first", [True, False])
-def test_a_saved_image_in_a_compressed_archive_is_read_in_its_order(
+def test_a_compressed_docker_archive_is_read_once_if_the_config_comes_first_and_else_twice(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
@@ -259,9 +259,9 @@ def test_a_saved_image_in_a_compressed_archive_is_read_in_its_order(
     compressed.write_bytes(bz2.compress(plain.read_bytes(), 1))
     storage.put("app.tar", compressed)
 
-    answer = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
+    response = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert diff_ids_of(destination, "app", "1") == config_diff_ids(saved.config)
     passes = 1 if config_first else 2
     size_bytes = compressed.stat().st_size

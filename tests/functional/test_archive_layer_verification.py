@@ -1,4 +1,4 @@
-"""Which blobs at the destination stand for an archive's layers: only those that were verified."""
+"""Verification of existing blobs before they are reused as layers of an archive."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LAYERS = [build_layer(100_000 + seed, seed, "none") for seed in range(4)]
 SAVED = SavedImage(LAYERS, ["app:1"])
 DIFF_IDS = [layer.diff_id for layer in LAYERS]
 GZIP_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-EVIL = gzip.compress(b"another layer than the config names")
+FORGED_LAYER = gzip.compress(b"a layer that is not in the config")
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def archive(storage: ObjectStorage, tmp_path: Path) -> ObjectStorage:
     return storage
 
 
-def forge(destination: RegistryServer, tag: str = "1") -> str:
-    """Put the archive's image under a tag with another first layer, and return its digest."""
+def push_forged_image(destination: RegistryServer, tag: str = "1") -> str:
+    """Push the archive's config with a forged first layer to a tag and return the digest."""
     store = destination.store
-    contents = [EVIL, *(gzip.compress(layer.content) for layer in LAYERS[1:])]
+    contents = [FORGED_LAYER, *(gzip.compress(layer.content) for layer in LAYERS[1:])]
     blobs = [(str(store.put_blob("app", content)), len(content)) for content in contents]
     config = str(store.put_blob("app", SAVED.config))
     manifest = {
@@ -78,8 +78,8 @@ def update(
     return function.update(previous, SOURCE, f"{destination.host}/app:1", old_source)
 
 
-def reads(registry: RegistryServer) -> list[str]:
-    """The digests of the blobs that were read back."""
+def read_blobs(registry: RegistryServer) -> list[str]:
+    """Return the digests of the blobs that were read."""
     return [
         entry.path.rpartition("/")[2]
         for entry in registry.requests
@@ -87,97 +87,97 @@ def reads(registry: RegistryServer) -> list[str]:
     ]
 
 
-def writes(registry: RegistryServer) -> list[str]:
+def write_methods(registry: RegistryServer) -> list[str]:
     return [each.method for each in registry.requests if each.method not in {"GET", "HEAD"}]
 
 
-def assert_right(answer: dict[str, Any], destination: RegistryServer) -> None:
-    assert answer["Status"] == "SUCCESS", answer
+def assert_copied(response: dict[str, Any], destination: RegistryServer) -> None:
+    assert response["Status"] == "SUCCESS", response
     assert config_of(destination, "app", "1") == SAVED.config
     assert diff_ids_of(destination, "app", "1") == DIFF_IDS
 
 
 @pytest.mark.usefixtures("archive")
-def test_an_image_with_the_archives_config_and_another_layer_is_replaced(
+def test_an_image_with_the_archives_config_and_a_forged_layer_is_replaced(
     function: Function, destination: RegistryServer
 ) -> None:
-    forge(destination)
+    push_forged_image(destination)
 
-    answer = function.create(SOURCE, f"{destination.host}/app:1")
+    response = function.create(SOURCE, f"{destination.host}/app:1")
 
-    assert_right(answer, destination)
-    assert answer["Data"]["Changed"] == "true"
-    # the layers that are right stay, and one is sent in place of the wrong one
-    assert answer["Data"]["BlobsCopied"] == "1"
+    assert_copied(response, destination)
+    assert response["Data"]["Changed"] == "true"
+    # only the forged layer is replaced
+    assert response["Data"]["BlobsCopied"] == "1"
 
 
 @pytest.mark.usefixtures("archive")
-def test_a_forged_layer_is_not_taken_for_a_similar_image_either(
+def test_a_forged_layer_is_not_reused_for_an_image_with_more_layers(
     function: Function, destination: RegistryServer, storage: ObjectStorage, tmp_path: Path
 ) -> None:
-    forge(destination)
+    push_forged_image(destination)
     larger = SavedImage([*LAYERS, build_layer(5000, 77, "none")], ["app:1"])
     storage.put("app.tar", build_docker_save(tmp_path / "larger.tar", [larger]))
 
-    answer = function.create(SOURCE, f"{destination.host}/app:1")
+    response = function.create(SOURCE, f"{destination.host}/app:1")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in larger.layers]
 
 
 @pytest.mark.usefixtures("archive")
 @pytest.mark.parametrize("old_source", ["docker://registry.example.com/app:1", "", "s3://archives"])
-def test_an_update_does_not_believe_what_came_from_a_registry(
+def test_an_update_verifies_layers_if_the_previous_source_was_a_registry(
     function: Function, destination: RegistryServer, old_source: str
 ) -> None:
-    digest = forge(destination)
+    digest = push_forged_image(destination)
 
-    answer = update(function, destination, f"{destination.host}/app:1@{digest}", old_source)
+    response = update(function, destination, f"{destination.host}/app:1@{digest}", old_source)
 
-    assert_right(answer, destination)
+    assert_copied(response, destination)
 
 
 @pytest.mark.usefixtures("archive")
-def test_an_update_does_not_believe_an_image_that_its_id_does_not_name(
+def test_an_update_verifies_layers_if_the_physical_id_has_another_digest(
     function: Function, destination: RegistryServer
 ) -> None:
     created = function.create(SOURCE, f"{destination.host}/app:1")
-    forge(destination)
+    push_forged_image(destination)
 
-    answer = update(function, destination, created["PhysicalResourceId"], SOURCE)
+    response = update(function, destination, created["PhysicalResourceId"], SOURCE)
 
-    assert_right(answer, destination)
+    assert_copied(response, destination)
 
 
 @pytest.mark.usefixtures("archive")
-def test_an_update_does_not_believe_another_repositorys_id(
+def test_an_update_verifies_layers_if_the_physical_id_has_another_repository(
     function: Function, destination: RegistryServer
 ) -> None:
-    digest = forge(destination)
+    digest = push_forged_image(destination)
 
-    answer = update(function, destination, f"{destination.host}/other:1@{digest}", SOURCE)
+    response = update(function, destination, f"{destination.host}/other:1@{digest}", SOURCE)
 
-    assert_right(answer, destination)
+    assert_copied(response, destination)
 
 
-def test_an_update_does_not_believe_an_oci_layouts_image(
+def test_an_update_verifies_layers_if_the_previous_source_was_an_oci_layout(
     new_function: NewFunction, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
-    evil = _with_config_of_saved()
-    storage.put("old.tar", build_oci_layout(tmp_path / "old.tar", [(evil, "")]))
+    forged = _build_image_with_config_of_saved()
+    storage.put("old.tar", build_oci_layout(tmp_path / "old.tar", [(forged, "")]))
     storage.put("app.tar", build_docker_save(tmp_path / "app.tar", [SAVED]))
     created = new_function().create("s3://archives/old.tar", f"{destination.host}/app:1")
-    assert created["Data"]["ImageDigest"] == evil.digest
+    assert created["Data"]["ImageDigest"] == forged.digest
 
-    answer = update(
+    response = update(
         new_function(), destination, created["PhysicalResourceId"], "s3://archives/old.tar"
     )
 
-    assert_right(answer, destination)
+    assert_copied(response, destination)
 
 
-def _with_config_of_saved() -> Image:
-    """An image of the archive's config, whose layers are not the ones that this names."""
+def _build_image_with_config_of_saved() -> Image:
+    """Build an image with the archive's config and layers that do not match its diff_ids."""
     image = build_image([build_layer(1000, 90 + seed) for seed in range(4)])
     document = json.loads(image.manifest)
     document["config"] |= {"digest": digest_of(SAVED.config), "size": len(SAVED.config)}
@@ -186,7 +186,7 @@ def _with_config_of_saved() -> Image:
     return Image(content, image.media_type, digest_of(content), SAVED.config, blobs, "linux/amd64")
 
 
-def test_an_update_believes_what_the_resource_has_put_from_an_archive(
+def test_an_update_reuses_layers_that_the_resource_pushed_from_an_archive(
     new_function: NewFunction, archive: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
     created = new_function().create(SOURCE, f"{destination.host}/app:1")
@@ -197,22 +197,22 @@ def test_an_update_believes_what_the_resource_has_put_from_an_archive(
 
     assert same["Data"]["Changed"] == "false"
     assert archive.bytes_read < 100_000
-    assert reads(destination) == []
+    assert read_blobs(destination) == []
 
     changed = SavedImage([LAYERS[0], build_layer(100_000, 55, "none"), *LAYERS[2:]], ["app:1"])
     archive.put("app.tar", build_docker_save(tmp_path / "changed.tar", [changed]))
     archive.clear_requests()
     destination.clear_requests()
 
-    answer = update(new_function(), destination, created["PhysicalResourceId"], SOURCE)
+    response = update(new_function(), destination, created["PhysicalResourceId"], SOURCE)
 
-    assert (answer["Data"]["BlobsCopied"], answer["Data"]["BlobsSkipped"]) == ("2", "3")
+    assert (response["Data"]["BlobsCopied"], response["Data"]["BlobsSkipped"]) == ("2", "3")
     assert archive.bytes_read < 200_000
-    assert reads(destination) == [digest_of(SAVED.config)]
+    assert read_blobs(destination) == [digest_of(SAVED.config)]
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in changed.layers]
 
 
-def test_a_create_reads_back_what_is_there_and_sends_nothing(
+def test_a_create_verifies_existing_layers_and_pushes_nothing(
     new_function: NewFunction, archive: ObjectStorage, destination: RegistryServer
 ) -> None:
     first = new_function().create(SOURCE, f"{destination.host}/app:1")
@@ -225,43 +225,43 @@ def test_a_create_reads_back_what_is_there_and_sends_nothing(
 
     assert again["Data"]["Changed"] == "false"
     assert again["PhysicalResourceId"] == first["PhysicalResourceId"]
-    assert sorted(reads(destination)) == sorted(layers)
-    assert writes(destination) == []
+    assert sorted(read_blobs(destination)) == sorted(layers)
+    assert write_methods(destination) == []
     assert archive.bytes_read < 100_000
 
-    # what was verified once stays so for the process
+    # verified layers are cached for the process
     destination.clear_requests()
     assert warm.create(SOURCE, f"{destination.host}/app:1")["Data"]["Changed"] == "false"
-    assert reads(destination) == []
+    assert read_blobs(destination) == []
 
 
-def test_layers_that_cannot_be_read_back_are_made_again(
+def test_layers_are_built_again_if_the_destination_denies_pull(
     new_function: NewFunction, archive: ObjectStorage, registries: Start
 ) -> None:
-    destination = registries(policy=(policy := _WriteOnly()))
+    destination = registries(policy=(policy := _PushOnlyPolicy()))
     new_function().create(SOURCE, f"{destination.host}/app:1")
-    policy.is_closed = True
+    policy.denies_pull = True
     archive.clear_requests()
 
-    answer = new_function().create(SOURCE, f"{destination.host}/app:1")
+    response = new_function().create(SOURCE, f"{destination.host}/app:1")
 
-    assert_right(answer, destination)
+    assert_copied(response, destination)
     assert archive.bytes_read > 400_000
 
 
-class _WriteOnly(SpecificationPolicy):
-    """A registry that shows no blob, as to a role that may only push."""
+class _PushOnlyPolicy(SpecificationPolicy):
+    """A registry that denies pull and allows push."""
 
-    is_closed = False
+    denies_pull = False
 
     def before(self, operation: Operation, request: Request, store: Store) -> None:
         super().before(operation, request, store)
         is_read = operation.action is Action.GET_BLOB and request.method == "GET"
-        if self.is_closed and is_read:
+        if self.denies_pull and is_read:
             raise RegistryError(ErrorCode.DENIED, "no pull here", status=403)
 
 
-def continued(layers: Mapping[Any, list[Any]]) -> dict[str, Any]:
+def continuation_of(layers: Mapping[Any, list[Any]]) -> dict[str, Any]:
     return {
         "Continuation": {
             "Invocation": 2,
@@ -275,22 +275,22 @@ def continued(layers: Mapping[Any, list[Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("archive")
-def test_a_continuations_layers_are_verified_and_stay_with_their_run(
+def test_layers_of_a_continuation_are_verified_and_not_cached(
     function: Function, destination: RegistryServer
 ) -> None:
-    evil = str(destination.store.put_blob("app", EVIL))
-    layers = {diff_id: [GZIP_LAYER, evil, len(EVIL)] for diff_id in DIFF_IDS}
+    forged = str(destination.store.put_blob("app", FORGED_LAYER))
+    layers = {diff_id: [GZIP_LAYER, forged, len(FORGED_LAYER)] for diff_id in DIFF_IDS}
     named = {"SrcImage": SOURCE, "DestImage": f"{destination.host}/app:1"}
 
-    answer = function.send(
-        {"RequestType": "Create", "ResourceProperties": named, **continued(layers)}
+    response = function.send(
+        {"RequestType": "Create", "ResourceProperties": named, **continuation_of(layers)}
     )
 
-    assert_right(answer, destination)
-    assert_right(function.create(SOURCE, f"{destination.host}/app:1", DestTags="2"), destination)
+    assert_copied(response, destination)
+    assert_copied(function.create(SOURCE, f"{destination.host}/app:1", DestTags="2"), destination)
 
 
-def test_a_continuation_in_another_process_reads_back_what_the_first_one_made(
+def test_a_continuation_in_another_process_verifies_the_layers_of_the_first(
     new_function: NewFunction, archive: ObjectStorage, destination: RegistryServer
 ) -> None:
     blobs = {layer.diff_id: gzip.compress(layer.content) for layer in LAYERS}
@@ -300,11 +300,11 @@ def test_a_continuation_in_another_process_reads_back_what_the_first_one_made(
     }
     named = {"SrcImage": SOURCE, "DestImage": f"{destination.host}/app:1"}
 
-    answer = new_function().send(
-        {"RequestType": "Create", "ResourceProperties": named, **continued(layers)}
+    response = new_function().send(
+        {"RequestType": "Create", "ResourceProperties": named, **continuation_of(layers)}
     )
 
-    assert_right(answer, destination)
-    assert sorted(reads(destination)) == sorted(digest for _, digest, _ in layers.values())
+    assert_copied(response, destination)
+    assert sorted(read_blobs(destination)) == sorted(digest for _, digest, _ in layers.values())
     assert archive.bytes_read < 100_000
-    assert answer["Data"]["BlobsCopied"] == "1"
+    assert response["Data"]["BlobsCopied"] == "1"
