@@ -9,6 +9,7 @@ import io
 import json
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from local.images import build_image, build_index, build_layer, push
 from local.registry import RegistryServer
 from moto.server import ThreadedMotoServer
 from tests.interop.conftest import HANDLER
+from tests.interop.makers import Buildah, Podman, Storage
 from tests.interop.registries import DockerRegistry, skopeo_copy, skopeo_inspect_raw
 from tests.programs import find_program
 
@@ -174,31 +176,67 @@ def test_one_of_two_saved_images_is_the_one_that_skopeo_takes(
     assert check(cloud, "two:1", tmp_path / "read")["config"] == read == images[1].config
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory for podman, which takes short paths only."""
+    with tempfile.TemporaryDirectory(prefix="storage-") as directory:
+        yield Path(directory)
+
+
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
-def test_buildahs_archive(cloud: Cloud, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("maker", [Buildah, Podman])
+def test_an_archive_that_a_maker_has_pushed(
+    cloud: Cloud, short_path: Path, tmp_path: Path, maker: type[Storage], kind: str
+) -> None:
     archive = tmp_path / "app.tar"
-    buildah = [
-        find_program("buildah"),
-        *("--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run")),
-        *("--storage-driver", "vfs"),
-    ]
+    program = maker(short_path)
+    program.run("push", "--quiet", program.image("amd64"), f"{kind}:{archive}:team/app:1")
+    image = f"{maker.program}:{kind}"
+    cloud.put(f"{maker.program}/{kind}.tar", archive)
 
-    def run(*arguments: str) -> str:
-        command = [*buildah, *arguments]
-        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
-
-    container = run("from", "scratch")
-    (tmp_path / "hello").write_text("hello")
-    run("copy", container, str(tmp_path / "hello"), "/hello")
-    run("commit", "--quiet", container, "local/app:1")
-    run("push", "--quiet", "local/app:1", f"{kind}:{archive}:team/app:1")
-    cloud.put(f"buildah/{kind}.tar", archive)
-
-    answer = cloud.replicate(f"buildah/{kind}.tar:team/app:1", f"buildah:{kind}")
+    answer = cloud.replicate(f"{maker.program}/{kind}.tar:team/app:1", image)
 
     assert answer["Status"] == "SUCCESS", answer
     read = skopeo_inspect_raw(f"{kind}:{archive}:team/app:1", "--config")
-    assert check(cloud, f"buildah:{kind}", tmp_path / "read")["config"] == read
+    assert check(cloud, image, tmp_path / "read")["config"] == read
+
+
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive", "oci-dir"])
+def test_podmans_saved_image(cloud: Cloud, short_path: Path, tmp_path: Path, kind: str) -> None:
+    saved, archive = tmp_path / "saved", tmp_path / "saved.tar"
+    podman = Podman(short_path)
+    podman.run("save", "--quiet", f"--format={kind}", f"--output={saved}", podman.image("amd64"))
+    if kind == "oci-dir":
+        with tarfile.open(archive, "w") as tar:
+            tar.add(saved, arcname=".")
+    else:
+        saved.rename(archive)
+    cloud.put(f"podman/{kind}", archive)
+
+    answer = cloud.replicate(f"podman/{kind}", f"podman-save:{kind}")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert answer["Data"]["Platforms"] == "linux/amd64"
+    transport = "docker-archive" if kind == "docker-archive" else "oci-archive"
+    read = skopeo_inspect_raw(f"{transport}:{archive}", "--config")
+    assert check(cloud, f"podman-save:{kind}", tmp_path / "read")["config"] == read
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_of_two_images_that_podman_has_saved(
+    cloud: Cloud, short_path: Path, tmp_path: Path, number: int
+) -> None:
+    archive = tmp_path / "two.tar"
+    podman = Podman(short_path)
+    names = [podman.image(architecture) for architecture in ("amd64", "arm64")]
+    podman.run("save", "--quiet", "--multi-image-archive", f"--output={archive}", *names)
+    cloud.put("podman/two.tar", archive)
+
+    answer = cloud.replicate(f"podman/two.tar:{names[number]}", f"podman-two:{number}")
+
+    assert answer["Status"] == "SUCCESS", answer
+    read = skopeo_inspect_raw(f"docker-archive:{archive}:{names[number]}", "--config")
+    assert check(cloud, f"podman-two:{number}", tmp_path / "read")["config"] == read
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
