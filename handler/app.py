@@ -15,13 +15,14 @@ import functools
 import json
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
 from custom_resource import direct_call, sns
 from custom_resource.metrics import publish
+from custom_resource.mirror_ids import MIRROR_TYPE
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from custom_resource.mirrors import MirrorResource
 
-_MIRROR_TYPE: Final = "Custom::ECRImageMirror"
 # ASCII only: a lone surrogate in an event cannot be encoded and would suppress the log line
 serialize = functools.partial(json.dumps, default=str, separators=(",", ":"))
 logger = Logger(service="ecr-image-replicator", json_serializer=serialize)
@@ -76,7 +76,7 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     }
     logger.structure_logs(append=False, **names)
     record = functools.partial(publish, request=names)
-    if request.get("ResourceType") == _MIRROR_TYPE:
+    if request.get("ResourceType") == MIRROR_TYPE:
         return mirrors().respond(request, context, is_from_topic=is_from_topic)
     if is_from_topic or "RequestType" in request or "ResponseURL" in request:
         return resource.respond(request, context, is_from_topic=is_from_topic, record=record)

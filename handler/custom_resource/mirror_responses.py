@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from custom_resource.mirror_ids import mirror_id
 from custom_resource.response import CustomResourceResponse
-from ecr_image_replicator.mirror.state import mirror_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +44,20 @@ def response_body(
     ).body()
 
 
+def started_body(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the output for a request whose run has started; its response comes later."""
+    names = ("StackId", "RequestId", "LogicalResourceId")
+    return {"Status": "STARTED", **{name: event[name] for name in names}}
+
+
+def scheduled_name(at: object, now_seconds: float) -> str:
+    """Name a run by the time that its schedule gave: a duplicate has the same name."""
+    text = re.sub(r"[^0-9TZ]", "", str(at or ""))[:20]
+    if not text:
+        text = datetime.fromtimestamp(now_seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"scheduled-{text}"
+
+
 def failure_of(run: Run, summary: RunSummary, bucket: str) -> str:
     """Return why the mirror failed; "" when it did not."""
     report = f"Report: s3://{bucket}/{run.report}"
@@ -57,8 +73,8 @@ def failure_of(run: Run, summary: RunSummary, bucket: str) -> str:
     if summary.report.left and summary.request.response_url:
         done = int(values["Copied"]) + int(values["Unchanged"])
         return (
-            f"timed out, {done} of {values['Chosen']} images copied. Increase ServiceTimeout, "
-            f"or set CompleteWhen: Started. {report}"
+            f"timed out, {done} of {values['Chosen']} copied. Increase ServiceTimeout, or set "
+            f"CompleteWhen: Started. {report}"
         )
     return ""
 

@@ -6,20 +6,21 @@ docs/mirrors.md has the cases; the steps themselves are in `ecr_image_replicator
 from __future__ import annotations
 
 import logging
-import re
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from custom_resource.deadlines import reserve_seconds
 from custom_resource.event_fields import complete_event
 from custom_resource.failures import as_function_error, known_error, render
+from custom_resource.mirror_ids import mirror_id
 from custom_resource.mirror_responses import (
     RUN_SECONDS,
     failure_of,
     response_body,
     run_seconds,
+    scheduled_name,
+    started_body,
 )
 from custom_resource.response import (
     UndeliveredResponseError,
@@ -40,7 +41,7 @@ from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import NotAllowedError, ReplicationError, RequestError, Side
 from ecr_image_replicator.mirror.items import WorkItem
 from ecr_image_replicator.mirror.report import MirrorReport
-from ecr_image_replicator.mirror.state import Run, mirror_id
+from ecr_image_replicator.mirror.state import Run
 from ecr_image_replicator.mirror.steps import SCHEDULED, MirrorSteps, StoredRequest
 from ecr_image_replicator.mirror.summary import summarise
 from ecr_image_replicator.request.mirror_parsing import parse_mirror
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 MIRROR_KEY: Final = "Mirror"
 _DELIVERY_MARGIN_SECONDS: Final = 0.5
+#: For the response of a run that a deletion stops.
+_STOPPED_SECONDS: Final = 5.0
 
 
 class MirrorResource:
@@ -106,7 +109,7 @@ class MirrorResource:
                 raise NotAllowedError("the host of ResponseURL is not allowed")
             served = self._serve(request, context, is_from_topic=is_from_topic)
             if served is None:
-                return _started(request)
+                return started_body(request)
             status, data = "SUCCESS", served
         except Exception as error:  # noqa: BLE001 - every exception becomes a response
             reason = render(known_error(error))
@@ -168,22 +171,29 @@ class MirrorResource:
         resources = self._enabled()
         if mirror.schedule and not resources.schedule_group:
             raise RequestError("invalid Schedule: the function has no schedule group")
-        run = Run.of_request(event)
+        run = Run.of_request(mirror_id(event), event["RequestId"])
         steps, deadline = self._open_steps(context)
         if mirror.dry_run:
             return self._preview_values(run, steps.preview(run, mirror, deadline))
-        runs = self._runs(deadline)
-        for name in list(runs.running(f"{run.mirror}-")):
-            if name != run.execution_name:
-                runs.stop(name, "the mirror was updated")
-        store = self._store(deadline)
-        if store.read(run.request) is None:
+        self._start(run, event, run_seconds(mirror, properties), deadline)
+        return None
+
+    def _start(
+        self, run: Run, event: Mapping[str, Any], seconds: float, deadline: Deadline
+    ) -> None:
+        """Start the run of a request, once; a duplicate of an older event stops no newer run."""
+        runs, store = self._runs(deadline), self._store(deadline)
+        is_first = store.read(run.request) is None
+        if is_first:
+            for name in list(runs.running(f"{run.mirror}-")):
+                if name != run.execution_name:
+                    runs.stop(name, "the mirror was updated")
             now = self._clock()
-            not_after = now + run_seconds(mirror, properties)
-            store.write(run.request, StoredRequest(dict(event), now, not_after).render())
+            store.write(run.request, StoredRequest(dict(event), now, now + seconds).render())
         if not runs.start(run.execution_name, str(run)):
             _LOGGER.info("duplicate delivery of an event whose run has ended")
-        return None
+            if is_first:  # the mirror was deleted meanwhile
+                store.delete([run.request])
 
     def _delete(self, event: Mapping[str, Any], context: Any) -> None:
         """Stop the mirror's runs; delete its schedule and its state."""
@@ -192,11 +202,23 @@ class MirrorResource:
         deadline = _deadline(context)
         mirror = mirror_id(event)
         runs = self._runs(deadline)
-        for name in list(runs.running(f"{mirror}-")):
+        prefix = f"{mirror}-"
+        for name in list(runs.running(prefix)):
             runs.stop(name, "the mirror was deleted")
+            self._respond_for_stopped(Run(mirror, name.removeprefix(prefix)), context)
         self._schedules(deadline, context).remove(mirror)
         store = self._store(deadline)
         store.delete(store.find_keys(Run(mirror, "x").mirror_prefix))
+
+    def _respond_for_stopped(self, run: Run, context: Any) -> None:
+        """Respond for a run that a deletion stopped: the responder will not find its request."""
+        try:
+            request = StoredRequest.read(self._store(_deadline(context)), run)
+            reason = "the mirror's run was stopped: the mirror was deleted"
+            self._finish(run, request, reason, {}, context, most_seconds=_STOPPED_SECONDS)
+        except (ReplicationError, UndeliveredResponseError) as error:
+            # CloudFormation has moved on to the deletion
+            _LOGGER.warning("no response for a stopped run: %s", type(error).__name__)
 
     def _start_scheduled(self, fields: Mapping[str, Any], context: Any) -> dict[str, Any]:
         """Start a run of a schedule, unless one of the mirror's is going on."""
@@ -209,19 +231,12 @@ class MirrorResource:
         request = StoredRequest.read(store, first)
         # a lifecycle rule must not expire what the schedule needs
         store.write(first.request, request.render())
-        run = Run.parse(f"{first.mirror}/{self._scheduled_name(fields.get('At'))}")
-        event = {name: value for name, value in request.event.items() if name != "ResponseURL"}
         now = self._clock()
+        run = Run.parse(f"{first.mirror}/{scheduled_name(fields.get('At'), now)}")
+        event = {name: value for name, value in request.event.items() if name != "ResponseURL"}
         stored = StoredRequest({**event, SCHEDULED: True}, now, now + RUN_SECONDS)
         store.write(run.request, stored.render())
         return {"Started": runs.start(run.execution_name, str(run))}
-
-    def _scheduled_name(self, at: object) -> str:
-        """Name a run by the time that the schedule gave: a duplicate has the same name."""
-        text = re.sub(r"[^0-9TZ]", "", str(at or ""))[:20]
-        if not text:
-            text = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y%m%dT%H%M%SZ")
-        return f"scheduled-{text}"
 
     def _choose(self, run: Run, context: Any) -> dict[str, Any]:
         steps, deadline = self._open_steps(context)
@@ -272,6 +287,8 @@ class MirrorResource:
         failure: str,
         values: Mapping[str, str],
         context: Any,
+        *,
+        most_seconds: float = float("inf"),
     ) -> None:
         """Respond once, if CloudFormation waits, and forget where to.
 
@@ -285,7 +302,8 @@ class MirrorResource:
         status = "FAILED" if failure else "SUCCESS"
         body = response_body(request.event, status, failure, {} if failure else values)
         url = request.response_url
-        self._deliver(url if is_allowed_url(url, allowed_hosts()) else "", body, context)
+        allowed = url if is_allowed_url(url, allowed_hosts()) else ""
+        self._deliver(allowed, body, context, most_seconds=most_seconds)
         event = {name: value for name, value in request.event.items() if name != "ResponseURL"}
         answered = replace(request, event=event)
         self._store(_deadline(context)).write(run.request, answered.render())
@@ -318,11 +336,18 @@ class MirrorResource:
     def _preview_values(self, run: Run, summary: ChoiceSummary) -> dict[str, str]:
         return {**self._values(run, MirrorReport(summary)), "ExecutionArn": ""}
 
-    def _deliver(self, url: str, body: Mapping[str, Any], context: Any) -> None:
+    def _deliver(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        context: Any,
+        *,
+        most_seconds: float = float("inf"),
+    ) -> None:
         if not is_https(url):
             return
         left_seconds = context.get_remaining_time_in_millis() / 1000
-        budget_seconds = left_seconds - _DELIVERY_MARGIN_SECONDS
+        budget_seconds = min(left_seconds - _DELIVERY_MARGIN_SECONDS, most_seconds)
         if not deliver(url, body, budget_seconds=budget_seconds, tls=response_context()):
             raise UndeliveredResponseError("cannot deliver the response to CloudFormation")
 
@@ -356,11 +381,6 @@ class MirrorResource:
     def _schedules(self, deadline: Deadline, context: Any) -> Schedules:
         function = unqualified_arn(str(context.invoked_function_arn))
         return MirrorSchedules(self._caller(deadline), self._enabled(), function)
-
-
-def _started(event: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("StackId", "RequestId", "LogicalResourceId")
-    return {"Status": "STARTED", **{name: event[name] for name in names}}
 
 
 def _retries(event: Mapping[str, Any]) -> int:

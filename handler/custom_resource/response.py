@@ -20,6 +20,8 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from custom_resource.mirror_ids import MIRROR_TYPE, mirror_id
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -116,10 +118,12 @@ class CustomResourceResponse:
 def failed_physical_id(event: Mapping[str, Any]) -> str:
     """Return the physical resource ID for a failed request.
 
-    An existing resource keeps its ID. A resource that was not created gets an ID for which Delete
-    does nothing.
+    An existing resource keeps its ID. A mirror that was not created gets its own, since it may have
+    state to delete; an image gets an ID for which Delete does nothing.
     """
     own = str(event.get("PhysicalResourceId") or "")
+    if not own and event.get("ResourceType") == MIRROR_TYPE:
+        return mirror_id(event)
     return own or f"not-created/{event['LogicalResourceId']}/{event['RequestId']}"
 
 

@@ -50,7 +50,7 @@ def find_pending_request(record: Mapping[str, Any]) -> tuple[dict[str, Any], str
     if found is None or not bucket:
         return None
     content = _read(bucket, f"mirrors/{found[1]}/{found[2]}/request.json")
-    event = json.loads(content)["Event"] if content is not None else {}
+    event = json.loads(content) if content is not None else {}
     if not event.get("ResponseURL"):
         return None
     reason = (

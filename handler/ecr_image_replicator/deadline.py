@@ -40,6 +40,7 @@ class Deadline:
         self._began_at = clock()
         self._at = self._began_at + seconds
         self._stopped = threading.Event()
+        self._given_wait = wait
         self._wait = wait or self._stopped.wait
         self._lock = threading.Lock()
         #: By whether they ignore `stop`.
@@ -159,7 +160,8 @@ class Deadline:
         most_seconds
             The longest time of the branch.
         """
-        branch = Deadline(min(self.remaining_seconds, most_seconds), clock=self._clock)
+        seconds = min(self.remaining_seconds, most_seconds)
+        branch = Deadline(seconds, clock=self._clock, wait=self._given_wait)
         branch._began_at = self._began_at
         self._branches.append(branch)
         if self._stopped.is_set():

@@ -98,3 +98,25 @@ def methods(requests: Sequence[AccessLogEntry]) -> Counter[str]:
         part = "manifest" if "/manifests/" in each.path else part
         counts[f"{each.method} {part or 'blob'}"] += 1
     return counts
+
+
+class MemoryStore:
+    """The state of a mirror in memory."""
+
+    bucket = "state"
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def read(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    def write(self, key: str, content: bytes) -> None:
+        self.objects[key] = content
+
+    def find_keys(self, prefix: str) -> Sequence[str]:
+        return [key for key in self.objects if key.startswith(prefix)]
+
+    def delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            del self.objects[key]

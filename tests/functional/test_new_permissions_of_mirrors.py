@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 from local.aws import LoopbackAws
 from local.images import build_image
-from tests.functional.mirror_fixtures import shared_layers
+from tests.functional.mirror_fixtures import MemoryStore, shared_layers
 from tests.functional.test_new_permissions import Clock
 
 from ecr_image_replicator.deadline import Deadline
@@ -26,28 +26,6 @@ PROPERTIES = {
         {"SrcRepository": SOURCE, "DestRepository": DESTINATION, "RetryConfigs": {"numAttempts": 1}}
     ],
 }
-
-
-class MemoryStore:
-    """The state of a mirror in memory."""
-
-    bucket = "state"
-
-    def __init__(self) -> None:
-        self._objects: dict[str, bytes] = {}
-
-    def read(self, key: str) -> bytes | None:
-        return self._objects.get(key)
-
-    def write(self, key: str, content: bytes) -> None:
-        self._objects[key] = content
-
-    def find_keys(self, prefix: str) -> Sequence[str]:
-        return [key for key in self._objects if key.startswith(prefix)]
-
-    def delete(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            del self._objects[key]
 
 
 class Scene:

@@ -307,10 +307,25 @@ def test_an_update_stops_the_run_before_it_and_each_request_has_one_response(
     assert len(machine.cloudformation.responses) == 2
 
 
+def test_a_late_duplicate_of_the_first_request_does_not_stop_the_update(
+    machine: Machine, waiting: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    mirror, create = waiting
+    update = machine.event("Update", {**mirror, "Trigger": "2"}, physical_resource_id="x")
+    assert machine.send(update)["Status"] == "STARTED"
+    machine.wait_for(lambda: len(machine.executions("RUNNING")) == 1)
+
+    assert machine.send(create)["Status"] == "STARTED"
+
+    (running,) = machine.executions("RUNNING")
+    assert running["name"].endswith(update["RequestId"])
+    machine.send(machine.event("Delete", mirror, physical_resource_id="x"))
+
+
 def test_a_delete_during_a_run_stops_it_and_removes_the_state(
     machine: Machine, waiting: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
-    mirror, _ = waiting
+    mirror, create = waiting
     delete = machine.event("Delete", mirror, physical_resource_id="not-created/Mirror/1")
 
     assert machine.send(delete)["Status"] == "SUCCESS"
@@ -318,6 +333,14 @@ def test_a_delete_during_a_run_stops_it_and_removes_the_state(
     machine.wait_until_ended()
     (stopped,) = machine.executions()
     assert stopped["status"] in STOPPED
+    assert machine.list_keys() == []
+    # the state that the responder reads is gone, so that the deletion has responded for the run
+    machine.pool.invoke(machine.status_change(stopped["name"], "ABORTED"), "responder")
+    statuses = {each.request_id: each.status for each in machine.cloudformation.responses}
+    assert statuses == {create["RequestId"]: "FAILED", delete["RequestId"]: "SUCCESS"}
+    assert len(machine.cloudformation.responses) == 2
+    # a duplicate of the first request leaves nothing behind
+    assert machine.send(create)["Status"] == "STARTED"
     assert machine.list_keys() == []
 
 

@@ -68,7 +68,8 @@ def choose_tags(listed: Iterable[str], selection: Selection) -> TagChoice:
     chosen = _choose_by_patterns(candidates, selection)
     too_old: dict[str, str] = {}
     if selection.versions is not None:
-        versions = _matching_versions(candidates, selection)
+        others = [tag for tag in candidates if tag not in selection.named]
+        versions = _matching_versions(others, selection)
         newest = len(versions) if selection.newest is None else selection.newest
         for tag in versions[:newest]:
             chosen.setdefault(tag, f"version in {selection.versions.text}")
@@ -80,7 +81,7 @@ def choose_tags(listed: Iterable[str], selection: Selection) -> TagChoice:
         missing=tuple(
             each.text
             for each in selection.tags
-            if each.is_exact and each.text not in tags and not _excluded_by(each.text, selection)
+            if each.text in selection.named and each.text not in tags
         ),
         warnings=(*warnings, *_without_match(tags, selection)),
         unmatched=len(tags) - len(chosen) - len(left_out),

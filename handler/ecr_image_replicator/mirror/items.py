@@ -33,7 +33,7 @@ class WorkItem:
     run
         The run that it belongs to.
     host, number
-        The source host, and the item's number among the host's.
+        The source host ("" for the entry's own), and the item's number among the host's.
     entry
         The entry's position in the mirror.
     images
@@ -106,8 +106,8 @@ class WorkItem:
             )
             item = cls(
                 run=Run.parse(fields["Run"]),
-                host=str(fields["Host"]),
-                number=_count(fields["Item"]),
+                host=str(fields.get("Host", "")),
+                number=_count(fields.get("Item", fields["Entry"])),
                 entry=_count(fields["Entry"]),
                 images=images,
                 not_after_seconds=float(fields["NotAfter"]),

@@ -63,12 +63,6 @@ class Schedules(Protocol):
         """Delete a schedule."""
 
 
-def mirror_id(event: Mapping[str, Any]) -> str:
-    """Return the ID of a mirror: the same for every event of its resource."""
-    name = f"{event['StackId']}\n{event['LogicalResourceId']}"
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
-
-
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of a mirror, and the keys of its state.
@@ -99,12 +93,12 @@ class Run:
         return cls(found[1], found[2])
 
     @classmethod
-    def of_request(cls, event: Mapping[str, Any]) -> Run:
-        """Return the run of a CloudFormation request: the same for a duplicate of the event."""
-        name = str(event["RequestId"])
+    def of_request(cls, mirror: str, request_id: str) -> Run:
+        """Return the run of a request: the same for a duplicate of its event."""
+        name = request_id
         if not _NAME.fullmatch(name):
-            name = hashlib.sha256(name.encode()).hexdigest()[:32]
-        return cls(mirror_id(event), name)
+            name = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:32]
+        return cls(mirror, name)
 
     def __str__(self) -> str:
         return f"{self.mirror}/{self.name}"

@@ -33,13 +33,15 @@ if TYPE_CHECKING:
     from ecr_image_replicator.mirror.preparation import Preparation
     from ecr_image_replicator.mirror.state import Run, StateStore
     from ecr_image_replicator.replicate import Replicator
-    from ecr_image_replicator.request.mirror import MirrorRequest
+    from ecr_image_replicator.request.mirror import MirrorEntry, MirrorRequest
 
 _LOGGER: Final = logging.getLogger(__name__)
 #: Kept of the time for comparing, to write what was found.
 _WRITE_SECONDS: Final = 30.0
-#: A mark in a stored event: a schedule started the run.
+#: Fields that a stored event has beside CloudFormation's. The first: a schedule started the run.
 SCHEDULED: Final = "Scheduled"
+_STARTED_AT: Final = "StartedAt"
+_NOT_AFTER: Final = "NotAfter"
 KILLED: Final = "its worker was killed"
 
 
@@ -60,13 +62,9 @@ class StoredRequest:
     not_after_seconds: float
 
     def render(self) -> bytes:
-        """Return what is stored."""
-        document = {
-            "Event": self.event,
-            "StartedAt": self.started_at_seconds,
-            "NotAfter": self.not_after_seconds,
-        }
-        return json.dumps(document).encode()
+        """Return what is stored: the event, with the run's times."""
+        times = {_STARTED_AT: self.started_at_seconds, _NOT_AFTER: self.not_after_seconds}
+        return json.dumps({**self.event, **times}).encode()
 
     @classmethod
     def read(cls, store: StateStore, run: Run) -> StoredRequest:
@@ -80,8 +78,8 @@ class StoredRequest:
         content = store.read(run.request)
         if content is None:
             raise RequestError("invalid Run: its state does not exist, the mirror was deleted")
-        document = json.loads(content)
-        return cls(document["Event"], document["StartedAt"], document["NotAfter"])
+        event = json.loads(content)
+        return cls(event, event.pop(_STARTED_AT), event.pop(_NOT_AFTER))
 
     @property
     def response_url(self) -> str:
@@ -165,7 +163,13 @@ class MirrorSteps:
         try:
             mirror = request.mirror()
             began_at = None if request.is_scheduled else request.started_at_seconds
-            preparation = self.prepare(mirror, known, deadline, began_at_seconds=began_at)
+            preparation = self.prepare(
+                mirror,
+                known,
+                deadline,
+                began_at_seconds=began_at,
+                run_seconds_left=request.not_after_seconds - self._clock(),
+            )
         except ReplicationError as error:
             message = error_text(error)
             _LOGGER.warning("cannot choose: %s", message)
@@ -199,6 +203,7 @@ class MirrorSteps:
         deadline: Deadline,
         *,
         began_at_seconds: float | None,
+        run_seconds_left: float = float("inf"),
     ) -> Preparation:
         """Choose and compare, within the time of an invocation.
 
@@ -207,8 +212,14 @@ class MirrorSteps:
         began_at_seconds
             When the Create or Update began, in seconds since 1970: shortly afterwards a denial by
             AWS is retried. None if a denial is final.
+        run_seconds_left
+            Of the whole run.
         """
-        seconds = min(COMPARE_SECONDS, max(1.0, deadline.remaining_seconds - _WRITE_SECONDS))
+        seconds = min(
+            COMPARE_SECONDS,
+            max(1.0, deadline.remaining_seconds - _WRITE_SECONDS),
+            max(0.0, run_seconds_left),
+        )
         propagation = None
         if began_at_seconds is not None:
             propagation = PermissionPropagation.since(
@@ -252,6 +263,8 @@ class MirrorSteps:
         dict
             Empty when the item is finished; else its next event, with WaitSeconds.
         """
+        entry = self._entry(item)
+        item = replace(item, host=item.host or entry.source_host)
         done: list[ImageResult] = []
         if retries:
             stored = self._store.read(item.run.result(item.host, item.number, item.part))
@@ -259,10 +272,9 @@ class MirrorSteps:
                 output: dict[str, Any] = json.loads(stored)["Output"]
                 return output
             item, done = self._after_kill(item)
-        mirror = self._mirror(item.run)
         worker = RepositoryWorker(
             self._replicator,
-            mirror.entries[item.entry],
+            entry,
             deadline,
             progress=lambda _: LoggedProgress(self._replicator.settings.progress_interval_seconds),
             before_image=lambda position, results: self._write_position(item, position, results),
@@ -298,7 +310,7 @@ class MirrorSteps:
             return item, []
         done = [ImageResult.from_json(each) for each in document["Results"]]
         position = document["Position"]
-        entry = self._mirror(item.run).entries[item.entry]
+        entry = self._entry(item)
         done.append(killed_result(entry.source_name, entry.destination_name, item, position))
         return replace(item, position=position + 1, tries=0), done
 
@@ -314,10 +326,21 @@ class MirrorSteps:
         }
         self._write(item.run.position(item.host, item.number), document)
 
-    def _mirror(self, run: Run) -> MirrorRequest:
+    def _entry(self, item: WorkItem) -> MirrorEntry:
+        """Return the entry of the stored request that an item belongs to.
+
+        Raises
+        ------
+        RequestError
+            There is none.
+        """
+        run = item.run
         if self._last is None or self._last[0] != run:
             self._last = run, StoredRequest.read(self._store, run).mirror()
-        return self._last[1]
+        entries = self._last[1].entries
+        if item.entry >= len(entries):
+            raise RequestError(f"invalid Entry {item.entry}: the mirror has {len(entries)}")
+        return entries[item.entry]
 
     def _write(self, key: str, document: object) -> None:
         self._store.write(key, json.dumps(document).encode())

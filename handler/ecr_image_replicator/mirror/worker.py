@@ -181,7 +181,7 @@ class RepositoryWorker:
         StoppedError
             The deadline was stopped.
         """
-        deadline = self._deadline.branch()
+        deadline = self._deadline.branch(self._run_seconds_left())
         try:
             outcome = self._replicator.replicate(
                 self._request(image),

@@ -50,6 +50,15 @@ class Selection:
     only_missing: bool = False
 
     @property
+    def named(self) -> frozenset[str]:
+        """The exact tags that are not excluded."""
+        return frozenset(
+            each.text
+            for each in self.tags
+            if each.is_exact and not any(glob.matches(each.text) for glob in self.exclude)
+        )
+
+    @property
     def needs_list(self) -> bool:
         """Whether the source's tags must be listed: exact tags alone are looked up."""
         return self.versions is not None or not all(tag.is_exact for tag in self.tags)

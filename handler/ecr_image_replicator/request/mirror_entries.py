@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
 _Value = TypeVar("_Value")
-_IGNORED: Final = frozenset({"ServiceToken", "ServiceTimeout", "Trigger"})
 #: Of one image, and of no entry of a mirror.
 _NOT_IN_ENTRIES: Final = frozenset({"OnDelete", "DryRun"})
 _SELECTION: Final = ("Tags", "Versions", "Suffix", "Newest", "Exclude", "OnlyMissing")
@@ -78,7 +77,7 @@ class Problems:
     def check_names(self, place: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
         """Find unknown properties."""
         for name in values:
-            if name in known or name in _IGNORED:
+            if name in known:
                 continue
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -335,10 +334,12 @@ def check_destinations(entries: Sequence[MirrorEntry], problems: Problems) -> No
                     f"{entry.name}.DestRepository {destination} is invalid: {first} has the same"
                 )
         own = [tag for _, each in entry.images for tag in each]
+        if entry.selection is not None:
+            tags |= {(destination, tag) for tag in entry.selection.named}
         for tag in (*own, *entry.template.arch_tags.values()):
             if (destination, tag) in tags:
                 problems.add(
                     f"{entry.name}.DestImage {destination}:{tag} is invalid: another image of the "
-                    "list has the same"
+                    "mirror has the same"
                 )
             tags.add((destination, tag))

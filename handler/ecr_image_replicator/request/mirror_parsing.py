@@ -41,6 +41,8 @@ KNOWN_MIRROR_PROPERTIES: Final = (
     "ScheduleTimezone",
     "DryRun",
 )
+#: Of CloudFormation, and Trigger, which only has to change.
+_IGNORED: Final = ("ServiceToken", "ServiceTimeout", "Trigger")
 _MAX_CONCURRENCY: Final = 40
 
 
@@ -53,7 +55,7 @@ def parse_mirror(properties: Mapping[str, Any]) -> MirrorRequest:
         It names every property that is unknown, missing or invalid.
     """
     problems = Problems()
-    problems.check_names("", properties, KNOWN_MIRROR_PROPERTIES)
+    problems.check_names("", properties, (*KNOWN_MIRROR_PROPERTIES, *_IGNORED))
     defaults = problems.run("", read_object, properties, "Defaults") or {}
     problems.check_names("Defaults.", defaults, DEFAULTS_PROPERTIES)
     problems.check_image_options("Defaults.", defaults)

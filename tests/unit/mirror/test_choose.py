@@ -79,6 +79,10 @@ def test_newest_keeps_the_highest_versions_and_does_not_count_named_tags() -> No
     ]
 
 
+def test_a_named_tag_takes_no_place_of_the_newest() -> None:
+    assert _chosen(_TAGS, Versions="1.*", Newest=2, Tags="1.26.1") == ["1.25.3", "1.26.0", "1.26.1"]
+
+
 def test_excluded_versions_do_not_count_for_newest() -> None:
     assert _chosen(_TAGS, Versions="1.*", Newest=1, Exclude=["1.26.*"]) == ["1.25.3"]
 

@@ -99,6 +99,9 @@ def test_the_mirrors_own_properties_are_read() -> None:
         ({"Repositories": [{**_ENTRY, "Newest": 0, "Versions": "*"}]}, "Newest 0 is invalid"),
         ({"Repositories": [{**_ENTRY, "Newest": "x", "Versions": "*"}]}, "Newest 'x' is invalid"),
         ({"Repositories": [{**_ENTRY, "OnDelete": "Untag"}]}, "unknown property 'OnDelete'"),
+        ({"Repositories": [{**_ENTRY, "Trigger": "2"}]}, "unknown property 'Trigger'"),
+        ({"Images": [{"SrcImage": "a:1", "Trigger": "2"}]}, "unknown property 'Trigger'"),
+        ({"Repositories": [_ENTRY], "Defaults": {"ServiceToken": "a"}}, "'ServiceToken'"),
         ({"Repositories": "all"}, "Repositories 'all' is invalid"),
         ({"Repositories": ["a"]}, r"Repositories\[0\] 'a' is invalid"),
         ({"Repositories": [_ENTRY, _ENTRY]}, r"Repositories\[1\].DestRepository .* has the same"),
@@ -157,3 +160,14 @@ def test_the_same_destination_tag_twice_is_rejected() -> None:
     ]
     with pytest.raises(RequestError, match=r"d\.example/a:stable is invalid"):
         _parse(Images=images)
+
+
+def test_an_image_at_the_destination_of_a_named_tag_is_rejected() -> None:
+    entry = {**_ENTRY, "Tags": ["1", "2"], "Exclude": "2"}
+    image = {"SrcImage": "nginx:1", "DestImage": "registry.example/mirror/app:1"}
+    with pytest.raises(RequestError, match=r"Images\[0\].DestImage .*/app:1 is invalid"):
+        _parse(Repositories=[entry], Images=[image])
+
+    assert _parse(
+        Repositories=[entry], Images=[{**image, "DestImage": "registry.example/mirror/app:2"}]
+    )

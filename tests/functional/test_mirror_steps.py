@@ -1,0 +1,141 @@
+"""The steps of a mirror over several invocations, against registries on loopback."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from local.registry import Operation, RegistryServer, SpecificationPolicy
+from local.registry.store import Store
+from local.web import Request
+from tests.functional.mirror_fixtures import MemoryStore, methods, put_tags
+
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import RequestError
+from ecr_image_replicator.mirror.items import WorkItem
+from ecr_image_replicator.mirror.state import Run
+from ecr_image_replicator.mirror.steps import MirrorSteps, StoredRequest
+from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.settings import Settings
+
+Start = Callable[..., RegistryServer]
+RUN = Run("0" * 32, "first")
+NOW = 1_000_000.0
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def steps(store: MemoryStore) -> Iterator[MirrorSteps]:
+    replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
+    yield MirrorSteps(replicator, store, clock=lambda: NOW)
+    replicator.close()
+
+
+def _store_request(
+    store: MemoryStore, source: RegistryServer, destination: RegistryServer, seconds: float = 3600
+) -> None:
+    entry = {
+        "SrcRepository": f"{source.host}/team/app",
+        "DestRepository": f"{destination.host}/mirror/{{name}}",
+    }
+    event = {"RequestId": "1", "ResourceProperties": {"Repositories": [entry]}}
+    store.write(RUN.request, StoredRequest(event, NOW, NOW + seconds).render())
+
+
+def _body(*tags: str, seconds: float = 3600, **more: Any) -> dict[str, Any]:
+    """A work item with the fields that a caller must give, and no other."""
+    images = [[tag, "", [tag]] for tag in tags]
+    return {
+        "Step": "Copy",
+        "Run": str(RUN),
+        "Entry": 0,
+        "Images": images,
+        "NotAfter": NOW + seconds,
+        "Part": 0,
+        **more,
+    }
+
+
+def test_the_stored_request_is_the_event_with_the_times_of_the_run(
+    store: MemoryStore, registries: Start
+) -> None:
+    _store_request(store, registries(), registries())
+
+    document = json.loads(store.objects[RUN.request])
+
+    assert document["RequestId"] == "1"
+    assert (document["StartedAt"], document["NotAfter"]) == (NOW, NOW + 3600)
+    assert StoredRequest.read(store, RUN).event.keys() == {"RequestId", "ResourceProperties"}
+
+
+def test_a_worker_needs_neither_host_nor_item(
+    steps: MirrorSteps, store: MemoryStore, registries: Start
+) -> None:
+    source, destination = registries(), registries()
+    put_tags(source, "team/app", ["1"])
+    _store_request(store, source, destination)
+
+    output = steps.copy(WorkItem.parse(_body("1", "2")), 0, Deadline(60))
+
+    assert output == {}
+    host = source.host.replace(":", "_")
+    results = json.loads(store.objects[f"{RUN.results}{host}-00000-00000.json"])
+    assert [each["Status"] for each in results["Results"]] == ["Copied", "Failed"]
+    assert set(destination.store.tags("mirror/app")) == {"1"}
+
+
+def test_an_entry_that_the_request_does_not_have_is_invalid(
+    steps: MirrorSteps, store: MemoryStore, registries: Start
+) -> None:
+    _store_request(store, registries(), registries())
+
+    with pytest.raises(RequestError, match="invalid Entry 1"):
+        steps.copy(WorkItem.parse(_body("1", Entry=1)), 0, Deadline(60))
+
+
+class _HoldsBlobs(SpecificationPolicy):
+    """Answers no request for a blob until it is released."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the policy's
+        if "/blobs/" in request.path:
+            self.release.wait()
+
+
+def test_a_worker_ends_with_the_run_and_leaves_its_images(
+    steps: MirrorSteps, store: MemoryStore, registries: Start
+) -> None:
+    policy = _HoldsBlobs()
+    source, destination = registries(policy=policy), registries()
+    put_tags(source, "team/app", ["1", "2"])
+    _store_request(store, source, destination, seconds=0.5)
+
+    # the invocation itself has much more time
+    output = steps.copy(WorkItem.parse(_body("1", "2", seconds=0.5)), 0, Deadline(3600))
+    policy.release.set()
+
+    assert output == {}
+    (results,) = (json.loads(store.read(key) or b"") for key in store.find_keys(RUN.results))
+    assert [each["Status"] for each in results["Results"]] == ["Left", "Left"]
+    assert "timed out" in results["Results"][0]["Error"]
+
+
+def test_choosing_after_the_end_of_the_run_compares_nothing(
+    steps: MirrorSteps, store: MemoryStore, registries: Start
+) -> None:
+    source, destination = registries(), registries()
+    put_tags(source, "team/app", ["1"])
+    _store_request(store, source, destination, seconds=0)
+
+    steps.choose(RUN, Deadline(60))
+
+    assert methods(source.requests)["HEAD manifest"] == 0
