@@ -1,4 +1,4 @@
-"""Secrets, roles and ECR's tokens: the calls that are made, and every way in which they fail."""
+"""Secrets, roles and ECR tokens: the AWS calls, and the message for each of their errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def _private_hub(aws: LoopbackAws) -> None:
     aws.ecr().create_repository("mirror/app")
 
 
-def _keep(aws: LoopbackAws, name: str = "hub", region: str = "eu-west-1", **content: Any) -> str:
+def _create_secret(
+    aws: LoopbackAws, name: str = "hub", region: str = "eu-west-1", **content: Any
+) -> str:
     response = aws.client("secretsmanager", region=region).create_secret(Name=name, **content)
     return str(response["ARN"])
 
@@ -52,23 +54,23 @@ def _actions(aws: LoopbackAws) -> list[str]:
         {"SecretBinary": json.dumps({"auths": {"docker.io/team/app": HUB}}).encode()},
     ],
 )
-def test_every_form_of_a_secret_gives_access_to_a_private_repository(
+def test_every_format_of_a_secret_is_accepted(
     aws: LoopbackAws, aws_function: Function, content: dict[str, Any]
 ) -> None:
     _private_hub(aws)
-    _keep(aws, **content)
+    _create_secret(aws, **content)
 
     response = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
 
     assert response["Status"] == "SUCCESS", response["Reason"]
 
 
-def test_a_secret_is_cached_and_read_again_when_the_login_is_rejected(
+def test_a_secret_is_cached_and_read_again_after_a_failed_login(
     aws: LoopbackAws, aws_function: Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ecr_image_replicator.aws.logins._MIN_RENEWAL_AGE_SECONDS", 0.0)
     _private_hub(aws)
-    _keep(aws, SecretString="ann:old")
+    _create_secret(aws, SecretString="ann:old")
     assert aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")["Status"] == "FAILED"
     aws.client("secretsmanager").put_secret_value(SecretId="hub", SecretString="ann:hunter2")
     aws.clear_requests()
@@ -84,7 +86,7 @@ def test_a_secret_is_read_in_the_region_of_its_arn(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     _private_hub(aws)
-    arn = _keep(aws, region="us-east-1", SecretString=json.dumps(HUB))
+    arn = _create_secret(aws, region="us-east-1", SecretString=json.dumps(HUB))
 
     response = aws_function.create("team/app:1", DESTINATION, SrcCreds=arn)
 
@@ -93,7 +95,7 @@ def test_a_secret_is_read_in_the_region_of_its_arn(
 
 
 @pytest.mark.parametrize(
-    ("content", "denied", "sentence"),
+    ("content", "denied", "message"),
     [
         (
             None,
@@ -136,29 +138,29 @@ def test_a_secret_is_read_in_the_region_of_its_arn(
         ),
     ],
 )
-def test_a_useless_secret_is_named_and_never_quoted(
+def test_the_message_for_an_invalid_secret_names_it_and_does_not_contain_its_value(
     aws: LoopbackAws,
     aws_function: Function,
     caplog: pytest.LogCaptureFixture,
     content: str | None,
     denied: str | None,
-    sentence: str,
+    message: str,
 ) -> None:
     caplog.set_level("DEBUG", "ecr_image_replicator")
     _private_hub(aws)
     if content is not None:
-        _keep(aws, SecretString=content)
+        _create_secret(aws, SecretString=content)
     if denied:
         aws.services.denied_actions.add(denied)
 
     response = aws_function.create("team/app:1", DESTINATION, SrcCreds="hub")
 
     assert response["Status"] == "FAILED"
-    assert response["Reason"].startswith(sentence), response["Reason"]
+    assert response["Reason"].startswith(message), response["Reason"]
     assert "hunter" not in response["Reason"] + caplog.text
 
 
-def test_each_endpoint_s_role_authenticates_in_its_account_and_region(
+def test_each_endpoint_assumes_its_own_role(
     aws: LoopbackAws, aws_function: Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "replicator-Function-1ABC")
@@ -207,7 +209,7 @@ def test_a_role_is_assumed_once_for_several_resources(
 
 
 @pytest.mark.parametrize(("side", "name"), [("source", "Src"), ("destination", "Dest")])
-def test_a_role_that_cannot_be_assumed_is_named_with_its_endpoint(
+def test_the_message_for_a_role_that_cannot_be_assumed_names_role_and_endpoint(
     aws: LoopbackAws, aws_function: Function, side: str, name: str
 ) -> None:
     aws.add_role(READER, external_id="for-mirror")
@@ -232,7 +234,9 @@ def test_a_role_that_cannot_be_assumed_is_named_with_its_endpoint(
     assert "another" not in response["Reason"]
 
 
-def test_a_denied_token_names_the_permission(aws: LoopbackAws, aws_function: Function) -> None:
+def test_the_message_for_a_denied_ecr_token_names_the_permission(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.ecr().put(_image(), "team/app", "1")
     aws.ecr().quirks.denied_actions.add("ecr:GetAuthorizationToken")
 
@@ -258,7 +262,7 @@ def test_both_endpoints_in_one_region_share_a_token(
     assert operations.count("GetAuthorizationToken") == 1
 
 
-def test_a_throttled_token_is_requested_again(aws: LoopbackAws, aws_function: Function) -> None:
+def test_a_throttled_token_request_is_retried(aws: LoopbackAws, aws_function: Function) -> None:
     aws.ecr().put(_image(), "team/app", "1")
     aws.ecr().create_repository("mirror/app")
     aws.ecr().quirks.throttled_actions["ecr:GetAuthorizationToken"] = 1
@@ -320,7 +324,7 @@ def test_ecr_public_is_accessed_anonymously_if_the_cached_token_has_expired(
     assert [each.status for each in tokens] == [403, 200]
 
 
-def test_docker_hub_s_pull_limit_is_logged_and_named(
+def test_docker_hubs_pull_rate_limit_is_logged_and_reported(
     aws: LoopbackAws, aws_function: Function, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "ecr_image_replicator")
@@ -358,7 +362,9 @@ def test_an_image_is_pushed_to_ecr_public(aws: LoopbackAws, aws_function: Functi
     assert aws.public_ecr.store.tags("a1b2c3d4/app") == {"1.0": image.digest}
 
 
-def test_a_missing_public_repository_is_named(aws: LoopbackAws, aws_function: Function) -> None:
+def test_the_message_names_a_missing_ecr_public_repository(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
     aws.public_ecr.owners["a1b2c3d4"] = "123456789012"
 

@@ -1,3 +1,5 @@
+"""benchmarks.delay: a TCP proxy that adds latency."""
+
 from __future__ import annotations
 
 import socket
@@ -19,13 +21,13 @@ def target() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def far_port(target: socket.socket) -> Iterator[int]:
+def delayed_port(target: socket.socket) -> Iterator[int]:
     port = free_port()
-    way = f"{port}:{target.getsockname()[1]}"
-    with subprocess.Popen([sys.executable, "-m", "benchmarks.delay", "0.01", way]) as proxy:
+    route = f"{port}:{target.getsockname()[1]}"
+    with subprocess.Popen([sys.executable, "-m", "benchmarks.delay", "0.01", route]) as proxy:
         try:
             wait_for_port(port, proxy)
-            target.accept()[0].close()  # of the wait
+            target.accept()[0].close()  # the connection of wait_for_port
             yield port
         finally:
             proxy.kill()
@@ -35,8 +37,8 @@ def read_to_end(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_bytes_arrive_in_order_in_both_directions_and_so_do_their_ends(
-    target: socket.socket, far_port: int
+def test_bytes_and_end_of_stream_are_forwarded_in_both_directions(
+    target: socket.socket, delayed_port: int
 ) -> None:
     def echo() -> None:
         accepted, _ = target.accept()
@@ -45,17 +47,17 @@ def test_bytes_arrive_in_order_in_both_directions_and_so_do_their_ends(
 
     server = threading.Thread(target=echo)
     server.start()
-    with socket.create_connection(("127.0.0.1", far_port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", delayed_port), timeout=10) as client:
         client.sendall(CONTENT)
         client.shutdown(socket.SHUT_WR)
         assert read_to_end(client) == CONTENT + b"that was all"
     server.join()
 
 
-def test_a_connection_that_its_client_leaves_is_closed_at_the_target(
-    target: socket.socket, far_port: int
+def test_the_target_connection_is_closed_after_the_client_closes(
+    target: socket.socket, delayed_port: int
 ) -> None:
-    with socket.create_connection(("127.0.0.1", far_port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", delayed_port), timeout=10) as client:
         accepted, _ = target.accept()
         client.sendall(b"hello")
     with accepted:
@@ -63,7 +65,9 @@ def test_a_connection_that_its_client_leaves_is_closed_at_the_target(
         assert read_to_end(accepted) == b"hello"
 
 
-def test_a_target_that_is_gone_closes_the_connection(target: socket.socket, far_port: int) -> None:
+def test_the_client_connection_is_closed_if_the_target_is_not_listening(
+    target: socket.socket, delayed_port: int
+) -> None:
     target.close()
-    with socket.create_connection(("127.0.0.1", far_port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", delayed_port), timeout=10) as client:
         assert client.recv(1) == b""

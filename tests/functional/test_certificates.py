@@ -1,4 +1,4 @@
-"""Certificates of private authorities, as OpenSSL's own examples make them."""
+"""Certificates of private authorities, created as in OpenSSL's examples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ecr_image_replicator.trust_store import VARIABLES
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """An authority without keyUsage, which VERIFY_X509_STRICT rejects, and its server."""
+    """The certificate of an authority without keyUsage, which VERIFY_X509_STRICT rejects."""
     subject = ["-subj", "/CN=Authority", "-addext", "basicConstraints=critical,CA:TRUE"]
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     _openssl(tmp_path, "req", "-x509", *key, *subject, "-keyout", "ca.key", "-out", "ca.pem")
@@ -57,7 +57,7 @@ def tls(bundle: Path) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"])
-def test_a_named_authority_without_key_usage_is_trusted_for_registries_and_the_response(
+def test_a_ca_bundle_without_key_usage_is_trusted_for_registries_and_the_response(
     function: Function,
     registries: Callable[..., RegistryServer],
     bundle: Path,
@@ -85,7 +85,7 @@ def test_a_named_authority_without_key_usage_is_trusted_for_registries_and_the_r
     assert destination.store.tags("team/app") == {"1": image.digest}
 
 
-def test_the_responder_trusts_a_named_authority_without_key_usage(
+def test_the_responder_trusts_a_ca_bundle_without_key_usage(
     bundle: Path, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
@@ -96,7 +96,7 @@ def test_the_responder_trusts_a_named_authority_without_key_usage(
         assert deliver(event["ResponseURL"], body, budget_seconds=5)
 
 
-def test_a_bundle_that_does_not_exist_is_named(
+def test_the_message_names_a_ca_bundle_that_does_not_exist(
     function: Function,
     registries: Callable[..., RegistryServer],
     tls: ssl.SSLContext,
@@ -109,7 +109,7 @@ def test_a_bundle_that_does_not_exist_is_named(
     assert "none.pem in SSL_CERT_FILE: no such file or directory" in response["Reason"]
 
 
-def test_aws_trusts_the_authorities_of_a_directory(
+def test_aws_calls_trust_the_certificates_in_ssl_cert_dir(
     aws: LoopbackAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     shutil.copy(aws.authority.ca_file, tmp_path / "authority.pem")

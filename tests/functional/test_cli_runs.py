@@ -1,4 +1,4 @@
-"""The engine from a shell: real processes, their streams and their exit statuses."""
+"""The command line in real processes: output streams and exit codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Start = Callable[..., RegistryServer]
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the program as a script would, with no terminal."""
+    """Run the command without a terminal, as a script does."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
@@ -42,7 +42,9 @@ def image() -> Image:
     return build_image([build_layer(200_000 + each, seed=each) for each in range(3)])
 
 
-def test_an_image_is_copied_and_the_next_run_finds_it(registries: Start, image: Image) -> None:
+def test_an_image_is_copied_and_the_next_run_reports_it_up_to_date(
+    registries: Start, image: Image
+) -> None:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
     named = f"{source.host}/team/app:1", f"docker://{destination.host}/mirror/app:1"
@@ -62,7 +64,7 @@ def test_an_image_is_copied_and_the_next_run_finds_it(registries: Start, image: 
     assert again.stderr == ""
 
 
-def test_json_is_the_resource_s_values_and_nothing_else(registries: Start, image: Image) -> None:
+def test_json_prints_the_resource_attributes_only(registries: Start, image: Image) -> None:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
     push(sbom(image), source.host, "team/app")
@@ -77,9 +79,7 @@ def test_json_is_the_resource_s_values_and_nothing_else(registries: Start, image
     assert int(values["BytesCopied"]) > 600_000
 
 
-def test_neither_boto3_nor_rich_is_loaded_where_none_is_needed(
-    registries: Start, image: Image
-) -> None:
+def test_boto3_and_rich_are_not_imported_without_need(registries: Start, image: Image) -> None:
     server = registries()
     push(image, server.host, "team/app", "1")
 
@@ -92,7 +92,7 @@ def test_neither_boto3_nor_rich_is_loaded_where_none_is_needed(
 
 
 @pytest.mark.parametrize("prints_json", [False, True])
-def test_a_dry_run_prints_the_plan_and_moves_nothing(
+def test_a_dry_run_prints_the_plan_and_changes_nothing(
     registries: Start, image: Image, prints_json: bool
 ) -> None:
     source, destination = registries(), registries()
@@ -128,15 +128,15 @@ def test_a_dry_run_prints_the_plan_and_moves_nothing(
     assert destination.store.tags("mirror/app") == {"1": old.digest}
 
 
-def test_the_exit_status_tells_what_to_do(registries: Start, image: Image) -> None:
-    source, closed = registries(), registries(authentication=BasicAuthentication({"ann": "pass"}))
+def test_each_kind_of_error_has_its_exit_code(registries: Start, image: Image) -> None:
+    source, private = registries(), registries(authentication=BasicAuthentication({"ann": "pass"}))
     push(image, source.host, "team/app", "1")
-    existing, destination = f"{source.host}/team/app:1", f"{closed.host}/mirror/app:1"
+    existing, destination = f"{source.host}/team/app:1", f"{private.host}/mirror/app:1"
 
     missing = run(f"{source.host}/team/app:2", destination, DEST_CREDS="ann:pass")
     platform = run(existing, destination, "--platform", "linux/s390x", DEST_CREDS="ann:pass")
     denied = run(existing, destination, "--json", DEST_CREDS="ann:hunter2")
-    usage = run(existing, f"{closed.host}/Mirror:1")
+    usage = run(existing, f"{private.host}/Mirror:1")
 
     statuses = [each.returncode for each in (missing, platform, denied, usage)]
     assert statuses == [3, 3, 4, 2]
@@ -149,7 +149,7 @@ def test_the_exit_status_tells_what_to_do(registries: Start, image: Image) -> No
     assert run(existing, destination, DEST_CREDS="ann:pass").returncode == 0
 
 
-def test_an_image_goes_into_a_new_repository_of_ecr(aws: LoopbackAws, image: Image) -> None:
+def test_create_repository_creates_the_ecr_repository(aws: LoopbackAws, image: Image) -> None:
     host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
     aws.docker_hub.put(image, "library/nginx", "1.27")
     arguments = ["nginx:1.27", f"{host}/mirror/app:1"]
@@ -165,7 +165,7 @@ def test_an_image_goes_into_a_new_repository_of_ecr(aws: LoopbackAws, image: Ima
     assert aws.ecr().store.tags("mirror/app") == {"1": image.digest}
 
 
-def test_a_referrer_that_is_not_taken_is_warned_of(registries: Start, image: Image) -> None:
+def test_a_rejected_referrer_is_a_warning(registries: Start, image: Image) -> None:
     source, destination = registries(), registries(policy=Refusing())
     push(image, source.host, "team/app", "1")
     push(sbom(image), source.host, "team/app")
@@ -176,15 +176,17 @@ def test_a_referrer_that_is_not_taken_is_warned_of(registries: Start, image: Ima
     assert "warning: a referrer was not copied, referrer sha256:" in done.stderr
 
 
-def test_a_login_of_docker_is_used(registries: Start, image: Image, tmp_path: Path) -> None:
+def test_credentials_in_dockers_config_json_are_used(
+    registries: Start, image: Image, tmp_path: Path
+) -> None:
     source = registries()
-    closed = registries(authentication=BasicAuthentication({"ann": "hunter2"}))
+    private = registries(authentication=BasicAuthentication({"ann": "hunter2"}))
     push(image, source.host, "team/app", "1")
     auth = base64.b64encode(b"ann:hunter2").decode()
     config = tmp_path / ".docker" / "config.json"
     config.parent.mkdir()
-    config.write_text(json.dumps({"auths": {closed.host: {"auth": auth}}}))
-    images = f"{source.host}/team/app:1", f"{closed.host}/mirror/app:1"
+    config.write_text(json.dumps({"auths": {private.host: {"auth": auth}}}))
+    images = f"{source.host}/team/app:1", f"{private.host}/mirror/app:1"
 
     without = run(*images, HOME=str(tmp_path / "nobody"))
     done = run(*images, HOME=str(tmp_path))
@@ -192,20 +194,20 @@ def test_a_login_of_docker_is_used(registries: Start, image: Image, tmp_path: Pa
 
     assert without.returncode == Exit.DENIED
     assert (done.returncode, option.returncode) == (0, 0), done.stderr + option.stderr
-    assert closed.store.tags("mirror/app") == dict.fromkeys(("1", "2"), image.digest)
+    assert private.store.tags("mirror/app") == dict.fromkeys(("1", "2"), image.digest)
     assert "hunter2" not in done.stderr
 
 
-def test_a_login_given_as_an_option_comes_before_the_environment(
+def test_the_credentials_option_overrides_the_environment_variable(
     registries: Start, image: Image
 ) -> None:
     source = registries()
-    closed = registries(authentication=BasicAuthentication({"ann": "hunter2"}))
+    private = registries(authentication=BasicAuthentication({"ann": "hunter2"}))
     push(image, source.host, "team/app", "1")
 
     done = run(
         f"{source.host}/team/app:1",
-        f"{closed.host}/mirror/app:1",
+        f"{private.host}/mirror/app:1",
         "--dest-creds",
         "ann:hunter2",
         DEST_CREDS="bob:wrong",
@@ -214,7 +216,7 @@ def test_a_login_given_as_an_option_comes_before_the_environment(
     assert done.returncode == 0, done.stderr
 
 
-def test_an_immutable_tag_and_an_unknown_host_have_statuses_of_their_own(
+def test_an_immutable_tag_and_an_unknown_host_have_their_own_exit_codes(
     aws: LoopbackAws, image: Image
 ) -> None:
     host = aws.ecr().host
@@ -233,7 +235,9 @@ def test_an_immutable_tag_and_an_unknown_host_have_statuses_of_their_own(
     assert unknown.returncode == Exit.UNTRUSTED_HOST, unknown.stderr
 
 
-def test_quiet_prints_the_result_alone_and_verbose_the_log(registries: Start, image: Image) -> None:
+def test_quiet_prints_only_the_result_and_verbose_prints_the_log(
+    registries: Start, image: Image
+) -> None:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
     named = f"{source.host}/team/app:1"
@@ -246,19 +250,19 @@ def test_quiet_prints_the_result_alone_and_verbose_the_log(registries: Start, im
     assert f"info: copying, digest {image.digest}" in verbose.stderr.splitlines()
 
 
-def test_a_certificate_that_nobody_signed_is_accepted_on_request_only(
+def test_an_untrusted_certificate_is_accepted_only_with_tls_verify_false(
     registries: Start, image: Image, authority: CertificateAuthority
 ) -> None:
     source = registries()
     push(image, source.host, "team/app", "1")
-    closed = registries(tls=authority.server_context())
-    images = f"{source.host}/team/app:1", f"{closed.host}/mirror/app:1"
+    private = registries(tls=authority.server_context())
+    images = f"{source.host}/team/app:1", f"{private.host}/mirror/app:1"
 
-    refused = run(*images)
-    other = run(*images, "--src-tls-verify=false")
+    default = run(*images)
+    source_only = run(*images, "--src-tls-verify=false")
     done = run(*images, "--dest-tls-verify=false")
 
-    assert refused.returncode == other.returncode == Exit.UNTRUSTED_HOST, refused.stderr
-    assert "certificate" in refused.stderr
+    assert default.returncode == source_only.returncode == Exit.UNTRUSTED_HOST, default.stderr
+    assert "certificate" in default.stderr
     assert (done.returncode, done.stderr.count("Warning")) == (0, 0), done.stderr
-    assert closed.store.tags("mirror/app") == {"1": image.digest}
+    assert private.store.tags("mirror/app") == {"1": image.digest}

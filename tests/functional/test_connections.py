@@ -1,4 +1,4 @@
-"""How many connections a copy opens and keeps."""
+"""The number of connections that a copy opens and keeps."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
 
-#: The default of twelve streams, each with a download and an upload, and two connections that
-#: find out, perhaps at once, that a server on loopback does not use TLS.
-MOST = 24 + 2
+#: The default is twelve streams, each with a download and an upload. Two more connections detect
+#: that a server on loopback does not use TLS.
+MAX_CONNECTIONS = 24 + 2
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[RegistryServer, RegistryServer]]:
+def pair() -> Iterator[tuple[RegistryServer, RegistryServer]]:
     with RegistryServer() as source, RegistryServer() as destination:
         yield source, destination
 
@@ -38,35 +38,35 @@ def publish(source: RegistryServer, tag: str, layers: int = 1) -> None:
 
 
 def test_images_share_a_bounded_number_of_connections(
-    ends: tuple[RegistryServer, RegistryServer], function: Function
+    pair: tuple[RegistryServer, RegistryServer], function: Function
 ) -> None:
-    source, destination = ends
+    source, destination = pair
     publish(source, "1", layers=40)
     publish(source, "2", layers=40)
     before = source.accepted_connections
     for tag in ("1", "2"):
         response = function.create(f"{source.host}/app:{tag}", f"{destination.host}/app:{tag}")
         assert response["Status"] == "SUCCESS", response
-    assert source.accepted_connections - before <= MOST
-    assert destination.accepted_connections <= MOST
+    assert source.accepted_connections - before <= MAX_CONNECTIONS
+    assert destination.accepted_connections <= MAX_CONNECTIONS
 
 
-def test_as_many_connections_are_opened_as_blobs_are_missing(
-    ends: tuple[RegistryServer, RegistryServer], function: Function
+def test_one_connection_is_opened_for_each_missing_blob(
+    pair: tuple[RegistryServer, RegistryServer], function: Function
 ) -> None:
-    source, destination = ends
+    source, destination = pair
     publish(source, "1", layers=6)
     before = source.accepted_connections
     response = function.create(f"{source.host}/app:1", f"{destination.host}/app:1")
     assert response["Status"] == "SUCCESS", response
-    # and the manifest's, and the one of the TLS handshake that failed
+    # one more for the manifest, and one for the failed TLS handshake
     assert source.accepted_connections - before == 6 + 1 + 1
 
 
-def test_an_unchanged_image_uses_the_kept_connections(
-    ends: tuple[RegistryServer, RegistryServer], function: Function
+def test_an_unchanged_image_reuses_connections(
+    pair: tuple[RegistryServer, RegistryServer], function: Function
 ) -> None:
-    source, destination = ends
+    source, destination = pair
     publish(source, "1")
     function.create(f"{source.host}/app:1", f"{destination.host}/app:1")
     before = source.accepted_connections, destination.accepted_connections
@@ -75,13 +75,13 @@ def test_an_unchanged_image_uses_the_kept_connections(
     assert (source.accepted_connections, destination.accepted_connections) == before
 
 
-def test_connections_that_were_closed_meanwhile_are_replaced_without_a_retry(
-    ends: tuple[RegistryServer, RegistryServer], function: Function
+def test_closed_idle_connections_are_replaced_without_a_retry(
+    pair: tuple[RegistryServer, RegistryServer], function: Function
 ) -> None:
-    source, destination = ends
+    source, destination = pair
     publish(source, "1")
     function.create(f"{source.host}/app:1", f"{destination.host}/app:1")
-    for registry in ends:
+    for registry in pair:
         registry.end_connections()
         registry.clear_requests()
     before = source.accepted_connections, destination.accepted_connections
@@ -94,13 +94,13 @@ def test_connections_that_were_closed_meanwhile_are_replaced_without_a_retry(
     assert after == (before[0] + 1, before[1] + 1)
 
 
-def test_the_redirects_of_a_source_do_not_use_up_file_descriptors() -> None:
-    """A source redirects each of 150 blobs to a host of its own."""
+def test_redirects_to_many_hosts_keep_a_bounded_number_of_connections() -> None:
+    """A source redirects each of 150 blobs to another host."""
     with (
         RegistryServer() as source,
         RegistryServer() as destination,
         FaultProxy(source.host) as registry,
-        FaultProxy(source.host, address="0.0.0.0") as storage,  # noqa: S104 - all of loopback's
+        FaultProxy(source.host, address="0.0.0.0") as storage,  # noqa: S104 - all loopback addresses
     ):
         publish(source, "1", layers=150)
         hosts = itertools.count(1)
@@ -108,7 +108,7 @@ def test_the_redirects_of_a_source_do_not_use_up_file_descriptors() -> None:
 
         def redirect(exchange: Exchange) -> None:
             nonlocal most
-            # a server notices a little later than its client that a connection is closed
+            # the server sees a closed connection later than the client
             wait_until(lambda: count_connections(storage) <= MAX_ORIGINS)
             most = max(most, min(count_connections(storage), MAX_ORIGINS))
             url = f"http://127.0.1.{next(hosts) % 250}:{storage.host.rpartition(':')[2]}"
@@ -123,7 +123,7 @@ def test_the_redirects_of_a_source_do_not_use_up_file_descriptors() -> None:
         assert next(hosts) > 150
         assert most > 1
         assert not registry.defects
-        # none is kept for the next invocation
+        # no connection to a storage host is kept for the next invocation
         wait_until(lambda: count_connections(storage) == 0)
         assert count_connections(registry) > 0
         replicator.close()

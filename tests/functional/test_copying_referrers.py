@@ -1,4 +1,4 @@
-"""Signatures, SBOMs and attestations go with the image that they belong to."""
+"""CopyReferrers: signatures, SBOMs and attestations are copied with their image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def image() -> Image:
     return build_image([build_layer(2000, seed=5)])
 
 
-def test_the_referrers_of_an_image_are_copied_with_it(
+def test_referrers_are_copied_with_their_image(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -45,7 +45,7 @@ def test_the_referrers_of_an_image_are_copied_with_it(
     assert response["Data"]["ReferrersCopied"] == "2"
     assert response["Data"]["ReferrersRefused"] == "0"
     assert response["Data"]["Changed"] == "true"
-    # the registry lists them by itself, so there is no tag for them
+    # the registry has the referrers API, so no fallback tag is pushed
     assert destination.store.tags("mirror/app") == {"1": image.digest}
 
 
@@ -70,7 +70,7 @@ def test_a_first_copy_counts_each_blob_of_image_and_referrers_once(
 
 
 @pytest.mark.parametrize("count", [2, 6])
-def test_a_blob_that_referrers_share_is_requested_and_moved_once(
+def test_a_blob_shared_by_referrers_is_pulled_and_pushed_once(
     function: Function, registries: Start, image: Image, count: int
 ) -> None:
     source, destination = registries(), registries()
@@ -85,20 +85,20 @@ def test_a_blob_that_referrers_share_is_requested_and_moved_once(
     response = copy(function, source, destination)
 
     assert referrers(destination, image.digest) == {each.digest for each in attached}
-    # the config that says nothing, and each one's own
+    # the shared empty config, and one blob per referrer
     assert response["Data"]["BlobsCopied"] == str(1 + count)
     assert response["Data"]["BlobsSkipped"] == "0"
     read = [entry.path for entry in source.requests if "/blobs/" in entry.path]
     assert len(read) == len(set(read)) == 1 + count
     sent = Counter(entry.method for entry in destination.requests if "/blobs/" in entry.path)
-    # two of the uploads are probed with a HEAD, as the registry does not say that it mounts; one
-    # more POST may find out, depending on which of the parallel referrers comes third
+    # a HEAD precedes two of the uploads, as the registry does not announce mounts; one more POST
+    # may try a mount, depending on the order of the parallel referrers
     assert (sent["HEAD"], sent["PUT"]) == (2, 1 + count)
     assert sent["POST"] - sent["PUT"] in {0, 1}
     assert len(manifest_puts(destination)) == count
 
 
-def test_a_shared_blob_that_one_referrer_could_not_move_is_moved_by_another(
+def test_a_shared_blob_is_copied_even_if_one_of_its_referrers_fails(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -117,7 +117,7 @@ def test_a_shared_blob_that_one_referrer_could_not_move_is_moved_by_another(
     assert set(whole.blobs) <= set(destination.store.blobs("mirror/app"))
 
 
-def test_no_tag_moves_before_what_belongs_to_the_image_is_there(
+def test_tags_are_pushed_after_all_images_and_referrers(
     function: Function, registries: Start
 ) -> None:
     source, destination = registries(), registries(referrers_api=False)
@@ -153,7 +153,7 @@ def test_no_tag_moves_before_what_belongs_to_the_image_is_there(
     }
 
 
-def test_what_refers_to_a_referrer_goes_too(
+def test_referrers_of_referrers_are_copied(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -170,7 +170,7 @@ def test_what_refers_to_a_referrer_goes_too(
         assert referrers(destination, subject.digest) == {each.digest}
 
 
-def test_referrers_that_nest_too_deeply_are_an_error_and_no_tag_is_put(
+def test_referrers_nested_deeper_than_4_are_an_error_and_no_tag_is_pushed(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -187,9 +187,7 @@ def test_referrers_that_nest_too_deeply_are_an_error_and_no_tag_is_put(
     assert destination.store.tags("mirror/app") == {}
 
 
-def test_cosigns_tags_are_found_and_kept(
-    function: Function, registries: Start, image: Image
-) -> None:
+def test_cosigns_tags_are_copied(function: Function, registries: Start, image: Image) -> None:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
     tagged = {
@@ -208,7 +206,7 @@ def test_cosigns_tags_are_found_and_kept(
     }
 
 
-def test_signatures_that_the_copy_was_given_besides_are_kept(
+def test_additional_signatures_at_the_destination_are_kept(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -224,7 +222,7 @@ def test_signatures_that_the_copy_was_given_besides_are_kept(
     assert destination.store.tags("mirror/app")[tag] == both.digest
 
 
-def test_signatures_that_the_copy_lacks_replace_what_is_there(
+def test_new_signatures_at_the_source_replace_the_destinations_tag(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -239,9 +237,7 @@ def test_signatures_that_the_copy_lacks_replace_what_is_there(
     assert destination.store.tags("mirror/app")[tag] == current.digest
 
 
-def test_a_second_copy_finds_everything_and_pushes_nothing(
-    function: Function, registries: Start, image: Image
-) -> None:
+def test_a_second_copy_pushes_nothing(function: Function, registries: Start, image: Image) -> None:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
     push(sbom(image), source.host, "team/app")
@@ -254,13 +250,13 @@ def test_a_second_copy_finds_everything_and_pushes_nothing(
 
     assert response["Data"]["Changed"] == "false"
     assert response["Data"]["ReferrersCopied"] == "0"
-    # the tag; then for the image and each of its two referrers the list and cosign's three tags
+    # the tag; then the list and cosign's three tags for the image and for each of two referrers
     assert Counter(entry.method for entry in source.requests) == Counter(HEAD=1, GET=3 * 4)
     # the tag, the list, cosign's tag
     assert Counter(entry.method for entry in destination.requests) == Counter(GET=3)
 
 
-def test_a_new_referrer_of_an_unchanged_image_is_copied_and_no_tag_is_put_again(
+def test_a_new_referrer_of_an_unchanged_image_is_copied_without_pushing_tags(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -276,7 +272,7 @@ def test_a_new_referrer_of_an_unchanged_image_is_copied_and_no_tag_is_put_again(
     assert manifest_puts(destination) == [late.digest]
 
 
-def test_referrers_stay_behind_when_nobody_asks_for_them(
+def test_referrers_are_not_copied_if_copyreferrers_is_false(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -292,7 +288,7 @@ def test_referrers_stay_behind_when_nobody_asks_for_them(
     assert Counter(entry.method for entry in source.requests) == Counter(HEAD=1, GET=3)
 
 
-def test_the_referrers_of_one_platform_are_copied_with_it_and_those_of_its_index_do_not(
+def test_one_platform_is_copied_with_its_referrers_and_without_those_of_the_index(
     function: Function, registries: Start
 ) -> None:
     source, destination = registries(), registries()
@@ -310,7 +306,7 @@ def test_the_referrers_of_one_platform_are_copied_with_it_and_those_of_its_index
     assert referrers(destination, index.digest) == set()
 
 
-def test_a_referrer_that_is_an_index_is_copied_with_all_below_it(
+def test_a_referrer_that_is_an_index_is_copied_with_its_children(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -326,7 +322,7 @@ def test_a_referrer_that_is_an_index_is_copied_with_all_below_it(
     assert destination.store.blobs("mirror/app") == {*image.blobs, *attached.blobs}
 
 
-def test_the_referrers_of_a_smaller_index_are_those_of_its_images(
+def test_a_platform_subset_is_copied_with_the_referrers_of_its_images(
     function: Function, registries: Start
 ) -> None:
     source, destination = registries(), registries()
@@ -346,7 +342,7 @@ def test_the_referrers_of_a_smaller_index_are_those_of_its_images(
         assert referrers(destination, described.digest) == {each.digest}
 
 
-def test_a_copy_within_a_repository_has_everything_already(
+def test_a_copy_within_a_repository_copies_no_blob_and_no_referrer(
     function: Function, registries: Start
 ) -> None:
     registry = registries()
@@ -367,7 +363,7 @@ def test_a_copy_within_a_repository_has_everything_already(
     assert response["Status"] == "SUCCESS", response
     assert response["Data"]["ReferrersCopied"] == "0"
     assert registry.store.tags("team/app")["two-arm64"] == images[1].digest
-    # the smaller index by its digest, as referrers come before tags; then the tags
+    # the subset index by digest (referrers precede tags), then the tags
     puts = manifest_puts(registry)
     assert puts[0] == response["Data"]["ImageDigest"]
     assert set(puts[1:]) == {"two", "two-arm64"}

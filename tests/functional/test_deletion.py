@@ -1,4 +1,4 @@
-"""Immutable tags, rollbacks and deletion: the tags that are removed and those that are kept."""
+"""OnDelete and rollbacks: which tags are removed and which are kept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _image(seed: int) -> Image:
     return build_image([build_layer(5000, seed=seed)])
 
 
-def _succeeded(response: dict[str, Any]) -> str:
+def _physical_id_of(response: dict[str, Any]) -> str:
     assert response["Status"] == "SUCCESS", response["Reason"]
     return str(response["PhysicalResourceId"])
 
@@ -50,7 +50,7 @@ def test_an_unchanged_stack_on_an_immutable_repository_can_be_deployed_again(
     aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
 
     ids = {
-        _succeeded(aws_function.create("nginx:1", DESTINATION, DestTags=["1"], Trigger=number))
+        _physical_id_of(aws_function.create("nginx:1", DESTINATION, DestTags=["1"], Trigger=number))
         for number in range(3)
     }
 
@@ -64,24 +64,26 @@ def test_a_rolled_back_update_keeps_the_old_version_and_its_tags(
 ) -> None:
     aws.ecr().create_repository("mirror/app", imageTagMutability=mutability)
     new_destination = f"{HOST}/mirror/app:2.0" if mutability == "IMMUTABLE" else DESTINATION
-    old = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+    old = _physical_id_of(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
 
-    new = _succeeded(aws_function.create("nginx:2", new_destination, OnDelete="Untag"))
-    back = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
-    _succeeded(aws_function.delete(new, new_destination, OnDelete="Untag"))
+    new = _physical_id_of(aws_function.create("nginx:2", new_destination, OnDelete="Untag"))
+    back = _physical_id_of(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+    _physical_id_of(aws_function.delete(new, new_destination, OnDelete="Untag"))
 
     assert back == old
     assert aws.ecr().store.tags("mirror/app") == {"1.0": images[0].digest}
 
 
-def test_the_deletion_after_an_update_keeps_the_new_version_s_tag(
+def test_deleting_the_old_version_after_an_update_keeps_the_new_tag(
     aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image]
 ) -> None:
     aws.ecr().create_repository("mirror/app")
-    old = _succeeded(aws_function.create("nginx:1", DESTINATION, DestTags="a", OnDelete="Untag"))
-    _succeeded(aws_function.create("nginx:2", DESTINATION, OnDelete="Untag"))
+    old = _physical_id_of(
+        aws_function.create("nginx:1", DESTINATION, DestTags="a", OnDelete="Untag")
+    )
+    _physical_id_of(aws_function.create("nginx:2", DESTINATION, OnDelete="Untag"))
 
-    _succeeded(aws_function.delete(old, DESTINATION, DestTags="a", OnDelete="Untag"))
+    _physical_id_of(aws_function.delete(old, DESTINATION, DestTags="a", OnDelete="Untag"))
 
     assert aws.ecr().store.tags("mirror/app") == {"1.0": images[1].digest}
 
@@ -92,27 +94,27 @@ def test_two_stacks_with_one_tag_can_be_deleted_in_any_order(
 ) -> None:
     aws.ecr().create_repository("mirror/app")
     ids = [
-        _succeeded(aws_function.create(f"nginx:{number}", DESTINATION, OnDelete="Untag"))
+        _physical_id_of(aws_function.create(f"nginx:{number}", DESTINATION, OnDelete="Untag"))
         for number in (1, 2)
     ]
 
-    _succeeded(aws_function.delete(ids[first], DESTINATION, OnDelete="Untag"))
+    _physical_id_of(aws_function.delete(ids[first], DESTINATION, OnDelete="Untag"))
     left = aws.ecr().store.tags("mirror/app")
     assert left == ({"1.0": images[1].digest} if first == 0 else {})
 
-    _succeeded(aws_function.delete(ids[1 - first], DESTINATION, OnDelete="Untag"))
+    _physical_id_of(aws_function.delete(ids[1 - first], DESTINATION, OnDelete="Untag"))
     assert aws.ecr().store.tags("mirror/app") == {}
 
 
 @pytest.mark.usefixtures("images")
-def test_retain_sends_nothing(aws: LoopbackAws, aws_function: Function) -> None:
+def test_retain_sends_no_request(aws: LoopbackAws, aws_function: Function) -> None:
     aws.ecr().create_repository("mirror/app")
-    physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION))
+    physical_id = _physical_id_of(aws_function.create("nginx:1", DESTINATION))
     aws.clear_requests()
 
     for on_delete in ({}, {"OnDelete": "Retain"}, {"OnDelete": ["what"]}):
         response = aws_function.delete(physical_id, DESTINATION, **on_delete)
-        assert _succeeded(response) == physical_id
+        assert _physical_id_of(response) == physical_id
 
     assert aws.requests == ()
 
@@ -121,7 +123,7 @@ def test_untag_removes_all_tags_with_one_call_and_keeps_the_content(
     aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image]
 ) -> None:
     aws.ecr().put(images[0], "mirror/app", "someone-else-s")
-    physical_id = _succeeded(
+    physical_id = _physical_id_of(
         aws_function.create("nginx:1", DESTINATION, DestTags=["1", "latest"], OnDelete="Untag")
     )
     aws.clear_requests()
@@ -130,7 +132,7 @@ def test_untag_removes_all_tags_with_one_call_and_keeps_the_content(
         physical_id, "::: malformed :::", SrcImage=":::", DestTags=["1", "latest"], OnDelete="Untag"
     )
 
-    assert _succeeded(response) == physical_id
+    assert _physical_id_of(response) == physical_id
     assert aws.ecr().store.tags("mirror/app") == {"someone-else-s": images[0].digest}
     calls = [call for call in aws.ecr().calls if call.operation == "BatchDeleteImage"]
     assert [call.parameters["imageIds"] for call in calls] == [
@@ -142,9 +144,9 @@ def test_an_image_that_loses_its_last_tag_can_still_be_pulled_by_digest(
     aws: LoopbackAws, aws_function: Function, images: tuple[Image, Image]
 ) -> None:
     aws.ecr().create_repository("mirror/app")
-    physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+    physical_id = _physical_id_of(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
 
-    _succeeded(aws_function.delete(physical_id, DESTINATION, OnDelete="Untag"))
+    _physical_id_of(aws_function.delete(physical_id, DESTINATION, OnDelete="Untag"))
 
     assert aws.ecr().store.tags("mirror/app") == {}
     kept = aws.ecr().store.find_manifest("mirror/app", images[0].digest)
@@ -153,34 +155,36 @@ def test_an_image_that_loses_its_last_tag_can_still_be_pulled_by_digest(
 
 
 @pytest.mark.usefixtures("images")
-def test_missing_tags_and_repositories_are_a_success(
+def test_deleting_missing_tags_and_repositories_succeeds(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.ecr().create_repository("mirror/app")
-    physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+    physical_id = _physical_id_of(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
     missing_repository = physical_id.replace("mirror/app", "mirror/gone")
 
     for each in (physical_id, physical_id, missing_repository):
-        _succeeded(aws_function.delete(each, DESTINATION, OnDelete="Untag"))
+        _physical_id_of(aws_function.delete(each, DESTINATION, OnDelete="Untag"))
 
 
 @pytest.mark.parametrize(
     "physical_id",
     ["not-created/Image/7c1a", "docker://somebody-else-s", f"{HOST}/mirror/app:1.0", "x"],
 )
-def test_an_id_of_another_program_is_ignored(
+def test_a_physical_id_of_another_program_is_ignored(
     aws: LoopbackAws, aws_function: Function, physical_id: str
 ) -> None:
     response = aws_function.delete(physical_id, DESTINATION, OnDelete="Untag")
 
-    assert _succeeded(response) == physical_id
+    assert _physical_id_of(response) == physical_id
     assert aws.requests == ()
 
 
 @pytest.mark.usefixtures("images")
-def test_a_denied_removal_names_the_permission(aws: LoopbackAws, aws_function: Function) -> None:
+def test_the_message_for_a_denied_tag_removal_names_the_permission(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.ecr().create_repository("mirror/app")
-    physical_id = _succeeded(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+    physical_id = _physical_id_of(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
     aws.ecr().quirks.denied_actions.add("ecr:BatchDeleteImage")
 
     response = aws_function.delete(physical_id, DESTINATION, OnDelete="Untag")
@@ -193,7 +197,7 @@ def test_a_denied_removal_names_the_permission(aws: LoopbackAws, aws_function: F
     ), response["Reason"]
 
 
-def test_tags_of_another_registry_are_deleted_by_the_registry_protocol(
+def test_tags_outside_ecr_are_deleted_with_the_distribution_api(
     function: Function, registries: Start
 ) -> None:
     source, destination = registries(), registries()
@@ -201,33 +205,33 @@ def test_tags_of_another_registry_are_deleted_by_the_registry_protocol(
     push(image, source.host, "team/app", "1")
     push(other, destination.host, "mirror/app", "kept")
     target = f"{destination.host}/mirror/app:1.0"
-    physical_id = _succeeded(
+    physical_id = _physical_id_of(
         function.create(f"{source.host}/team/app:1", target, DestTags="a,kept", OnDelete="Untag")
     )
     push(other, destination.host, "mirror/app", "kept")
     digest = image.digest
 
-    _succeeded(function.delete(physical_id, target, DestTags="a,kept", OnDelete="Untag"))
+    _physical_id_of(function.delete(physical_id, target, DestTags="a,kept", OnDelete="Untag"))
 
     assert destination.store.tags("mirror/app") == {"kept": other.digest}
     assert destination.store.find_manifest("mirror/app", digest) is not None
 
 
-class _NoDeletions(SpecificationPolicy):
-    """A registry that does not support deletion, as most are configured."""
+class _NoDeletionPolicy(SpecificationPolicy):
+    """A registry that does not support deletion."""
 
-    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the protocol's signature
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - overrides
         if operation.action is Action.DELETE_MANIFEST:
             raise RegistryError(ErrorCode.UNSUPPORTED, "The operation is unsupported.")
 
 
-def test_a_registry_that_cannot_delete_tags_fails_the_deletion(
+def test_deletion_fails_if_the_registry_does_not_support_it(
     function: Function, registries: Start
 ) -> None:
-    source, destination = registries(), registries(policy=_NoDeletions())
+    source, destination = registries(), registries(policy=_NoDeletionPolicy())
     push(_image(1), source.host, "team/app", "1")
     target = f"{destination.host}/mirror/app:1.0"
-    physical_id = _succeeded(function.create(f"{source.host}/team/app:1", target))
+    physical_id = _physical_id_of(function.create(f"{source.host}/team/app:1", target))
 
     response = function.delete(physical_id, target, OnDelete="Untag")
 
@@ -239,11 +243,13 @@ def test_a_registry_that_cannot_delete_tags_fails_the_deletion(
     ), response["Reason"]
 
 
-def test_an_unreachable_registry_fails_the_deletion(function: Function, registries: Start) -> None:
+def test_deletion_fails_if_the_registry_is_unreachable(
+    function: Function, registries: Start
+) -> None:
     source, destination = registries(), registries()
     push(_image(1), source.host, "team/app", "1")
     target = f"{destination.host}/mirror/app:1.0"
-    physical_id = _succeeded(function.create(f"{source.host}/team/app:1", target))
+    physical_id = _physical_id_of(function.create(f"{source.host}/team/app:1", target))
     destination.close()
 
     response = function.delete(

@@ -1,4 +1,4 @@
-"""A dry run says what a real one would do, and does none of it."""
+"""DryRun: the result matches the real run, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.functional.conftest import Function
 from tests.functional.cosign_fixtures import cosign_tag, referrers, sbom, signatures
 
 Start = Callable[..., RegistryServer]
-#: What differs from one run of the same work to the next.
-_TIMES = {"DurationSeconds"}
+#: Attributes that differ between runs of the same copy.
+_VARYING = {"DurationSeconds"}
 
 
 @pytest.fixture
@@ -29,16 +29,16 @@ def requests_to(server: RegistryServer) -> Counter[str]:
 
 
 def content_of(store: Store, repository: str) -> object:
-    """Everything that a repository shows, for comparing."""
+    """Return the tags and the list of repositories, to compare them."""
     return store.tags(repository), store.repositories
 
 
-def values(response: dict[str, Any]) -> dict[str, str]:
+def attributes_of(response: dict[str, Any]) -> dict[str, str]:
     assert response["Status"] == "SUCCESS", response
-    return {name: value for name, value in response["Data"].items() if name not in _TIMES}
+    return {name: value for name, value in response["Data"].items() if name not in _VARYING}
 
 
-def test_a_dry_run_asks_for_each_blob_once_and_sends_nothing(
+def test_a_dry_run_checks_each_blob_once_and_pushes_nothing(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -52,15 +52,15 @@ def test_a_dry_run_asks_for_each_blob_once_and_sends_nothing(
     assert requests_to(destination) == {"GET manifests": 1, "HEAD blobs": 4}
     assert requests_to(source)["GET blobs"] == 1  # the config, for its platform
     assert destination.store.repositories == ()
-    # and then it comes exactly so
-    promised = values(response)
-    assert values(function.create(*named)) == promised
+    # the real run returns the same values
+    planned = attributes_of(response)
+    assert attributes_of(function.create(*named)) == planned
     sent = sum(each.request_bytes for each in destination.requests if each.path.count("/blobs/"))
-    assert str(sent) == promised["BytesCopied"]
+    assert str(sent) == planned["BytesCopied"]
 
 
 @pytest.mark.parametrize("key", ["DestTags", "ArchImageTags", "CopyReferrers", "Platforms"])
-def test_what_is_promised_is_what_a_real_run_then_does(
+def test_a_dry_run_and_the_real_run_return_the_same_values(
     function: Function, registries: Start, key: str
 ) -> None:
     source, destination = registries(), registries()
@@ -83,20 +83,20 @@ def test_what_is_promised_is_what_a_real_run_then_does(
     before = content_of(destination.store, "mirror/app")
     destination.clear_requests()
 
-    promised = values(function.create(*named, DryRun=True, **properties))
+    planned = attributes_of(function.create(*named, DryRun=True, **properties))
 
     assert {each.method for each in destination.requests} <= {"GET", "HEAD"}
     assert content_of(destination.store, "mirror/app") == before
-    assert int(promised["BytesCopied"]) > 0
-    assert values(function.create(*named, **properties)) == promised
-    again = values(function.create(*named, DryRun=True, **properties))
+    assert int(planned["BytesCopied"]) > 0
+    assert attributes_of(function.create(*named, **properties)) == planned
+    again = attributes_of(function.create(*named, DryRun=True, **properties))
     assert (again["Changed"], again["BytesCopied"]) == (
         "true" if key == "CopyReferrers" and again["ReferrersCopied"] != "0" else "false",
         "0",
     )
 
 
-def test_blobs_of_the_same_registry_would_be_mounted(
+def test_mountable_blobs_are_counted_as_mounted(
     function: Function, registries: Start, image: Image
 ) -> None:
     server = registries()
@@ -105,15 +105,15 @@ def test_blobs_of_the_same_registry_would_be_mounted(
     named = f"{server.host}/team/app:1", f"{server.host}/mirror/app:1"
     server.clear_requests()
 
-    promised = function.create(*named, DryRun="true")["Data"]
+    planned = function.create(*named, DryRun="true")["Data"]
 
     assert {each.method for each in server.requests} <= {"GET", "HEAD"}
-    assert (promised["BlobsMounted"], promised["BlobsSkipped"]) == ("3", "1")
-    assert promised["BytesCopied"] == "0"
+    assert (planned["BlobsMounted"], planned["BlobsSkipped"]) == ("3", "1")
+    assert planned["BytesCopied"] == "0"
     assert function.create(*named)["Data"]["BytesCopied"] == "0"
 
 
-def test_the_plan_is_in_the_log_a_stage_a_line(
+def test_the_plan_is_logged_with_one_line_per_stage(
     function: Function, registries: Start, image: Image, caplog: pytest.LogCaptureFixture
 ) -> None:
     source, destination = registries(), registries()
@@ -152,7 +152,7 @@ def test_the_plan_is_in_the_log_a_stage_a_line(
     assert (latest["tag"], latest["before"]) == ("latest", "no such tag")
 
 
-def test_signatures_that_would_be_copied_are_counted_and_stay_where_they_are(
+def test_referrers_are_counted_and_not_copied(
     function: Function, registries: Start, image: Image, caplog: pytest.LogCaptureFixture
 ) -> None:
     source, destination = registries(), registries(referrers_api=False)
@@ -179,7 +179,7 @@ def test_signatures_that_would_be_copied_are_counted_and_stay_where_they_are(
     assert [vars(each)["tag"] for each in tags] == [tag]
 
 
-def test_a_platform_that_is_not_there_fails_a_dry_run_as_well(
+def test_a_missing_platform_fails_a_dry_run_and_a_real_run_with_the_same_message(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
@@ -196,12 +196,12 @@ def test_a_platform_that_is_not_there_fails_a_dry_run_as_well(
 
 
 @pytest.mark.parametrize("is_dry_again", [True, False])
-def test_a_dry_created_resource_holds_nothing_that_its_deletion_could_remove(
+def test_deleting_a_resource_that_was_created_by_a_dry_run_removes_no_tag(
     function: Function, registries: Start, image: Image, *, is_dry_again: bool
 ) -> None:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
-    push(image, destination.host, "mirror/app", "1")  # by somebody else
+    push(image, destination.host, "mirror/app", "1")  # by another stack
     named = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
 
     response = function.create(*named, OnDelete="Untag", DestTags=["2"], DryRun="true")
@@ -218,25 +218,25 @@ def test_a_dry_created_resource_holds_nothing_that_its_deletion_could_remove(
     assert destination.store.tags("mirror/app") == {"1": image.digest}
 
 
-def test_a_dry_update_keeps_the_id_and_what_it_would_tag_outlives_the_resource(
+def test_deleting_a_resource_after_a_dry_update_removes_only_tags_of_the_real_run(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
     named = f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"
-    made = function.create(*named, OnDelete="Untag")
+    created = function.create(*named, OnDelete="Untag")
     push(image, destination.host, "mirror/app", "theirs")
 
     properties = {"SrcImage": named[0], "DestImage": named[1], "OnDelete": "Untag"}
     updated = function.send(
         {
             "RequestType": "Update",
-            "PhysicalResourceId": made["PhysicalResourceId"],
+            "PhysicalResourceId": created["PhysicalResourceId"],
             "ResourceProperties": {**properties, "DestTags": ["theirs"], "DryRun": "true"},
         }
     )
     assert updated["Status"] == "SUCCESS"
-    assert updated["PhysicalResourceId"] == made["PhysicalResourceId"]
+    assert updated["PhysicalResourceId"] == created["PhysicalResourceId"]
     deleted = function.delete(
         updated["PhysicalResourceId"],
         named[1],
@@ -246,5 +246,5 @@ def test_a_dry_update_keeps_the_id_and_what_it_would_tag_outlives_the_resource(
     )
 
     assert deleted["Status"] == "SUCCESS"
-    # its own tag goes, which the id proves that a real run has put; the other one was not its
+    # only the tag of the real run is removed; its digest is in the physical ID
     assert destination.store.tags("mirror/app") == {"theirs": image.digest}

@@ -1,4 +1,4 @@
-"""What only ECR has: lists of tags, archived images, cache rules, and a maximum layer size."""
+"""ECR's own features: tag lists, archived images, pull-through cache, maximum layer size."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ def test_a_repository_without_tags_has_an_empty_list(aws: LoopbackAws) -> None:
     assert _repository().list_tag_digests() == {}
 
 
-def test_tags_cannot_be_listed_without_the_permission(aws: LoopbackAws) -> None:
+def test_the_tag_list_is_none_if_ecr_listimages_is_denied(aws: LoopbackAws) -> None:
     aws.ecr().create_repository("mirror/app")
     aws.ecr().quirks.denied_actions.add("ecr:ListImages")
 
     assert _repository().list_tag_digests() is None
 
 
-def test_ecr_public_is_not_asked_for_a_list_of_tags(aws: LoopbackAws) -> None:
+def test_ecr_public_tags_are_not_listed(aws: LoopbackAws) -> None:
     assert _repository("public.ecr.aws/a1b2c3d4/app").list_tag_digests() is None
     assert aws.requests == ()
 
 
-def test_tags_of_a_missing_repository_are_an_error(aws: LoopbackAws) -> None:  # noqa: ARG001 - its environment
+def test_listing_tags_of_a_missing_repository_is_an_error(aws: LoopbackAws) -> None:  # noqa: ARG001 - sets the environment
     with pytest.raises(RepositoryMissingError, match="mirror/app"):
         _repository().list_tag_digests()
 
@@ -78,7 +78,7 @@ def _copy_from(aws: LoopbackAws, function: Function, source: str) -> dict[str, A
 
 
 @pytest.mark.parametrize("selector", [":1", "@{digest}"])
-def test_an_archived_image_is_named_as_such(
+def test_the_message_for_an_archived_image_says_to_restore_it(
     aws: LoopbackAws, aws_function: Function, selector: str
 ) -> None:
     image = build_image([build_layer(600, seed=1)])
@@ -95,7 +95,7 @@ def test_an_archived_image_is_named_as_such(
 
 
 @pytest.mark.parametrize("denied", [True, False])
-def test_a_missing_image_is_not_called_archived(
+def test_a_missing_image_is_not_reported_as_archived(
     aws: LoopbackAws, aws_function: Function, denied: bool
 ) -> None:
     aws.ecr().put(build_image([build_layer(600, seed=1)]), "team/app", "1")
@@ -108,7 +108,9 @@ def test_a_missing_image_is_not_called_archived(
     assert "archive" not in response["Reason"]
 
 
-def test_an_image_is_pulled_through_a_cache_rule(aws: LoopbackAws, aws_function: Function) -> None:
+def test_an_image_is_pulled_through_a_pull_through_cache_rule(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     image = build_image([build_layer(600, seed=1)])
     aws.docker_hub.put(image, "library/nginx", "1")
     aws.ecr().quirks.pull_through = {"docker-hub/": aws.docker_hub.store}
@@ -119,7 +121,9 @@ def test_an_image_is_pulled_through_a_cache_rule(aws: LoopbackAws, aws_function:
     assert response["Data"]["ImageDigest"] == image.digest
 
 
-def test_a_cache_rule_s_permission_is_named(aws: LoopbackAws, aws_function: Function) -> None:
+def test_the_message_names_the_permission_of_a_pull_through_cache_rule(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.docker_hub.put(build_image([build_layer(600, seed=1)]), "library/nginx", "1")
     aws.ecr().quirks.pull_through = {"docker-hub/": aws.docker_hub.store}
     aws.ecr().quirks.denied_actions.add("ecr:BatchImportUpstreamImage")
@@ -132,7 +136,7 @@ def test_a_cache_rule_s_permission_is_named(aws: LoopbackAws, aws_function: Func
 @pytest.mark.parametrize(
     ("host", "mib"), [(HOST, 52_000), ("public.ecr.aws", 10_000)], ids=["private", "public"]
 )
-def test_a_layer_above_ecr_s_maximum_is_rejected_before_anything_is_sent(
+def test_a_layer_above_ecrs_maximum_size_is_an_error_before_anything_is_pushed(
     aws: LoopbackAws, aws_function: Function, host: str, mib: int
 ) -> None:
     image = build_image([build_layer(600, seed=1)])

@@ -1,4 +1,4 @@
-"""ECR as the destination: the number of requests, its differences and its errors."""
+"""ECR as the destination: number of requests, quirks and errors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.functional.conftest import Function
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 DESTINATION = f"{HOST}/mirror/app:1.0"
 
-_NOTHING = digest_of(b"")
-_EMPTY_LAYER = Layer(b"", _NOTHING, _NOTHING, "none")
+_EMPTY_DIGEST = digest_of(b"")
+_EMPTY_LAYER = Layer(b"", _EMPTY_DIGEST, _EMPTY_DIGEST, "none")
 _LIFECYCLE = {
     "rules": [
         {
@@ -47,7 +47,7 @@ def _calls(aws: LoopbackAws) -> list[str]:
     return [call.operation for call in aws.ecr().calls]
 
 
-def test_an_image_of_docker_hub_is_copied_with_the_minimum_of_requests(
+def test_a_copy_from_docker_hub_uses_the_minimum_of_requests(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     image = _image(layers=3)
@@ -138,7 +138,7 @@ def test_layers_are_checked_in_batches_of_100(aws: LoopbackAws, aws_function: Fu
     assert response["Data"]["BlobsSkipped"] == "121"
 
 
-def test_every_blob_is_sent_if_checking_layers_is_denied(
+def test_every_blob_is_pushed_if_batchchecklayeravailability_is_denied(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
@@ -153,7 +153,7 @@ def test_every_blob_is_sent_if_checking_layers_is_denied(
     assert response["Data"]["BlobsCopied"] == "3"
 
 
-def test_an_immutable_tag_with_other_content_fails_before_anything_is_sent(
+def test_an_immutable_tag_with_another_image_is_an_error_before_anything_is_pushed(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     old, new = _image(1), _image(2)
@@ -172,7 +172,7 @@ def test_an_immutable_tag_with_other_content_fails_before_anything_is_sent(
     assert _calls(aws) == ["GetAuthorizationToken", "DescribeRepositories"]
 
 
-def test_an_immutable_tag_is_named_if_describing_the_repository_is_denied(
+def test_an_immutable_tag_is_reported_if_describerepositories_is_denied(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     old, new = _image(1), _image(2)
@@ -218,7 +218,7 @@ def test_a_mutable_tag_is_changed(aws: LoopbackAws, aws_function: Function) -> N
     assert aws.ecr().store.tags("mirror/app") == {"1.0": new.digest}
 
 
-def test_an_image_with_an_empty_blob_fails_before_anything_is_sent(
+def test_an_empty_blob_is_an_error_before_anything_is_pushed(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     image = build_image([build_layer(5000, seed=1), _EMPTY_LAYER])
@@ -229,7 +229,7 @@ def test_an_image_with_an_empty_blob_fails_before_anything_is_sent(
 
     assert response["Status"] == "FAILED"
     assert (
-        f"cannot push blob {_NOTHING} to {HOST}/mirror/app: ECR does not support empty "
+        f"cannot push blob {_EMPTY_DIGEST} to {HOST}/mirror/app: ECR does not support empty "
         in (response["Reason"])
     )
     assert "POST blobs" not in _requests(aws)
@@ -250,7 +250,7 @@ def test_blobs_are_mounted_from_another_repository_of_the_registry(
     assert "PUT blobs" not in _requests(aws)
 
 
-def test_blobs_are_copied_if_the_account_does_not_mount(
+def test_blobs_are_copied_if_blob_mounting_is_disabled(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.ecr().put(_image(), "team/app", "1")
@@ -281,7 +281,7 @@ def test_manifests_stay_below_ecr_s_rate_limit(aws: LoopbackAws, aws_function: F
     assert [each.status for each in puts] == [201] * 25
 
 
-def test_the_rate_decreases_when_a_registry_throttles(
+def test_the_request_rate_decreases_after_throttling(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
@@ -298,7 +298,7 @@ def test_the_rate_decreases_when_a_registry_throttles(
 
 
 @pytest.mark.parametrize("drops", [False, True])
-def test_a_missing_repository_is_named_with_its_account_and_region(
+def test_the_message_for_a_missing_repository_names_account_and_region(
     aws: LoopbackAws, aws_function: Function, drops: bool
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
@@ -313,7 +313,7 @@ def test_a_missing_repository_is_named_with_its_account_and_region(
     )
 
 
-def test_a_closed_connection_with_an_existing_repository_is_explained(
+def test_the_message_for_a_closed_connection_names_initiatelayerupload(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
@@ -351,11 +351,11 @@ def test_a_missing_repository_is_created_with_the_requested_settings(
     )
 
     assert response["Status"] == "SUCCESS", response["Reason"]
-    made = [call for call in aws.ecr().calls if call.operation == "CreateRepository"]
-    assert len(made) == 1
-    assert made[0].parameters["imageTagMutability"] == "IMMUTABLE"
-    assert made[0].parameters["imageScanningConfiguration"] == {"scanOnPush": True}
-    assert made[0].parameters["tags"] == [{"Key": "team", "Value": "one"}]
+    created = [call for call in aws.ecr().calls if call.operation == "CreateRepository"]
+    assert len(created) == 1
+    assert created[0].parameters["imageTagMutability"] == "IMMUTABLE"
+    assert created[0].parameters["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert created[0].parameters["tags"] == [{"Key": "team", "Value": "one"}]
     assert {"PutLifecyclePolicy", "SetRepositoryPolicy"} <= set(_calls(aws))
 
 

@@ -9,8 +9,8 @@ from tests.functional.conftest import Function
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 DESTINATION = f"{HOST}/mirror/app:1.0"
-#: What only asks, of ECR's API.
-_QUESTIONS = {"GetAuthorizationToken", "BatchCheckLayerAvailability", "DescribeRepositories"}
+#: API calls that only read.
+_READ_CALLS = {"GetAuthorizationToken", "BatchCheckLayerAvailability", "DescribeRepositories"}
 
 
 @pytest.fixture
@@ -30,25 +30,25 @@ def _calls(aws: LoopbackAws) -> list[str]:
     return [call.operation for call in aws.ecr().calls]
 
 
-def test_layers_are_checked_with_one_call(
+def test_a_dry_run_checks_layers_with_one_call(
     aws: LoopbackAws, aws_function: Function, image: Image
 ) -> None:
     aws.ecr().put(build_image([build_layer(20_000, seed=0)]), "mirror/app", "0")
     aws.clear_requests()
 
-    promised = aws_function.create("nginx:1.27", DESTINATION, DryRun="true")
+    planned = aws_function.create("nginx:1.27", DESTINATION, DryRun="true")
 
-    assert promised["Status"] == "SUCCESS", promised
+    assert planned["Status"] == "SUCCESS", planned
     assert _requests(aws) == ["GET manifests"]
     assert _calls(aws) == ["GetAuthorizationToken", "BatchCheckLayerAvailability"]
-    assert (promised["Data"]["BlobsCopied"], promised["Data"]["BlobsSkipped"]) == ("2", "1")
+    assert (planned["Data"]["BlobsCopied"], planned["Data"]["BlobsSkipped"]) == ("2", "1")
     assert image.digest not in {each.digest for each in aws.ecr().store.manifests("mirror/app")}
     real = aws_function.create("nginx:1.27", DESTINATION)
-    assert real["Data"]["BytesCopied"] == promised["Data"]["BytesCopied"]
+    assert real["Data"]["BytesCopied"] == planned["Data"]["BytesCopied"]
 
 
 @pytest.mark.usefixtures("image")
-def test_each_blob_is_checked_if_checking_layers_is_denied(
+def test_a_dry_run_checks_each_blob_if_batchchecklayeravailability_is_denied(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.ecr().create_repository("mirror/app")
@@ -58,7 +58,7 @@ def test_each_blob_is_checked_if_checking_layers_is_denied(
 
     assert response["Data"]["BlobsCopied"] == "3"
     assert sorted(_requests(aws)) == ["GET manifests"] + ["HEAD blobs"] * 3
-    assert set(_calls(aws)) <= _QUESTIONS
+    assert set(_calls(aws)) <= _READ_CALLS
 
 
 @pytest.mark.usefixtures("image")
@@ -78,7 +78,7 @@ def test_a_dry_run_does_not_create_the_repository(
     )
 
     assert response["Status"] == "SUCCESS", response
-    assert set(_calls(aws)) <= _QUESTIONS
+    assert set(_calls(aws)) <= _READ_CALLS
     assert {each.partition(" ")[0] for each in _requests(aws)} <= {"GET", "HEAD"}
     assert aws.ecr().store.repositories == ()
     assert "dry run: would make the repository" in caplog.messages
@@ -86,7 +86,7 @@ def test_a_dry_run_does_not_create_the_repository(
 
 @pytest.mark.usefixtures("image")
 @pytest.mark.parametrize("checks", [True, False])
-def test_a_missing_repository_fails_a_dry_run_as_it_would_a_real_one(
+def test_a_missing_repository_fails_a_dry_run_and_a_real_run_with_the_same_message(
     aws: LoopbackAws, aws_function: Function, checks: bool
 ) -> None:
     if not checks:
@@ -104,7 +104,7 @@ def test_a_missing_repository_fails_a_dry_run_as_it_would_a_real_one(
 
 
 @pytest.mark.usefixtures("image")
-def test_an_immutable_tag_fails_a_dry_run_as_it_would_a_real_one(
+def test_an_immutable_tag_fails_a_dry_run_and_a_real_run_with_the_same_message(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
@@ -126,8 +126,8 @@ def test_blobs_that_may_be_mounted_count_as_copied(
     aws.ecr().create_repository("mirror/app")
 
     named = f"{HOST}/team/app:1", DESTINATION
-    promised = aws_function.create(*named, DryRun="true")["Data"]
+    planned = aws_function.create(*named, DryRun="true")["Data"]
     real = aws_function.create(*named)["Data"]
 
-    assert promised["BlobsCopied"] == real["BlobsCopied"] == "2"
-    assert promised["BytesCopied"] == real["BytesCopied"]
+    assert planned["BlobsCopied"] == real["BlobsCopied"] == "2"
+    assert planned["BytesCopied"] == real["BytesCopied"]

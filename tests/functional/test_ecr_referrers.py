@@ -1,4 +1,4 @@
-"""Referrers with ECR as the destination, which has the referrers API."""
+"""Referrers, platform tags and subsets with ECR as the destination."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def create(function: Function, **properties: Any) -> dict[str, Any]:
     return function.create("app:1", f"{HOST}/mirror/app:1", **properties)
 
 
-def test_referrers_of_docker_hub_are_listed_by_ecr(
+def test_referrers_are_copied_from_docker_hub_to_ecr(
     aws: LoopbackAws, aws_function: Function, images: list[Image]
 ) -> None:
     index = build_index(images)
@@ -55,7 +55,7 @@ def test_referrers_of_docker_hub_are_listed_by_ecr(
     assert again["Data"]["Changed"] == "false"
 
 
-def test_an_immutable_platform_tag_fails_before_anything_is_sent(
+def test_an_immutable_platform_tag_is_an_error_before_anything_is_pushed(
     aws: LoopbackAws, aws_function: Function, images: list[Image]
 ) -> None:
     put(aws, build_index(images), "1")
@@ -78,7 +78,7 @@ def test_an_immutable_platform_tag_fails_before_anything_is_sent(
     ]
 
 
-def test_a_subset_and_its_tags_go_into_a_new_repository(
+def test_a_platform_subset_and_its_tags_are_pushed_to_a_new_repository(
     aws: LoopbackAws, aws_function: Function, images: list[Image]
 ) -> None:
     put(aws, build_index(images), "1")

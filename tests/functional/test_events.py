@@ -1,4 +1,4 @@
-"""Every event of events/, sent to the function with the local cloud."""
+"""Each event in events/, sent to the function with the local cloud."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.functional.conftest import Function
 
 EVENTS = Path(__file__).parent.parent.parent / "events"
 
-#: What each event comes to: the response's status, and what its data or reason holds.
+#: The expected status of each event, and a text in the response's data or reason.
 EXPECTED = {
     "create-one-platform": ("SUCCESS", "linux/amd64"),
     "create-whole-index": ("SUCCESS", "linux/amd64,linux/arm64,linux/arm/v7"),
@@ -34,7 +34,7 @@ EXPECTED = {
 }
 
 
-#: Events without a request: the function returns the values, here those that are expected.
+#: Direct invocations, and the values that the function is expected to return.
 DIRECT = {"direct-call": {"Changed": "true", "Platforms": "linux/amd64,linux/arm64,linux/arm/v7"}}
 
 
@@ -65,7 +65,7 @@ def test_an_event_has_the_expected_result(
     tags |= set(event["ResourceProperties"].get("DestTags", []))
     tags |= set(json.loads(event["ResourceProperties"].get("ArchImageTags", "{}")).values())
     repositories = destination.store.repositories
-    there = {tag for repository in repositories for tag in destination.store.tags(repository)}
+    found_tags = {tag for repository in repositories for tag in destination.store.tags(repository)}
     is_dry = "DryRun" in event["ResourceProperties"]
-    moves = status == "SUCCESS" and event["RequestType"] != "Delete" and not is_dry
-    assert there == (tags if moves else set())
+    is_copied = status == "SUCCESS" and event["RequestType"] != "Delete" and not is_dry
+    assert found_tags == (tags if is_copied else set())

@@ -1,4 +1,4 @@
-"""Format: conversion between Docker's manifests and OCI's."""
+"""Format: conversion between Docker manifests and OCI manifests."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LAYERS = {
 BOTH_WAYS: list[tuple[Format, Format]] = [("oci", "docker"), ("docker", "oci")]
 
 
-class Scene:
+class RegistryPair:
     """A source and a destination, and copies between them."""
 
     def __init__(self, function: Function, registries: Start) -> None:
@@ -66,8 +66,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(function: Function, registries: Start) -> Scene:
-    return Scene(function, registries)
+def pair(function: Function, registries: Start) -> RegistryPair:
+    return RegistryPair(function, registries)
 
 
 def _image(form: Format, platform: str = "linux/amd64", seed: int = 1, **more: Any) -> Image:
@@ -76,93 +76,97 @@ def _image(form: Format, platform: str = "linux/amd64", seed: int = 1, **more: A
 
 
 @pytest.mark.parametrize(("form", "target"), BOTH_WAYS)
-def test_an_image_is_converted_and_found_unchanged(
-    scene: Scene, form: Format, target: Format
+def test_an_image_is_converted_and_unchanged_in_the_next_run(
+    pair: RegistryPair, form: Format, target: Format
 ) -> None:
     image = _image(form)
-    push(image, scene.source.host, "team/app", "1")
+    push(image, pair.source.host, "team/app", "1")
 
-    first = scene.copy(Format=target, DestTags="latest")
+    first = pair.copy(Format=target, DestTags="latest")
 
     assert first["Status"] == "SUCCESS", first
     assert first["Data"]["MediaType"] == MANIFESTS[target]
     assert first["Data"]["ImageDigest"] != image.digest
-    document = scene.document()
-    assert scene.media_types(document) == {CONFIGS[target], LAYERS[target]}
-    assert {*scene.destination.store.blobs("app")} == {*image.blobs}
+    document = pair.document()
+    assert pair.media_types(document) == {CONFIGS[target], LAYERS[target]}
+    assert {*pair.destination.store.blobs("app")} == {*image.blobs}
     digest = first["Data"]["ImageDigest"]
-    assert {*scene.destination.store.tags("app").values()} == {digest}
+    assert {*pair.destination.store.tags("app").values()} == {digest}
     assert first["Data"]["Digest.amd64"] == digest
 
-    scene.destination.clear_requests()
-    again = scene.copy(Format=target, DestTags="latest")
+    pair.destination.clear_requests()
+    again = pair.copy(Format=target, DestTags="latest")
     assert (again["Data"]["Changed"], again["Data"]["ImageDigest"]) == ("false", digest)
-    assert manifest_puts(scene.destination) == []
+    assert manifest_puts(pair.destination) == []
 
 
 @pytest.mark.parametrize("form", ["oci", "docker"])
-def test_an_image_in_the_format_is_copied_byte_for_byte(scene: Scene, form: Format) -> None:
+def test_an_image_that_has_the_format_is_copied_byte_for_byte(
+    pair: RegistryPair, form: Format
+) -> None:
     image = _image(form)
-    push(image, scene.source.host, "team/app", "1")
+    push(image, pair.source.host, "team/app", "1")
 
-    response = scene.copy(Format=form)
+    response = pair.copy(Format=form)
 
     assert response["Data"]["ImageDigest"] == image.digest
-    assert scene.copy(Format=form)["Data"]["Changed"] == "false"
+    assert pair.copy(Format=form)["Data"]["Changed"] == "false"
 
 
 @pytest.mark.parametrize(("form", "target"), BOTH_WAYS)
-def test_an_index_is_converted_with_its_images(scene: Scene, form: Format, target: Format) -> None:
+def test_an_index_is_converted_with_its_images(
+    pair: RegistryPair, form: Format, target: Format
+) -> None:
     platforms = ("linux/amd64", "linux/arm64")
     images = [_image(form, each, seed) for seed, each in enumerate(platforms)]
-    push(build_index(images, form), scene.source.host, "team/app", "1")
+    push(build_index(images, form), pair.source.host, "team/app", "1")
 
-    response = scene.copy(
+    response = pair.copy(
         Format=target, Platforms="all", ArchImageTags={"amd64": "1-amd64", "arm64": "1-arm64"}
     )
 
     assert response["Status"] == "SUCCESS", response
-    document = scene.document()
+    document = pair.document()
     assert document["mediaType"] == response["Data"]["MediaType"] == INDEXES[target]
-    tags = scene.destination.store.tags("app")
+    tags = pair.destination.store.tags("app")
     for entry, arch in zip(document["manifests"], ("amd64", "arm64"), strict=True):
         assert entry["mediaType"] == MANIFESTS[target]
         assert entry["platform"] == {"os": "linux", "architecture": arch}
         assert entry["digest"] == response["Data"][f"Digest.{arch}"] == tags[f"1-{arch}"]
-        assert scene.media_types(scene.document(entry["digest"])) == {
+        assert pair.media_types(pair.document(entry["digest"])) == {
             CONFIGS[target],
             LAYERS[target],
         }
 
 
-def test_one_platform_and_a_subset_are_converted(scene: Scene) -> None:
+def test_one_platform_and_a_subset_are_converted(pair: RegistryPair) -> None:
     images = [
         _image("oci", f"linux/{arch}", seed)
         for seed, arch in enumerate(("amd64", "arm64", "s390x"))
     ]
-    described, notes = attestation(images[0])
-    index = build_index([*images, described], descriptor_annotations=[None, None, None, notes])
-    push(index, scene.source.host, "team/app", "1")
+    attested, notes = attestation(images[0])
+    index = build_index([*images, attested], descriptor_annotations=[None, None, None, notes])
+    push(index, pair.source.host, "team/app", "1")
 
-    one = scene.copy(Format="docker", Platforms="linux/arm64")
+    one = pair.copy(Format="docker", Platforms="linux/arm64")
     assert one["Data"]["MediaType"] == MANIFESTS["docker"]
     assert one["Data"]["Digest.arm64"] == one["Data"]["ImageDigest"]
 
-    two = scene.copy(Format="docker", Platforms="linux/amd64,linux/s390x")
+    two = pair.copy(Format="docker", Platforms="linux/amd64,linux/s390x")
     assert two["Status"] == "SUCCESS", two
-    document = scene.document()
+    document = pair.document()
     assert document["mediaType"] == INDEXES["docker"]
     assert "annotations" not in document
-    # the attestation of amd64 names the digest that its image had before
+    # the attestation is left out: it refers to the digest before the conversion
     assert [each["platform"]["architecture"] for each in document["manifests"]] == [
         "amd64",
         "s390x",
     ]
-    again = scene.copy(Format="docker", Platforms="linux/amd64,linux/s390x")
+    again = pair.copy(Format="docker", Platforms="linux/amd64,linux/s390x")
     assert again["Data"]["Changed"] == "false"
 
 
-def test_a_copy_within_a_repository_converts(function: Function, registries: Start) -> None:
+def test_an_index_is_converted_within_a_repository(function: Function, registries: Start) -> None:
     registry = registries()
     index = build_index([_image("oci"), _image("oci", "linux/arm64", 2)])
     push(index, registry.host, "team/app", "1")
@@ -180,39 +184,39 @@ def test_a_copy_within_a_repository_converts(function: Function, registries: Sta
     assert response["Data"]["BlobsCopied"] == "0"
 
 
-def test_a_dry_run_names_the_converted_digest(scene: Scene) -> None:
-    push(_image("oci"), scene.source.host, "team/app", "1")
+def test_a_dry_run_returns_the_converted_digest(pair: RegistryPair) -> None:
+    push(_image("oci"), pair.source.host, "team/app", "1")
 
-    planned = scene.copy(Format="docker", DryRun="true")["Data"]
+    planned = pair.copy(Format="docker", DryRun="true")["Data"]
 
-    assert scene.destination.store.repositories == ()
-    assert planned["ImageDigest"] == scene.copy(Format="docker")["Data"]["ImageDigest"]
+    assert pair.destination.store.repositories == ()
+    assert planned["ImageDigest"] == pair.copy(Format="docker")["Data"]["ImageDigest"]
 
 
-def test_the_signature_of_the_sources_digest_is_verified(scene: Scene) -> None:
+def test_the_signature_of_the_sources_digest_is_verified(pair: RegistryPair) -> None:
     image = _image("oci")
-    push(image, scene.source.host, "team/app", "1")
+    push(image, pair.source.host, "team/app", "1")
     key = pem(KEY)
-    assert "signature" in scene.copy(Format="docker", VerifySignatureKey=key)["Reason"]
+    assert "signature" in pair.copy(Format="docker", VerifySignatureKey=key)["Reason"]
     signed = signatures([signature(KEY, image.digest)])
-    push(signed, scene.source.host, "team/app", cosign_tag(image.digest))
+    push(signed, pair.source.host, "team/app", cosign_tag(image.digest))
 
-    response = scene.copy(Format="docker", VerifySignatureKey=key)
+    response = pair.copy(Format="docker", VerifySignatureKey=key)
 
     assert response["Status"] == "SUCCESS", response
 
 
-def test_referrers_cannot_follow_a_digest_that_changes(scene: Scene) -> None:
+def test_copyreferrers_is_invalid_if_the_digest_changes(pair: RegistryPair) -> None:
     image = _image("oci")
-    push(image, scene.source.host, "team/app", "1")
-    push(sbom(image), scene.source.host, "team/app")
+    push(image, pair.source.host, "team/app", "1")
+    push(sbom(image), pair.source.host, "team/app")
 
-    response = scene.copy(Format="docker", CopyReferrers="true")
+    response = pair.copy(Format="docker", CopyReferrers="true")
 
     assert response["Status"] == "FAILED"
     assert "invalid CopyReferrers: converting" in response["Reason"]
-    assert scene.destination.store.repositories == ()
-    assert scene.copy(Format="oci", CopyReferrers="true")["Data"]["ReferrersCopied"] == "1"
+    assert pair.destination.store.repositories == ()
+    assert pair.copy(Format="oci", CopyReferrers="true")["Data"]["ReferrersCopied"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -223,55 +227,55 @@ def test_referrers_cannot_follow_a_digest_that_changes(scene: Scene) -> None:
         (build_image([build_layer(900, 1, "zstd")]), "is compressed with zstd"),
     ],
 )
-def test_what_cannot_be_converted_is_an_error_before_anything_is_pushed(
-    scene: Scene, content: Image, reason: str
+def test_a_manifest_that_cannot_be_converted_is_an_error_before_anything_is_pushed(
+    pair: RegistryPair, content: Image, reason: str
 ) -> None:
-    push(content, scene.source.host, "team/app", "1")
+    push(content, pair.source.host, "team/app", "1")
 
-    response = scene.copy(Format="docker", Platforms="all")
+    response = pair.copy(Format="docker", Platforms="all")
 
     assert response["Status"] == "FAILED"
     assert "invalid Format: cannot convert manifest" in response["Reason"]
     assert reason in response["Reason"]
-    assert scene.destination.store.repositories == ()
+    assert pair.destination.store.repositories == ()
 
 
 @pytest.mark.parametrize("target", ["docker", "oci"])
-def test_an_archive_of_docker_save_gets_the_format(
-    scene: Scene, storage: ObjectStorage, tmp_path: Path, target: Format
+def test_a_docker_save_archive_is_converted(
+    pair: RegistryPair, storage: ObjectStorage, tmp_path: Path, target: Format
 ) -> None:
     saved = SavedImage([build_layer(30_000, 1, "none"), build_layer(9000, 2, "none")], ["app:1"])
     storage.put("app.tar", build_docker_save(tmp_path / "app.tar", [saved]))
-    destination = f"{scene.destination.host}/app:1"
+    destination = f"{pair.destination.host}/app:1"
 
-    planned = scene.function.create(
+    planned = pair.function.create(
         "s3://archives/app.tar", destination, Format=target, DryRun="true"
     )
-    first = scene.function.create("s3://archives/app.tar", destination, Format=target)
-    again = scene.function.create("s3://archives/app.tar", destination, Format=target)
+    first = pair.function.create("s3://archives/app.tar", destination, Format=target)
+    again = pair.function.create("s3://archives/app.tar", destination, Format=target)
 
     assert first["Status"] == "SUCCESS", first
     assert first["Data"]["MediaType"] == planned["Data"]["MediaType"] == MANIFESTS[target]
-    assert scene.media_types(scene.document()) == {CONFIGS[target], LAYERS[target]}
+    assert pair.media_types(pair.document()) == {CONFIGS[target], LAYERS[target]}
     assert again["Data"]["Changed"] == "false"
     other = "oci" if target == "docker" else "docker"
-    changed = scene.function.create("s3://archives/app.tar", destination, Format=other)
+    changed = pair.function.create("s3://archives/app.tar", destination, Format=other)
     assert changed["Data"]["MediaType"] == MANIFESTS[other]
     assert changed["Data"]["BlobsCopied"] == "0"
 
 
-def test_an_oci_layout_gets_the_format(
-    scene: Scene, storage: ObjectStorage, tmp_path: Path
+def test_an_oci_layout_is_converted(
+    pair: RegistryPair, storage: ObjectStorage, tmp_path: Path
 ) -> None:
     index = build_index([_image("oci"), _image("oci", "linux/arm64", 2)])
     storage.put("app.tar", build_oci_layout(tmp_path / "app.tar", [(index, "")]))
 
-    response = scene.function.create(
-        "s3://archives/app.tar", f"{scene.destination.host}/app:1", Format="docker", Platforms="all"
+    response = pair.function.create(
+        "s3://archives/app.tar", f"{pair.destination.host}/app:1", Format="docker", Platforms="all"
     )
 
     assert response["Status"] == "SUCCESS", response
     assert (
-        json.loads(scene.destination.store.manifest("app", "1").content)["mediaType"]
+        json.loads(pair.destination.store.manifest("app", "1").content)["mediaType"]
         == (INDEXES["docker"])
     )

@@ -19,7 +19,7 @@ SOCI_INDEX = "application/vnd.amazon.soci.index.v2+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
-class Scene:
+class RegistryPair:
     """A source and a destination, and copies between them."""
 
     def __init__(self, function: Function, registries: Start) -> None:
@@ -44,39 +44,39 @@ class Scene:
 
 
 @pytest.fixture
-def scene(function: Function, registries: Start) -> Scene:
-    return Scene(function, registries)
+def pair(function: Function, registries: Start) -> RegistryPair:
+    return RegistryPair(function, registries)
 
 
-def test_an_image_without_layers(scene: Scene) -> None:
+def test_an_image_without_layers_is_copied(pair: RegistryPair) -> None:
     image = build_image([])
-    scene.assert_copied(scene.copy(image), image)
+    pair.assert_copied(pair.copy(image), image)
 
 
-def test_an_image_of_127_layers(scene: Scene) -> None:
+def test_an_image_with_127_layers_is_copied(pair: RegistryPair) -> None:
     image = build_image([build_layer(300, seed=number) for number in range(127)])
-    response = scene.copy(image)
-    scene.assert_copied(response, image)
+    response = pair.copy(image)
+    pair.assert_copied(response, image)
     assert response["Data"]["BlobsCopied"] == "128"
 
 
-def test_an_index_of_100_images(scene: Scene) -> None:
+def test_an_index_with_100_images_is_copied(pair: RegistryPair) -> None:
     shared = build_layer(500, seed=7)
     index = build_index([build_image([shared], f"linux/arch{number}") for number in range(100)])
-    response = scene.copy(index, Platforms="all")
-    scene.assert_copied(response, index)
+    response = pair.copy(index, Platforms="all")
+    pair.assert_copied(response, index)
     assert response["Data"]["BlobsCopied"] == "101"
 
 
-def test_a_manifest_of_4_mib(scene: Scene) -> None:
+def test_an_image_with_a_manifest_of_4_mib_is_copied(pair: RegistryPair) -> None:
     small = build_image([build_layer(300, seed=1)], annotations={"padding": ""})
     padding = "x" * (4 * 1024 * 1024 - len(small.manifest))
     image = build_image([build_layer(300, seed=1)], annotations={"padding": padding})
     assert len(image.manifest) == 4 * 1024 * 1024
-    scene.assert_copied(scene.copy(image), image)
+    pair.assert_copied(pair.copy(image), image)
 
 
-def test_a_foreign_layer_is_named_and_not_copied(scene: Scene) -> None:
+def test_a_foreign_layer_is_kept_in_the_manifest_and_not_copied(pair: RegistryPair) -> None:
     own, foreign = build_layer(900, seed=1), build_layer(800, seed=2)
     image = build_image([own])
     document = json.loads(image.manifest)
@@ -90,31 +90,31 @@ def test_a_foreign_layer_is_named_and_not_copied(scene: Scene) -> None:
         },
     )
     image = _with_document(image, document)
-    response = scene.copy(image)
-    scene.assert_copied(response, image)
+    response = pair.copy(image)
+    pair.assert_copied(response, image)
     assert response["Data"]["BlobsCopied"] == "2"
 
 
 @pytest.mark.parametrize("with_referrers", [False, True])
-def test_an_empty_config_that_is_only_embedded_as_data(
-    scene: Scene, *, with_referrers: bool
+def test_an_empty_config_that_is_only_embedded_as_data_is_pushed(
+    pair: RegistryPair, *, with_referrers: bool
 ) -> None:
     artifact = build_artifact("application/spdx+json", [("text/plain", b"sbom")])
     document = json.loads(artifact.manifest)
     document["config"]["data"] = base64.b64encode(b"{}").decode()
     embedded = _with_document(artifact, document)
-    push(embedded, scene.source.host, "team/app", "1")
+    push(embedded, pair.source.host, "team/app", "1")
     if with_referrers:
-        push(sbom(embedded), scene.source.host, "team/app")
-    scene.source.store.delete_blob("team/app", document["config"]["digest"])
+        push(sbom(embedded), pair.source.host, "team/app")
+    pair.source.store.delete_blob("team/app", document["config"]["digest"])
 
-    response = scene.copy_pushed(CopyReferrers=str(with_referrers).lower())
+    response = pair.copy_pushed(CopyReferrers=str(with_referrers).lower())
 
-    scene.assert_copied(response, embedded)
-    assert scene.destination.store.find_blob("mirror/app", document["config"]["digest"])
+    pair.assert_copied(response, embedded)
+    assert pair.destination.store.find_blob("mirror/app", document["config"]["digest"])
 
 
-def test_a_soci_index_stays_beside_its_image_in_a_subset(scene: Scene) -> None:
+def test_soci_indexes_are_copied_with_the_images_of_a_platform_subset(pair: RegistryPair) -> None:
     images = [
         build_image([build_layer(900, seed=seed)], f"linux/{arch}")
         for seed, arch in enumerate(("amd64", "arm64", "s390x"))
@@ -136,32 +136,32 @@ def test_a_soci_index_stays_beside_its_image_in_a_subset(scene: Scene) -> None:
         children += [described, image]
     index = index_of(children, entries)
 
-    one = scene.copy(index, Platforms="linux/arm64")
+    one = pair.copy(index, Platforms="linux/arm64")
     assert one["Data"]["ImageDigest"] == images[1].digest
 
-    two = scene.copy_pushed(Platforms="linux/arm64,linux/s390x")
+    two = pair.copy_pushed(Platforms="linux/arm64,linux/s390x")
     assert two["Data"]["Platforms"] == "linux/arm64,linux/s390x"
     assert two["Data"]["Digest.arm64"] == images[1].digest
-    document = scene.destination.store.manifest("mirror/app", "1").document
+    document = pair.destination.store.manifest("mirror/app", "1").document
     assert [each["digest"] for each in document["manifests"]] == [
         each.digest for each in (indexes[1], images[1], indexes[2], images[2])
     ]
 
-    every = scene.copy_pushed(Platforms="all")
-    scene.assert_copied(every, index)
+    every = pair.copy_pushed(Platforms="all")
+    pair.assert_copied(every, index)
 
-    docker = scene.copy_pushed(Platforms="all", Format="docker")
-    converted = scene.destination.store.manifest("mirror/app", "1").document
+    docker = pair.copy_pushed(Platforms="all", Format="docker")
+    converted = pair.destination.store.manifest("mirror/app", "1").document
     assert len(converted["manifests"]) == 3, docker
 
 
-def test_referrers_of_a_zero_layer_image(scene: Scene) -> None:
+def test_referrers_of_an_image_without_layers_are_copied(pair: RegistryPair) -> None:
     image = build_image([])
-    push(image, scene.source.host, "team/app", "1")
+    push(image, pair.source.host, "team/app", "1")
     attached = sbom(image)
-    push(attached, scene.source.host, "team/app")
-    scene.assert_copied(scene.copy_pushed(CopyReferrers="required"), image)
-    assert referrers(scene.destination, image.digest) == {attached.digest}
+    push(attached, pair.source.host, "team/app")
+    pair.assert_copied(pair.copy_pushed(CopyReferrers="required"), image)
+    assert referrers(pair.destination, image.digest) == {attached.digest}
 
 
 def _with_document(image: Image, document: dict[str, Any]) -> Image:

@@ -33,7 +33,7 @@ def signed_copy(function: Function, registries: Start, image: Image) -> SignedCo
 
 @pytest.fixture(scope="module")
 def moto_url() -> Iterator[str]:
-    """One server for all: it takes half a second to stop."""
+    """A KMS server for all tests of the module: it takes half a second to stop."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -62,20 +62,20 @@ def kms(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
         ("RSA_2048", "RSASSA_PSS_SHA_512"),
     ],
 )
-def test_a_key_in_kms_is_fetched(
+def test_a_signature_is_verified_with_a_kms_key(
     signed_copy: SignedCopy, image: Image, kms: Any, spec: str, algorithm: str
 ) -> None:
     arn = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
     content = payload(image.digest)
-    made = kms.sign(KeyId=arn, Message=content, MessageType="RAW", SigningAlgorithm=algorithm)
-    signed_copy.tag_signatures(image, (content, base64.b64encode(made["Signature"]).decode()))
+    signed = kms.sign(KeyId=arn, Message=content, MessageType="RAW", SigningAlgorithm=algorithm)
+    signed_copy.tag_signatures(image, (content, base64.b64encode(signed["Signature"]).decode()))
 
     response = signed_copy.copy(arn)
 
     assert response["Status"] == "SUCCESS", response
 
 
-def test_a_key_in_kms_that_did_not_sign_is_named(
+def test_the_message_names_a_kms_key_that_did_not_sign_the_image(
     signed_copy: SignedCopy, image: Image, kms: Any
 ) -> None:
     arn = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
@@ -85,7 +85,7 @@ def test_a_key_in_kms_that_did_not_sign_is_named(
     assert f"by the KMS key {arn}" in response["Reason"]
 
 
-def test_an_unusable_key_in_kms_fails_before_anything_is_read(
+def test_an_unusable_kms_key_is_an_error_before_anything_is_pulled(
     signed_copy: SignedCopy, kms: Any
 ) -> None:
     absent = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -99,7 +99,7 @@ def test_an_unusable_key_in_kms_fails_before_anything_is_read(
     assert signed_copy.source.requests == ()
 
 
-def test_an_unreachable_kms_fails_before_anything_is_read(
+def test_an_unreachable_kms_is_an_error_before_anything_is_pulled(
     signed_copy: SignedCopy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

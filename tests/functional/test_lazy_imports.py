@@ -1,4 +1,4 @@
-"""boto3 is slow to import, so only a copy that involves AWS imports it."""
+"""boto3, which is slow to import, is imported only by copies that use AWS."""
 
 from __future__ import annotations
 

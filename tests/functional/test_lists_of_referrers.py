@@ -1,4 +1,4 @@
-"""Lists of referrers: the API with its pages, and the fallback tag that others write to."""
+"""Lists of referrers: the paginated API, and the fallback tag with concurrent writers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def image() -> Image:
 
 
 @pytest.mark.parametrize("api", ["source", "destination", "neither"])
-def test_without_the_referrers_api_the_list_is_under_the_fallback_tag(
+def test_the_fallback_tag_is_used_without_the_referrers_api(
     function: Function, registries: Start, image: Image, api: str
 ) -> None:
     source = registries(referrers_api=api == "source")
@@ -77,7 +77,9 @@ def test_without_the_referrers_api_the_list_is_under_the_fallback_tag(
         }
 
 
-def test_listed_referrers_stay_listed(function: Function, registries: Start, image: Image) -> None:
+def test_existing_entries_of_the_fallback_tag_are_kept(
+    function: Function, registries: Start, image: Image
+) -> None:
     source, destination = registries(), registries(referrers_api=False)
     push(image, source.host, "team/app", "1")
     ours, theirs = sbom(image, b"ours"), sbom(image, b"theirs")
@@ -95,8 +97,8 @@ def test_listed_referrers_stay_listed(function: Function, registries: Start, ima
     assert document["annotations"] == {"a": "b"}
 
 
-class Pages(SpecificationPolicy):
-    """Returns one referrer a page, without a filter."""
+class PagedPolicy(SpecificationPolicy):
+    """Returns one referrer per page, without a filter."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         if operation.action is not Action.LIST_REFERRERS or response.status != 200:
@@ -112,10 +114,10 @@ class Pages(SpecificationPolicy):
         return replace(response, headers=headers, body=json.dumps(document).encode())
 
 
-def test_every_page_of_the_list_is_read(
+def test_every_page_of_the_referrers_api_is_read(
     function: Function, registries: Start, image: Image
 ) -> None:
-    source, destination = registries(policy=Pages()), registries(policy=Pages())
+    source, destination = registries(policy=PagedPolicy()), registries(policy=PagedPolicy())
     push(image, source.host, "team/app", "1")
     attached = [sbom(image, bytes([number])) for number in range(5)]
     for each in attached:
@@ -125,8 +127,8 @@ def test_every_page_of_the_list_is_read(
     assert copy(function, source, destination)["Data"]["ReferrersCopied"] == "0"
 
 
-class EndlessPages(SpecificationPolicy):
-    """Always has one more page, which is the same."""
+class EndlessPagesPolicy(SpecificationPolicy):
+    """Returns a link to a next page on every page."""
 
     def __init__(self, link: str = "") -> None:
         self.link = link
@@ -139,33 +141,33 @@ class EndlessPages(SpecificationPolicy):
 
 
 @pytest.mark.parametrize(
-    ("link", "sentence"),
+    ("link", "message"),
     [
         ("", "50 pages of them"),
         ("http://127.0.0.2:1/v2/", "the next page is on another host"),
         ("ftp://127.0.0.1/", "next page with an invalid URL"),
     ],
 )
-def test_invalid_links_to_pages_are_an_error(
-    function: Function, registries: Start, image: Image, link: str, sentence: str
+def test_an_invalid_link_to_the_next_page_is_an_error(
+    function: Function, registries: Start, image: Image, link: str, message: str
 ) -> None:
-    source, destination = registries(policy=EndlessPages(link)), registries()
+    source, destination = registries(policy=EndlessPagesPolicy(link)), registries()
     push(image, source.host, "team/app", "1")
 
     response = copy(function, source, destination)
 
     assert response["Status"] == "FAILED"
-    assert sentence in response["Reason"]
+    assert message in response["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 
-class OtherWriter(SpecificationPolicy):
-    """A writer that overwrites the tag between our write and our next read.
+class ConcurrentWriterPolicy(SpecificationPolicy):
+    """Overwrites the fallback tag after each of our writes, before our next read.
 
     Parameters
     ----------
     times
-        How often, each time with another referrer.
+        The number of times, each with another referrer.
     """
 
     def __init__(self, subject: Image, times: int) -> None:
@@ -188,10 +190,10 @@ class OtherWriter(SpecificationPolicy):
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_another_writer_to_the_tag_loses_nothing_and_we_do_not_either(
+def test_the_fallback_tag_keeps_the_entries_of_a_concurrent_writer(
     function: Function, registries: Start, image: Image, times: int
 ) -> None:
-    policy = OtherWriter(image, times)
+    policy = ConcurrentWriterPolicy(image, times)
     source, destination = registries(), registries(referrers_api=False, policy=policy)
     policy.store = destination.store
     push(image, source.host, "team/app", "1")
@@ -206,10 +208,10 @@ def test_another_writer_to_the_tag_loses_nothing_and_we_do_not_either(
     assert listed_digests(index) == {ours.digest, *(each.digest for each in policy.written)}
 
 
-def test_a_fallback_tag_that_others_overwrite_is_an_error(
+def test_a_fallback_tag_that_is_overwritten_repeatedly_is_an_error(
     function: Function, registries: Start, image: Image
 ) -> None:
-    policy = OtherWriter(image, 100)
+    policy = ConcurrentWriterPolicy(image, 100)
     source, destination = registries(), registries(referrers_api=False, policy=policy)
     policy.store = destination.store
     push(image, source.host, "team/app", "1")
@@ -222,10 +224,10 @@ def test_a_fallback_tag_that_others_overwrite_is_an_error(
     assert destination.store.tags("mirror/app").get("1") is None
 
 
-class InStep(SpecificationPolicy):
-    """Lets two writers of the tag read it together, and write it together, before either goes on.
+class SynchronizedWritersPolicy(SpecificationPolicy):
+    """Synchronizes two writers of a fallback tag: both read it, then both write it.
 
-    Each reads it twice before it writes: to see what is listed, and to add to it.
+    Each writer reads the tag twice before it writes: to compare the list, and to extend it.
     """
 
     def __init__(self, subject: Image) -> None:
@@ -244,16 +246,16 @@ class InStep(SpecificationPolicy):
         return response
 
 
-def test_two_copies_that_add_to_the_same_list_are_both_on_it_in_the_end(
+def test_two_concurrent_copies_both_add_to_the_fallback_tag(
     registries: Start, image: Image
 ) -> None:
     sources = registries(), registries()
-    destination = registries(referrers_api=False, policy=InStep(image))
+    destination = registries(referrers_api=False, policy=SynchronizedWritersPolicy(image))
     attached = [sbom(image, b"first"), sbom(image, b"second")]
     for source, each in zip(sources, attached, strict=True):
         push(image, source.host, "team/app", "1")
         push(each, source.host, "team/app")
-    # the image is there, so that both copies have nothing to do but their lists
+    # the image exists, so both copies only write their lists
     push(image, destination.host, "mirror/app", "1")
 
     def run(source: RegistryServer) -> dict[str, Any]:
@@ -270,16 +272,16 @@ def test_two_copies_that_add_to_the_same_list_are_both_on_it_in_the_end(
     assert listed_digests(index) == {each.digest for each in attached}
 
 
-class RespondingOtherwise(SpecificationPolicy):
-    """Responds to requests for lists otherwise than specified."""
+class ListResponsePolicy(SpecificationPolicy):
+    """Responds to requests for lists of referrers with this status and body."""
 
-    def __init__(self, status: int, body: bytes = b"{}", spared: str = "") -> None:
+    def __init__(self, status: int, body: bytes = b"{}", unaffected: str = "") -> None:
         self.status = status
         self.body = body
-        self.spared = spared
+        self.unaffected = unaffected
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:  # noqa: ARG002 - overrides
-        if operation.action is not Action.LIST_REFERRERS or operation.reference == self.spared:
+        if operation.action is not Action.LIST_REFERRERS or operation.reference == self.unaffected:
             return response
         return Response(self.status, {"Content-Type": "text/html"}, self.body)
 
@@ -288,10 +290,10 @@ class RespondingOtherwise(SpecificationPolicy):
     ("status", "body"),
     [(400, b"{}"), (405, b"{}"), (406, b""), (501, b""), (200, b"<html>"), (200, b"{}")],
 )
-def test_the_tag_is_read_whatever_a_registry_without_the_api_responds(
+def test_the_fallback_tag_is_read_after_any_response_of_a_registry_without_the_api(
     function: Function, registries: Start, image: Image, status: int, body: bytes
 ) -> None:
-    source, destination = registries(policy=RespondingOtherwise(status, body)), registries()
+    source, destination = registries(policy=ListResponsePolicy(status, body)), registries()
     push(image, source.host, "team/app", "1")
     attached = sbom(image)
     tag = fallback_tag(image.digest)
@@ -307,7 +309,7 @@ def test_the_tag_is_read_whatever_a_registry_without_the_api_responds(
 def test_a_rejected_list_request_is_an_error(
     function: Function, registries: Start, image: Image, status: int
 ) -> None:
-    source, destination = registries(policy=RespondingOtherwise(status)), registries()
+    source, destination = registries(policy=ListResponsePolicy(status)), registries()
     push(image, source.host, "team/app", "1")
 
     response = copy(function, source, destination)
@@ -317,11 +319,11 @@ def test_a_rejected_list_request_is_an_error(
     assert destination.store.tags("mirror/app") == {}
 
 
-def test_a_subject_that_a_registry_with_the_api_does_not_know_has_no_referrers(
+def test_a_404_of_a_registry_with_the_referrers_api_means_no_referrers(
     function: Function, registries: Start, image: Image
 ) -> None:
-    # its response for the image shows that it has the API
-    policy = RespondingOtherwise(404, spared=image.digest)
+    # the response for the image shows that the registry has the API
+    policy = ListResponsePolicy(404, unaffected=image.digest)
     source, destination = registries(policy=policy), registries()
     push(image, source.host, "team/app", "1")
     attached = sbom(image)
@@ -330,20 +332,20 @@ def test_a_subject_that_a_registry_with_the_api_does_not_know_has_no_referrers(
     response = copy(function, source, destination)
 
     assert response["Data"]["ReferrersCopied"] == "1", response
-    # without the API the tag would be read
+    # the fallback tag is read only without the API
     tag = fallback_tag(attached.digest)
     assert not [entry for entry in source.requests if entry.path.endswith(tag)]
 
 
-def test_a_page_without_a_list_is_an_error(
+def test_a_page_that_is_not_a_list_of_referrers_is_an_error(
     function: Function, registries: Start, image: Image
 ) -> None:
-    class SecondPageIsNone(Pages):
+    class InvalidSecondPagePolicy(PagedPolicy):
         def after(self, operation: Operation, request: Request, response: Response) -> Response:
             response = super().after(operation, request, response)
             return replace(response, body=b"[]") if request.parameter("page") else response
 
-    source, destination = registries(policy=SecondPageIsNone()), registries()
+    source, destination = registries(policy=InvalidSecondPagePolicy()), registries()
     push(image, source.host, "team/app", "1")
     for number in range(2):
         push(sbom(image, bytes([number])), source.host, "team/app")
@@ -354,7 +356,7 @@ def test_a_page_without_a_list_is_an_error(
     assert "not a list of referrers" in response["Reason"]
 
 
-def test_a_fallback_tag_that_is_the_subject_is_no_list(
+def test_a_fallback_tag_that_is_the_subject_itself_is_replaced(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(), registries(referrers_api=False)

@@ -1,4 +1,4 @@
-"""What is in the logs, and above all what is not, at the chattiest level that there is."""
+"""The log at level DEBUG: no secrets, and the IDs of the request in every line."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(events: list[dict[str, Any]], ca_file: Path) -> str:
     return finished.stdout + finished.stderr
 
 
-def test_no_secret_is_in_any_log_at_any_level(
+def test_no_secret_is_logged_at_debug_level(
     registries: Callable[..., RegistryServer],
     cloudformation: Callable[..., CloudFormationEndpoint],
     authority: CertificateAuthority,
@@ -92,7 +92,7 @@ def test_no_secret_is_in_any_log_at_any_level(
     assert [secret for secret in secrets if secret in responses] == []
 
 
-def test_every_line_names_the_stack_the_resource_and_the_request(
+def test_every_log_line_has_the_stack_the_resource_and_the_request(
     registries: Callable[..., RegistryServer],
     cloudformation: Callable[..., CloudFormationEndpoint],
     authority: CertificateAuthority,

@@ -1,4 +1,4 @@
-"""A long blob from a source that gives a connection so many bytes a second and no more."""
+"""A large blob from a source that limits the bytes per second of each connection."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ecr_image_replicator.outcome import Outcome
 
 MEBIBYTE = 1024 * 1024
 SIZE_BYTES = 108 * MEBIBYTE
-#: Slow enough that several connections are faster on a busy machine, too.
-CAPPED = 16 * MEBIBYTE
+#: So slow that several connections are faster, even on a busy machine.
+MAX_BYTES_PER_SECOND = 16 * MEBIBYTE
 
 
 @contextmanager
@@ -39,9 +39,9 @@ def replicate(source: ZeroRegistry, destination: ZeroRegistry) -> Outcome:
     )
 
 
-def test_a_connection_that_is_slow_is_helped_by_ranges() -> None:
+def test_a_large_blob_on_a_slow_connection_is_continued_with_ranges() -> None:
     with (
-        registry_of_zeros(SIZE_BYTES, bytes_per_second=CAPPED) as source,
+        registry_of_zeros(SIZE_BYTES, bytes_per_second=MAX_BYTES_PER_SECOND) as source,
         registry_of_zeros() as destination,
     ):
         assert replicate(source, destination).changed
@@ -50,6 +50,6 @@ def test_a_connection_that_is_slow_is_helped_by_ranges() -> None:
     offsets = sorted(tuple(map(int, each.removeprefix("bytes=").split("-"))) for each in ranges)
     assert offsets[-1][1] == SIZE_BYTES - 1
     assert all(last - first < 4 * MEBIBYTE for first, last in offsets)
-    # one after the other, without gap and without overlap
+    # the ranges have no gap and no overlap
     assert [first for first, _ in offsets[1:]] == [last + 1 for _, last in offsets[:-1]]
     assert 32 * MEBIBYTE <= offsets[0][0] <= 33 * MEBIBYTE

@@ -29,7 +29,7 @@ from ecr_image_replicator.request.settings import Settings
 Start = Callable[..., RegistryServer]
 
 
-class _Unreliable(SpecificationPolicy):
+class _FailingUploadsPolicy(SpecificationPolicy):
     """Fails the closing PUT of the next uploads."""
 
     def __init__(self, error: Exception, count: int) -> None:
@@ -37,7 +37,7 @@ class _Unreliable(SpecificationPolicy):
         self._left = count
         self._lock = threading.Lock()
 
-    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the protocol's
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - overrides
         if operation.action is not Action.FINISH_UPLOAD:
             return
         with self._lock:
@@ -52,10 +52,10 @@ class _Unreliable(SpecificationPolicy):
     [RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN, "blob upload unknown"), DroppedConnectionError()],
     ids=["lost", "reset"],
 )
-def test_more_than_one_lost_upload_of_a_blob_is_retried(
+def test_a_blob_is_retried_after_several_lost_uploads(
     function: Function, registries: Start, error: Exception
 ) -> None:
-    source, destination = registries(), registries(policy=_Unreliable(error, 3))
+    source, destination = registries(), registries(policy=_FailingUploadsPolicy(error, 3))
     image = build_image([build_layer(50_000, seed=1)])
     push(image, source.host, "app", "1")
 
@@ -75,10 +75,10 @@ def test_more_than_one_lost_upload_of_a_blob_is_retried(
     ],
     ids=["lost", "reset"],
 )
-def test_a_reset_in_a_body_counts_as_a_throttle(
+def test_a_connection_reset_during_an_upload_counts_as_a_throttle(
     registries: Start, error: Exception, throttles: int
 ) -> None:
-    source, destination = registries(), registries(policy=_Unreliable(error, 1))
+    source, destination = registries(), registries(policy=_FailingUploadsPolicy(error, 1))
     push(build_image([build_layer(50_000, seed=1)]), source.host, "app", "1")
     replicator, progress = Replicator(Settings()), LoggedProgress()
     request = parse_request(

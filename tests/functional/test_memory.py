@@ -1,4 +1,4 @@
-"""Copies in a process that may not grow."""
+"""Copies in a process with a limit on its address space."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.memory import zeros
 
 MEBIBYTE = 1024 * 1024
-LARGEST_BYTES = 512 * MEBIBYTE
+BLOB_BYTES = 512 * MEBIBYTE
 PROGRAM = textwrap.dedent("""
     import resource, sys
     import boto3
@@ -21,9 +21,9 @@ PROGRAM = textwrap.dedent("""
     from ecr_image_replicator.copy.progress import LoggedProgress
     from ecr_image_replicator.request.parsing import parse_request
 
-    source, destination, size, most = sys.argv[1:]
+    source, destination, size, max_growth = sys.argv[1:]
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    limit = int(status["VmSize"].split()[0]) * 1024 + int(most)
+    limit = int(status["VmSize"].split()[0]) * 1024 + int(max_growth)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     request = parse_request(
         {"SrcImage": f"{source}/zeros-{size}:latest", "DestImage": f"{destination}/copy:1"}
@@ -36,19 +36,19 @@ PROGRAM = textwrap.dedent("""
 ROOT = Path(__file__).parent.parent.parent
 
 
-def copy(*, most_bytes: int) -> subprocess.CompletedProcess[str]:
-    with zeros([LARGEST_BYTES]) as source, zeros(()) as destination:
-        arguments = [source, destination, str(LARGEST_BYTES), str(most_bytes)]
+def copy(*, max_growth_bytes: int) -> subprocess.CompletedProcess[str]:
+    with zeros([BLOB_BYTES]) as source, zeros(()) as destination:
+        arguments = [source, destination, str(BLOB_BYTES), str(max_growth_bytes)]
         return subprocess.run(
             [sys.executable, "-c", PROGRAM, *arguments],
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": str(ROOT / "handler"),
                 "PLAIN_HTTP_REGISTRIES": "127.0.0.1",
-                # as in the template; an arena takes 64 MiB of addresses
+                # as in the template; each malloc arena reserves 64 MiB of address space
                 "MALLOC_ARENA_MAX": "2",
             },
-            # stacks are addresses too, and a thread's is as large as the process may have
+            # thread stacks are address space too; this limit is the size of each
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_STACK, (MEBIBYTE, MEBIBYTE)),
             capture_output=True,
             text=True,
@@ -56,12 +56,12 @@ def copy(*, most_bytes: int) -> subprocess.CompletedProcess[str]:
         )
 
 
-def test_the_largest_copy_takes_less_than_128_mebibytes_of_addresses() -> None:
-    finished = copy(most_bytes=128 * MEBIBYTE)
+def test_copying_a_512_mib_blob_needs_less_than_128_mib_of_address_space() -> None:
+    finished = copy(max_growth_bytes=128 * MEBIBYTE)
     assert finished.returncode == 0, finished.stderr
-    assert int(finished.stdout.splitlines()[-1]) == LARGEST_BYTES
+    assert int(finished.stdout.splitlines()[-1]) == BLOB_BYTES
 
 
-def test_the_limit_is_one() -> None:
-    finished = copy(most_bytes=MEBIBYTE)
+def test_a_copy_fails_with_1_mib_of_address_space() -> None:
+    finished = copy(max_growth_bytes=MEBIBYTE)
     assert finished.returncode != 0

@@ -1,4 +1,4 @@
-"""Errors of ECR's API and their messages, and those that are ignored."""
+"""Errors of ECR's API: their messages, and the errors that are ignored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DESTINATION = f"{HOST}/mirror/app:1.0"
 ARN = "arn:aws:ecr:eu-west-1:123456789012:repository/mirror/app"
 
 
-def _itself(replicator: Replicator) -> Replicator:
+def _identity(replicator: Replicator) -> Replicator:
     return replicator
 
 
@@ -35,7 +35,9 @@ def _deny(aws: LoopbackAws, *actions: str) -> None:
     aws.ecr().quirks.denied_actions.update(actions)
 
 
-def test_a_denied_repository_names_the_permission(aws: LoopbackAws, aws_function: Function) -> None:
+def test_the_message_for_a_denied_createrepository_names_the_permission(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
     _deny(aws, "ecr:CreateRepository")
 
@@ -51,7 +53,7 @@ def test_a_denied_repository_names_the_permission(aws: LoopbackAws, aws_function
     assert "). Allow ecr:CreateRepository on the repository." in reason
 
 
-def test_a_rejected_policy_says_that_the_repository_is_new(
+def test_the_message_for_a_rejected_policy_says_that_the_repository_is_new(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
@@ -67,7 +69,7 @@ def test_a_rejected_policy_says_that_the_repository_is_new(
     ), response["Reason"]
 
 
-def test_a_throttled_api_call_fails_after_num_attempts(
+def test_a_throttled_api_call_fails_after_numattempts(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
@@ -84,7 +86,9 @@ def test_a_throttled_api_call_fails_after_num_attempts(
     assert len(calls) == 2
 
 
-def test_a_denied_push_names_the_manifest(aws: LoopbackAws, aws_function: Function) -> None:
+def test_the_message_for_a_denied_push_names_the_image(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
     _deny(aws, "ecr:PutImage")
@@ -97,7 +101,7 @@ def test_a_denied_push_names_the_manifest(aws: LoopbackAws, aws_function: Functi
     assert "ECR's token" in response["Reason"]
 
 
-def test_a_denied_pull_has_ecr_s_message(
+def test_the_message_for_a_denied_pull_contains_ecrs_message(
     aws: LoopbackAws, aws_function: Function, registries: Callable[..., RegistryServer]
 ) -> None:
     aws.ecr().put(_image(), "team/app", "1")
@@ -110,10 +114,10 @@ def test_a_denied_pull_has_ecr_s_message(
     ]
 
 
-def test_concurrent_functions_that_create_one_repository_succeed(aws: LoopbackAws) -> None:
+def test_concurrent_functions_can_create_the_same_repository(aws: LoopbackAws) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
     replicators = [Replicator(Settings()) for _ in range(3)]
-    functions = [Function(ReplicationResource(partial(_itself, each))) for each in replicators]
+    functions = [Function(ReplicationResource(partial(_identity, each))) for each in replicators]
 
     def create(numbered: tuple[int, Function]) -> dict[str, Any]:
         number, function = numbered
@@ -126,12 +130,12 @@ def test_concurrent_functions_that_create_one_repository_succeed(aws: LoopbackAw
 
     assert [response["Status"] for response in responses] == ["SUCCESS"] * 3, responses
     assert set(aws.ecr().store.tags("mirror/app")) == {"0", "1", "2"}
-    made = [call.error for call in aws.ecr().calls if call.operation == "CreateRepository"]
-    assert made.count(None) == 1
-    assert set(made) <= {None, "RepositoryAlreadyExistsException"}
+    errors = [call.error for call in aws.ecr().calls if call.operation == "CreateRepository"]
+    assert errors.count(None) == 1
+    assert set(errors) <= {None, "RepositoryAlreadyExistsException"}
 
 
-def test_the_last_tag_of_an_image_in_an_index_stays_and_is_logged(
+def test_the_last_tag_of_an_image_in_an_index_is_kept_and_logged(
     aws: LoopbackAws, aws_function: Function, caplog: pytest.LogCaptureFixture
 ) -> None:
     child = build_image([build_layer(5000, seed=1)], "linux/amd64")
@@ -151,7 +155,7 @@ def test_the_last_tag_of_an_image_in_an_index_stays_and_is_logged(
     assert aws.ecr().store.find_manifest("mirror/app", child.digest) is not None
 
 
-def test_a_permanent_rejection_is_not_retried(aws: LoopbackAws, aws_function: Function) -> None:
+def test_a_405_of_a_manifest_push_is_not_retried(aws: LoopbackAws, aws_function: Function) -> None:
     image = build_image([build_layer(5000, seed=1)], media_type_in_body=False)
     aws.docker_hub.put(image, "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
