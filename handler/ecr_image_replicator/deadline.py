@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ecr_image_replicator.errors import OutOfTimeError, StoppedError
+from ecr_image_replicator.errors import OutOfTimeError, StoppedError, Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ class Deadline:
             f"timed out after {elapsed_seconds:.0f} s",
             ": ",
             *reason,
-            hint="Increase MemorySize or deploy again: copied blobs are reused.",
+            hint=("Increase MemorySize or ", Term.RETRY, ": copied blobs are reused."),
         )
 
     @property

@@ -40,6 +40,7 @@ contain them; they are chained and never printed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -90,8 +91,31 @@ class Setting(Enum):
         return self.value
 
 
-#: A message in parts: text, and settings that each front end names in its own terms.
-Part = str | Setting
+class Term(Enum):
+    """A phrase that each front end has its own words for; the value is the neutral one."""
+
+    RETRY = "try again"
+    CALLER = "the caller"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A setting and the value that it should have."""
+
+    setting: Setting
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.value}"
+
+
+#: What a front end names in its own terms.
+Name = Setting | Assignment | Term
+#: A message in parts: text, and names.
+Part = str | Name
 
 
 class ReplicationError(Exception):
@@ -100,7 +124,7 @@ class ReplicationError(Exception):
     Parameters
     ----------
     message
-        ``<what failed>: <what came back>`` without a final period: text and settings, joined.
+        ``<what failed>: <what came back>`` without a final period: text and names, joined.
     hint
         What to do: one concrete action, a sentence with its period.
     """
@@ -113,13 +137,15 @@ class ReplicationError(Exception):
     def __str__(self) -> str:
         return self.render(str)
 
-    def render(self, name_of: Callable[[Setting], str]) -> str:
-        """Return message and hint as text, each setting under its name in a front end."""
+    def render(self, name_of: Callable[[Name], str]) -> str:
+        """Return message and hint as text, with the names of a front end."""
 
         def join(parts: tuple[Part, ...]) -> str:
-            return "".join(name_of(each) if isinstance(each, Setting) else each for each in parts)
+            return "".join(each if isinstance(each, str) else name_of(each) for each in parts)
 
         message, hint = join(self.message), join(self.hint)
+        if self.hint and isinstance(self.hint[0], Term):
+            hint = hint[0].upper() + hint[1:]
         return f"{message.removesuffix('.')}. {hint}" if hint else message
 
 

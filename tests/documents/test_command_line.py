@@ -7,18 +7,45 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.documents.failures import MISHAPS, Mishap
+from tests.documents.scene import Scene
 
-from ecr_image_replicator.cli.arguments import add_copy_parser, new_parser
+from ecr_image_replicator.cli.arguments import (
+    add_copy_parser,
+    new_parser,
+    option_name,
+)
 from ecr_image_replicator.cli.exit_codes import Exit
+from ecr_image_replicator.cli.mirror_command import add_mirror_parser
+from ecr_image_replicator.errors import ReplicationError
+from ecr_image_replicator.request.properties import PROPERTY_NAMES
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+#: What only a stack can do, or only the function can meet.
+NOT_OF_THE_COMMAND_LINE: Final = {
+    "unknown_property",
+    "no_time",
+    "blob_that_is_too_large",
+    "last_invocation",
+}
+#: Words of stacks and functions.
+FOREIGN: Final = (
+    *PROPERTY_NAMES.values(),
+    "Deploy again",
+    "deploy again",
+    "function's role",
+    ": true",
+)
 
 
 def help_text(capsys: pytest.CaptureFixture[str]) -> str:
     parser = new_parser()
-    add_copy_parser(parser.add_subparsers())
-    with pytest.raises(SystemExit):
-        parser.parse_args(["copy", "--help"])
+    commands = parser.add_subparsers()
+    add_copy_parser(commands)
+    add_mirror_parser(commands, "")
+    for command in ("copy", "mirror"):
+        with pytest.raises(SystemExit):
+            parser.parse_args([command, "--help"])
     return capsys.readouterr().out
 
 
@@ -30,3 +57,15 @@ def test_every_option_is_documented_and_no_other(capsys: pytest.CaptureFixture[s
 def test_every_exit_status_is_documented() -> None:
     rows = re.findall(r"^\| ([0-9, ]+) \|", PAGE, re.MULTILINE)
     assert {int(each) for row in rows for each in row.split(",")} == set(Exit)
+
+
+@pytest.mark.parametrize(
+    "mishap", [each for _, each in MISHAPS if each.__name__ not in NOT_OF_THE_COMMAND_LINE]
+)
+def test_a_message_has_the_command_line_s_words(scene: Scene, mishap: Mishap) -> None:
+    with pytest.raises(ReplicationError) as caught:
+        mishap(scene)
+    error = caught.value
+    said = error.render(option_name)
+    words = [each for each in FOREIGN if re.search(rf"(?<!\w){re.escape(each)}(?!\w)", said)]
+    assert not words, said

@@ -239,7 +239,7 @@ def test_deletion_fails_if_the_registry_does_not_support_it(
     assert response["Reason"].startswith(
         f"cannot delete {target}: the registry does not support deleting tags (405 Method Not "
         "Allowed, UNSUPPORTED: The operation is unsupported.). Delete the tag in the registry, or "
-        "set OnDelete to Retain."
+        "set OnDelete: Retain."
     ), response["Reason"]
 
 

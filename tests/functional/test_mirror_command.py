@@ -136,6 +136,31 @@ def test_more_failures_than_allowed_fail_the_run(registries: Start, tmp_path: Pa
     assert _run(file)[0] == Exit.DONE, err
 
 
+def test_a_failure_of_a_repository_names_its_property(registries: Start, tmp_path: Path) -> None:
+    source, destination = registries(), registries()
+    file = _write(tmp_path / "m.yaml", source, destination)
+
+    status, _, err = _run(file)
+
+    assert status == Exit.FAILED
+    assert "Check the repository name in SrcRepository" in err
+    assert "SrcImage" not in err
+
+
+def test_verbose_prints_log_lines(registries: Start, tmp_path: Path) -> None:
+    source, destination = registries(), registries()
+    put_tags(source, "team/app", ["1"])
+    file = _write(tmp_path / "m.yaml", source, destination)
+
+    assert "info: " not in _run(file, "--dry-run")[2]
+    status, out, err = _run(file, "--verbose")
+
+    assert status == Exit.DONE, err
+    assert "info: " in err
+    assert "info: " not in out
+    assert _run(file, "--verbose", "--quiet")[0] == Exit.USAGE
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

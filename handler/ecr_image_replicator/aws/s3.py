@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.aws.clients import AwsEndpoint
 from ecr_image_replicator.aws.operations import Operation
-from ecr_image_replicator.errors import AwsError, Part, Setting, TransientError
+from ecr_image_replicator.errors import AwsError, Part, Setting, Term, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ecr_image_replicator.aws.clients import AwsCaller
+    from ecr_image_replicator.aws.clients import AwsCaller, Identity
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.model.archive_references import ArchiveReference
     from ecr_image_replicator.model.digests import ByteReader
@@ -141,7 +141,7 @@ class _RangeRequests:
             if error.code == "InvalidRange" and not offset:
                 self.size_bytes = 0
                 return None
-            hint = _hint(self._reference, error) or error.hint
+            hint = _hint(self._reference, error, self._caller.identity) or error.hint
             raise self._failed(*error.message, code=error.code, hint=hint) from error
         self._pin(response, offset)
         return response["Body"]
@@ -229,28 +229,31 @@ class _RangeReader:
             body.close()
 
 
-def _hint(reference: ArchiveReference, error: AwsError) -> _Hint:
+def _hint(reference: ArchiveReference, error: AwsError, identity: Identity) -> _Hint:
     """Return what to do about an error of S3, as far as that is known."""
+    grantee: _Hint = (identity.grantee,) if identity.grantee else (" to ", Term.CALLER)
     if error.code.startswith("KMS.") or "kms:" in str(error).lower():
         return (
-            "Enable the object's KMS key, and grant kms:Decrypt on it to the role in ",
-            Setting.SOURCE_ROLE,
-            ", or to the function's role.",
+            "Enable the object's KMS key, and grant kms:Decrypt on it",
+            *grantee,
+            ".",
         )
     if error.code in {"NoSuchVersion", "InvalidArgument"} and reference.version_id:
         return ("Check versionId.",)
     version = " and s3:GetObjectVersion" if reference.version_id else ""
     hints: dict[str, _Hint] = {
         "AccessDenied": (
-            f"Grant s3:GetObject{version}, and s3:ListBucket to detect wrong keys, to the role in ",
-            Setting.SOURCE_ROLE,
-            ", or to the function's role. Requester Pays is not supported.",
+            f"Grant s3:GetObject{version}, and s3:ListBucket to detect wrong keys,",
+            *grantee,
+            ". Requester Pays is not supported.",
         ),
         "InvalidObjectState": ("The object is in an archive storage class: restore it first.",),
         "NoSuchBucket": ("Check the bucket's name.",),
         "NoSuchKey": ("Check the key, and where it ends in ", Setting.SOURCE, "."),
         "PreconditionFailed": (
-            "The object was overwritten: deploy again, or pin its version with ?versionId=.",
+            "The object was overwritten: ",
+            Term.RETRY,
+            ", or pin its version with ?versionId=.",
         ),
     }
     return hints.get(error.code, ())

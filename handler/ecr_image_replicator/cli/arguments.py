@@ -6,16 +6,18 @@ import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ecr_image_replicator.cli.exit_codes import Exit
-from ecr_image_replicator.errors import RequestError, Setting
+from ecr_image_replicator.errors import Assignment, RequestError, Setting, Term
 from ecr_image_replicator.request.parsing import parse_request
+from ecr_image_replicator.request.properties import property_name
 from ecr_image_replicator.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from ecr_image_replicator.errors import Name
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
 PROGRAM: Final = "ecr-image-replicator"
@@ -38,6 +40,7 @@ OPTION_NAMES: Final[Mapping[Setting, str]] = {
     Setting.SOURCE_CREDENTIALS: f"--src-creds or {SOURCE_CREDENTIALS_VARIABLE}",
     Setting.DESTINATION_CREDENTIALS: f"--dest-creds or {DESTINATION_CREDENTIALS_VARIABLE}",
 }
+_TERMS: Final = {Term.RETRY: "run the command again", Term.CALLER: "your AWS identity"}
 #: containers-transports(5), but for docker://.
 _TRANSPORT: Final = re.compile(
     r"(atomic|containers-storage|dir|docker-archive|docker-daemon|oci|oci-archive|ostree|sif"
@@ -95,9 +98,33 @@ class Command:
         return parse_request(self.properties, accepts_local_archives=True)
 
 
-def option_name(setting: Setting) -> str:
-    """Return the option or variable of a setting, for `ReplicationError.render`."""
-    return OPTION_NAMES.get(setting, str(setting))
+def option_name(name: Name) -> str:
+    """Return a name in the command line's terms, for `ReplicationError.render`."""
+    if isinstance(name, Assignment):
+        option = option_name(name.setting)
+        return option if name.value == "true" else f"{option}={name.value}"
+    return _TERMS[name] if isinstance(name, Term) else OPTION_NAMES.get(name, str(name))
+
+
+def file_name(name: Name) -> str:
+    """Return a name in the terms of a mirror's file, for `ReplicationError.render`."""
+    return _TERMS[name] if isinstance(name, Term) else property_name(name)
+
+
+def reject_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
+    """Print a command's usage and the arguments that it does not know, and exit.
+
+    Raises
+    ------
+    SystemExit
+        Always, with status 2.
+    """
+    import difflib  # noqa: PLC0415 - only here
+
+    names = [each for action in parser._actions for each in action.option_strings]  # noqa: SLF001 - argparse has no other list
+    near = difflib.get_close_matches(unknown[0].partition("=")[0], names, n=1)
+    hint = f". Did you mean {near[0]}?" if near else ""
+    parser.error(f"unknown argument {unknown[0]}{hint}")
 
 
 def add_copy_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

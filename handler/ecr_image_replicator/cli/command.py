@@ -11,9 +11,11 @@ from ecr_image_replicator.cli.arguments import (
     PROGRAM,
     add_copy_parser,
     exit_statuses,
+    file_name,
     new_parser,
     option_name,
     parse_copy,
+    reject_unknown,
 )
 from ecr_image_replicator.cli.exit_codes import Exit, exit_status
 from ecr_image_replicator.cli.interruption import Interruption
@@ -23,7 +25,6 @@ from ecr_image_replicator.cli.mirror_command import (
     parse_mirror_command,
 )
 from ecr_image_replicator.errors import DeniedError, ReplicationError
-from ecr_image_replicator.request.properties import property_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,10 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_copy_parser(commands)
     add_mirror_parser(commands, exit_statuses())
-    given = parser.parse_args(arguments)
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # by the command's own parser, which prints its usage
+        reject_unknown(commands.choices[given.command], unknown)
     interruption = Interruption()
     try:
         with interruption:
@@ -54,8 +58,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         if interruption.status is not None:
             _print_error("interrupted: the tags are as they were, cancellation was requested")
             return interruption.status
-        # a mirror's file has the names of properties
-        message = error.render(property_name if given.command == "mirror" else option_name)
+        message = error.render(file_name if given.command == "mirror" else option_name)
         is_login = isinstance(error, DeniedError) and error.status == 401
         _print_error(f"{message} {_LOGIN_HINT}" if is_login else message)
         return exit_status(error)

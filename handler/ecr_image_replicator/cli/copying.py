@@ -8,29 +8,25 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ecr_image_replicator.cli.auth_file import AuthFiles
 from ecr_image_replicator.cli.display import NullDisplay, PlainLines, opened_display
 from ecr_image_replicator.cli.exit_codes import Exit
+from ecr_image_replicator.cli.logs import shown_logs
 from ecr_image_replicator.cli.report import plan_lines, summary
 from ecr_image_replicator.model.references import ImageReference
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from ecr_image_replicator.cli.arguments import Command
     from ecr_image_replicator.cli.interruption import Interruption
     from ecr_image_replicator.copy.ports import Progress
     from ecr_image_replicator.outcome import Outcome
     from ecr_image_replicator.request.parsing import ReplicationRequest
-
-#: At DEBUG these log presigned URLs and tokens.
-_LIBRARIES: Final = ("boto3", "botocore", "requests", "s3transfer", "urllib3")
-#: Fields of a log record that a reader needs beside its message.
-_DETAILS: Final = ("referrer", "why", "digest", "subject")
 
 
 def copy_image(
@@ -79,32 +75,8 @@ def _progress(command: Command, *, shows: bool) -> Iterator[Progress]:
         else contextlib.nullcontext(PlainLines(sys.stderr)) as display
     ):
         level = logging.INFO if command.is_verbose else logging.WARNING
-        lines = _LogLines(display.show, logging.ERROR if command.is_quiet else level)
-        engine = logging.getLogger("ecr_image_replicator")
-        engine.addHandler(lines)
-        engine.setLevel(level)
-        engine.propagate = False
-        for library in _LIBRARIES:
-            logging.getLogger(library).setLevel(logging.CRITICAL)
-        try:
+        with shown_logs(display.show, logging.ERROR if command.is_quiet else level):
             yield display if shows else NullDisplay()
-        finally:
-            engine.removeHandler(lines)
-
-
-class _LogLines(logging.Handler):
-    """A handler that prints the engine's log records as lines beside the progress."""
-
-    def __init__(self, show: Callable[[str], None], level: int) -> None:
-        super().__init__(level)
-        self._show = show
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print a record as one line."""
-        details = "".join(
-            f", {name} {getattr(record, name)}" for name in _DETAILS if name in vars(record)
-        )
-        self._show(f"{record.levelname.lower()}: {record.getMessage()}{details}")
 
 
 def _print_result(outcome: Outcome, *, prints_json: bool) -> None:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ecr_image_replicator.mirror.report import MirrorReport
     from ecr_image_replicator.request.mirror import MirrorRequest
 
-#: At DEBUG these log presigned URLs and tokens.
-_LIBRARIES: Final = ("boto3", "botocore", "requests", "s3transfer", "urllib3")
 _EPILOG: Final = """\
 example:
   Repositories:
@@ -52,6 +50,8 @@ class MirrorCommand:
         Where the report and known digests are kept; None for nowhere.
     authfile
         The value of ``--authfile``, None without it.
+    is_quiet, is_verbose
+        Print failures only; print the engine's log lines too.
     """
 
     file: Path
@@ -61,6 +61,7 @@ class MirrorCommand:
     dry_run: bool = False
     prints_json: bool = False
     is_quiet: bool = False
+    is_verbose: bool = False
 
 
 def add_mirror_parser(
@@ -94,7 +95,9 @@ def add_mirror_parser(
         help="remember digests, so that unchanged subsets of platforms cost no pull",
     )
     parser.add_argument("--authfile", metavar="FILE", help="an auth file of docker or podman")
-    parser.add_argument("--quiet", "-q", action="store_true", help="print failures only")
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("--quiet", "-q", action="store_true", help="print failures only")
+    volume.add_argument("--verbose", "-v", action="store_true", help="print log lines too")
 
 
 def parse_mirror_command(given: argparse.Namespace) -> MirrorCommand:
@@ -107,6 +110,7 @@ def parse_mirror_command(given: argparse.Namespace) -> MirrorCommand:
         dry_run=given.dry_run,
         prints_json=given.json,
         is_quiet=given.quiet,
+        is_verbose=given.verbose,
     )
 
 
@@ -121,6 +125,7 @@ def mirror_images(
         The file is invalid, or the run was stopped.
     """
     from ecr_image_replicator.cli.auth_file import AuthFiles  # noqa: PLC0415 - after --help
+    from ecr_image_replicator.cli.logs import shown_logs  # noqa: PLC0415 - as above
     from ecr_image_replicator.cli.mirror_display import MirrorLines  # noqa: PLC0415 - as above
     from ecr_image_replicator.cli.mirror_file import (  # noqa: PLC0415 - as above
         read_mirror_file,
@@ -138,11 +143,12 @@ def mirror_images(
     replicator = Replicator(Settings.from_environment(environment), find_login=logins.find_login)
     display = MirrorLines(sys.stderr, is_quiet=command.is_quiet)
     run = LocalRun(replicator, mirror, known, interruption.deadline, display)
-    for library in _LIBRARIES:
-        logging.getLogger(library).setLevel(logging.CRITICAL)
-    logging.getLogger("ecr_image_replicator").setLevel(logging.CRITICAL)
+    level = logging.INFO if command.is_verbose else logging.WARNING
+    # the display prints what the mirror's own warnings say
+    packages = {"mirror": logging.INFO if command.is_verbose else logging.CRITICAL}
     try:
-        return _run(command, mirror, run, known, interruption, display)
+        with shown_logs(display.show, logging.ERROR if command.is_quiet else level, packages):
+            return _run(command, mirror, run, known, interruption, display)
     finally:
         display.close()
         replicator.close()
@@ -160,6 +166,7 @@ def _run(
     if command.dry_run or mirror.dry_run:
         _print_choice(command, preparation, run.report())
         return Exit.DONE
+    display.rejected(run.report().choice)
     try:
         report = interruption.run(lambda: run.copy(preparation))
     except StoppedError:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.copy.ports import Progress
     from ecr_image_replicator.mirror.compare import MirrorImage
     from ecr_image_replicator.mirror.preparation import Preparation, PreparedEntry
+    from ecr_image_replicator.mirror.report import ChoiceSummary
     from ecr_image_replicator.mirror.results import ImageResult
     from ecr_image_replicator.model.manifests import Descriptor
 
@@ -75,6 +76,13 @@ class MirrorLines:
                 f"{preparation.chosen} images chosen, {unchanged} unchanged, "
                 f"{self._total} to copy or compare"
             )
+
+    def rejected(self, choice: ChoiceSummary) -> None:
+        """Print the images that cannot be copied, and patterns without a match."""
+        for result in choice.failed:
+            self.show(f"{result.destination} failed: {result.error}")
+        for warning in () if self._is_quiet else choice.warnings:
+            self.show(f"warning: {warning}")
 
     def image_progress(self, entry: PreparedEntry, image: MirrorImage) -> Progress:  # noqa: ARG002 - the port's
         """Return a progress that adds to the set's bytes."""

@@ -18,7 +18,7 @@ from ecr_image_replicator.copy.concurrency import ConcurrencyLimiter
 from ecr_image_replicator.copy.parallel import do_each
 from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.copy.results import BlobResult, merge_results, results_of
-from ecr_image_replicator.errors import MissingContentError, TransientError
+from ecr_image_replicator.errors import MissingContentError, Term, TransientError
 from ecr_image_replicator.model.digests import VerifiedStream
 from ecr_image_replicator.model.manifests import ImageManifest
 from ecr_image_replicator.propagation import PendingPermissionError
@@ -374,7 +374,11 @@ class Transfer:
             raise MissingContentError(
                 f"missing layer {blob.digest} at the destination: compressing it again gives "
                 f"{made.digest}",
-                hint="Remove the image that has the layer from the destination, and deploy again.",
+                hint=(
+                    "Remove the image that has the layer from the destination, and ",
+                    Term.RETRY,
+                    ".",
+                ),
                 side=error.side,
                 status=error.status,
                 code=error.code,

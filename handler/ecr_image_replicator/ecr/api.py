@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ecr_image_replicator.aws.clients import AwsEndpoint
 from ecr_image_replicator.aws.operations import Operation
 from ecr_image_replicator.errors import (
+    Assignment,
     AwsError,
     DeniedError,
     NotFoundError,
@@ -258,7 +259,11 @@ class EcrRepository:
 
     def missing(self) -> RepositoryMissingError:
         """Return the error for a repository that does not exist."""
-        hint: Part | tuple[Part, ...] = ("Create it, or set ", Setting.CREATE_REPOSITORY, ": true.")
+        hint: Part | tuple[Part, ...] = (
+            "Create it, or set ",
+            Assignment(Setting.CREATE_REPOSITORY, "true"),
+            ".",
+        )
         if self._registry.is_public:
             hint = "Create it."
         return RepositoryMissingError(

@@ -252,7 +252,7 @@ def _failed(preparation: Preparation) -> Iterator[ImageResult]:
                 destination=entry.destination_name,
                 destination_tags=(),
                 status=ImageStatus.FAILED,
-                error=error_text(prepared.error),
+                error=error_text(prepared.error, entry),
                 kind=error_kind(prepared.error),
             )
         for tag in prepared.choice.missing:
@@ -276,6 +276,6 @@ def _failed_image(prepared: PreparedEntry, compared: ComparedImage) -> ImageResu
         destination=f"{prepared.entry.destination_name}:{image.destination_tags[0]}",
         destination_tags=image.destination_tags,
         status=ImageStatus.FAILED,
-        error=error_text(error) if error else "failed",
+        error=error_text(error, prepared.entry) if error else "failed",
         kind=error_kind(error) if error else "",
     )

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from ecr_image_replicator.errors import Setting, Term
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.request.properties import property_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ecr_image_replicator.errors import ReplicationError
+    from ecr_image_replicator.errors import Name, ReplicationError
+    from ecr_image_replicator.request.mirror import MirrorEntry
+
+#: The properties that an entry of Repositories has instead of an image's.
+_REPOSITORY_NAMES: Final[Mapping[Name, str]] = {
+    Setting.SOURCE: "SrcRepository",
+    Setting.DESTINATION: "DestRepository",
+}
+_TERMS: Final[Mapping[Name, str]] = {Term.RETRY: "run the mirror again"}
 
 
 class ImageStatus(Enum):
@@ -96,9 +105,17 @@ def parse_optional_digest(text: str | None) -> Digest | None:
     return Digest.parse(text) if text else None
 
 
-def error_text(error: ReplicationError) -> str:
-    """Return an error's message with the names of properties."""
-    return error.render(property_name)
+def error_text(error: ReplicationError, entry: MirrorEntry | None = None) -> str:
+    """Return an error's message with the names of properties.
+
+    Parameters
+    ----------
+    entry
+        The entry that it is about; None for the mirror.
+    """
+    has_tags = entry is not None and entry.selection is not None
+    names = {**_TERMS, **_REPOSITORY_NAMES} if has_tags else _TERMS
+    return error.render(lambda name: names.get(name) or property_name(name))
 
 
 def error_kind(error: ReplicationError) -> str:

@@ -150,9 +150,13 @@ class RepositoryWorker:
                     return self._leave(images, position, done, left)
                 seconds = _throttle_seconds(error, tries)
                 if seconds is not None or tries + 1 < _MAX_TRIES or recorder.blobs_copied:
-                    reason = error_text(error)
+                    reason = error_text(error, self._entry)
                     return WorkerOutcome(tuple(done), position, seconds or 0.0, tries + 1, reason)
-                done.append(self._failed(images[position], error_text(error), error_kind(error)))
+                done.append(
+                    self._failed(
+                        images[position], error_text(error, self._entry), error_kind(error)
+                    )
+                )
             position, tries = position + 1, 0
         return WorkerOutcome(tuple(done), position)
 
@@ -195,7 +199,7 @@ class RepositoryWorker:
         except ReplicationError as error:
             if self._deadline.is_stopped:
                 raise StoppedError("stopped") from error
-            return self._failed(image, error_text(error), error_kind(error))
+            return self._failed(image, error_text(error, self._entry), error_kind(error))
         except Exception as error:  # noqa: BLE001 - one bad image must not end the others
             return self._failed(image, _defect(error), "Defect")
         result = self.result(
@@ -233,7 +237,7 @@ class RepositoryWorker:
     def _left_after(self, error: ReplicationError, tries: int) -> str | None:
         """Return why the rest is left, None when the run's time allows another attempt."""
         wait_seconds = _throttle_seconds(error, tries) or _MIN_SECONDS
-        return error_text(error) if wait_seconds >= self._run_seconds_left() else None
+        return error_text(error, self._entry) if wait_seconds >= self._run_seconds_left() else None
 
     def _leave(
         self, images: Sequence[MirrorImage], position: int, done: list[ImageResult], why: str

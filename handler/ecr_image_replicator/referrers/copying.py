@@ -18,6 +18,7 @@ from ecr_image_replicator.copy.plan import make_plan
 from ecr_image_replicator.copy.ports import ReferrersList
 from ecr_image_replicator.copy.results import BlobResults, merge_results
 from ecr_image_replicator.errors import (
+    Assignment,
     ContentError,
     InvalidManifestError,
     ReferrersError,
@@ -285,7 +286,11 @@ class ReferrerCopier:
         if self._is_required:
             raise ReferrersError(
                 f"cannot copy referrer {found} of {found.subject}: {reason}",
-                hint=("Set ", Setting.COPY_REFERRERS, " to true to copy the image without it."),
+                hint=(
+                    "Use ",
+                    Assignment(Setting.COPY_REFERRERS, "true"),
+                    " to copy the image without it.",
+                ),
             )
         _LOGGER.warning("a referrer was not copied", extra={"referrer": str(found), "why": reason})
         report.refused.append((found, reason))

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from ecr_image_replicator.copy.ports import BlobOutcome
-from ecr_image_replicator.errors import MissingContentError, ProtocolError, RegistryError, Setting
+from ecr_image_replicator.errors import (
+    Assignment,
+    MissingContentError,
+    ProtocolError,
+    RegistryError,
+    Setting,
+)
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.blobs import has_blob
 from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
@@ -168,8 +174,8 @@ class RegistryDestination:
                     f"tags ({describe_response(response)})",
                     hint=(
                         "Delete the tag in the registry, or set ",
-                        Setting.ON_DELETE,
-                        " to Retain.",
+                        Assignment(Setting.ON_DELETE, "Retain"),
+                        ".",
                     ),
                     side=self._client.side,
                     status=response.status,

@@ -17,6 +17,7 @@ from ecr_image_replicator.errors import (
     RegistryError,
     Setting,
     Side,
+    Term,
     ThrottledError,
     TransientError,
     UnavailableError,
@@ -239,7 +240,7 @@ def retries_exhausted(error: TransientError, side: Side, attempts: int) -> Regis
     times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
     message = (*error.message, f" after {times}")
     hint = (
-        error.hint if any(error.hint) else ("Deploy again later, or raise ", Setting.RETRIES, ".")
+        error.hint if any(error.hint) else (Term.RETRY, " later, or raise ", Setting.RETRIES, ".")
     )
     if isinstance(error, OverloadedError):
         if error.status == 429:

@@ -17,6 +17,7 @@ from ecr_image_replicator.errors import (
     InvalidManifestError,
     ProtocolError,
     RegistryError,
+    Term,
 )
 from ecr_image_replicator.model.manifests import (
     CONFIG_MEDIA_TYPES,
@@ -134,7 +135,7 @@ class RegistryReferrers:
             self._push_fallback_index(subject, document)
         raise RegistryError(
             f"cannot push the list of referrers {name}: others overwrote it {_MAX_MERGES} times",
-            hint="Deploy again.",
+            hint=(Term.RETRY, "."),
             side=self._client.side,
         )
 

@@ -9,10 +9,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ecr_image_replicator.errors import Part, RequestError, Setting
+from ecr_image_replicator.errors import Assignment, Part, RequestError, Setting, Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+
+    from ecr_image_replicator.errors import Name
 
 _Value = TypeVar("_Value")
 _MAX_QUOTED_CHARACTERS: Final = 120
@@ -41,11 +43,14 @@ PROPERTY_NAMES: Final[Mapping[Setting, str]] = {
     Setting.VERIFY_SIGNATURE_KEY: "VerifySignatureKey",
     Setting.DRY_RUN: "DryRun",
 }
+_TERMS: Final = {Term.RETRY: "deploy again", Term.CALLER: "the function's role"}
 
 
-def property_name(setting: Setting) -> str:
-    """Return the CloudFormation property of a setting, for `ReplicationError.render`."""
-    return PROPERTY_NAMES[setting]
+def property_name(name: Name) -> str:
+    """Return a name in CloudFormation's terms, for `ReplicationError.render`."""
+    if isinstance(name, Assignment):
+        return f"{PROPERTY_NAMES[name.setting]}: {name.value}"
+    return _TERMS[name] if isinstance(name, Term) else PROPERTY_NAMES[name]
 
 
 @dataclass(frozen=True, slots=True)

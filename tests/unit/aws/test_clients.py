@@ -224,7 +224,7 @@ def test_without_a_region_the_variable_is_named(
     with pytest.raises(SecretError) as caught:
         AwsAccess().open_secret(SecretReference("alice"), "app", caller).find("ghcr.io")
 
-    assert caught.value.render(lambda setting: setting.name) == (
-        "cannot read the secret alice in DESTINATION_CREDENTIALS: secretsmanager:GetSecretValue "
+    assert caught.value.render(str) == (
+        "cannot read the secret alice in destination_credentials: secretsmanager:GetSecretValue "
         "failed: no AWS region is set. Set AWS_REGION."
     )

@@ -13,6 +13,7 @@ from ecr_image_replicator.cli.arguments import (
     Command,
     add_copy_parser,
     new_parser,
+    option_name,
     parse_copy,
 )
 from ecr_image_replicator.cli.command import run
@@ -21,9 +22,17 @@ from ecr_image_replicator.cli.exit_codes import Exit, exit_status
 from ecr_image_replicator.cli.report import size
 from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.copy.progress import ProgressCounter
-from ecr_image_replicator.errors import AwsError, ReplicationError, Side
+from ecr_image_replicator.errors import (
+    Assignment,
+    AwsError,
+    ReplicationError,
+    Setting,
+    Side,
+    Term,
+)
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import Descriptor
+from ecr_image_replicator.request.properties import property_name
 
 NAMED = ["nginx:1.27", "example.com/app:1"]
 
@@ -102,6 +111,42 @@ def test_a_command_line_that_is_not_understood_is_a_usage_error(arguments: list[
     with pytest.raises(SystemExit) as caught:
         run(["copy", *arguments], {})
     assert caught.value.code == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage", "message"),
+    [
+        (
+            ["copy", *NAMED, "--plaform", "all"],
+            "copy [",
+            "unknown argument --plaform. Did you mean ",
+        ),
+        (["copy", *NAMED, "third"], "copy [", "unknown argument third\n"),
+        (["mirror", "m.yaml", "--repot=r"], "mirror [", "--repot=r. Did you mean --report?"),
+    ],
+)
+def test_an_unknown_argument_is_rejected_with_the_usage_of_its_command(
+    arguments: list[str], usage: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(arguments, {})
+    assert caught.value.code == Exit.USAGE
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"usage: ecr-image-replicator {usage}")
+    assert message in shown
+
+
+def test_a_value_that_a_setting_should_have_is_written_as_an_option() -> None:
+    flag = Assignment(Setting.CREATE_REPOSITORY, "true")
+    value = Assignment(Setting.COPY_REFERRERS, "required")
+    error = ReplicationError("no", hint=(Term.RETRY, " with ", flag, " or ", value, "."))
+
+    assert error.render(option_name) == (
+        "no. Run the command again with --create-repository or --referrers=required."
+    )
+    assert error.render(property_name) == (
+        "no. Deploy again with CreateRepository: true or CopyReferrers: required."
+    )
 
 
 def test_the_help_tells_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:

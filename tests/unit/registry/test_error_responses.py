@@ -336,7 +336,7 @@ def test_exhausted_retries_name_the_number_of_attempts(
     assert type(raised) is kind
     assert raised.status == status
     assert keyword in str(raised)
-    assert str(raised) == f"{error} after 5 attempts. Deploy again later, or raise retries."
+    assert str(raised) == f"{error} after 5 attempts. Try again later, or raise retries."
 
 
 def test_secrets_are_in_no_representation_of_messages() -> None:
