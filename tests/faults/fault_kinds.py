@@ -100,21 +100,6 @@ def respond_slowly(exchange: Exchange) -> None:
     exchange.client.sendall(response.body[half:])
 
 
-def trickle_at(bytes_per_second: int) -> Fault:
-    """Forward a response at this rate, in fifty parts a second."""
-    step = bytes_per_second // 50
-
-    def strike(exchange: Exchange) -> None:
-        exchange.read_body()
-        response = exchange.forward()
-        exchange.client.sendall(response.head)
-        for at in range(0, len(response.body), step):
-            exchange.client.sendall(response.body[at : at + step])
-            time.sleep(1 / 50)
-
-    return strike
-
-
 def respond_with(status: int, code: str = "", header: Callable[[], bytes] | None = None) -> Fault:
     def strike(exchange: Exchange) -> None:
         exchange.read_body()

@@ -1,8 +1,9 @@
-"""The context that Lambda gives with an event, on a clock of its own."""
+"""The context that Lambda gives with an event."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 FUNCTION_ARN = "arn:aws:lambda:eu-central-1:123456789012:function:replicator"
@@ -16,8 +17,12 @@ class LambdaContext:
     log_stream_name: str = "2026/01/01/[$LATEST]0123456789abcdef"
     function_name: str = "replicator"
     function_version: str = "$LATEST"
-    started_at: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
+    started_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started_at = self.clock()
 
     def get_remaining_time_in_millis(self) -> int:
-        left_seconds = self.started_at + self.timeout_seconds - time.monotonic()
+        left_seconds = self.started_at + self.timeout_seconds - self.clock()
         return max(0, int(left_seconds * 1000))

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,33 +13,32 @@ from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
 from local.images import Image, build_image, build_layer, push
 from local.registry import RegistryServer
-from tests.faults.fault_kinds import trickle_at
-from tests.faults.fault_proxy import Exchange, FaultProxy
-from tests.faults.lambda_context import FUNCTION_ARN, LambdaContext
+from tests.faults.lambda_context import FUNCTION_ARN
 from tests.faults.lambda_endpoint import LambdaEndpoint
+from tests.faults.virtual_time import SPAN_SECONDS, STEP_SECONDS, VirtualTime, invoke_patiently
 
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
 
-TIMEOUT_SECONDS = 4.0
-RATE_BYTES = 400_000
-_TURN = threading.Lock()
+#: A layer of 200 kB takes two steps of time, so an invocation finishes four of them.
+STEP_BYTES = 100_000
+LAYER_BYTES = 2 * STEP_BYTES
 
 
 @dataclass
 class Stage:
     source: RegistryServer
-    slow: FaultProxy
     destination: RegistryServer
     cloudformation: CloudFormationEndpoint
     functions: LambdaEndpoint
+    time: VirtualTime
 
     def event(self, **properties: Any) -> dict[str, Any]:
         return self.cloudformation.event(
             "Create",
             {
-                "SrcImage": f"{self.slow.host}/app:1",
+                "SrcImage": f"{self.source.host}/app:1",
                 "DestImage": f"{self.destination.host}/copy:1",
                 "RetryConfigs": {"baseDelay": 0},
                 **properties,
@@ -49,23 +46,21 @@ class Stage:
         )
 
     def invoke(
-        self, event: dict[str, Any], streams: int = 1, seconds: float = TIMEOUT_SECONDS
+        self, event: dict[str, Any], streams: int = 1, arn: str = FUNCTION_ARN
     ) -> dict[str, Any]:
         """Run one event in a function that is cold."""
         replicator = Replicator(Settings(streams=streams, plain_http=("127.0.0.1",)))
-        resource = ReplicationResource(lambda: replicator)
+        resource = ReplicationResource(lambda: replicator, invoke=invoke_patiently)
         try:
-            return resource.respond(event, LambdaContext(seconds))
+            return resource.respond(event, self.time.new_context(arn=arn))
         finally:
             replicator.close()
 
-    def invoke_to_the_end(
-        self, event: dict[str, Any], streams: int = 1, seconds: float = TIMEOUT_SECONDS
-    ) -> list[dict[str, Any]]:
-        responses = [self.invoke(event, streams, seconds)]
+    def invoke_to_the_end(self, event: dict[str, Any], streams: int = 1) -> list[dict[str, Any]]:
+        responses = [self.invoke(event, streams)]
         while responses[-1]["Status"] == "CONTINUED":
             event = self.functions.events.get_nowait()
-            responses.append(self.invoke(event, streams, seconds))
+            responses.append(self.invoke(event, streams))
         return responses
 
 
@@ -73,21 +68,24 @@ class Stage:
 def stage(
     small_trust_store: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Stage]:
-    with stage_of(small_trust_store, LambdaEndpoint()) as opened:
-        opened.functions.set_environment(monkeypatch)
+    with stage_of(small_trust_store, monkeypatch, LambdaEndpoint()) as opened:
         yield opened
 
 
 @contextmanager
-def stage_of(authority: CertificateAuthority, functions: LambdaEndpoint) -> Iterator[Stage]:
+def stage_of(
+    authority: CertificateAuthority, patch: pytest.MonkeyPatch, functions: LambdaEndpoint
+) -> Iterator[Stage]:
+    time = VirtualTime(STEP_BYTES)
+    time.install(patch)
+    functions.set_environment(patch)
     with (
         RegistryServer() as source,
-        FaultProxy(source.host, lambda _: trickle_at(RATE_BYTES)) as slow,
         RegistryServer() as destination,
         CloudFormationEndpoint(authority.server_context()) as cloudformation,
         functions,
     ):
-        yield Stage(source, slow, destination, cloudformation, functions)
+        yield Stage(source, destination, cloudformation, functions, time)
 
 
 def image_of(*sizes: int) -> Image:
@@ -107,12 +105,11 @@ def finished_uploads(registry: RegistryServer) -> Counter[str]:
 
 
 def test_a_large_image_is_copied_over_several_invocations(stage: Stage) -> None:
-    image = image_of(*[180_000] * 9)
+    image = image_of(*[LAYER_BYTES] * 9)
     push(image, stage.source.host, "app", "1")
     event = stage.event()
     responses = stage.invoke_to_the_end(event)
-    assert len(responses) > 2
-    assert [each["Status"] for each in responses[:-1]] == ["CONTINUED"] * (len(responses) - 1)
+    assert [each["Status"] for each in responses] == ["CONTINUED", "CONTINUED", "SUCCESS"]
     answer = stage.cloudformation.wait_for_response(event["RequestId"])
     assert (answer.status, answer.document) == ("SUCCESS", responses[-1])
     assert len(stage.cloudformation.responses) == 1
@@ -124,11 +121,8 @@ def test_a_large_image_is_copied_over_several_invocations(stage: Stage) -> None:
 
 
 def test_work_continues_in_the_function_itself_whatever_alias_was_invoked(stage: Stage) -> None:
-    push(image_of(*[180_000] * 9), stage.source.host, "app", "1")
-    replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
-    context = LambdaContext(TIMEOUT_SECONDS, invoked_function_arn=f"{FUNCTION_ARN}:live")
-    response = ReplicationResource(lambda: replicator).respond(stage.event(), context)
-    replicator.close()
+    push(image_of(*[LAYER_BYTES] * 9), stage.source.host, "app", "1")
+    response = stage.invoke(stage.event(), arn=f"{FUNCTION_ARN}:live")
     assert response["Status"] == "CONTINUED"
     assert stage.functions.functions == [FUNCTION_ARN]
 
@@ -136,7 +130,7 @@ def test_work_continues_in_the_function_itself_whatever_alias_was_invoked(stage:
 def test_a_continuation_that_newer_code_cannot_read_starts_again_and_finds_its_blobs(
     stage: Stage,
 ) -> None:
-    image = image_of(*[180_000] * 6)
+    image = image_of(*[LAYER_BYTES] * 6)
     push(image, stage.source.host, "app", "1")
     assert stage.invoke(stage.event())["Status"] == "CONTINUED"
     event = stage.functions.events.get_nowait()
@@ -148,7 +142,7 @@ def test_a_continuation_that_newer_code_cannot_read_starts_again_and_finds_its_b
 
 
 def test_a_push_to_the_source_during_a_copy_has_no_effect(stage: Stage) -> None:
-    image = image_of(*[180_000] * 6)
+    image = image_of(*[LAYER_BYTES] * 6)
     push(image, stage.source.host, "app", "1")
     event = stage.event()
     assert stage.invoke(event)["Status"] == "CONTINUED"
@@ -159,34 +153,22 @@ def test_a_push_to_the_source_during_a_copy_has_no_effect(stage: Stage) -> None:
 
 
 def test_layers_that_do_not_fit_together_are_copied_one_by_one(stage: Stage) -> None:
-    # together they take 7 s and alone half of that; an invocation has 6 s for its work
-    image, seconds = image_of(1_400_000, 1_400_000), 8.0
+    image = image_of(7 * STEP_BYTES, 7 * STEP_BYTES)
+    assert 7 * STEP_SECONDS < SPAN_SECONDS < 14 * STEP_SECONDS
     push(image, stage.source.host, "app", "1")
-    stage.slow.start_over(lambda _: share)
-    event = stage.event()
-    assert stage.invoke(event, 2, seconds)["Status"] == "CONTINUED"
+    stage.time.parallel_blobs = 2
+    assert stage.invoke(stage.event(), 2)["Status"] == "CONTINUED"
     assert finished_uploads(stage.destination).keys().isdisjoint(layers_of(image))
     event = stage.functions.events.get_nowait()
     assert event["Continuation"]["Streams"] == 1
-    responses = stage.invoke_to_the_end(event, 2, seconds)
+    stage.time.parallel_blobs = 1
+    responses = stage.invoke_to_the_end(event, 2)
     assert responses[-1]["Status"] == "SUCCESS", responses[-1]
     assert finished_uploads(stage.destination) == Counter(dict.fromkeys(image.blobs, 1))
 
 
-def share(exchange: Exchange) -> None:
-    """Forward responses at a rate that all of them share."""
-    exchange.read_body()
-    answer = exchange.forward()
-    step = RATE_BYTES // 50
-    exchange.client.sendall(answer.head)
-    for at in range(0, len(answer.body), step):
-        with _TURN:
-            time.sleep(1 / 50)
-        exchange.client.sendall(answer.body[at : at + step])
-
-
 def test_a_layer_that_does_not_fit_alone_is_reported_with_the_rate(stage: Stage) -> None:
-    image = image_of(4_000_000)
+    image = image_of(20 * STEP_BYTES)
     push(image, stage.source.host, "app", "1")
     event = stage.event()
     response = stage.invoke(event)
@@ -199,9 +181,10 @@ def test_a_layer_that_does_not_fit_alone_is_reported_with_the_rate(stage: Stage)
 
 
 def test_a_service_timeout_ends_the_invocations_in_time(stage: Stage) -> None:
-    push(image_of(*[180_000] * 30), stage.source.host, "app", "1")
-    event = stage.event(ServiceTimeout="5")
+    push(image_of(*[LAYER_BYTES] * 30), stage.source.host, "app", "1")
+    event = stage.event(ServiceTimeout=str(2 * SPAN_SECONDS + 20))  # which are for the response
     responses = stage.invoke_to_the_end(event)
+    assert len(responses) == 2
     assert responses[-1]["Status"] == "FAILED"
     assert "Increase the resource's ServiceTimeout" in responses[-1]["Reason"]
     assert stage.destination.store.tags("copy") == {}
@@ -209,7 +192,7 @@ def test_a_service_timeout_ends_the_invocations_in_time(stage: Stage) -> None:
 
 
 def test_without_a_response_url_work_does_not_continue(stage: Stage) -> None:
-    push(image_of(*[180_000] * 9), stage.source.host, "app", "1")
+    push(image_of(*[LAYER_BYTES] * 9), stage.source.host, "app", "1")
     response = stage.invoke({**stage.event(), "ResponseURL": "http://pre-signed"})
     assert response["Status"] == "FAILED"
     assert "timed out after" in response["Reason"]
@@ -220,9 +203,9 @@ def test_without_a_response_url_work_does_not_continue(stage: Stage) -> None:
 def test_a_function_without_permission_to_invoke_itself_says_so(
     small_trust_store: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with stage_of(small_trust_store, LambdaEndpoint(statuses=(403, 403, 403))) as stage:
-        stage.functions.set_environment(monkeypatch)
-        push(image_of(*[180_000] * 9), stage.source.host, "app", "1")
+    functions = LambdaEndpoint(statuses=(403, 403, 403))
+    with stage_of(small_trust_store, monkeypatch, functions) as stage:
+        push(image_of(*[LAYER_BYTES] * 9), stage.source.host, "app", "1")
         event = stage.event()
         response = stage.invoke(event)
         assert response["Status"] == "FAILED"
@@ -236,7 +219,7 @@ def test_a_function_without_permission_to_invoke_itself_says_so(
 def test_continuing_logs_no_secrets(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     logging.getLogger("botocore").setLevel(logging.CRITICAL)
-    push(image_of(*[180_000] * 9), stage.source.host, "app", "1")
+    push(image_of(*[LAYER_BYTES] * 9), stage.source.host, "app", "1")
     event = stage.event(SrcCreds="ann:open-sesame")
     assert stage.invoke(event)["Status"] == "CONTINUED"
     assert stage.functions.events.get_nowait()["ResourceProperties"] == event["ResourceProperties"]

@@ -1,0 +1,191 @@
+"""Time that passes with the bytes that a copy reads, so that no result depends on the machine."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.faults.lambda_context import FUNCTION_ARN, LambdaContext
+from tests.waiting import PATIENCE_SECONDS
+
+from ecr_image_replicator.aws.invocation import invoke_later
+from ecr_image_replicator.copy.ports import BlobOutcome
+from ecr_image_replicator.copy.progress import LoggedProgress
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.model.manifests import Descriptor
+from ecr_image_replicator.registry.client import RegistryClient
+
+#: The timeout of a function, less the 20 s that it reserves for its response.
+TIMEOUT_SECONDS, SPAN_SECONDS = 900, 880
+#: Time passes in steps this long. No request starts with less than 80 s left, so that the
+#: timeouts of connections, which are real and at most the rest of the time, are long.
+STEP_SECONDS = 100
+_PATIENT_BUDGET_SECONDS = 300.0
+
+
+class VirtualTime:
+    """The clock and the timers of a function.
+
+    Time stands still when a timer has fired, until the next invocation.
+
+    Parameters
+    ----------
+    step_bytes
+        The bytes that a copy reads in one step of time, over all streams.
+
+    Attributes
+    ----------
+    parallel_blobs
+        How many blobs are read in turns. With one, time passes for a blob only when the one before
+        is finished.
+    """
+
+    def __init__(self, step_bytes: int) -> None:
+        self._step_bytes = step_bytes
+        self._lock = threading.Condition()
+        self._now = 1_000_000.0
+        self._bytes = 0
+        self._timers: list[_VirtualTimer] = []
+        self._stands_still = False
+        self._counts: dict[Descriptor, int] = {}
+        self._opening_uploads = 0
+        self.parallel_blobs = 1
+
+    def __call__(self) -> float:
+        return self._now
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Give this time to the invocations of custom resources."""
+        deadline = functools.partial(Deadline, clock=self)
+        progress = functools.partial(_TimedProgress, self)
+        clocks = SimpleNamespace(time=self, monotonic=self)
+        patch.setattr("custom_resource.invocation.Deadline", deadline)
+        patch.setattr("custom_resource.invocation.LoggedProgress", progress)
+        patch.setattr("custom_resource.resource.LoggedProgress", progress)
+        patch.setattr("custom_resource.invocation.time", clocks)
+        patch.setattr(threading, "Timer", functools.partial(_VirtualTimer, self))
+        request = RegistryClient.request
+
+        def request_in_time(client: RegistryClient, method: str, *more: Any, **named: Any) -> Any:
+            with self._opening() if method == "POST" else nullcontext():
+                return request(client, method, *more, **named)
+
+        patch.setattr(RegistryClient, "request", request_in_time)
+
+    def new_context(self, *, arn: str = FUNCTION_ARN) -> LambdaContext:
+        """Return the context of an invocation that starts now."""
+        with self._lock:
+            self._stands_still = False
+            self._counts.clear()
+            self._bytes = 0
+        return LambdaContext(TIMEOUT_SECONDS, invoked_function_arn=arn, clock=self)
+
+    def read(self, blob: Descriptor, count_bytes: int) -> None:
+        """Let the time pass that these bytes of a blob take."""
+        with self._lock:
+            self._counts.setdefault(blob, 0)
+            assert self._lock.wait_for(lambda: self._is_in_turn(blob), PATIENCE_SECONDS)
+            self._counts[blob] += count_bytes
+            self._bytes += count_bytes
+            while self._bytes >= self._step_bytes:
+                self._bytes -= self._step_bytes
+                self._pass(STEP_SECONDS)
+            self._lock.notify_all()
+
+    def finish(self, blob: Descriptor) -> None:
+        """Let other blobs take their turns."""
+        with self._lock:
+            self._counts.pop(blob, None)
+            self._lock.notify_all()
+
+    def start(self, timer: _VirtualTimer) -> None:
+        with self._lock:
+            timer.due = self._now + timer.seconds
+            self._timers.append(timer)
+
+    def cancel(self, timer: _VirtualTimer) -> None:
+        with self._lock:
+            if timer in self._timers:
+                self._timers.remove(timer)
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Let no time end while an upload is opened: a session could be left open."""
+        with self._lock:
+            self._opening_uploads += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._opening_uploads -= 1
+                self._lock.notify_all()
+
+    def _is_in_turn(self, blob: Descriptor) -> bool:
+        if self._stands_still:
+            return True
+        if self.parallel_blobs == 1:
+            return len(self._counts) == 1
+        return len(self._counts) >= self.parallel_blobs and self._counts[blob] <= min(
+            self._counts.values()
+        )
+
+    def _pass(self, seconds: int) -> None:
+        if self._stands_still:
+            return
+        end = self._now + seconds
+        first = min(self._timers, key=lambda timer: timer.due, default=None)
+        if first is None or first.due > end:
+            self._now = end
+            return
+        assert self._lock.wait_for(lambda: not self._opening_uploads, PATIENCE_SECONDS)
+        self._now, self._stands_still = first.due, True
+        self._timers.remove(first)
+        first.function()
+
+
+def invoke_patiently(function_arn: str, event: Mapping[str, Any], budget_seconds: float) -> None:
+    """Invoke a function, with a budget that a busy machine does not exceed."""
+    assert budget_seconds > 0
+    invoke_later(function_arn, event, _PATIENT_BUDGET_SECONDS)
+
+
+class _VirtualTimer:
+    """`threading.Timer` on a virtual time; its function runs in the thread that reads."""
+
+    def __init__(self, time: VirtualTime, seconds: float, function: Callable[[], None]) -> None:
+        self.seconds = seconds
+        self.function = function
+        self.due = 0.0
+        self.name = ""
+        self.daemon = True
+        self._time = time
+
+    def start(self) -> None:
+        self._time.start(self)
+
+    def cancel(self) -> None:
+        self._time.cancel(self)
+
+    def join(self) -> None:
+        """Return at once: the function runs only while a blob is read."""
+
+
+class _TimedProgress(LoggedProgress):
+    """A progress whose bytes take time."""
+
+    def __init__(self, time: VirtualTime, *interval_seconds: float) -> None:
+        super().__init__(*interval_seconds, clock=time)
+        self._time = time
+
+    def advance(self, blob: Descriptor, count_bytes: int) -> None:
+        super().advance(blob, count_bytes)
+        self._time.read(blob, count_bytes)
+
+    def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
+        super().finish(blob, outcome)
+        self._time.finish(blob)
