@@ -16,7 +16,7 @@ from local.certificates import CertificateAuthority
 from local.images import Image, build_image, build_layer, push
 from local.registry import BasicAuthentication, RegistryServer
 from tests.functional.cosign_fixtures import sbom
-from tests.functional.test_refused_referrers import Refusing
+from tests.functional.test_rejected_referrers import RejectedReferrersPolicy
 
 from ecr_image_replicator.cli.exit_codes import Exit
 
@@ -166,7 +166,7 @@ def test_create_repository_creates_the_ecr_repository(aws: LoopbackAws, image: I
 
 
 def test_a_rejected_referrer_is_a_warning(registries: Start, image: Image) -> None:
-    source, destination = registries(), registries(policy=Refusing())
+    source, destination = registries(), registries(policy=RejectedReferrersPolicy())
     push(image, source.host, "team/app", "1")
     push(sbom(image), source.host, "team/app")
 

@@ -1,4 +1,4 @@
-"""The ``mirror`` command: real processes, their streams, files and exit statuses."""
+"""The ``mirror`` command in real processes: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Repositories:
     return path
 
 
-def test_a_yaml_file_is_mirrored_and_the_next_run_finds_nothing(
+def test_a_yaml_file_is_mirrored_and_the_next_run_copies_nothing(
     registries: Start, tmp_path: Path
 ) -> None:
     source, destination = registries(), registries()
@@ -81,7 +81,7 @@ def test_a_yaml_file_is_mirrored_and_the_next_run_finds_nothing(
     assert methods(source.requests) == {"HEAD manifest": 2}
 
 
-def test_a_dry_run_prints_the_choice_with_its_reasons_and_copies_nothing(
+def test_a_dry_run_prints_the_chosen_tags_with_reasons_and_copies_nothing(
     registries: Start, tmp_path: Path
 ) -> None:
     source, destination = registries(), registries()
@@ -111,7 +111,7 @@ def test_a_dry_run_prints_the_choice_with_its_reasons_and_copies_nothing(
     assert [each["Action"] for each in document["Choice"]] == ["copy", "leave out", "fail"]
 
 
-def test_json_files_work_too(registries: Start, tmp_path: Path) -> None:
+def test_a_json_file_is_mirrored(registries: Start, tmp_path: Path) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1"])
     image = {"SrcImage": f"{source.host}/team/app:1", "DestImage": f"{destination.host}/app:1"}
@@ -122,7 +122,7 @@ def test_json_files_work_too(registries: Start, tmp_path: Path) -> None:
     assert "1" in destination.store.tags("app")
 
 
-def test_more_failures_than_allowed_fail_the_run(registries: Start, tmp_path: Path) -> None:
+def test_more_failures_than_maxfailures_fail_the_run(registries: Start, tmp_path: Path) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1"])
     file = _write(tmp_path / "m.yaml", source, destination, '    Tags: ["1", "2"]')
@@ -171,7 +171,7 @@ def test_verbose_prints_log_lines(registries: Start, tmp_path: Path) -> None:
         ("Repositories: [{SrcRepository: a, DestRepository: b.example/c, Tag: x}]", "'Tag'"),
     ],
 )
-def test_an_invalid_file_is_named_before_anything_is_read(
+def test_an_invalid_file_is_an_error_before_any_request(
     tmp_path: Path, text: str, message: str
 ) -> None:
     file = tmp_path / "m.yaml"
@@ -185,15 +185,15 @@ def test_an_invalid_file_is_named_before_anything_is_read(
 
 
 class _SignalOnPush(SpecificationPolicy):
-    """Interrupts a process when the second manifest arrives."""
+    """Sends SIGINT to a process when it pushes the second manifest."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
         self._pushes = itertools.count(1)
 
-    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the policy's
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - overrides
         is_push = request.method == "PUT" and "/manifests/" in request.path
-        # several threads come here: each gets another number
+        # several threads push at the same time; next() returns each number once
         if is_push and next(self._pushes) == 2 and self.process is not None:
             self.process.send_signal(signal.SIGINT)
 

@@ -22,7 +22,7 @@ from ecr_image_replicator.request.settings import Settings
 
 Start = Callable[..., RegistryServer]
 TAGS = [f"1.{minor}" for minor in range(6)]
-#: Of the images: three shared layers, and for each tag a layer and a config.
+#: The blobs of all images: three shared layers, and a layer and a config for each tag.
 BLOBS = 3 + 2 * len(TAGS)
 
 
@@ -37,7 +37,7 @@ def _mirror(source: RegistryServer, destination: RegistryServer) -> dict[str, ob
     }
 
 
-def test_the_first_images_find_out_whether_mounts_are_honoured(registries: Start) -> None:
+def test_mount_support_is_detected_with_the_first_images(registries: Start) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", TAGS)
 
@@ -46,21 +46,21 @@ def test_the_first_images_find_out_whether_mounts_are_honoured(registries: Start
     assert methods(destination.requests) == {
         "HEAD manifest": len(TAGS),
         "HEAD blob": 4,
-        "POST blob": BLOBS + 1,  # one mounts a blob that was pushed
+        "POST blob": BLOBS + 1,  # one more to mount a blob that was pushed
         "PUT blob": BLOBS,
         "PUT manifest": len(TAGS),
     }
 
 
-class _IgnoresMounts(SpecificationPolicy):
-    """Opens a session for each mount, whether the blob is there or not."""
+class _IgnoredMountsPolicy(SpecificationPolicy):
+    """Opens an upload session for each mount, even if the blob exists."""
 
-    def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - the policy's
+    def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - overrides
         return False
 
 
-def test_ignored_mounts_are_found_out_once_and_not_sent_again(registries: Start) -> None:
-    source, destination = registries(), registries(policy=_IgnoresMounts())
+def test_mounts_are_not_requested_again_after_the_first_is_ignored(registries: Start) -> None:
+    source, destination = registries(), registries(policy=_IgnoredMountsPolicy())
     put_tags(source, "team/app", TAGS)
 
     assert run_mirror(_mirror(source, destination)).values()["Copied"] == str(len(TAGS))
@@ -76,20 +76,20 @@ def test_ignored_mounts_are_found_out_once_and_not_sent_again(registries: Start)
     }
 
 
-@pytest.mark.parametrize("policy", [SpecificationPolicy(), _IgnoresMounts()])
-def test_existing_blobs_are_not_sent_again_by_the_same_process(
+@pytest.mark.parametrize("policy", [SpecificationPolicy(), _IgnoredMountsPolicy()])
+def test_existing_blobs_are_not_pushed_again_by_the_same_process(
     registries: Start, policy: SpecificationPolicy
 ) -> None:
     source, destination = registries(), registries(policy=policy)
     put_tags(source, "team/app", TAGS)
     mirror = _mirror(source, destination)
-    engine = Replicator(Settings(plain_http=("127.0.0.1",)))
-    run_mirror(mirror, replicator=engine)
+    replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
+    run_mirror(mirror, replicator=replicator)
     for tag in TAGS:
         destination.store.delete_tag("mirror/app", tag)
     destination.clear_requests()
 
-    run_mirror(mirror, replicator=engine)
+    run_mirror(mirror, replicator=replicator)
 
     counts = methods(destination.requests)
     assert counts["PUT blob"] == 0
@@ -97,16 +97,16 @@ def test_existing_blobs_are_not_sent_again_by_the_same_process(
     assert counts["GET manifest"] == 0
 
 
-class _DeniesHeads(SpecificationPolicy):
+class _DeniedHeadsPolicy(SpecificationPolicy):
     """Denies a HEAD for a tag, as some registries do for a repository that does not exist."""
 
-    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the policy's
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - overrides
         if operation.action.name == "GET_MANIFEST" and request.method == "HEAD":
             raise RegistryError(ErrorCode.DENIED, "denied")
 
 
-def test_a_tag_that_may_exist_is_read_before_it_is_written(registries: Start) -> None:
-    source, destination = registries(), registries(policy=_DeniesHeads())
+def test_a_tag_is_read_before_it_is_pushed_if_its_head_was_denied(registries: Start) -> None:
+    source, destination = registries(), registries(policy=_DeniedHeadsPolicy())
     put_tags(source, "team/app", TAGS)
 
     assert run_mirror(_mirror(source, destination)).values()["Copied"] == str(len(TAGS))
@@ -115,21 +115,21 @@ def test_a_tag_that_may_exist_is_read_before_it_is_written(registries: Start) ->
 
 
 @pytest.mark.parametrize(("tries", "reads"), [(0, 0), (1, 1)])
-def test_an_image_that_was_begun_before_is_read_again(
+def test_a_new_tag_is_read_only_if_an_earlier_attempt_may_have_pushed_it(
     registries: Start, tries: int, reads: int
 ) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1"])
-    engine = Replicator(Settings(plain_http=("127.0.0.1",)))
+    replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
     worker = RepositoryWorker(
-        engine,
+        replicator,
         parse_mirror(_mirror(source, destination)).entries[0],
         Deadline(60),
         progress=lambda _: LoggedProgress(),
     )
 
     outcome = worker.run([MirrorImage("1", ("1",), is_new=True)], tries=tries)
-    engine.close()
+    replicator.close()
 
     assert [each.status for each in outcome.results] == [ImageStatus.COPIED]
     assert methods(destination.requests)["GET manifest"] == reads

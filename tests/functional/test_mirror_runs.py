@@ -1,4 +1,4 @@
-"""A whole mirror in one process: what is copied, and what a run without changes costs."""
+"""Mirrors in one process: the images that are copied, and the requests of each run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _repository(
     }
 
 
-def test_the_chosen_tags_are_copied_and_each_blob_once(registries: Start) -> None:
+def test_chosen_tags_are_copied_and_each_blob_is_pulled_once(registries: Start) -> None:
     source, destination = registries(), registries()
     images = put_tags(source, "team/app", [*TAGS, "latest", "edge"])
 
@@ -51,7 +51,7 @@ def test_the_chosen_tags_are_copied_and_each_blob_once(registries: Start) -> Non
     assert methods(destination.requests)["PUT blob"] == len(blobs)
 
 
-def test_an_unchanged_set_costs_one_head_per_tag_and_side(registries: Start) -> None:
+def test_an_unchanged_mirror_sends_one_head_per_tag_and_endpoint(registries: Start) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", TAGS)
     mirror = {"Repositories": [_repository(source, destination)]}
@@ -67,7 +67,9 @@ def test_an_unchanged_set_costs_one_head_per_tag_and_side(registries: Start) -> 
     assert methods(destination.requests) == {"HEAD manifest": len(TAGS)}
 
 
-def test_what_is_known_makes_a_subset_of_platforms_cost_no_more(registries: Start) -> None:
+def test_an_unchanged_platform_subset_sends_one_head_per_tag_with_known_digests(
+    registries: Start,
+) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", TAGS, platforms=3)
     entry = _repository(source, destination, Platforms="linux/amd64,linux/arm64")
@@ -85,7 +87,7 @@ def test_what_is_known_makes_a_subset_of_platforms_cost_no_more(registries: Star
     assert methods(source.requests)["GET manifest"] == len(TAGS)
 
 
-def test_other_platforms_are_copied_although_the_digests_are_known(registries: Start) -> None:
+def test_other_platforms_are_copied_even_if_the_source_digests_are_known(registries: Start) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1"], platforms=3)
     known = KnownImages()
@@ -97,7 +99,9 @@ def test_other_platforms_are_copied_although_the_digests_are_known(registries: S
     assert report.values()["Copied"] == "1"
 
 
-def test_what_is_known_is_not_believed_when_the_destination_has_changed(registries: Start) -> None:
+def test_a_known_image_is_copied_again_if_the_destination_tag_has_changed(
+    registries: Start,
+) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1", "2"], platforms=2)
     known = KnownImages()
@@ -110,7 +114,7 @@ def test_what_is_known_is_not_believed_when_the_destination_has_changed(registri
     assert run_mirror(mirror, known=known).values()["Copied"] == "1"
 
 
-def test_a_moved_tag_is_copied_again_and_a_vanished_one_reported(registries: Start) -> None:
+def test_a_moved_tag_is_copied_again_and_a_deleted_tag_is_reported(registries: Start) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1", "2", "3"])
     known = KnownImages()
@@ -128,7 +132,7 @@ def test_a_moved_tag_is_copied_again_and_a_vanished_one_reported(registries: Sta
     assert "3" in destination.store.tags("mirror/app")
 
 
-def test_only_missing_leaves_existing_tags_alone(registries: Start) -> None:
+def test_onlymissing_does_not_change_existing_tags(registries: Start) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1", "2"])
     put_tags(destination, "mirror/app", ["1"], platforms=2)
@@ -137,10 +141,11 @@ def test_only_missing_leaves_existing_tags_alone(registries: Start) -> None:
 
     assert report.values()["Copied"] == "1"
     assert report.values()["Unchanged"] == "1"
-    assert methods(source.requests)["HEAD manifest"] == 2  # the missing one, compared and copied
+    # of the missing tag: one to compare it and one to copy it
+    assert methods(source.requests)["HEAD manifest"] == 2
 
 
-def test_one_bad_image_does_not_end_the_others(registries: Start) -> None:
+def test_a_failed_image_does_not_stop_the_others(registries: Start) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1", "2"])
     digest = min(put_tags(source, "team/broken", ["x"])["x"].blobs)
@@ -189,7 +194,7 @@ def test_images_by_digest_and_with_several_tags_are_copied(registries: Start) ->
     assert run_mirror(mirror).values()["Unchanged"] == "1"
 
 
-def test_two_entries_may_not_write_to_one_tag(registries: Start) -> None:
+def test_two_entries_with_the_same_destination_tag_are_an_error(registries: Start) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1"])
     image = {"SrcImage": f"{source.host}/x:1", "DestImage": f"{destination.host}/mirror/app:1"}
@@ -200,7 +205,7 @@ def test_two_entries_may_not_write_to_one_tag(registries: Start) -> None:
     assert not any(each.method in {"POST", "PUT"} for each in destination.requests)
 
 
-def test_more_than_ten_thousand_images_are_rejected(registries: Start) -> None:
+def test_more_than_10000_images_are_an_error(registries: Start) -> None:
     source, destination = registries(), registries()
     image = put_tags(source, "team/app", ["1"])["1"]
     for number in range(10_000):
@@ -213,19 +218,19 @@ def test_more_than_ten_thousand_images_are_rejected(registries: Start) -> None:
         run_mirror({"Repositories": [_repository(source, destination, OnlyMissing=True)]})
 
 
-class _PullLimit(SpecificationPolicy):
-    """Answers 429 to some GETs of manifests, as Docker Hub does at its limit."""
+class _PullLimitPolicy(SpecificationPolicy):
+    """Responds 429 to some GETs of manifests, as Docker Hub does at its pull rate limit."""
 
-    def __init__(self, allowed: int, refused: int, retry_after: str) -> None:
-        self.allowed, self.refused, self.retry_after = allowed, refused, retry_after
+    def __init__(self, allowed: int, rejected: int, retry_after: str) -> None:
+        self.allowed, self.rejected, self.retry_after = allowed, rejected, retry_after
 
-    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the policy's
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - overrides
         if operation.action.name != "GET_MANIFEST" or request.method == "HEAD":
             return
         if self.allowed > 0:
             self.allowed -= 1
-        elif self.refused > 0:
-            self.refused -= 1
+        elif self.rejected > 0:
+            self.rejected -= 1
             headers = {
                 "Retry-After": self.retry_after,
                 "ratelimit-limit": "100;w=21600",
@@ -234,8 +239,8 @@ class _PullLimit(SpecificationPolicy):
             raise RegistryError(ErrorCode.TOOMANYREQUESTS, "pull rate limit", headers=headers)
 
 
-def test_a_pull_limit_is_waited_for_and_nothing_is_lost(registries: Start) -> None:
-    source = registries(policy=_PullLimit(5, 2, "7200"))
+def test_a_mirror_waits_for_the_pull_rate_limit_and_copies_all_images(registries: Start) -> None:
+    source = registries(policy=_PullLimitPolicy(5, 2, "7200"))
     destination = registries()
     put_tags(source, "team/app", TAGS)
     display = RecordingDisplay()
@@ -256,8 +261,8 @@ def test_a_pull_limit_is_waited_for_and_nothing_is_lost(registries: Start) -> No
     assert waited == [7200.0] * 2
 
 
-def test_what_there_is_no_time_for_is_left(registries: Start) -> None:
-    source = registries(policy=_PullLimit(5, 2, "7200"))
+def test_images_are_left_if_the_pull_rate_limit_exceeds_the_deadline(registries: Start) -> None:
+    source = registries(policy=_PullLimitPolicy(5, 2, "7200"))
     destination = registries()
     put_tags(source, "team/app", TAGS)
 
@@ -270,7 +275,9 @@ def test_what_there_is_no_time_for_is_left(registries: Start) -> None:
     assert report.values()["Failed"] == "0"
 
 
-def test_tags_at_ecr_are_listed_at_once(aws: LoopbackAws, registries: Start) -> None:
+def test_ecr_tags_are_compared_with_one_listimages_call(
+    aws: LoopbackAws, registries: Start
+) -> None:
     source = registries()
     put_tags(source, "team/app", TAGS)
     ecr = aws.ecr()
@@ -282,8 +289,8 @@ def test_tags_at_ecr_are_listed_at_once(aws: LoopbackAws, registries: Start) -> 
     }
 
     def run() -> dict[str, str]:
-        engine = Replicator(Settings(plain_http=("127.0.0.1",)))
-        return run_mirror({"Repositories": [entry]}, replicator=engine).values()
+        replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
+        return run_mirror({"Repositories": [entry]}, replicator=replicator).values()
 
     assert run()["Copied"] == str(len(TAGS))
     ecr.clear_calls()

@@ -1,4 +1,4 @@
-"""Lists of tags as registries send them, the hostile ones included."""
+"""Tag lists of registries, including hostile ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _json(document: Any, **headers: str) -> Response:
     )
 
 
-def test_every_page_is_read(registries: Callable[..., RegistryServer]) -> None:
+def test_every_page_of_the_tag_list_is_read(registries: Callable[..., RegistryServer]) -> None:
     registry = registries()
     image = build_image([build_layer(600, seed=1)])
     for number in range(2500):
@@ -69,7 +69,7 @@ def test_every_page_is_read(registries: Callable[..., RegistryServer]) -> None:
     assert [each.path for each in registry.requests] == ["/v2/team/app/tags/list"] * 3
 
 
-def test_the_next_page_is_read_with_the_same_sign_in(
+def test_the_next_page_is_read_with_the_same_authorization(
     registries: Callable[..., RegistryServer],
 ) -> None:
     registry = registries(
@@ -84,18 +84,18 @@ def test_the_next_page_is_read_with_the_same_sign_in(
 
 
 @pytest.mark.parametrize("document", [{"tags": None}, {"tags": []}, {"name": "team/app"}, {}])
-def test_a_repository_without_tags_has_none(serve: Serve, document: dict[str, Any]) -> None:
+def test_a_tag_list_may_be_empty_null_or_absent(serve: Serve, document: dict[str, Any]) -> None:
     assert _reader(serve(lambda _: _json(document)).host).list_tags() == ()
 
 
 @pytest.mark.parametrize("document", [[], {"tags": "latest"}, {"tags": [1]}, "<html>", None])
-def test_what_is_no_list_is_an_invalid_response(serve: Serve, document: Any) -> None:
+def test_a_body_that_is_not_a_tag_list_is_an_invalid_response(serve: Serve, document: Any) -> None:
     server = serve(lambda _: _json(document))
     with pytest.raises(ProtocolError, match="invalid response"):
         _reader(server.host).list_tags()
 
 
-def test_pages_in_a_circle_are_an_invalid_response(serve: Serve) -> None:
+def test_pages_that_link_to_each_other_are_an_invalid_response(serve: Serve) -> None:
     def handle(request: Request) -> Response:
         last = request.parameter("last")
         following = "b" if last == "a" else "a"
@@ -108,7 +108,7 @@ def test_pages_in_a_circle_are_an_invalid_response(serve: Serve) -> None:
         _reader(serve(handle).host).list_tags()
 
 
-def test_pages_without_end_that_bring_nothing_are_an_invalid_response(serve: Serve) -> None:
+def test_endless_pages_without_new_tags_are_an_invalid_response(serve: Serve) -> None:
     pages = iter(range(100_000))
 
     def handle(_: Request) -> Response:
@@ -121,7 +121,7 @@ def test_pages_without_end_that_bring_nothing_are_an_invalid_response(serve: Ser
     assert len(server.requests) < 10
 
 
-def test_a_million_tags_are_refused_early(serve: Serve) -> None:
+def test_a_tag_list_stops_after_100000_tags(serve: Serve) -> None:
     def handle(request: Request) -> Response:
         last = int(request.parameter("last") or 0)
         tags = [f"v{number}" for number in range(last, last + 10_000)]
@@ -135,14 +135,14 @@ def test_a_million_tags_are_refused_early(serve: Serve) -> None:
     assert len(server.requests) == 11
 
 
-def test_a_million_tags_in_one_response_are_refused(serve: Serve) -> None:
+def test_a_million_tags_in_one_response_are_an_error(serve: Serve) -> None:
     content = json.dumps({"tags": [f"version-{number:09}" for number in range(1_000_000)]})
     server = serve(lambda _: Response(200, {"Content-Type": "application/json"}, content.encode()))
     with pytest.raises(ReplicationError):
         _reader(server.host).list_tags()
 
 
-def test_a_next_page_on_another_host_is_refused(serve: Serve) -> None:
+def test_a_next_page_on_another_host_is_an_error(serve: Serve) -> None:
     other = serve(lambda _: _json({"tags": ["stolen"]}))
     link = f'<{other.url}/v2/team/app/tags/list>; rel="next"'
     server = serve(lambda _: _json({"tags": ["a"]}, Link=link))
@@ -152,14 +152,14 @@ def test_a_next_page_on_another_host_is_refused(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, NotFoundError), (403, DeniedError)])
-def test_a_rejected_list_is_an_error_of_its_kind(
+def test_the_status_of_a_tag_list_determines_the_error(
     serve: Serve, status: int, kind: type[ReplicationError]
 ) -> None:
     with pytest.raises(kind):
         _reader(serve(lambda _: Response(status)).host).list_tags()
 
 
-def test_a_tag_is_looked_up_by_head_alone(registries: Callable[..., RegistryServer]) -> None:
+def test_a_tag_is_looked_up_with_head_only(registries: Callable[..., RegistryServer]) -> None:
     registry = registries()
     image = build_image([build_layer(600, seed=1)])
     place(image, registry.store, "team/app", "1")

@@ -1,4 +1,4 @@
-"""Denials by AWS while a new permission takes effect: retried, logged, and final in the end."""
+"""AccessDenied of AWS while a new permission takes effect: retried, logged, then an error."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from ecr_image_replicator.request.settings import Settings
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 DESTINATION = f"{HOST}/mirror/app:1.0"
 READER = "arn:aws:iam::210987654321:role/reader"
-#: One attempt, so that a denial that counts as an attempt fails the test.
+#: With one attempt, a denial that is counted as an attempt fails the test.
 ONCE = {"numAttempts": 1}
 
 
 class Clock:
-    """Time that passes only while somebody waits."""
+    """A clock that advances only in `wait`."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -54,7 +54,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def copy(aws: LoopbackAws, clock: Clock) -> Iterator[Callable[..., Outcome]]:
-    """Copy as a Create that began now; without `propagates`, as a direct call."""
+    """Copy as a Create that started now, or as a direct call if `propagates` is False."""
     aws.docker_hub.put(_image(), "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")
     replicator = Replicator(Settings())
@@ -96,14 +96,14 @@ def _archive(aws: LoopbackAws, directory: Path) -> str:
     return "s3://archives/app.tar"
 
 
-def _assert_waited(clock: Clock, count: int) -> None:
+def _assert_backoff(clock: Clock, count: int) -> None:
     ceilings = [min(16.0, 2.0**each) for each in range(count)]
     assert len(clock.waits) == count
     for waited, ceiling in zip(clock.waits, ceilings, strict=True):
         assert ceiling / 2 <= waited <= ceiling
 
 
-def test_s3_is_retried(
+def test_access_denied_by_s3_is_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock, tmp_path: Path
 ) -> None:
     source = _archive(aws, tmp_path)
@@ -111,10 +111,10 @@ def test_s3_is_retried(
 
     assert copy(source).changed
 
-    _assert_waited(clock, 3)
+    _assert_backoff(clock, 3)
 
 
-def test_secrets_manager_is_retried(
+def test_access_denied_by_secrets_manager_is_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock
 ) -> None:
     properties = _secret(aws)
@@ -122,10 +122,12 @@ def test_secrets_manager_is_retried(
 
     assert copy(**properties).changed
 
-    _assert_waited(clock, 2)
+    _assert_backoff(clock, 2)
 
 
-def test_sts_is_retried(aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock) -> None:
+def test_access_denied_by_sts_is_retried(
+    aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock
+) -> None:
     aws.add_role(READER)
     aws.ecr("210987654321").put(_image(), "team/app", "1")
     aws.services.denials.next_calls["sts:AssumeRole"] = 2
@@ -133,17 +135,21 @@ def test_sts_is_retried(aws: LoopbackAws, copy: Callable[..., Outcome], clock: C
     source = "210987654321.dkr.ecr.eu-west-1.amazonaws.com/team/app:1"
     assert copy(source, SrcRoleArn=READER).changed
 
-    _assert_waited(clock, 2)
+    _assert_backoff(clock, 2)
 
 
-def test_kms_is_retried(aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock) -> None:
+def test_access_denied_by_kms_is_retried(
+    aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock
+) -> None:
     created = aws.client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
     aws.services.denials.next_calls["kms:GetPublicKey"] = 2
 
-    with pytest.raises(ReplicationError, match="signature"):  # it has none; the key was read
+    with pytest.raises(
+        ReplicationError, match="signature"
+    ):  # the image is not signed; the key was read
         copy(VerifySignatureKey=created["KeyMetadata"]["Arn"])
 
-    _assert_waited(clock, 2)
+    _assert_backoff(clock, 2)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +162,7 @@ def test_kms_is_retried(aws: LoopbackAws, copy: Callable[..., Outcome], clock: C
         "ecr:PutImage",
     ],
 )
-def test_ecr_is_retried(
+def test_access_denied_by_ecr_is_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock, action: str
 ) -> None:
     aws.ecr().quirks.denials.next_calls[action] = 1
@@ -167,7 +173,7 @@ def test_ecr_is_retried(
     assert aws.ecr().store.tags("mirror/app") == {"1.0": _image().digest}
 
 
-def test_a_connection_that_ecr_closes_for_want_of_permission_is_retried(
+def test_a_connection_that_ecr_closes_without_the_permission_is_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock
 ) -> None:
     aws.ecr().quirks.drops_denied_uploads = True
@@ -179,19 +185,21 @@ def test_a_connection_that_ecr_closes_for_want_of_permission_is_retried(
 
 
 @pytest.mark.parametrize("action", ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"])
-def test_ecr_as_the_source_is_retried(
+def test_access_denied_by_ecr_as_the_source_is_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock, action: str
 ) -> None:
     source = aws.ecr(region="us-east-1")
     source.put(_image(), "team/app", "1")
-    source.quirks.denials.next_calls[action] = 2  # the first may be a HEAD, which a GET follows
+    source.quirks.denials.next_calls[action] = (
+        2  # the first may be a HEAD, which is followed by a GET
+    )
 
     assert copy("123456789012.dkr.ecr.us-east-1.amazonaws.com/team/app:1").changed
 
     assert clock.waits
 
 
-def test_creating_the_repository_is_retried(
+def test_access_denied_for_createrepository_is_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock
 ) -> None:
     aws.ecr().quirks.denials.next_calls["ecr:CreateRepository"] = 2
@@ -199,10 +207,10 @@ def test_creating_the_repository_is_retried(
     destination = f"{HOST}/mirror/new:1.0"
     assert copy(DestImage=destination, CreateRepository="true").changed
 
-    _assert_waited(clock, 2)
+    _assert_backoff(clock, 2)
 
 
-def test_a_call_that_the_copy_can_do_without_is_not_waited_for(
+def test_access_denied_for_an_optional_call_is_not_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock
 ) -> None:
     aws.ecr().quirks.denied_actions.add("ecr:BatchCheckLayerAvailability")
@@ -212,7 +220,7 @@ def test_a_call_that_the_copy_can_do_without_is_not_waited_for(
     assert clock.waits == []
 
 
-def test_the_first_denial_is_logged_at_once(
+def test_the_first_denial_is_logged_as_a_warning(
     aws: LoopbackAws, copy: Callable[..., Outcome], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("WARNING", "ecr_image_replicator")
@@ -225,7 +233,7 @@ def test_the_first_denial_is_logged_at_once(
     assert "ecr:GetAuthorizationToken" in logged[0]
 
 
-def test_a_denial_is_final_after_90_seconds(
+def test_access_denied_is_an_error_after_90_seconds(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock
 ) -> None:
     aws.ecr().quirks.denied_actions.add("ecr:PutImage")
@@ -233,12 +241,12 @@ def test_a_denial_is_final_after_90_seconds(
     with pytest.raises(ReplicationError, match=r"access denied.*ecr:PutImage"):
         copy()
 
-    assert 90 <= sum(clock.waits) < 92  # with the waits of the rate limiter
+    assert 90 <= sum(clock.waits) < 92  # includes the waits of the rate limiter
     assert max(clock.waits) <= 16
 
 
 @pytest.mark.parametrize("action", ["ecr:PutImage", "ecr:GetAuthorizationToken"])
-def test_an_explicit_deny_is_final(
+def test_an_explicit_deny_is_not_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock, action: str
 ) -> None:
     aws.ecr().quirks.denials.explicit.add(action)
@@ -249,7 +257,7 @@ def test_an_explicit_deny_is_final(
     assert clock.waits == []
 
 
-def test_a_direct_call_is_not_retried(
+def test_access_denied_in_a_direct_call_is_not_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock
 ) -> None:
     aws.ecr().quirks.denials.next_calls["ecr:PutImage"] = 1
@@ -260,7 +268,7 @@ def test_a_direct_call_is_not_retried(
     assert clock.waits == []
 
 
-def test_a_denial_by_another_registry_is_final(
+def test_access_denied_by_another_registry_is_not_retried(
     aws: LoopbackAws, copy: Callable[..., Outcome], clock: Clock
 ) -> None:
     aws.docker_hub.private_repositories.add("library/nginx")
@@ -271,7 +279,9 @@ def test_a_denial_by_another_registry_is_final(
     assert clock.waits == []
 
 
-def test_a_create_waits_for_a_permission(aws: LoopbackAws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_create_succeeds_after_the_permission_takes_effect(
+    aws: LoopbackAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ecr_image_replicator.propagation._MAX_DELAY_SECONDS", 0.01)
     aws.docker_hub.put(_image(), "library/nginx", "1")
     aws.ecr().create_repository("mirror/app")

@@ -1,4 +1,4 @@
-"""Denials by AWS in the first step of a mirror while a new permission takes effect."""
+"""AccessDenied of AWS in a mirror's first step while a new permission takes effect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ecr_image_replicator.request.settings import Settings
 RUN = Run("0" * 32, "first")
 SOURCE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/team/app"
 DESTINATION = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror/app"
-#: One attempt, so that a denial that counts as an attempt fails the test.
+#: With one attempt, a denial that is counted as an attempt fails the test.
 PROPERTIES = {
     "Repositories": [
         {"SrcRepository": SOURCE, "DestRepository": DESTINATION, "RetryConfigs": {"numAttempts": 1}}
@@ -28,8 +28,8 @@ PROPERTIES = {
 }
 
 
-class Scene:
-    """A mirror from one region to another, whose time passes only while it waits."""
+class MirrorBetweenRegions:
+    """A mirror from one region to another, with a clock that advances only in waits."""
 
     def __init__(self, aws: LoopbackAws, replicator: Replicator) -> None:
         self.clock = Clock()
@@ -41,76 +41,78 @@ class Scene:
         self.steps = MirrorSteps(replicator, self.store, clock=self.clock)
         self.deadline = Deadline(800, clock=self.clock, wait=self.clock.wait)
 
-    def choose(self, *, began_seconds_ago: float = 0, is_scheduled: bool = False) -> Chosen:
+    def choose(self, *, started_seconds_ago: float = 0, is_scheduled: bool = False) -> Chosen:
         event = {"ResourceProperties": PROPERTIES, **({SCHEDULED: True} if is_scheduled else {})}
         now = self.clock()
-        request = StoredRequest(event, now - began_seconds_ago, now + 3600)
+        request = StoredRequest(event, now - started_seconds_ago, now + 3600)
         self.store.write(RUN.request, request.render())
         return self.steps.choose(RUN, self.deadline)
 
 
 @pytest.fixture
-def scene(aws: LoopbackAws) -> Iterator[Scene]:
+def mirror(aws: LoopbackAws) -> Iterator[MirrorBetweenRegions]:
     replicator = Replicator(Settings())
-    yield Scene(aws, replicator)
+    yield MirrorBetweenRegions(aws, replicator)
     replicator.close()
 
 
-def test_the_source_is_retried(scene: Scene) -> None:
-    scene.source.quirks.denials.next_calls["ecr:GetAuthorizationToken"] = 2
+def test_access_denied_by_a_mirrors_source_is_retried(mirror: MirrorBetweenRegions) -> None:
+    mirror.source.quirks.denials.next_calls["ecr:GetAuthorizationToken"] = 2
 
-    assert scene.choose().summary.failed == ()
+    assert mirror.choose().summary.failed == ()
 
-    assert len(scene.clock.waits) == 2
+    assert len(mirror.clock.waits) == 2
 
 
-def test_the_tags_of_the_source_are_retried(scene: Scene) -> None:
-    scene.source.quirks.denials.next_calls["ecr:BatchGetImage"] = 3  # a HEAD, then GETs
+def test_access_denied_for_the_source_tags_is_retried(mirror: MirrorBetweenRegions) -> None:
+    mirror.source.quirks.denials.next_calls["ecr:BatchGetImage"] = 3  # a HEAD, then GETs
 
-    summary = scene.choose().summary
+    summary = mirror.choose().summary
 
     assert (summary.chosen, summary.failed) == (1, ())
-    assert len(scene.clock.waits) == 2
+    assert len(mirror.clock.waits) == 2
 
 
-def test_the_tags_of_the_destination_are_retried(scene: Scene) -> None:
-    scene.destination.quirks.denied_actions.add("ecr:ListImages")  # not needed, so not retried
-    scene.destination.quirks.denials.next_calls["ecr:BatchGetImage"] = 3
-    scene.destination.put(scene.image, "mirror/app", "1")
+def test_access_denied_for_the_destination_tags_is_retried(mirror: MirrorBetweenRegions) -> None:
+    mirror.destination.quirks.denied_actions.add("ecr:ListImages")  # optional, so not retried
+    mirror.destination.quirks.denials.next_calls["ecr:BatchGetImage"] = 3
+    mirror.destination.put(mirror.image, "mirror/app", "1")
 
-    assert scene.choose().summary.unchanged == 1
+    assert mirror.choose().summary.unchanged == 1
 
-    assert len(scene.clock.waits) == 2
-
-
-def test_an_explicit_deny_is_final(scene: Scene) -> None:
-    scene.source.quirks.denials.explicit.add("ecr:BatchGetImage")
-
-    assert len(scene.choose().summary.failed) == 1
-
-    assert scene.clock.waits == []
+    assert len(mirror.clock.waits) == 2
 
 
-def test_a_dry_run_is_retried(scene: Scene) -> None:
-    scene.source.quirks.denials.next_calls["ecr:GetAuthorizationToken"] = 2
+def test_an_explicit_deny_in_a_mirror_is_not_retried(mirror: MirrorBetweenRegions) -> None:
+    mirror.source.quirks.denials.explicit.add("ecr:BatchGetImage")
 
-    summary = scene.steps.preview(RUN, parse_mirror(PROPERTIES), scene.deadline)
+    assert len(mirror.choose().summary.failed) == 1
+
+    assert mirror.clock.waits == []
+
+
+def test_access_denied_in_a_mirror_dry_run_is_retried(mirror: MirrorBetweenRegions) -> None:
+    mirror.source.quirks.denials.next_calls["ecr:GetAuthorizationToken"] = 2
+
+    summary = mirror.steps.preview(RUN, parse_mirror(PROPERTIES), mirror.deadline)
 
     assert summary.failed == ()
-    assert len(scene.clock.waits) == 2
+    assert len(mirror.clock.waits) == 2
 
 
-def test_a_denial_is_final_90_seconds_after_the_request(scene: Scene) -> None:
-    scene.source.quirks.denied_actions.add("ecr:GetAuthorizationToken")
+def test_access_denied_is_an_error_90_seconds_after_the_request(
+    mirror: MirrorBetweenRegions,
+) -> None:
+    mirror.source.quirks.denied_actions.add("ecr:GetAuthorizationToken")
 
-    assert len(scene.choose(began_seconds_ago=30).summary.failed) == 1
+    assert len(mirror.choose(started_seconds_ago=30).summary.failed) == 1
 
-    assert sum(scene.clock.waits) == pytest.approx(60)
+    assert sum(mirror.clock.waits) == pytest.approx(60)
 
 
-def test_a_scheduled_run_is_not_retried(scene: Scene) -> None:
-    scene.source.quirks.denials.next_calls["ecr:GetAuthorizationToken"] = 1
+def test_access_denied_in_a_scheduled_run_is_not_retried(mirror: MirrorBetweenRegions) -> None:
+    mirror.source.quirks.denials.next_calls["ecr:GetAuthorizationToken"] = 1
 
-    assert len(scene.choose(is_scheduled=True).summary.failed) == 1
+    assert len(mirror.choose(is_scheduled=True).summary.failed) == 1
 
-    assert scene.clock.waits == []
+    assert mirror.clock.waits == []

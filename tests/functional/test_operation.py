@@ -1,4 +1,4 @@
-"""The function as Lambda runs it: metrics, stages, requests through SNS and direct calls."""
+"""The function under the Lambda emulator: metrics, stages, SNS requests and direct calls."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ HANDLER = Path(__file__).parents[2] / "handler"
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 
 
-class Overloaded(SpecificationPolicy):
-    """Rejects the first uploads, each with another status."""
+class RejectedUploadsPolicy(SpecificationPolicy):
+    """Rejects the first uploads with these statuses, last first."""
 
     def __init__(self, statuses: list[int]) -> None:
         self._statuses = statuses
@@ -75,7 +75,7 @@ def sum_of(lines: list[dict[str, Any]], metric: str) -> float:
     return float(sum(line[metric][0] for line in lines))
 
 
-def image_in(registry: RegistryServer) -> Image:
+def push_image(registry: RegistryServer) -> Image:
     image = build_image([build_layer(100_000, seed=seed) for seed in range(3)])
     push(image, registry.host, "team/app", "1")
     return image
@@ -89,13 +89,13 @@ def properties(source: RegistryServer, destination: RegistryServer) -> dict[str,
     }
 
 
-def test_a_copy_and_its_repetition_are_counted(
+def test_metrics_count_a_copy_and_an_unchanged_run(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     emulator: LambdaEmulator,
 ) -> None:
     source, destination = registries(), registries()
-    image = image_in(source)
+    image = push_image(source)
     for _ in range(2):
         response = emulator.invoke(endpoint.event("Create", properties(source, destination)))
         assert response["Status"] == "SUCCESS"
@@ -110,13 +110,13 @@ def test_a_copy_and_its_repetition_are_counted(
     assert copied["request_id"] == endpoint.responses[0].request_id
 
 
-def test_the_stages_of_a_request_add_up_to_its_bytes(
+def test_the_logged_stages_have_the_bytes_of_the_request(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     emulator: LambdaEmulator,
 ) -> None:
     source, destination = registries(), registries()
-    image = image_in(source)
+    image = push_image(source)
     emulator.invoke(endpoint.event("Create", properties(source, destination)))
 
     stages = [line for line in lines_of(emulator) if line["message"] == "stage"]
@@ -126,20 +126,20 @@ def test_the_stages_of_a_request_add_up_to_its_bytes(
     assert all(line["stage_seconds"] >= 0 for line in stages)
 
 
-def test_throttles_and_retries_are_counted(
+def test_metrics_count_throttles_and_retries(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     emulator: LambdaEmulator,
 ) -> None:
-    source, destination = registries(), registries(policy=Overloaded([429, 502]))
-    image_in(source)
+    source, destination = registries(), registries(policy=RejectedUploadsPolicy([429, 502]))
+    push_image(source)
     response = emulator.invoke(endpoint.event("Create", properties(source, destination)))
     assert response["Status"] == "SUCCESS"
     (line,) = metrics_of(emulator)
     assert (line["Retries"], line["Throttles"]) == ([2.0], [1.0])
 
 
-def test_a_failure_is_counted_with_its_cause_and_without_its_secrets(
+def test_failure_metrics_have_the_cause_and_no_secrets(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     emulator: LambdaEmulator,
@@ -160,7 +160,7 @@ def test_a_request_through_sns_gets_a_response(
     emulator: LambdaEmulator,
 ) -> None:
     source, destination = registries(), registries()
-    image = image_in(source)
+    image = push_image(source)
     event = endpoint.event("Create", properties(source, destination), logical_resource_id="Far")
 
     response = emulator.invoke(sns_event(event))
@@ -172,13 +172,13 @@ def test_a_request_through_sns_gets_a_response(
     assert {line["logical_resource_id"] for line in lines_of(emulator)} == {"Far"}
 
 
-def test_a_request_that_sns_delivers_twice_is_served_once(
+def test_a_request_that_sns_delivers_twice_is_processed_once(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     emulator: LambdaEmulator,
 ) -> None:
     source, destination = registries(), registries()
-    image_in(source)
+    push_image(source)
     event = sns_event(endpoint.event("Create", properties(source, destination)))
 
     assert emulator.invoke(event) == emulator.invoke(event)
@@ -187,20 +187,20 @@ def test_a_request_that_sns_delivers_twice_is_served_once(
     assert sum_of(metrics_of(emulator), "Copies") == 1
 
 
-def test_a_notification_of_something_else_copies_nothing(emulator: LambdaEmulator) -> None:
+def test_an_sns_notification_without_a_request_is_an_error(emulator: LambdaEmulator) -> None:
     response = emulator.invoke(
         {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "good morning"}}]}
     )
     assert response["Status"] == "FAILED"
 
 
-def test_a_request_through_sns_is_rejected_while_every_destination_is_allowed(
+def test_a_request_through_sns_is_rejected_if_alloweddestinations_is_empty(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     authority: CertificateAuthority,
 ) -> None:
     source, destination = registries(), registries()
-    image_in(source)
+    push_image(source)
     event = sns_event(endpoint.event("Create", properties(source, destination)))
     environment = {"SSL_CERT_FILE": str(authority.ca_file), "RESPONSE_HOSTS": "localhost"}
     with LambdaEmulator(HANDLER, environment=environment) as function:
@@ -215,7 +215,7 @@ def test_a_direct_call_returns_the_values(
     registries: Callable[..., RegistryServer], emulator: LambdaEmulator
 ) -> None:
     source, destination = registries(), registries()
-    image = image_in(source)
+    image = push_image(source)
     named = properties(source, destination)
     values = emulator.invoke(named)
     assert values["ImageDigest"] == image.digest
@@ -245,7 +245,7 @@ def test_terraform_creates_updates_and_deletes(
     registries: Callable[..., RegistryServer], emulator: LambdaEmulator
 ) -> None:
     source, destination = registries(), registries()
-    image = image_in(source)
+    image = push_image(source)
     named = properties(source, destination)
     created = emulator.invoke({**named, "tf": {"action": "create", "prev_input": None}})
     updated = emulator.invoke({**named, "tf": {"action": "update", "prev_input": named}})
@@ -254,21 +254,21 @@ def test_terraform_creates_updates_and_deletes(
     assert destination.store.tags("mirror/app") == {"1": image.digest}
 
 
-def test_a_response_that_is_not_delivered_is_a_function_error_for_the_responder(
+def test_an_undelivered_response_is_a_function_error(
     registries: Callable[..., RegistryServer],
     cloudformation: Callable[..., CloudFormationEndpoint],
     emulator: LambdaEmulator,
 ) -> None:
     source, destination = registries(), registries()
-    image_in(source)
-    refusing = cloudformation(statuses=[403])
+    push_image(source)
+    rejecting = cloudformation(statuses=[403])
     with pytest.raises(FunctionError) as failed:
-        emulator.invoke(refusing.event("Create", properties(source, destination)))
+        emulator.invoke(rejecting.event("Create", properties(source, destination)))
     assert failed.value.kind == "UndeliveredResponseError"
     assert "X-Amz-Signature" not in emulator.log
 
 
-def test_a_placeholder_url_returns_the_response_whatever_its_status(
+def test_a_placeholder_url_returns_the_response_of_success_and_failure(
     registries: Callable[..., RegistryServer], emulator: LambdaEmulator
 ) -> None:
     source, destination = registries(), registries()
@@ -278,11 +278,11 @@ def test_a_placeholder_url_returns_the_response_whatever_its_status(
         "ResourceProperties": properties(source, destination),
     }
     assert emulator.invoke(placeholder)["Status"] == "FAILED"
-    image_in(source)
+    push_image(source)
     assert emulator.invoke(placeholder)["Status"] == "SUCCESS"
 
 
-def test_the_variables_of_a_bundle_cover_registries_and_responses(
+def test_the_templates_ca_bundle_variables_apply_to_registries_and_responses(
     registries: Callable[..., RegistryServer],
     endpoint: CloudFormationEndpoint,
     authority: CertificateAuthority,
@@ -301,12 +301,14 @@ def test_the_variables_of_a_bundle_cover_registries_and_responses(
     event = endpoint.event("Create", properties(source, destination))
 
     bundle["RESPONSE_HOSTS"] = "localhost"
-    with LambdaEmulator(HANDLER, environment=bundle) as trusting:
-        trusted = trusting.invoke(event)
-    with LambdaEmulator(HANDLER, environment={}) as other:
-        refused = other.invoke({**event, "ResponseURL": "http://none", "RequestId": "another"})
+    with LambdaEmulator(HANDLER, environment=bundle) as function:
+        trusted = function.invoke(event)
+    with LambdaEmulator(HANDLER, environment={}) as untrusting:
+        untrusted = untrusting.invoke(
+            {**event, "ResponseURL": "http://none", "RequestId": "another"}
+        )
 
     assert trusted["Status"] == "SUCCESS"
     assert [each.document for each in endpoint.responses] == [trusted]
-    assert refused["Status"] == "FAILED"
-    assert "SSL_CERT_FILE" in refused["Reason"]
+    assert untrusted["Status"] == "FAILED"
+    assert "SSL_CERT_FILE" in untrusted["Reason"]

@@ -19,7 +19,7 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 Start = Callable[..., RegistryServer]
 
 
-def test_several_platforms_of_an_archive_are_an_index_that_names_it(
+def test_a_platform_subset_of_an_archive_is_an_index_with_the_source_annotation(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
     images = [
@@ -49,7 +49,7 @@ def test_several_platforms_of_an_archive_are_an_index_that_names_it(
 
 
 @pytest.mark.parametrize(
-    ("properties", "sentence"),
+    ("properties", "message"),
     [
         ({"CopyReferrers": "true"}, "s3://archives/app.tar is an archive, which has no referrers"),
         ({"VerifySignatureKey": pem(KEY)}, "is an archive, which has no referrers and signatures"),
@@ -57,13 +57,13 @@ def test_several_platforms_of_an_archive_are_an_index_that_names_it(
         ({"Platforms": "linux/amd64,linux/arm64"}, "platform linux/arm64 not found"),
     ],
 )
-def test_what_a_saved_image_cannot_have_is_rejected_before_anything_is_pushed(
+def test_properties_that_are_invalid_for_an_archive_are_an_error_before_anything_is_pushed(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
     tmp_path: Path,
     properties: dict[str, Any],
-    sentence: str,
+    message: str,
 ) -> None:
     saved = SavedImage([build_layer(3000, compression="none")], ["app:1"])
     storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [saved]))
@@ -72,5 +72,5 @@ def test_what_a_saved_image_cannot_have_is_rejected_before_anything_is_pushed(
     response = function.create("s3://archives/app.tar", f"{destination.host}/app:1", **properties)
 
     assert response["Status"] == "FAILED"
-    assert sentence in response["Reason"]
+    assert message in response["Reason"]
     assert {entry.method for entry in destination.requests} <= {"GET", "HEAD"}

@@ -1,3 +1,5 @@
+"""Connections that a session opens before the first request."""
+
 from __future__ import annotations
 
 import threading
@@ -19,8 +21,8 @@ COUNT = 4
 _PATIENCE_SECONDS = 60.0
 
 
-class Scene:
-    """A server that responds when so many requests have arrived at once, and a session."""
+class Client:
+    """A session, and a server that responds to concurrent requests when it has received all."""
 
     def __init__(self, server: LoopbackServer, session: Session, scheme: str) -> None:
         self.server = server
@@ -28,14 +30,14 @@ class Scene:
         self.url = parse_url(f"{scheme}://localhost:{server.host.rpartition(':')[2]}/")
         self.deadline = Deadline(60)
 
-    def ask(self, path: str = "") -> bytes:
+    def get(self, path: str = "") -> bytes:
         request = HttpRequest("GET", self.url.resolve(path))
         response = self.session.send(request, side=Side.SOURCE, timeout_seconds=5)
         return response.read(100)
 
-    def ask_at_once(self) -> list[bytes]:
+    def get_concurrently(self) -> list[bytes]:
         with ThreadPoolExecutor(COUNT) as pool:
-            return list(pool.map(lambda _: self.ask("together"), range(COUNT)))
+            return list(pool.map(lambda _: self.get("concurrent"), range(COUNT)))
 
     def preconnect(self, count: int = COUNT) -> None:
         self.session.preconnect(self.url, count, self.deadline)
@@ -51,75 +53,75 @@ class Scene:
 
 
 @pytest.fixture(params=["http", "https"])
-def scene(
+def client(
     request: pytest.FixtureRequest,
     authority: CertificateAuthority,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Scene]:
+) -> Iterator[Client]:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    all_are_there = threading.Barrier(COUNT)
+    all_received = threading.Barrier(COUNT)
 
-    def respond(asked: Request) -> Response:
-        if asked.path == "/together":
-            all_are_there.wait(_PATIENCE_SECONDS)
+    def respond(received: Request) -> Response:
+        if received.path == "/concurrent":
+            all_received.wait(_PATIENCE_SECONDS)
         return Response(200, body=b"hello")
 
     tls = authority.server_context() if request.param == "https" else None
     with LoopbackServer(respond, tls=tls) as server:
         session = Session(connections=8)
-        yield Scene(server, session, request.param)
+        yield Client(server, session, request.param)
         session.close()
 
 
-def test_requests_take_the_connections_that_were_opened_ahead(scene: Scene) -> None:
-    scene.preconnect()
-    scene.wait_for_connections(COUNT)
-    assert scene.ask_at_once() == [b"hello"] * COUNT
-    assert scene.server.accepted_connections == COUNT
+def test_requests_use_preconnected_connections(client: Client) -> None:
+    client.preconnect()
+    client.wait_for_connections(COUNT)
+    assert client.get_concurrently() == [b"hello"] * COUNT
+    assert client.server.accepted_connections == COUNT
 
 
-def test_requests_wait_for_connections_that_are_being_opened(scene: Scene) -> None:
-    scene.preconnect()
-    assert scene.ask_at_once() == [b"hello"] * COUNT
-    assert scene.server.accepted_connections == COUNT
+def test_requests_wait_for_preconnections_in_progress(client: Client) -> None:
+    client.preconnect()
+    assert client.get_concurrently() == [b"hello"] * COUNT
+    assert client.server.accepted_connections == COUNT
 
 
-def test_what_is_kept_is_not_opened_again(scene: Scene) -> None:
-    scene.ask()
-    scene.preconnect()
-    scene.wait_for_connections(COUNT)
-    scene.preconnect()
-    assert scene.ask_at_once() == [b"hello"] * COUNT
-    assert scene.server.accepted_connections == COUNT
+def test_preconnect_opens_only_missing_connections(client: Client) -> None:
+    client.get()
+    client.preconnect()
+    client.wait_for_connections(COUNT)
+    client.preconnect()
+    assert client.get_concurrently() == [b"hello"] * COUNT
+    assert client.server.accepted_connections == COUNT
 
 
-def test_a_connection_that_died_before_it_was_wanted_is_replaced(scene: Scene) -> None:
-    scene.preconnect(1)
-    scene.wait_for_connections(1)
-    assert scene.ask() == b"hello"  # it is open by then, and kept
-    scene.preconnect(2)
-    scene.wait_for_connections(2)
-    scene.server.end_connections()
-    assert [scene.ask(), scene.ask()] == [b"hello"] * 2
-    assert scene.server.accepted_connections == 3
+def test_a_preconnected_connection_that_was_closed_is_replaced(client: Client) -> None:
+    client.preconnect(1)
+    client.wait_for_connections(1)
+    assert client.get() == b"hello"  # the request waits for the connection and keeps it
+    client.preconnect(2)
+    client.wait_for_connections(2)
+    client.server.end_connections()
+    assert [client.get(), client.get()] == [b"hello"] * 2
+    assert client.server.accepted_connections == 3
 
 
-def test_a_connection_that_cannot_be_opened_is_an_error_of_the_request(scene: Scene) -> None:
-    scene.server.close()
-    scene.preconnect()
+def test_a_failed_preconnection_is_an_error_of_the_request(client: Client) -> None:
+    client.server.close()
+    client.preconnect()
     with pytest.raises(TransientError, match="cannot connect to"):
-        scene.ask()
+        client.get()
 
 
-def test_nothing_is_opened_when_the_time_is_over(scene: Scene) -> None:
-    scene.deadline.stop()
-    scene.preconnect()
+def test_requests_after_the_deadline_are_an_error(client: Client) -> None:
+    client.deadline.stop()
+    client.preconnect()
     with pytest.raises(TransientError):
-        scene.session.send(
-            HttpRequest("GET", scene.url),
+        client.session.send(
+            HttpRequest("GET", client.url),
             side=Side.SOURCE,
             timeout_seconds=5,
-            deadline=scene.deadline,
+            deadline=client.deadline,
         )

@@ -1,3 +1,5 @@
+"""Connections through HTTP and HTTPS proxies."""
+
 from __future__ import annotations
 
 import asyncio
@@ -22,7 +24,7 @@ from ecr_image_replicator.registry.http.urls import parse_url
 
 
 @pytest.fixture(autouse=True)
-def _trusting(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
+def _trusted_authority(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
     proxies = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", *proxies):
@@ -31,10 +33,10 @@ def _trusting(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("is_proxied", [False, True])
-def test_a_body_is_sent_without_waiting_for_the_acknowledgement_of_its_head(
+def test_tcp_nodelay_is_set_with_and_without_a_proxy(
     authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, is_proxied: bool
 ) -> None:
-    # loopback hosts never go through a proxy
+    # requests to loopback hosts do not use a proxy
     host = "registry.example" if is_proxied else "localhost"
     with (
         LoopbackServer(lambda _: Response(200), tls=authority.server_context(host)) as server,
@@ -50,7 +52,7 @@ def test_a_body_is_sent_without_waiting_for_the_acknowledgement_of_its_head(
         assert len(proxy.tunnels) == is_proxied
 
 
-def test_the_connection_to_a_proxy_may_be_tls(
+def test_requests_go_through_an_https_proxy(
     authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, content = "registry.example", os.urandom(3 * 1024 * 1024)
@@ -74,7 +76,7 @@ def test_the_connection_to_a_proxy_may_be_tls(
         assert [tunnel.status for tunnel in proxy.tunnels] == [200]
 
 
-def test_the_certificate_of_a_proxy_is_verified_though_that_of_a_registry_is_not(
+def test_the_proxys_certificate_is_verified_even_if_the_registrys_is_not(
     authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     unknown = CertificateAuthority(tmp_path)
@@ -98,18 +100,18 @@ def test_the_certificate_of_a_proxy_is_verified_though_that_of_a_registry_is_not
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
-def test_a_proxy_gets_the_whole_url_of_a_plain_http_request(
+def test_a_plain_http_request_through_a_proxy_has_the_absolute_url(
     monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor(1) as pool:
         address = f"127.0.0.1:{proxy.getsockname()[1]}"
         monkeypatch.setenv("HTTP_PROXY", f"{scheme}user:word@{address}")
-        asked = pool.submit(respond_once, proxy)
+        received = pool.submit(respond_once, proxy)
         session = Session(connections=1)
         request = HttpRequest("GET", parse_url("http://registry.example/v2/?n=1#x"))
         assert session.send(request, side=Side.SOURCE, timeout_seconds=5).read(10) == b"hello"
         session.close()
-    head = asked.result().splitlines()
+    head = received.result().splitlines()
     assert head[0] == "GET http://registry.example/v2/?n=1 HTTP/1.1"
     assert "Host: registry.example" in head
     assert "Proxy-Authorization: Basic dXNlcjp3b3Jk" in head
@@ -129,7 +131,7 @@ def get(server: LoopbackServer, host: str) -> HttpRequest:
 
 @contextlib.contextmanager
 def kept_socket(session: Session) -> Iterator[socket.socket]:
-    [route] = session._connections._routes.values()  # noqa: SLF001 - nothing else has it
+    [route] = session._connections._routes.values()  # noqa: SLF001 - no public way to the socket
     pool = route.pool
     with socket.socket(fileno=os.dup(pool.pool.queue[-1].sock.fileno())) as kept:
         yield kept
@@ -137,7 +139,7 @@ def kept_socket(session: Session) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def tls_in_front_of(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """Terminate TLS in front of a port on loopback; yields the port of the front."""
+    """Terminate TLS in front of a port on loopback. Yield the port of the TLS server."""
     ports: list[int] = []
     is_ready = threading.Event()
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""Authentication, redirects and locations of registries, and what they must not receive."""
+"""Authentication, redirects and upload locations of registries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CREDENTIALS = "robot:correct-horse"
 
 
 def put(registry: RegistryServer, image: Image, repository: str = "team/app") -> None:
-    """Put an image into a registry's storage, without authentication."""
+    """Put an image into a registry's storage without a request."""
     for content in image.blobs.values():
         registry.store.put_blob(repository, content)
     registry.store.put_manifest(repository, "1", image.manifest, image.media_type)
@@ -149,7 +149,7 @@ def test_an_authentication_error_names_the_host_and_the_credentials(
 
 
 @pytest.mark.parametrize("redirects", ["absolute", "network-path"])
-def test_authorization_stays_with_the_registry_when_it_redirects_to_storage(
+def test_authorization_is_not_sent_to_the_storage_of_a_registry(
     function: Function, registries: Start, image: Image, redirects: str
 ) -> None:
     source = registries(authentication=BasicAuthentication(LOGIN), blob_redirects=redirects)

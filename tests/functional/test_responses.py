@@ -1,4 +1,4 @@
-"""CloudFormation events and the responses to them, through the whole custom resource."""
+"""Responses to CloudFormation events: delivery, physical IDs and failures."""
 
 from __future__ import annotations
 
@@ -99,12 +99,12 @@ def test_the_trusted_certificates_are_read_once(
     assert deliver_once(0)
     trusted.unlink()
     assert deliver_once(1)
-    # another value of a variable is another trust store
+    # another value of the variable selects another trust store
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     assert not deliver_once(2, 0.4)
 
 
-def test_a_rejected_response_raises(
+def test_a_403_for_the_response_is_not_retried(
     function: Function, cloudformation: StartEndpoint, properties: dict[str, str]
 ) -> None:
     endpoint = cloudformation(statuses=[403])
@@ -115,7 +115,7 @@ def test_a_rejected_response_raises(
     assert len(endpoint.requests) == 1
 
 
-def test_a_response_that_is_never_accepted_raises_in_time(
+def test_a_response_is_retried_until_the_deadline(
     function: Function, cloudformation: StartEndpoint, properties: dict[str, str]
 ) -> None:
     endpoint = cloudformation(statuses=[503] * 100)
@@ -153,7 +153,7 @@ def test_new_content_gets_a_new_physical_id(
     assert endpoint.violations == ()
 
 
-def test_an_update_that_fails_keeps_the_old_id(
+def test_a_failed_update_keeps_the_physical_id(
     function: Function, cloudformation: StartEndpoint, properties: dict[str, str]
 ) -> None:
     endpoint = cloudformation()
@@ -167,7 +167,7 @@ def test_an_update_that_fails_keeps_the_old_id(
     assert endpoint.violations == ()
 
 
-def test_a_delete_retains_everything_without_a_request(
+def test_a_delete_with_the_default_ondelete_sends_no_request(
     function: Function,
     cloudformation: StartEndpoint,
     properties: dict[str, str],
@@ -187,7 +187,7 @@ def test_a_delete_retains_everything_without_a_request(
     assert registry.store.tags("mirror/app").keys() == {"1"}
 
 
-def test_the_id_of_a_failed_create_can_be_deleted(
+def test_the_physical_id_of_a_failed_create_can_be_deleted(
     function: Function, cloudformation: StartEndpoint, registry: RegistryServer
 ) -> None:
     endpoint = cloudformation()
@@ -202,7 +202,7 @@ def test_the_id_of_a_failed_create_can_be_deleted(
     assert endpoint.violations == ()
 
 
-def test_nothing_is_left_from_an_earlier_event(
+def test_a_failed_event_has_no_data_of_the_previous_event(
     function: Function, properties: dict[str, str], registry: RegistryServer
 ) -> None:
     function.create(source=properties["SrcImage"], destination=properties["DestImage"])
@@ -213,7 +213,7 @@ def test_nothing_is_left_from_an_earlier_event(
     assert "mirror/app" not in failed["PhysicalResourceId"]
 
 
-def test_a_copy_that_does_not_end_in_time_gets_a_response_before_the_timeout(
+def test_a_response_is_sent_before_the_lambda_timeout(
     function: Function, cloudformation: StartEndpoint
 ) -> None:
     endpoint = cloudformation()
@@ -230,7 +230,7 @@ def test_a_copy_that_does_not_end_in_time_gets_a_response_before_the_timeout(
     assert len(endpoint.responses) == 1
 
 
-def test_a_host_that_is_not_cloudformations_gets_no_request(
+def test_a_response_url_on_another_host_is_rejected(
     function: Function,
     cloudformation: StartEndpoint,
     properties: dict[str, str],

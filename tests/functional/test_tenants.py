@@ -1,4 +1,4 @@
-"""What two stacks that share one warm function do not share."""
+"""Isolation of stacks that share a warm function."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.functional.conftest import Function
 Start = Callable[..., RegistryServer]
 
 
-def test_the_config_of_a_private_image_is_not_given_to_another_stack(
+def test_a_cached_config_is_not_used_for_another_source_registry(
     function: Function, registries: Start
 ) -> None:
     private, other, destination = registries(), registries(), registries()
     image = build_image([build_layer(900, seed=3)])
     config = digest_of(image.config)
     push(image, private.host, "private/app", "1")
-    # the other stack knows the digest of the config, and does not have its content
+    # the other repository refers to the config and does not have it
     push(image, other.host, "team/app", "1")
     other.store.delete_blob("team/app", config)
 

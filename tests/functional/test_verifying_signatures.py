@@ -1,4 +1,4 @@
-"""No valid signature of the source's digest, no copy; and the sentence says what was found."""
+"""VerifySignatureKey: accepted signatures, and the message for rejected ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.functional.cosign_fixtures import (
 Start = Callable[..., RegistryServer]
 KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
-SHORT_KEY = rsa.generate_private_key(65537, 1024)  # noqa: S505 - one that is to be refused
+SHORT_KEY = rsa.generate_private_key(65537, 1024)  # noqa: S505 - rejected as too short
 ELSEWHERE = "sha256:" + "0" * 64
 
 
@@ -61,7 +61,7 @@ def signed_copy(function: Function, registries: Start, image: Image) -> SignedCo
     ids=["P-256", "P-384", "RSA", "Ed25519"],
 )
 @pytest.mark.parametrize("layout", ["tag", "referrer"])
-def test_a_signature_by_the_key_lets_the_image_in(
+def test_an_image_with_a_valid_signature_is_copied(
     signed_copy: SignedCopy, image: Image, key: PrivateKey, layout: str
 ) -> None:
     put = signed_copy.tag_signatures if layout == "tag" else signed_copy.attach_signatures
@@ -74,13 +74,13 @@ def test_a_signature_by_the_key_lets_the_image_in(
 
 
 @pytest.mark.parametrize("is_typed", [True, False])
-def test_a_referrer_is_found_by_its_fallback_tag(
+def test_a_signature_is_found_by_the_fallback_tag(
     function: Function, registries: Start, image: Image, *, is_typed: bool
 ) -> None:
     signed_copy = SignedCopy(function, registries(referrers_api=False), registries())
     push(image, signed_copy.source.host, "team/app", "1")
     attached = signed_copy.attach_signatures(image, signature(KEY, image.digest))
-    # not every client that writes the tag puts down the type
+    # some clients write the fallback tag without artifactType
     listed = attached if is_typed else dataclasses.replace(attached, artifact_type=None)
     index = fallback_index([sbom(image), listed])
     push(index, signed_copy.source.host, "team/app", fallback_tag(image.digest))
@@ -99,12 +99,12 @@ def test_only_signatures_are_requested_among_the_referrers(
 
     (listing,) = [entry for entry in signed_copy.source.requests if "/referrers/" in entry.path]
     assert listing.parameters == {"artifactType": "application/vnd.dev.cosign.artifact.sig.v1+json"}
-    # the tag; the manifest, cosign's tag, the list, the signature's manifest and payload; the
-    # config and the layer of the image
+    # the HEAD of the tag; then the manifest, cosign's tag, the list, the signature's manifest and
+    # payload, the image's config and layer
     assert Counter(each.method for each in signed_copy.source.requests) == Counter(HEAD=1, GET=7)
 
 
-def test_a_source_that_is_pinned_by_its_sha512_is_signed_by_its_sha256(
+def test_the_signature_of_a_source_pinned_by_sha512_is_found_by_its_sha256(
     signed_copy: SignedCopy, image: Image
 ) -> None:
     signed_copy.tag_signatures(image, signature(KEY, image.digest))
@@ -115,11 +115,11 @@ def test_a_source_that_is_pinned_by_its_sha512_is_signed_by_its_sha256(
     create = signed_copy.function.create
 
     assert create(pinned, destination, VerifySignatureKey=pem(KEY))["Status"] == "SUCCESS"
-    refused = create(pinned, destination, VerifySignatureKey=pem(OTHER_KEY))
-    assert "found 1 by another key" in refused["Reason"], refused
+    rejected = create(pinned, destination, VerifySignatureKey=pem(OTHER_KEY))
+    assert "found 1 by another key" in rejected["Reason"], rejected
 
 
-def test_one_valid_signature_among_others_is_enough(signed_copy: SignedCopy, image: Image) -> None:
+def test_one_valid_signature_is_sufficient(signed_copy: SignedCopy, image: Image) -> None:
     signed_copy.tag_signatures(
         image,
         signature(OTHER_KEY, image.digest),
@@ -129,7 +129,7 @@ def test_one_valid_signature_among_others_is_enough(signed_copy: SignedCopy, ima
     assert signed_copy.copy(pem(KEY))["Status"] == "SUCCESS"
 
 
-def test_a_valid_signature_in_the_second_layout_is_enough(
+def test_a_valid_signature_in_one_of_two_layouts_is_sufficient(
     signed_copy: SignedCopy, image: Image
 ) -> None:
     signed_copy.tag_signatures(image, signature(OTHER_KEY, image.digest))
@@ -138,14 +138,14 @@ def test_a_valid_signature_in_the_second_layout_is_enough(
 
 
 @pytest.mark.parametrize("key", [KEY, rsa.generate_private_key(65537, 2048)])
-def test_a_signature_in_a_bundle_lets_the_image_in(
+def test_an_image_with_a_valid_bundle_is_copied(
     signed_copy: SignedCopy, image: Image, key: PrivateKey
 ) -> None:
     push(bundle(key, image.digest, image), signed_copy.source.host, "team/app")
     assert signed_copy.copy(pem(key))["Status"] == "SUCCESS"
 
 
-def test_bundles_that_are_invalid_are_counted_by_what_is_wrong_with_them(
+def test_the_message_counts_invalid_bundles_by_reason(
     signed_copy: SignedCopy, image: Image
 ) -> None:
     for each in (
@@ -161,7 +161,7 @@ def test_bundles_that_are_invalid_are_counted_by_what_is_wrong_with_them(
     )
 
 
-def test_an_attestation_is_no_signature_even_when_its_list_says_so(
+def test_an_attestation_is_not_accepted_as_a_signature(
     signed_copy: SignedCopy, image: Image
 ) -> None:
     honest = bundle(KEY, image.digest, image, "https://slsa.dev/provenance/v1")
@@ -182,7 +182,7 @@ def test_an_image_without_signatures_is_not_copied(signed_copy: SignedCopy, imag
 
 
 @pytest.mark.parametrize("layout", ["tag", "referrer"])
-def test_signatures_that_are_invalid_are_counted_by_what_is_wrong_with_them(
+def test_the_message_counts_invalid_signatures_by_reason(
     signed_copy: SignedCopy, image: Image, layout: str
 ) -> None:
     content, text = signature(KEY, image.digest)
@@ -213,22 +213,24 @@ def test_signatures_that_are_invalid_are_counted_by_what_is_wrong_with_them(
         payload(ELSEWHERE, type="something else"),
     ],
 )
-def test_a_payload_that_claims_nothing_is_malformed(
+def test_a_payload_without_a_claim_is_malformed(
     signed_copy: SignedCopy, image: Image, content: bytes
 ) -> None:
     signed_copy.tag_signatures(image, signed(KEY, content))
     signed_copy.assert_rejected(signed_copy.copy(pem(KEY)), "1 malformed")
 
 
-def test_a_claim_that_stands_twice_is_malformed(signed_copy: SignedCopy, image: Image) -> None:
-    # two readers could see two different digests
+def test_a_payload_with_a_duplicate_claim_is_malformed(
+    signed_copy: SignedCopy, image: Image
+) -> None:
+    # JSON parsers differ in which of two equal keys they use
     digest = f'"image": {{"docker-manifest-digest": "{image.digest}"}}'
     content = payload(ELSEWHERE).replace(b'"type"', digest.encode() + b', "type"')
     signed_copy.tag_signatures(image, signed(KEY, content))
     signed_copy.assert_rejected(signed_copy.copy(pem(KEY)), "1 malformed")
 
 
-def test_a_signature_of_an_image_in_the_index_is_not_one_of_the_index(
+def test_the_signature_of_a_child_image_is_not_accepted_for_the_index(
     signed_copy: SignedCopy, image: Image
 ) -> None:
     index = build_index([image])
@@ -242,14 +244,16 @@ def test_a_signature_of_an_image_in_the_index_is_not_one_of_the_index(
     assert signed_copy.copy(pem(KEY))["Data"]["ImageDigest"] == image.digest
 
 
-def test_an_image_that_exists_is_checked_too(signed_copy: SignedCopy, image: Image) -> None:
+def test_the_signature_of_an_existing_image_is_verified(
+    signed_copy: SignedCopy, image: Image
+) -> None:
     push(image, signed_copy.destination.host, "mirror/app", "1")
     response = signed_copy.copy(pem(KEY))
     assert response["Status"] == "FAILED"
     assert "found no signature" in response["Reason"]
 
 
-def test_signatures_can_be_checked_and_brought_along(signed_copy: SignedCopy, image: Image) -> None:
+def test_signatures_are_verified_and_copied(signed_copy: SignedCopy, image: Image) -> None:
     tagged = signed_copy.tag_signatures(image, signature(KEY, image.digest))
     attached = signed_copy.attach_signatures(image, signature(KEY, image.digest))
 
@@ -263,7 +267,7 @@ def test_signatures_can_be_checked_and_brought_along(signed_copy: SignedCopy, im
 
 
 @pytest.mark.parametrize(
-    ("key", "sentence"),
+    ("key", "message"),
     [
         (pem(KEY).replace("\n", " "), ""),
         (pem(KEY).replace("\n", "\\n"), ""),
@@ -276,21 +280,21 @@ def test_signatures_can_be_checked_and_brought_along(signed_copy: SignedCopy, im
     ],
     ids=["spaces", "escapes", "crlf", "cut", "head", "two", "short-rsa", "another-curve"],
 )
-def test_a_key_survives_its_way_through_a_parameter_or_is_rejected_before_anything_is_read(
-    signed_copy: SignedCopy, image: Image, key: str, sentence: str
+def test_a_key_is_accepted_with_any_line_breaks_and_an_invalid_key_is_an_early_error(
+    signed_copy: SignedCopy, image: Image, key: str, message: str
 ) -> None:
     signed_copy.tag_signatures(image, signature(KEY, image.digest))
     signed_copy.source.clear_requests()
 
     response = signed_copy.copy(key)
 
-    assert response["Status"] == ("FAILED" if sentence else "SUCCESS"), response
-    if sentence:
-        assert sentence in response["Reason"]
+    assert response["Status"] == ("FAILED" if message else "SUCCESS"), response
+    if message:
+        assert message in response["Reason"]
         assert signed_copy.source.requests == ()
 
 
-def test_a_payload_that_is_too_large_or_not_what_was_signed_is_malformed(
+def test_a_payload_that_is_too_large_or_damaged_is_malformed(
     signed_copy: SignedCopy, image: Image
 ) -> None:
     large = b" " * 200_000
@@ -303,7 +307,7 @@ def test_a_payload_that_is_too_large_or_not_what_was_signed_is_malformed(
     signed_copy.assert_rejected(signed_copy.copy(pem(KEY)), "2 malformed")
 
 
-def test_a_copy_that_wants_no_signature_does_not_load_cryptography() -> None:
+def test_cryptography_is_not_imported_without_verifysignaturekey() -> None:
     script = "import sys, ecr_image_replicator.replicate; print('cryptography' in sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", script],

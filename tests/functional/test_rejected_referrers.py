@@ -1,4 +1,4 @@
-"""What cannot be copied of what belongs to an image, and who is told."""
+"""Referrers that the destination rejects or the source does not have, and how they are reported."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def image() -> Image:
     return build_image([build_layer(2000, seed=5)])
 
 
-class Refusing(SpecificationPolicy):
-    """Refuses manifests that have a subject, for good."""
+class RejectedReferrersPolicy(SpecificationPolicy):
+    """Rejects manifests with a subject, by default with a permanent status."""
 
     def __init__(self, status: int = 405) -> None:
         self.status = status
@@ -50,10 +50,10 @@ class Refusing(SpecificationPolicy):
             raise RegistryError(ErrorCode.UNSUPPORTED, "no referrers here", status=self.status)
 
 
-def test_a_referrer_that_is_rejected_for_good_is_reported(
+def test_a_rejected_referrer_is_reported(
     function: Function, registries: Start, image: Image, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source, destination = registries(), registries(policy=Refusing())
+    source, destination = registries(), registries(policy=RejectedReferrersPolicy())
     push(image, source.host, "team/app", "1")
     attached = sbom(image)
     push(attached, source.host, "team/app")
@@ -71,10 +71,10 @@ def test_a_referrer_that_is_rejected_for_good_is_reported(
     assert "no referrers here" in warning.__dict__["why"]
 
 
-def test_a_referrer_that_is_rejected_fails_a_copy_that_requires_it(
+def test_a_rejected_referrer_fails_the_copy_if_copyreferrers_is_required(
     function: Function, registries: Start, image: Image
 ) -> None:
-    source, destination = registries(), registries(policy=Refusing())
+    source, destination = registries(), registries(policy=RejectedReferrersPolicy())
     push(image, source.host, "team/app", "1")
     attached = sbom(image)
     push(attached, source.host, "team/app")
@@ -87,10 +87,10 @@ def test_a_referrer_that_is_rejected_fails_a_copy_that_requires_it(
     assert destination.store.tags("mirror/app") == {}
 
 
-def test_a_destination_that_is_only_overloaded_is_an_error(
+def test_a_503_for_a_referrer_fails_the_copy(
     function: Function, registries: Start, image: Image
 ) -> None:
-    source, destination = registries(), registries(policy=Refusing(503))
+    source, destination = registries(), registries(policy=RejectedReferrersPolicy(503))
     push(image, source.host, "team/app", "1")
     push(sbom(image), source.host, "team/app")
 
@@ -101,7 +101,7 @@ def test_a_destination_that_is_only_overloaded_is_an_error(
     assert destination.store.tags("mirror/app") == {}
 
 
-def test_what_is_listed_and_has_another_subject_is_not_taken(
+def test_a_listed_manifest_with_another_subject_is_not_copied(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(referrers_api=False), registries()
@@ -115,7 +115,7 @@ def test_what_is_listed_and_has_another_subject_is_not_taken(
     assert len(destination.store.manifests("mirror/app")) == 1
 
 
-def test_a_list_that_names_what_is_gone_does_not_stop_the_rest(
+def test_a_listed_referrer_that_does_not_exist_does_not_stop_the_others(
     function: Function, registries: Start, image: Image
 ) -> None:
     source, destination = registries(referrers_api=False), registries()
@@ -130,8 +130,8 @@ def test_a_list_that_names_what_is_gone_does_not_stop_the_rest(
     assert referrers(destination, image.digest) == {there.digest}
 
 
-class RefusingTags(SpecificationPolicy):
-    """Has immutable tags, of which it has none of the kind that lists referrers."""
+class RejectedFallbackTagsPolicy(SpecificationPolicy):
+    """Rejects fallback tags."""
 
     def before_manifest(
         self,
@@ -144,11 +144,11 @@ class RefusingTags(SpecificationPolicy):
             raise RegistryError(ErrorCode.TAG_INVALID, "no such tags here")
 
 
-def test_a_list_that_is_rejected_is_reported_with_what_it_would_have_listed(
+def test_a_rejected_fallback_tag_is_reported_with_its_referrers(
     function: Function, registries: Start, image: Image
 ) -> None:
     source = registries()
-    destination = registries(referrers_api=False, policy=RefusingTags())
+    destination = registries(referrers_api=False, policy=RejectedFallbackTagsPolicy())
     push(image, source.host, "team/app", "1")
     attached = [sbom(image, b"1"), sbom(image, b"2")]
     for each in attached:

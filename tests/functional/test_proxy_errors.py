@@ -1,4 +1,4 @@
-"""Proxies that refuse or cannot be reached: error messages and numbers of attempts."""
+"""Errors of proxies: messages and number of attempts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.functional.conftest import Function
 
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[ConnectProxy]:
-    """A proxy that refuses every host; registries on loopback are reached directly."""
+    """A proxy that rejects every host. Connections to loopback do not use it."""
     for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -42,7 +42,7 @@ _HOST_HINT = "Allow the host in the proxy, or name it in NO_PROXY."
         (302, "", f"refused the connection (302 Found). {_HOST_HINT}"),
     ],
 )
-def test_a_refusal_of_a_proxy_is_final_and_named_without_its_login(
+def test_a_4xx_of_a_proxy_is_not_retried_and_reported_without_its_login(
     proxy: ConnectProxy,
     function: Function,
     registries: Callable[..., RegistryServer],
@@ -51,27 +51,27 @@ def test_a_refusal_of_a_proxy_is_final_and_named_without_its_login(
     login: str,
     text: str,
 ) -> None:
-    shown = proxy.url.removeprefix("http://")
-    monkeypatch.setenv("HTTPS_PROXY", f"http://{login}{shown}")
+    address = proxy.url.removeprefix("http://")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{login}{address}")
     proxy.rejection = status
 
     response = function.create("quay.io/team/app:1", f"{registries().host}/app:1")
 
     assert response["Status"] == "FAILED"
-    assert response["Reason"].startswith(f"cannot connect to quay.io: proxy {shown} {text}")
+    assert response["Reason"].startswith(f"cannot connect to quay.io: proxy {address} {text}")
     assert proxy.tunnels == (Tunnel("quay.io", 443, status),)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_temporary_failure_of_a_proxy_is_retried(
+def test_a_5xx_of_a_proxy_is_retried(
     proxy: ConnectProxy,
     function: Function,
     registries: Callable[..., RegistryServer],
     monkeypatch: pytest.MonkeyPatch,
     status: int,
 ) -> None:
-    shown = proxy.url.removeprefix("http://")
-    monkeypatch.setenv("HTTPS_PROXY", f"http://ann:hunter2@{shown}")
+    address = proxy.url.removeprefix("http://")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://ann:hunter2@{address}")
     proxy.rejection = status
 
     retries = {"numAttempts": 3, "baseDelay": 0}
@@ -80,19 +80,19 @@ def test_a_temporary_failure_of_a_proxy_is_retried(
     )
 
     assert response["Reason"].startswith(
-        f"cannot connect to quay.io: proxy {shown} refused the connection ({status} "
+        f"cannot connect to quay.io: proxy {address} refused the connection ({status} "
     )
     assert proxy.tunnels == (Tunnel("quay.io", 443, status),) * 3
 
 
-def test_a_proxy_that_is_down_is_named(
+def test_the_message_names_an_unreachable_proxy(
     proxy: ConnectProxy,
     function: Function,
     registries: Callable[..., RegistryServer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shown = proxy.url.removeprefix("http://")
-    monkeypatch.setenv("HTTPS_PROXY", f"http://ann:hunter2@{shown}")
+    address = proxy.url.removeprefix("http://")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://ann:hunter2@{address}")
     proxy.close()
 
     retries = {"numAttempts": 2, "baseDelay": 0}
@@ -101,7 +101,7 @@ def test_a_proxy_that_is_down_is_named(
     )
 
     assert response["Reason"].startswith(
-        f"cannot connect to quay.io through proxy {shown}: connection refused"
+        f"cannot connect to quay.io through proxy {address}: connection refused"
     )
 
 
@@ -109,7 +109,7 @@ def test_a_proxy_that_is_down_is_named(
     ("has_tls", "why"),
     [(True, "certificate verification failed"), (False, "TLS failed (")],
 )
-def test_a_tls_failure_of_a_proxy_is_not_blamed_on_the_registry(
+def test_the_message_for_a_tls_error_of_a_proxy_names_the_proxy(
     function: Function,
     registries: Callable[..., RegistryServer],
     monkeypatch: pytest.MonkeyPatch,
@@ -133,7 +133,9 @@ def test_a_tls_failure_of_a_proxy_is_not_blamed_on_the_registry(
     assert proxy.tunnels == ()
 
 
-def test_a_refusal_of_a_proxy_before_aws_is_named(aws: LoopbackAws, aws_function: Function) -> None:
+def test_a_407_of_a_proxy_for_an_aws_call_is_reported(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.proxy.rejection = 407
 
     retries = {"numAttempts": 1, "baseDelay": 0}

@@ -1,4 +1,4 @@
-"""Archives in a process that may not write a byte to any file."""
+"""Archives copied in a process that cannot write to files (RLIMIT_FSIZE 0)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 Start = Callable[..., RegistryServer]
 
 
-def test_archives_of_every_kind_are_replicated_without_a_byte_on_disk(
+def test_archives_are_copied_without_disk_writes(
     storage: ObjectStorage, registries: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     destination = registries()

@@ -1,4 +1,4 @@
-"""Registries whose error responses repeat the credentials they received."""
+"""Registries whose error responses contain the credentials of the request."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PAIR = base64.b64encode(f"robot:{PASSWORD}".encode()).decode()
 TOKEN = "tokenofletters"
 
 
-def refused(message: str, status: int = 403) -> Response:
+def denied_response(message: str, status: int = 403) -> Response:
     body = {"errors": [{"code": "DENIED", "message": message}]}
     return Response(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
 
-class Chatty:
+class EchoingRegistry:
     """A registry that repeats the Authorization header in its errors."""
 
     def __init__(self, scheme: str, status: int) -> None:
@@ -36,15 +36,15 @@ class Chatty:
             realm = f"http://{request.headers['host']}/token"
             return Response(401, {"WWW-Authenticate": f'{self.scheme} realm="{realm}"'})
         words = f"no, {sent} of robot with {PASSWORD} ({sent.partition(' ')[2]})"
-        return refused(words, self.status)
+        return denied_response(words, self.status)
 
 
 @pytest.fixture
-def chatty() -> Iterator[Callable[[str, int], str]]:
+def start_echoing_registry() -> Iterator[Callable[[str, int], str]]:
     started: list[LoopbackServer] = []
 
     def start(scheme: str, status: int) -> str:
-        started.append(LoopbackServer(Chatty(scheme, status)).start())
+        started.append(LoopbackServer(EchoingRegistry(scheme, status)).start())
         return started[-1].host
 
     yield start
@@ -55,17 +55,17 @@ def chatty() -> Iterator[Callable[[str, int], str]]:
 @pytest.mark.parametrize("status", [400, 403, 503])
 @pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
 @pytest.mark.parametrize("side", ["Src", "Dest"])
-def test_a_repeated_secret_is_in_no_message_and_no_log(
+def test_a_secret_in_an_error_response_is_redacted_in_the_message_and_the_log(
     function: Function,
     registries: Callable[..., RegistryServer],
-    chatty: Callable[[str, int], str],
+    start_echoing_registry: Callable[[str, int], str],
     caplog: pytest.LogCaptureFixture,
     scheme: str,
     status: int,
     side: str,
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="ecr_image_replicator")
-    host = chatty(scheme, status)
+    host = start_echoing_registry(scheme, status)
     other = registries()
     images = {"Src": f"{host}/app:1", "Dest": f"{other.host}/app:1"}
     if side == "Dest":
@@ -79,6 +79,6 @@ def test_a_repeated_secret_is_in_no_message_and_no_log(
     )
 
     assert response["Status"] == "FAILED"
-    said = f"{response['Reason']}\n{caplog.text}"
+    output = f"{response['Reason']}\n{caplog.text}"
     for secret in (PASSWORD, json.dumps(PASSWORD)[1:-1], PAIR, TOKEN):
-        assert secret not in said
+        assert secret not in output

@@ -1,4 +1,4 @@
-"""Manifests by their sha512: as what the source is pinned to, and as what an index lists."""
+"""sha512 digests: in the source reference, and in an index."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Start = Callable[..., RegistryServer]
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
-class Canonical(SpecificationPolicy):
-    """Announces a manifest's sha256 even when it was requested by another digest."""
+class Sha256HeaderPolicy(SpecificationPolicy):
+    """Sends the sha256 in Docker-Content-Digest, even if another digest was requested."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         if "docker-content-digest" in {name.lower() for name in response.headers}:
@@ -33,15 +33,15 @@ def sha512(content: bytes) -> str:
 
 
 def put(registry: RegistryServer, image: Image) -> str:
-    """Put an image that has its sha512 as another name."""
+    """Push an image that can be pulled by its sha512 too, and return that digest."""
     push(image, registry.host, "app", "1")
     digest = sha512(image.manifest)
     registry.store.put_manifest("app", digest, image.manifest, image.media_type)
     return digest
 
 
-@pytest.mark.parametrize("policy", [SpecificationPolicy, Canonical])
-def test_an_image_is_pinned_by_its_sha512_and_tagged_by_its_sha256(
+@pytest.mark.parametrize("policy", [SpecificationPolicy, Sha256HeaderPolicy])
+def test_a_source_pinned_by_sha512_is_pushed_with_its_sha256(
     function: Function, registries: Start, policy: type[SpecificationPolicy]
 ) -> None:
     source, destination = registries(policy=policy()), registries()
@@ -57,14 +57,16 @@ def test_an_image_is_pinned_by_its_sha512_and_tagged_by_its_sha256(
     assert function.create(*named)["Data"]["Changed"] == "false"
 
 
-def test_bytes_of_another_sha512_are_rejected(function: Function, registries: Start) -> None:
-    class Lying(SpecificationPolicy):
+def test_a_manifest_with_another_sha512_is_a_digest_mismatch(
+    function: Function, registries: Start
+) -> None:
+    class OtherManifestPolicy(SpecificationPolicy):
         def after(self, operation: Operation, request: Request, response: Response) -> Response:
             if b"schemaVersion" in (response.body if isinstance(response.body, bytes) else b""):
                 response = Response(response.status, response.headers, other.manifest)
             return super().after(operation, request, response)
 
-    source, destination = registries(policy=Lying()), registries()
+    source, destination = registries(policy=OtherManifestPolicy()), registries()
     other = build_image([build_layer(10)])
     digest = put(source, build_image([build_layer(3000)]))
 
@@ -74,7 +76,7 @@ def test_bytes_of_another_sha512_are_rejected(function: Function, registries: St
     assert destination.store.tags("copy") == {}
 
 
-def test_a_sha512_that_the_source_does_not_know_is_one_sentence(
+def test_the_message_for_an_unknown_sha512_has_the_reference_and_the_code(
     function: Function, registries: Start
 ) -> None:
     source, destination = registries(), registries()
@@ -86,7 +88,7 @@ def test_a_sha512_that_the_source_does_not_know_is_one_sentence(
     assert "MANIFEST_UNKNOWN" in response["Reason"]
 
 
-def test_an_index_that_lists_images_by_their_sha512_arrives_with_them(
+def test_an_index_that_lists_images_by_sha512_is_copied(
     function: Function, registries: Start
 ) -> None:
     source, destination = registries(), registries()
