@@ -17,7 +17,7 @@ class RegistryContext:
     """A registry's store and the ways in which it was configured.
 
     `blob_storage` is where blobs are redirected to, at `storage_origin`, or None to send them from
-    here.
+    here. With `requires_foreign_layers`, a manifest needs these like its other layers.
     """
 
     store: Store
@@ -26,6 +26,7 @@ class RegistryContext:
     absolute_locations: bool = False
     blob_storage: SignedBlobStorage | None = None
     storage_origin: str = ""
+    requires_foreign_layers: bool = False
 
     def location(self, request: Request, path: str) -> str:
         """Return a path as this registry writes it into Location and Link."""

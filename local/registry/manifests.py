@@ -156,20 +156,21 @@ def _check_references(context: RegistryContext, repository: str, manifest: Manif
             raise _invalid("an image manifest has a config")
         missing = [
             digest
-            for digest in _required_blobs(manifest)
+            for digest in _required_blobs(manifest, with_foreign=context.requires_foreign_layers)
             if not context.store.has_blob(repository, digest)
         ]
     if missing:
         raise context.policy.missing_references(repository, manifest, missing)
 
 
-def _required_blobs(manifest: Manifest) -> Iterator[Digest]:
+def _required_blobs(manifest: Manifest, *, with_foreign: bool) -> Iterator[Digest]:
     yield _descriptor_digest(manifest.document["config"])
     for layer in _descriptors(manifest, "layers"):
         digest = _descriptor_digest(layer)
         media_type = str(layer.get("mediaType", ""))
         # layers that may not be distributed are fetched from their own urls
-        if "nondistributable" not in media_type and ".foreign." not in media_type:
+        is_foreign = "nondistributable" in media_type or ".foreign." in media_type
+        if with_foreign or not is_foreign:
             yield digest
 
 

@@ -74,6 +74,8 @@ class Quirks:
         So many times, the connection is closed in place of the response to a stored blob.
     rejects_layer_urls
         A manifest with ``urls`` in its layers gets the distribution project's 500.
+    requires_foreign_layers
+        A manifest is rejected until its foreign layers are there, as any other layer.
     max_body_bytes
         Larger bodies get the 413 of nginx, a web page; 0 for no limit.
     is_web_server
@@ -102,6 +104,7 @@ class Quirks:
     loses_blobs: bool = False
     dropped_blob_responses: int = 0
     rejects_layer_urls: bool = False
+    requires_foreign_layers: bool = False
     max_body_bytes: int = 0
     is_web_server: bool = False
 
@@ -243,13 +246,18 @@ class QuirkyApplication:
     def _layer_urls_error(self, repository: str, reference: str) -> Response | None:
         stored = self._store.find_manifest(repository, reference)
         layers = stored.document.get("layers", ()) if stored else ()
-        if not any(layer.get("urls") for layer in layers):
+        rejected = [layer["digest"] for layer in layers if layer.get("urls")]
+        if not rejected:
             return None
         self._store.delete_tag(repository, reference)
         errors = [
-            {"code": "UNKNOWN", "message": "unknown error", "detail": {}},
+            {"code": "UNKNOWN", "message": "unknown error"},
             {"code": "UNKNOWN", "message": "unknown error", "detail": "invalid URL on layer"},
-            {"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown to registry", "detail": {}},
+            {
+                "code": "MANIFEST_BLOB_UNKNOWN",
+                "message": "blob unknown to registry",
+                "detail": rejected[0],
+            },
         ]
         body = json.dumps({"errors": errors}).encode()
         return Response(500, {"Content-Type": "application/json"}, body)

@@ -71,6 +71,7 @@ class RegistryServer(Running):
                 absolute_locations=absolute_locations,
                 blob_storage=storage,
                 storage_origin=storage_origin,
+                requires_foreign_layers=quirks is not None and quirks.requires_foreign_layers,
             )
             application: Application = RegistryApplication(
                 context, authentication or NoAuthentication()

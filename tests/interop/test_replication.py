@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 from local.images import build_artifact, build_image, build_layer, push
+from local.registry.digests import digest_of
 from tests.interop.conftest import Ends, Registry, push_by_skopeo
-from tests.interop.registries import skopeo_copy, skopeo_inspect_raw
+from tests.interop.registries import DockerRegistry, skopeo_copy, skopeo_inspect_raw
 
 
 def methods(registry: Registry) -> Counter[str]:
@@ -167,6 +169,27 @@ def test_a_layer_that_may_not_be_distributed_is_left_where_it_is(ends: Ends) -> 
     assert answer["Status"] == "SUCCESS", answer
     assert answer["Data"]["BlobsCopied"] == "2"
     assert skopeo_inspect_raw(ends.destination_reference("foreign/app:1")) == image.manifest
+
+
+def test_a_foreign_layer_without_urls_is_pushed_where_the_registry_requires_it(ends: Ends) -> None:
+    own, base = build_layer(1024, seed=85), build_layer(1024, seed=86)
+    for number, layer in enumerate((own, base)):
+        push(build_image([layer]), ends.source.host, "foreign/base", str(number))
+    image = build_image([own])
+    document = json.loads(image.manifest)
+    kind = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+    document["layers"].append({"mediaType": kind, "digest": base.digest, "size": len(base.content)})
+    manifest = json.dumps(document).encode()
+    blobs = {**image.blobs, base.digest: base.content}
+    content = dataclasses.replace(image, manifest=manifest, digest=digest_of(manifest), blobs=blobs)
+    push(content, ends.source.host, "foreign/base", "all")
+
+    answer = ends.replicate("foreign/base:all", "foreign/base:all")
+
+    assert answer["Status"] == "SUCCESS", answer
+    assert skopeo_inspect_raw(ends.destination_reference("foreign/base:all")) == manifest
+    is_required = isinstance(ends.destination, DockerRegistry)
+    assert answer["Data"]["BlobsCopied"] == ("3" if is_required else "2")
 
 
 def test_blobs_are_mounted_inside_one_registry(ends: Ends) -> None:

@@ -15,10 +15,21 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ecr_image_replicator.copy.concurrency import ConcurrencyLimiter
+from ecr_image_replicator.copy.missing_content import (
+    absent_foreign_layer,
+    changed_layer,
+    missing_blobs,
+    missing_children,
+)
 from ecr_image_replicator.copy.parallel import do_each
 from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.copy.results import BlobResult, merge_results, results_of
-from ecr_image_replicator.errors import MissingContentError, Term, TransientError
+from ecr_image_replicator.errors import (
+    InvalidArchiveError,
+    MissingContentError,
+    NotFoundError,
+    TransientError,
+)
 from ecr_image_replicator.model.digests import VerifiedStream
 from ecr_image_replicator.model.manifests import ImageManifest
 from ecr_image_replicator.propagation import PendingPermissionError
@@ -343,27 +354,29 @@ class Transfer:
     ) -> dict[Digest, BlobResult]:
         """Push the content of a manifest again: what is named as missing, or else all of it."""
         results: dict[Digest, BlobResult] = {}
-        missing = error.digests
         if isinstance(manifest, ImageManifest):
-            blobs = {blob.digest: blob for blob in manifest.blobs}
-            named = [blob for digest, blob in blobs.items() if str(digest) in missing]
-            for blob in named or blobs.values():
+            for blob in missing_blobs(manifest, error):
                 layer = self._find_layer(blob.digest)
                 planned = layer.stored if layer else blob
                 self._progress.plan((planned,))
-                outcome = (
-                    self._make_again(blob, layer, error)
-                    if layer
-                    else self._move(blob, functools.partial(self._writer.open_upload, blob))
-                )
+                made = layer and self._make_again(blob, layer, error)
+                outcome = made or self._move_again(blob, error)
                 results[blob.digest] = BlobResult(outcome, blob.size_bytes)
                 self._progress.finish(planned, outcome)
         else:
-            children = dict.fromkeys(child.digest for child in manifest.manifests)
-            for digest in [each for each in children if str(each) in missing] or children:
+            for digest in missing_children(manifest, error):
                 child = below.get(digest) or self._source.fetch_manifest(digest)
                 results.update(self._push(child, str(digest), below))
         return results
+
+    def _move_again(self, blob: Descriptor, error: MissingContentError) -> BlobOutcome:
+        """Copy a blob again, or a foreign layer that the destination requires."""
+        try:
+            return self._move(blob, functools.partial(self._writer.open_upload, blob))
+        except (NotFoundError, InvalidArchiveError) as absent:
+            if blob.is_distributable:
+                raise
+            raise absent_foreign_layer(blob, error) from absent
 
     def _make_again(
         self, blob: Descriptor, layer: StreamedLayer, error: MissingContentError
@@ -371,19 +384,7 @@ class Transfer:
         """Make and push a layer's blob again."""
         made, _ = self._run_with_restarts(layer.stored, lambda: self._push_streamed_once(layer))
         if made.digest != blob.digest:
-            raise MissingContentError(
-                f"missing layer {blob.digest} at the destination: compressing it again gives "
-                f"{made.digest}",
-                hint=(
-                    "Remove the image that has the layer from the destination, and ",
-                    Term.RETRY,
-                    ".",
-                ),
-                side=error.side,
-                status=error.status,
-                code=error.code,
-                digests=error.digests,
-            ) from error
+            raise changed_layer(blob, made, error) from error
         return BlobOutcome.COPIED
 
 

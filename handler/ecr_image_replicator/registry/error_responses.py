@@ -80,6 +80,10 @@ _TOO_LARGE_HINT: Final = (
     "The registry, or a proxy in front of it, limits the size of a request: raise that limit "
     "(client_max_body_size in nginx, LimitRequestBody in Apache)."
 )
+#: distribution sends this 500 for the `urls` of foreign layers, and if its storage fails.
+_FOREIGN_LAYER_HINT: Final = (
+    "If the image has foreign layers, allow their URLs in the registry (validation.manifests.urls)."
+)
 
 
 class OverloadedError(TransientError):
@@ -131,7 +135,8 @@ def error_from_response(
         return UnavailableError(
             f"{failed}: unavailable ({found})", side=side, status=status, code=code
         )
-    hint = _TOO_LARGE_HINT if status == 413 else ()
+    is_foreign_layer = status == 500 and code == "MANIFEST_BLOB_UNKNOWN"
+    hint = _TOO_LARGE_HINT if status == 413 else _FOREIGN_LAYER_HINT if is_foreign_layer else ()
     problem = "request too large" if status == 413 else "request rejected"
     return RegistryError(
         f"{failed}: {problem} ({found})", hint=hint, side=side, status=status, code=code

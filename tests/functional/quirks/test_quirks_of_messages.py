@@ -38,6 +38,7 @@ def test_the_first_specific_error_is_reported_and_not_retried(
     assert response["Status"] == "FAILED"
     assert "500 Internal Server Error" in response["Reason"]
     assert "invalid URL on layer" in response["Reason"]
+    assert "allow their URLs in the registry" in response["Reason"]
     puts = [each for each in destination.requests if "/manifests/" in each.path]
     assert [each.method for each in puts].count("PUT") == 1
     assert "windows.example" not in response["Reason"]
