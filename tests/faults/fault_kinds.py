@@ -27,8 +27,6 @@ class FaultKind:
         The body that the fault changes. An exchange without such a body is passed on unchanged.
     is_seen
         The registry behind the proxy takes part: the fault is worth a test with another registry.
-    stalls
-        Only the stall timeout detects it.
     """
 
     name: str
@@ -37,7 +35,6 @@ class FaultKind:
     hides_response: bool = False
     needs: Literal["", "request", "response"] = ""
     is_seen: bool = True
-    stalls: bool = False
 
     def can_strike(self, record: Record) -> bool:
         wanted = {
@@ -59,7 +56,7 @@ def close_at_once(exchange: Exchange) -> None:
 
 def never_respond(exchange: Exchange) -> None:
     exchange.read_body()
-    exchange.wait_for_client_to_go()
+    exchange.stall()
 
 
 def send_garbage(exchange: Exchange) -> None:
@@ -90,13 +87,13 @@ def cut_head(exchange: Exchange) -> None:
 def respond_slowly(exchange: Exchange) -> None:
     exchange.read_body()
     response = exchange.forward()
-    time.sleep(0.02)
+    time.sleep(0.005)
     exchange.client.sendall(response.head[:20])
-    time.sleep(0.02)
+    time.sleep(0.005)
     exchange.client.sendall(response.head[20:])
     half = len(response.body) // 2
     exchange.client.sendall(response.body[:half])
-    time.sleep(0.02)
+    time.sleep(0.005)
     exchange.client.sendall(response.body[half:])
 
 
@@ -129,7 +126,7 @@ def cut_body(where: float, *, by_reset: bool = False, stalls: bool = False) -> F
             return
         exchange.send(response, min(int(len(response.body) * where), len(response.body) - 1))
         if stalls:
-            exchange.wait_for_client_to_go()
+            exchange.stall()
         elif by_reset:
             exchange.reset()
         else:
@@ -210,7 +207,7 @@ PLACES = {"its first byte": 0.0, "the middle": 0.5, "its last byte": 1.0}
 KINDS = (
     FaultKind("reset at once", reset_at_once),
     FaultKind("closed without a response", close_at_once),
-    FaultKind("no response", never_respond, is_seen=False, stalls=True),
+    FaultKind("no response", never_respond, is_seen=False),
     FaultKind("garbage as a response", send_garbage, is_seen=False),
     FaultKind("the response is lost", lose_response, hides_response=True),
     FaultKind("sent twice", send_twice, hides_response=True),
@@ -255,7 +252,6 @@ KINDS = (
         hides_response=True,
         needs="response",
         is_seen=False,
-        stalls=True,
     ),
     *(
         FaultKind(

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from tests.faults.stalls import stall
+
 _BLOCK_BYTES = 65536
 _HEAD_BLOCK_BYTES = 4096
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CONNECTION = re.compile(rb"\r\nconnection: *[^\r]*", re.IGNORECASE)
-#: Longer than any test's stall timeout.
+#: Much longer than a client that works keeps a server waiting.
 _NEVER_SECONDS = 60.0
 
 
@@ -108,6 +110,11 @@ class Exchange:
         """Send a response, or its head and the first `count` bytes of its body."""
         body = response.body if count is None else response.body[:count]
         self.client.sendall(response.head + body)
+
+    def stall(self) -> None:
+        """Send nothing more; the client times out within `declared_stalls`."""
+        stall(self.client)
+        self.wait_for_client_to_go()
 
     def wait_for_client_to_go(self) -> None:
         """Send nothing until the client closes the connection."""

@@ -16,6 +16,7 @@ from local.images import Content, Index, build_image, build_index, build_layer, 
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
 from tests.faults.lambda_context import LambdaContext
+from tests.faults.stalls import declared_stalls
 
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.copy.progress import LoggedProgress
@@ -26,10 +27,8 @@ from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
 
-#: The stall timeout of faults that only it detects.
-STALL_SECONDS = 0.5
-#: A stall timeout that is never reached.
-PATIENT_SECONDS = 60.0
+#: Timeouts that are never reached: faults declare their stalls.
+_PATIENT_SECONDS = 60.0
 _DEADLINE_SECONDS = 120.0
 _ENGINE_THREADS = ("stream", "state", "children", "configs", "referrers", "deadline")
 Choice = Callable[[Exchange], Fault]
@@ -150,7 +149,6 @@ class Scene:
         source: Choice | None = None,
         destination: Choice | None = None,
         act: Act | None = None,
-        stall_seconds: float = STALL_SECONDS,
     ) -> tuple[Digest | ReplicationError, str]:
         """Replicate into a new repository; return the result and the repository.
 
@@ -165,8 +163,8 @@ class Scene:
             Settings(
                 streams=self.streams,
                 plain_http=("127.0.0.1",),
-                stall_timeout_seconds=stall_seconds,
-                response_timeout_seconds=stall_seconds,
+                stall_timeout_seconds=_PATIENT_SECONDS,
+                response_timeout_seconds=_PATIENT_SECONDS,
             )
         )
         properties = {
@@ -237,6 +235,7 @@ def scene(
     """
     index = small_index()
     with ExitStack() as opened:
+        opened.enter_context(declared_stalls())
         source = opened.enter_context(RegistryServer(blob_redirects="path"))
         push(index, source.host, "app", "1")
         yield Scene(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tests.faults.fault_kinds import KINDS, FaultKind
 from tests.faults.fault_proxy import Exchange, Fault, pass_on
-from tests.faults.fault_scenes import PATIENT_SECONDS, STALL_SECONDS, Act, Choice, Scene
+from tests.faults.fault_scenes import Act, Choice, Scene
 from tests.waiting import wait_until
 
 from ecr_image_replicator.errors import ReplicationError
@@ -29,7 +29,7 @@ def only(number: int, kind: FaultKind) -> Choice:
 
 def walk(scene: Scene, kind: FaultKind, endpoints: Sequence[str], act: Act | None = None) -> None:
     """Replicate once for each request that this fault can hit, and inject it there."""
-    result, _ = scene.run(stall_seconds=PATIENT_SECONDS)
+    result, _ = scene.run()
     assert not isinstance(result, ReplicationError)
     requests = [
         (endpoint, number)
@@ -49,8 +49,6 @@ def strike(scene: Scene, kind: FaultKind, endpoint: str, number: int, act: Act |
         source=choice if endpoint == "source" else None,
         destination=choice if endpoint == "destination" else None,
         act=act,
-        # a short stall timeout would cause further requests if the machine is busy
-        stall_seconds=STALL_SECONDS if kind.stalls else PATIENT_SECONDS,
     )
     exchanges = getattr(scene, endpoint).exchanges
     if number >= len(exchanges):

@@ -11,7 +11,7 @@ FUNCTION_ARN = "arn:aws:lambda:eu-central-1:123456789012:function:replicator"
 
 @dataclass
 class LambdaContext:
-    timeout_seconds: float = 30.0
+    timeout_seconds: float = 120.0
     invoked_function_arn: str = FUNCTION_ARN
     aws_request_id: str = "4b2d2a3e-0000-4000-8000-5d1f3b9d2c11"
     log_stream_name: str = "2026/01/01/[$LATEST]0123456789abcdef"

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from local.images import Image, build_image, build_layer, push
 from local.registry import RegistryServer
-from tests.faults.fault_kinds import cut_body, never_respond, respond_with
+from tests.faults.fault_kinds import cut_body, respond_with
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_on
+from tests.faults.stalls import declared_stalls
 from tests.replicating import replicate_once
 
 from ecr_image_replicator.errors import DeniedError, ProtocolError, UnavailableError
@@ -36,16 +37,16 @@ class Stage:
 
         self.source.start_over(choose)
 
-    def replicate(self, *, streams: int = 1, stall_seconds: float = 5) -> Outcome:
+    def replicate(self, *, streams: int = 1) -> Outcome:
         return replicate_once(
             {
                 "SrcImage": f"{self.source.host}/app:1",
                 "DestImage": f"{self.destination.host}/copy:1",
                 "RetryConfigs": {"numAttempts": 3, "baseDelay": 0},
             },
-            seconds=30,
             streams=streams,
-            stall_timeout_seconds=stall_seconds,
+            # the proxy would lose patience before, and find fault with it
+            stall_timeout_seconds=60,
         )
 
     def requests_for_layer(self, part: str = "") -> int:
@@ -185,7 +186,7 @@ def test_a_stream_that_waits_does_not_hold_a_failure_up(stage: Stage) -> None:
 
     def wait(exchange: Exchange) -> None:
         waiting.set()
-        never_respond(exchange)
+        exchange.wait_for_client_to_go()
 
     def reject(exchange: Exchange) -> None:
         assert waiting.wait(60)
@@ -198,8 +199,7 @@ def test_a_stream_that_waits_does_not_hold_a_failure_up(stage: Stage) -> None:
 
     stage.source.start_over(choose)
     with pytest.raises(DeniedError):
-        # long enough that the proxy would lose patience, and find fault with it
-        stage.replicate(streams=2, stall_seconds=60)
+        stage.replicate(streams=2)
     assert stage.source.wait_until_closed()
     assert stage.source.defects == []
     assert stage.destination.store.open_uploads == ()
@@ -207,6 +207,7 @@ def test_a_stream_that_waits_does_not_hold_a_failure_up(stage: Stage) -> None:
 
 def test_a_stall_counts_as_a_broken_connection(stage: Stage) -> None:
     stage.on_layer(cut_body(0.5, stalls=True))
-    stage.replicate(stall_seconds=0.1)
+    with declared_stalls():
+        stage.replicate()
     assert stage.destination.store.tags("copy") == {"1": stage.image.digest}
     assert stage.requests_for_layer() == 2

@@ -129,7 +129,7 @@ class VirtualTime:
         if self._stands_still:
             return True
         if self.parallel_blobs == 1:
-            return len(self._counts) == 1
+            return next(iter(self._counts)) == blob
         return len(self._counts) >= self.parallel_blobs and self._counts[blob] <= min(
             self._counts.values()
         )

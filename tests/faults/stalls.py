@@ -1,0 +1,63 @@
+"""Stalls that a server declares, so that no test waits for the program's stall timeout."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ecr_image_replicator.registry.http import guarded_connection
+
+_POLL_MILLISECONDS = 5
+#: The clients' addresses of stalled connections.
+_STALLED: set[Any] = set()
+
+
+def stall(accepted: socket.socket) -> None:
+    """Let the client's timeout pass, when it has read what was sent to it."""
+    _STALLED.add(accepted.getpeername())
+
+
+@contextmanager
+def declared_stalls() -> Iterator[None]:
+    """Let connections of the program to registries heed `stall`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guarded_connection, "socket", _SocketModule())
+        yield
+
+
+class _StallingSocket(socket.socket):
+    """A socket whose reads time out when the server has declared a stall."""
+
+    def connect(self, address: Any, /) -> None:
+        super().connect(address)
+        _STALLED.discard(self.getsockname())  # an earlier connection had the same port
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
+        self._wait_for_bytes()
+        return super().recv_into(buffer, nbytes, flags)
+
+    def _wait_for_bytes(self) -> None:
+        timeout = self.gettimeout()
+        assert timeout is not None
+        poll, end = select.poll(), time.monotonic() + timeout
+        poll.register(self, select.POLLIN)
+        own_address = self.getsockname()
+        # bytes that were sent before the stall are read first
+        while not poll.poll(_POLL_MILLISECONDS):
+            if own_address in _STALLED or time.monotonic() >= end:
+                raise TimeoutError("timed out")
+
+
+class _SocketModule:
+    """The module `socket` with another class."""
+
+    socket = _StallingSocket
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
