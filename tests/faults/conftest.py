@@ -111,9 +111,7 @@ def ends() -> Iterator[Ends]:
     ):
         image = build_image([build_layer(2000)])
         push(image, source.host, "app", "1")
-        replicator = Replicator(
-            Settings(streams=2, plain_http=("127.0.0.1",), stall_timeout_seconds=5)
-        )
+        replicator = Replicator(Settings(streams=2, plain_http=("127.0.0.1",)))
         opened = Ends(source, destination, before_source, before_destination, image, replicator)
         yield opened
         opened.replicator.close()  # which a test may have replaced

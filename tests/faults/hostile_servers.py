@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +39,7 @@ class Ends:
     image: Image
     replicator: Replicator
 
-    def replicate(self, *, seconds: float = 20, **properties: Any) -> None:
+    def replicate(self, *, deadline: Deadline | None = None, **properties: Any) -> None:
         request = parse_request(
             {
                 "SrcImage": f"{self.source.host}/app:1",
@@ -49,7 +48,9 @@ class Ends:
                 **properties,
             }
         )
-        self.replicator.replicate(request, deadline=Deadline(seconds), progress=LoggedProgress())
+        self.replicator.replicate(
+            request, deadline=deadline or Deadline(120), progress=LoggedProgress()
+        )
 
     def assert_fails(self, kind: type[ReplicationError], message: str, **more: Any) -> None:
         with pytest.raises(kind, match=message):
@@ -69,6 +70,19 @@ class Ends:
         """Serve a manifest that a registry would reject."""
         content = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
         self.source.start_over(where("/manifests/", "", respond(content, media_type=media_type)))
+
+
+class ExpiringDeadline(Deadline):
+    """A deadline that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        super().__init__(120, clock=lambda: self._now)
+
+    def expire(self) -> None:
+        """Let the time pass, and cut the connections as the timer does."""
+        self._now += 120
+        self._expire()
 
 
 def where(part: str, method: str, fault: Fault) -> Callable[[Exchange], Fault]:
@@ -93,14 +107,23 @@ def respond(body: bytes = b"", status: int = 200, *, media_type: str = "", **hea
     return strike
 
 
-def send_endlessly(head: bytes, more: bytes, *, pause_seconds: float = 0) -> Fault:
+def send_endlessly(head: bytes, more: bytes, *, then: Callable[[], object] = int) -> Fault:
+    """Send the head, what follows it once, and then that again and again.
+
+    Parameters
+    ----------
+    then
+        Called before the repetitions.
+    """
+
     def strike(exchange: Exchange) -> None:
         exchange.read_body()
         exchange.client.sendall(head)
         with contextlib.suppress(OSError):
+            exchange.client.sendall(more)
+            then()
             while True:
                 exchange.client.sendall(more)
-                time.sleep(pause_seconds)
         exchange.close()
 
     return strike

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 
@@ -16,6 +17,7 @@ from ecr_image_replicator.registry.http import guarded_connection
 _POLL_MILLISECONDS = 5
 #: The clients' addresses of stalled connections.
 _STALLED: set[Any] = set()
+_SOCKETS: WeakValueDictionary[Any, _StallingSocket] = WeakValueDictionary()
 
 
 def stall(accepted: socket.socket) -> None:
@@ -23,9 +25,14 @@ def stall(accepted: socket.socket) -> None:
     _STALLED.add(accepted.getpeername())
 
 
+def timeout_of_client(accepted: socket.socket) -> float | None:
+    """Return the timeout that the client's socket has now."""
+    return _SOCKETS[accepted.getpeername()].gettimeout()
+
+
 @contextmanager
 def declared_stalls() -> Iterator[None]:
-    """Let connections of the program to registries heed `stall`."""
+    """Let `stall` and `timeout_of_client` have an effect on the program's connections."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guarded_connection, "socket", _SocketModule())
         yield
@@ -36,7 +43,13 @@ class _StallingSocket(socket.socket):
 
     def connect(self, address: Any, /) -> None:
         super().connect(address)
-        _STALLED.discard(self.getsockname())  # an earlier connection had the same port
+        own_address = self.getsockname()
+        _STALLED.discard(own_address)  # an earlier connection had the same port
+        _SOCKETS[own_address] = self
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        self._wait_for_bytes()
+        return super().recv(bufsize, flags)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
         self._wait_for_bytes()

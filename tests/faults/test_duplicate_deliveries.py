@@ -15,6 +15,7 @@ from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, FaultProxy, pass_on
 from tests.faults.lambda_context import LambdaContext
+from tests.waiting import PATIENCE_SECONDS
 
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.replicate import Replicator
@@ -31,7 +32,7 @@ def test_two_functions_with_one_event_respond_and_copy_the_same(
     cloudformation: CloudFormationEndpoint,
 ) -> None:
     image = build_image([build_layer(30_000, seed=seed) for seed in range(4)])
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=PATIENCE_SECONDS)
     waited: list[str] = []
 
     def meet(exchange: Exchange) -> None:

@@ -67,7 +67,7 @@ class Scene:
                 **properties,
             }
         )
-        self.replicator.replicate(request, deadline=Deadline(20), progress=LoggedProgress())
+        self.replicator.replicate(request, deadline=Deadline(120), progress=LoggedProgress())
 
 
 def _port(proxy: FaultProxy) -> str:
@@ -83,7 +83,7 @@ def scene(addresses: None) -> Iterator[Scene]:  # noqa: ARG001 - by which it is 
         FaultProxy(source.host, address="0.0.0.0") as private,  # noqa: S104 - any of loopback's
     ):
         push(build_image([build_layer(2000)]), source.host, "app", "1")
-        replicator = Replicator(Settings(plain_http=(*PLAIN, "127.0.0.1"), stall_timeout_seconds=5))
+        replicator = Replicator(Settings(plain_http=(*PLAIN, "127.0.0.1")))
         yield Scene(public, private, destination, replicator)
         replicator.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.faults.fault_proxy import Exchange, Fault
-from tests.faults.hostile_servers import Ends, respond, send_endlessly
+from tests.faults.hostile_servers import Ends, ExpiringDeadline, respond, send_endlessly
 
 from ecr_image_replicator.errors import (
     DigestMismatchError,
@@ -99,7 +99,7 @@ def test_endless_interim_responses_are_rejected(ends: Ends) -> None:
 
 
 def test_a_head_that_trickles_is_cut_by_the_deadline(ends: Ends) -> None:
-    ends.source_responds(
-        "/manifests/", send_endlessly(b"HTTP/1.1 200 OK\r\nX: ", b"x", pause_seconds=0.05), "HEAD"
-    )
-    ends.assert_fails(OutOfTimeError, "timed out after", seconds=0.6)
+    deadline = ExpiringDeadline()
+    trickle = send_endlessly(b"HTTP/1.1 200 OK\r\nX: ", b"x", then=deadline.expire)
+    ends.source_responds("/manifests/", trickle, "HEAD")
+    ends.assert_fails(OutOfTimeError, "timed out after 120 s", deadline=deadline)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from tests.faults.fault_proxy import Exchange, pass_on
-from tests.faults.hostile_servers import SHA, Ends, respond, send_endlessly
+from tests.faults.hostile_servers import SHA, Ends, ExpiringDeadline, respond, send_endlessly
+from tests.waiting import wait_until
 
 from ecr_image_replicator.errors import (
     DigestMismatchError,
@@ -67,10 +68,17 @@ def test_an_invalid_redirect_is_rejected(ends: Ends, location: str) -> None:
 
 
 def test_a_body_that_trickles_is_cut_by_the_deadline(ends: Ends) -> None:
-    layer = next(digest for digest, blob in ends.image.blobs.items() if blob != ends.image.config)
+    config, layer = sorted(ends.image.blobs, key=lambda each: len(ends.image.blobs[each]))
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(ends.image.blobs[layer])}\r\n\r\n".encode()
-    ends.source_responds(layer, send_endlessly(head, b"x", pause_seconds=0.05))
-    ends.assert_fails(OutOfTimeError, "timed out after", seconds=0.6)
+    deadline = ExpiringDeadline()
+
+    def expire() -> None:
+        # a POST that the deadline cuts would leave the config's upload session open
+        wait_until(lambda: ends.destination_registry.store.has_blob("copy", config))
+        deadline.expire()
+
+    ends.source_responds(layer, send_endlessly(head, b"x", then=expire))
+    ends.assert_fails(OutOfTimeError, "timed out after 120 s", deadline=deadline)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])

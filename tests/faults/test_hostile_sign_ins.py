@@ -75,7 +75,7 @@ def test_credentials_are_not_sent_over_plain_http_for_a_registry_with_tls(
             }
         )
         with pytest.raises(ProtocolError, match="blocked token service from https to http"):
-            replicator.replicate(request, deadline=Deadline(20), progress=LoggedProgress())
+            replicator.replicate(request, deadline=Deadline(120), progress=LoggedProgress())
         replicator.close()
     assert requested == []
 
@@ -110,7 +110,7 @@ def test_a_token_that_expires_during_a_blob_is_fetched_again() -> None:
                     "RetryConfigs": {"baseDelay": 0},
                 }
             )
-            replicator.replicate(request, deadline=Deadline(20), progress=LoggedProgress())
+            replicator.replicate(request, deadline=Deadline(120), progress=LoggedProgress())
             replicator.close()
             tokens = [each for each in signed.requests if each.path == "/token"]
             ranges = [each.headers.get("range") for each in signed.requests if layer in each.path]

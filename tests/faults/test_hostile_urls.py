@@ -44,7 +44,7 @@ class Scene:
                 **properties,
             }
         )
-        self.replicator.replicate(request, deadline=Deadline(20), progress=LoggedProgress())
+        self.replicator.replicate(request, deadline=Deadline(120), progress=LoggedProgress())
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def scene() -> Iterator[Scene]:
         FaultProxy(store.host) as attacker,
     ):
         push(build_image([build_layer(2000)]), store.host, "app", "1")
-        replicator = Replicator(Settings(plain_http=("127.0.0.1",), stall_timeout_seconds=5))
+        replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
         yield Scene(attacker, victim, replicator)
         replicator.close()
 

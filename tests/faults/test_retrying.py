@@ -43,7 +43,7 @@ class Stage:
     image: Image
 
     def replicate(
-        self, retries: Mapping[str, Any] = QUICK, *, source: str = "", seconds: float = 20
+        self, retries: Mapping[str, Any] = QUICK, *, source: str = "", seconds: float = 120
     ) -> Outcome:
         return replicate_once(
             {

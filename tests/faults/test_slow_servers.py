@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
-from local.web import LoopbackServer, Request, Response, read_body
 from tests.faults.fault_proxy import Exchange, FaultProxy
 from tests.faults.hostile_servers import Ends, where
+from tests.faults.stalls import declared_stalls, stall, timeout_of_client
+from tests.waiting import wait_until
 
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
@@ -23,21 +23,16 @@ from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
 
-STALL_SECONDS = 0.2
-LATE_SECONDS = 0.6
-
-
-def _wait(seconds: float) -> None:
-    threading.Event().wait(seconds)
+STALL_SECONDS, RESPONSE_SECONDS, POST_SECONDS = 30.0, 600.0, 10.0
+#: A timeout that is waited for.
+SHORT_SECONDS = 0.1
 
 
 @pytest.fixture
-def session() -> Iterator[Session]:
+def impatient() -> Iterator[Session]:
+    """A session whose stalls are short."""
     opened = Session(
-        connections=2,
-        stall_timeout_seconds=STALL_SECONDS,
-        response_timeout_seconds=10,
-        silence_timeout_seconds=STALL_SECONDS,
+        connections=2, stall_timeout_seconds=SHORT_SECONDS, silence_timeout_seconds=SHORT_SECONDS
     )
     yield opened
     opened.close()
@@ -45,86 +40,97 @@ def session() -> Iterator[Session]:
 
 def _send(session: Session, method: str, url: str, body: bytes | None = None) -> bytes:
     request = HttpRequest(method, parse_url(url), {}, body)
-    return session.send(request, side=Side.DESTINATION, timeout_seconds=60).read(100)
+    return session.send(request, side=Side.DESTINATION, timeout_seconds=900).read(100)
 
 
-@pytest.mark.parametrize(("method", "body"), [("PUT", b"x" * 1000), ("PATCH", b"x"), ("PUT", None)])
-def test_the_response_to_a_stored_body_may_take_longer_than_a_stall(
-    session: Session, method: str, body: bytes | None
+@pytest.mark.parametrize(
+    ("method", "body", "seconds"),
+    [
+        ("PUT", b"x" * 1000, RESPONSE_SECONDS),
+        ("PUT", None, RESPONSE_SECONDS),
+        ("PATCH", b"x", RESPONSE_SECONDS),
+        ("GET", None, STALL_SECONDS),
+        ("POST", None, POST_SECONDS),
+    ],
+)
+def test_the_response_to_a_stored_body_may_take_longer_than_others(
+    method: str, body: bytes | None, seconds: float
 ) -> None:
-    def verify(request: Request) -> Response:
-        read_body(request, 1000)
-        _wait(LATE_SECONDS)
-        return Response(201, {}, b"stored")
+    def respond(exchange: Exchange) -> None:
+        exchange.read_body()
+        wait_until(lambda: timeout_of_client(exchange.client) == seconds)
+        exchange.client.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 6\r\n\r\n")
+        # a body that stalls after a late response is a stall
+        wait_until(lambda: timeout_of_client(exchange.client) == min(seconds, STALL_SECONDS))
+        exchange.client.sendall(b"stored")
 
-    with LoopbackServer(verify) as server:
-        assert _send(session, method, f"{server.url}/blob", body) == b"stored"
+    session = Session(connections=1)
+    with declared_stalls(), FaultProxy("", lambda _: respond) as server:
+        assert _send(session, method, f"http://{server.host}/blob", body) == b"stored"
+        session.close()
+        assert not server.defects
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_other_responses_may_not(session: Session, method: str) -> None:
-    def respond(_: Request) -> Response:
-        _wait(LATE_SECONDS)
-        return Response(200)
-
+def test_a_response_that_does_not_come_is_timed_out(impatient: Session, method: str) -> None:
     with (
-        LoopbackServer(respond) as server,
+        FaultProxy("", lambda _: Exchange.wait_for_client_to_go) as server,
         pytest.raises(TransientError, match=r"cannot connect to .*: connection timed out"),
     ):
-        _send(session, method, f"{server.url}/")
+        _send(impatient, method, f"http://{server.host}/")
 
 
-def test_a_body_that_stalls_after_a_late_response_is_a_stall(session: Session) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def test_a_body_that_stalls_is_timed_out(impatient: Session) -> None:
+    def respond(exchange: Exchange) -> None:
+        exchange.read_body()
+        exchange.client.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nx")
+        exchange.wait_for_client_to_go()
 
-        def serve() -> None:
-            accepted, _ = listener.accept()
-            with accepted:
-                accepted.recv(65536)
-                accepted.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nx")
-                while accepted.recv(65536):
-                    pass  # until the client has closed the connection
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        with pytest.raises(TransientError, match="connection timed out"):
-            _send(session, "PUT", f"http://127.0.0.1:{listener.getsockname()[1]}/", b"x")
-        thread.join(10)
-        assert not thread.is_alive()
+    with (
+        FaultProxy("", lambda _: respond) as server,
+        pytest.raises(TransientError, match="connection timed out"),
+    ):
+        _send(impatient, "PUT", f"http://{server.host}/", b"x")
 
 
-def test_a_blob_is_sent_once_although_its_response_is_late(ends: Ends) -> None:
+def test_the_response_to_a_blob_may_be_late(ends: Ends) -> None:
     def respond_late(exchange: Exchange) -> None:
         exchange.read_body()
         response = exchange.forward()
-        _wait(LATE_SECONDS)
+        wait_until(lambda: (timeout_of_client(exchange.client) or 0) > STALL_SECONDS)
         exchange.send(response)
 
-    ends.replicator.close()
-    ends.replicator = Replicator(
-        Settings(streams=2, plain_http=("127.0.0.1",), stall_timeout_seconds=STALL_SECONDS)
-    )
     ends.destination_responds("digest=", respond_late, "PUT")
-    ends.replicate()
+    with declared_stalls():
+        ends.replicate()
     sent = [each.target for each in ends.destination.exchanges if "digest=" in each.target]
     assert len(sent) == len(set(sent)) == len(ends.image.blobs)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_a_silent_server_on_loopback_does_not_use_tls(session: Session, method: str) -> None:
+def test_a_silent_server_on_loopback_does_not_use_tls(impatient: Session, method: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(NotTlsError, match="TLS handshake timed out"),
     ):
-        _send(session, method, f"https://127.0.0.1:{silent.getsockname()[1]}/")
+        _send(impatient, method, f"https://127.0.0.1:{silent.getsockname()[1]}/")
+
+
+class LineServer(FaultProxy):
+    """Waits for the end of a line that a TLS handshake does not have, as gunicorn does."""
+
+    def _serve(self, accepted: socket.socket) -> None:
+        if accepted.recv(1, socket.MSG_PEEK) == b"\x16":
+            stall(accepted)
+        super()._serve(accepted)
 
 
 def test_a_registry_that_waits_for_a_request_line_is_used_over_plain_http() -> None:
-    """A server like gunicorn waits for the end of a line that a TLS handshake does not have."""
     with (
+        declared_stalls(),
         RegistryServer() as store,
         RegistryServer() as destination,
-        FaultProxy(store.host) as source,
+        LineServer(store.host) as source,
     ):
         image = build_image([build_layer(1000)])
         push(image, store.host, "app", "1")
@@ -133,7 +139,7 @@ def test_a_registry_that_waits_for_a_request_line_is_used_over_plain_http() -> N
             {"SrcImage": f"{source.host}/app:1", "DestImage": f"{destination.host}/app:1"}
         )
         replicator = Replicator(Settings())
-        replicator.replicate(request, deadline=Deadline(30), progress=LoggedProgress())
+        replicator.replicate(request, deadline=Deadline(120), progress=LoggedProgress())
         replicator.close()
         assert destination.store.tags("app") == {"1": image.digest}
 
