@@ -89,7 +89,8 @@ class RegistryDestination:
     ignores such mounts returns 202 for every blob. To detect that, a HEAD follows each of the first
     two 202 responses for an image; if it finds the blob, a HEAD checks each further blob before its
     POST. If the first blobs of two images are missing, the next image mounts a blob that was
-    pushed. The result is kept for the registry.
+    pushed. The result is kept for the registry; a rejected mount in one image does not change it
+    where mounts were honoured before.
 
     Parameters
     ----------
@@ -121,6 +122,7 @@ class RegistryDestination:
         self._mounts = mounts or MountSupport()
         self.needs_existence_check = True
         self._probes_left = _MOUNT_PROBES
+        self._is_rejected = False
         self._lock = threading.Lock()
         self._opened: Descriptor | None = None
         self._forbidden_is_missing = parse_ecr_host(reference.registry) is None
@@ -200,11 +202,11 @@ class RegistryDestination:
         if mount_from is not None and mount_from != own and self._quirks.mounts:
             mounted = self._mount(descriptor, mount_from) or self.open_upload(descriptor)
             return BlobOutcome.MOUNTED if mounted is BlobOutcome.SKIPPED else mounted
-        if self._find_self_mount() is SelfMount.IGNORED:
+        if self._is_rejected or self._find_self_mount() is SelfMount.IGNORED:
             return self._find_or_open(descriptor)
         opened = self._mount(descriptor, own)
         if opened is None:
-            self._mounts.state = SelfMount.IGNORED
+            self._add_rejection()
             return self._find_or_open(descriptor)
         if isinstance(opened, BlobOutcome):
             self._mounts.state = SelfMount.HONOURED
@@ -366,6 +368,13 @@ class RegistryDestination:
             self._mounts.state = SelfMount.IGNORED
         else:
             opened.cancel()  # the blob was deleted since
+
+    def _add_rejection(self) -> None:
+        """Mount no further blob of this image."""
+        with self._lock:
+            if not self._is_rejected:
+                self._is_rejected = True
+                self._mounts.add_rejection()
 
     def _takes_a_probe(self) -> bool:
         with self._lock:

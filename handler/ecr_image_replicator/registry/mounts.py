@@ -42,6 +42,7 @@ class MountSupport:
 
     def __init__(self) -> None:
         self.state = SelfMount.UNKNOWN
+        self._rejected_images = 0
         self._lock = threading.Lock()
         self._repositories: OrderedDict[str, _Repository] = OrderedDict()
 
@@ -57,6 +58,16 @@ class MountSupport:
                 self._find(repository).pushed = blob
             else:
                 self._repositories.clear()
+
+    def add_rejection(self) -> None:
+        """Count an image with a rejected mount; one is not enough if mounts were honoured before.
+
+        A registry that honours mounts of known blobs only may reject the others.
+        """
+        with self._lock:
+            self._rejected_images += 1
+            if self.state is not SelfMount.HONOURED or self._rejected_images > 1:
+                self.state = SelfMount.IGNORED
 
     def take_pushed(self, repository: str) -> Descriptor | None:
         """Return and forget a blob to find out with; None if none is known, or it is too early."""
