@@ -57,13 +57,20 @@ def put_tags(
     registry: RegistryServer, repository: str, tags: Sequence[str], *, platforms: int = 1
 ) -> dict[str, Content]:
     """Place an image, or an index of several platforms, under each tag."""
+    images = build_tags(tags, platforms=platforms)
+    for tag, image in images.items():
+        place(image, registry.store, repository, tag)
+    return images
+
+
+def build_tags(tags: Sequence[str], *, platforms: int = 1) -> dict[str, Content]:
+    """Build an image, or an index of several platforms, for each tag; all share layers."""
     base = shared_layers()
     names = ("linux/amd64", "linux/arm64", "linux/s390x")[:platforms]
     images: dict[str, Content] = {}
     for tag in tags:
         each = [versioned_image(tag, base, platform) for platform in names]
         images[tag] = each[0] if platforms == 1 else build_index(each)
-        place(images[tag], registry.store, repository, tag)
     return images
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from local.certificates import CertificateAuthority
 from local.emulator import LambdaEmulator
 from local.images import Content, build_image, build_index, build_layer, push
 from local.registry import RegistryServer
+from tests.interop.mirror_machine import Machine, deployed
 from tests.interop.registries import DockerRegistry, skopeo_copy
 from tests.programs import find_program
 
@@ -80,6 +82,16 @@ def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
     function = LambdaEmulator(HANDLER, timeout_seconds=120)
     with kind() as source, kind() as destination, function:
         yield Ends(source, destination, function)
+
+
+@pytest.fixture
+def machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    """The state machine of mirrors, deployed in this process."""
+    authority = CertificateAuthority(tmp_path_factory.mktemp("authority"))
+    with deployed(tmp_path, monkeypatch, authority) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

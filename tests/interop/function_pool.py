@@ -74,6 +74,8 @@ class FunctionPool:
         self._server = LoopbackServer(self._respond)
         self.url = self._server.url
         self.events: list[dict[str, Any]] = []
+        #: Tells whether the process that serves an event is killed at once.
+        self.kills: Callable[[dict[str, Any]], bool] = lambda _: False
 
     def configure(self, environment: Mapping[str, str]) -> None:
         """Set the function's variables."""
@@ -92,6 +94,8 @@ class FunctionPool:
             process = _Process(module, self._environment, log)
         with self._lock:
             self._busy.append(process)
+            if self.kills(event):
+                process.kill()
         answer = process.call(event, self._seconds_of(event))
         with self._lock:
             self._busy.remove(process)

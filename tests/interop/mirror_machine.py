@@ -17,7 +17,10 @@ from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
 from moto import mock_aws
 from moto.server import ThreadedMotoServer
+from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
 from tests.interop.function_pool import FunctionPool
+
+from custom_resource.mirror_ids import mirror_id
 
 REGION = "eu-west-1"
 BUCKET = "mirrors-of-tests"
@@ -46,6 +49,64 @@ def _shorten(part: Any) -> None:
             _shorten(value)
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """An event of an execution's history, its details as text."""
+
+    kind: str
+    details: str
+
+
+class History:
+    """What moto's interpreter executed, the children of Distributed Maps included.
+
+    AWS keeps a history for each child; moto keeps none that its API returns.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._lock = threading.Lock()
+        self._events: list[HistoryEvent] = []
+        original = EventManager.add_event
+
+        def add_event(
+            manager: EventManager,
+            context: Any,
+            event_type: Any,
+            event_details: Any = None,
+            **more: Any,
+        ) -> int:
+            details = json.dumps(event_details or {}, default=str)
+            with self._lock:
+                self._events.append(HistoryEvent(str(event_type.value), details))
+            return original(manager, context, event_type, event_details, **more)
+
+        patch.setattr(EventManager, "add_event", add_event)
+
+    @property
+    def events(self) -> list[HistoryEvent]:
+        """Every event so far, in order."""
+        with self._lock:
+            return list(self._events)
+
+    def find(self, kind: str, text: str) -> list[int]:
+        """Return the positions of the events of a kind whose details have a text."""
+        return [
+            position
+            for position, each in enumerate(self.events)
+            if each.kind == kind and text in each.details
+        ]
+
+    @property
+    def transitions(self) -> int:
+        """How many states were entered: what Step Functions charges for."""
+        return sum(each.kind.endswith("StateEntered") for each in self.events)
+
+    def clear(self) -> None:
+        """Forget the events so far."""
+        with self._lock:
+            self._events.clear()
+
+
 @dataclass
 class Machine:
     """A deployed mirror: the machine, its function, its bucket, and CloudFormation."""
@@ -56,6 +117,7 @@ class Machine:
     states: Any
     s3: Any
     scheduler: Any
+    history: History
     seconds: dict[int, list[float]] = field(default_factory=dict)
 
     def event(self, request_type: Any, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -64,6 +126,12 @@ class Machine:
             request_type, properties, logical_resource_id="Mirror", **more
         )
         return {**event, "ResourceType": "Custom::ECRImageMirror"}
+
+    def limit(self, seconds: int) -> None:
+        """Replace the time limit of executions that start from now on."""
+        document = json.loads(definition())
+        document["TimeoutSeconds"] = seconds
+        self.states.update_state_machine(stateMachineArn=self.arn, definition=json.dumps(document))
 
     def send(self, event: dict[str, Any]) -> dict[str, Any]:
         """Invoke the function with an event, as CloudFormation does."""
@@ -96,6 +164,15 @@ class Machine:
         content = self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
         document: dict[str, Any] = json.loads(content)
         return document
+
+    def run_of(self, event: dict[str, Any]) -> str:
+        """Return the run of a request, as events name it."""
+        return f"{mirror_id(event)}/{event['RequestId']}"
+
+    def report_of(self, execution: dict[str, Any]) -> dict[str, Any]:
+        """Read the report of an execution."""
+        name = execution["name"]
+        return self.read(f"mirrors/{name[:32]}/{name[33:]}/report.json")
 
     def list_keys(self) -> list[str]:
         """List every object's key."""
@@ -182,6 +259,7 @@ def deployed(
                     "POWERTOOLS_METRICS_NAMESPACE": "tests",
                 }
             )
-            yield Machine(pool, endpoint, arn, states, s3, scheduler, seconds)
+            history = History(patch)
+            yield Machine(pool, endpoint, arn, states, s3, scheduler, history, seconds)
         finally:
             server.stop()

@@ -1,0 +1,212 @@
+"""Requests of CloudFormation to a mirror: each gets exactly one response, whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.interop.mirror_machine import FUNCTION, Machine
+from tests.interop.mirror_scene import MirrorScene
+
+from custom_resource.mirror_ids import mirror_id
+
+#: moto's interpreter fails by itself when it is stopped within a Map; AWS reports ABORTED.
+STOPPED = {"ABORTED", "FAILED"}
+
+
+@pytest.fixture
+def mirror_scene() -> Iterator[MirrorScene]:
+    built = MirrorScene()
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def waiting(mirror_scene: MirrorScene, machine: Machine) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A mirror whose run waits for a rate limit for ten minutes."""
+    mirror_scene.third.allowed, mirror_scene.third.refusals = 2, 10_000
+    mirror_scene.third.retry_after = "600"
+    mirror = {"Repositories": mirror_scene.entries[15:16]}
+    create = machine.event("Create", mirror)
+    assert machine.send(create)["Status"] == "STARTED"
+    machine.wait_for(lambda: any("/results/" in key for key in machine.list_keys()))
+    return mirror, create
+
+
+def test_an_update_stops_the_run_before_it_and_each_request_has_one_response(
+    mirror_scene: MirrorScene, machine: Machine, waiting: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    mirror, create = waiting
+    (running,) = machine.executions("RUNNING")
+    mirror_scene.third.refusals = 0
+
+    update = machine.event("Update", {**mirror, "Trigger": "2"}, physical_resource_id="x")
+    assert machine.send(update)["Status"] == "STARTED"
+    machine.wait_until_ended()
+
+    stopped = machine.states.describe_execution(executionArn=running["executionArn"])
+    assert stopped["status"] in STOPPED
+    assert not any(
+        event.get("Mirror", {}).get("Step") == "Summarise"
+        and event["Mirror"]["Run"].endswith(create["RequestId"])
+        for event in machine.pool.events
+    )
+    change = machine.status_change(running["name"], "ABORTED")
+    machine.pool.invoke(change, "responder")
+    responses = {each.request_id: each for each in machine.cloudformation.responses}
+    assert len(machine.cloudformation.responses) == 2
+    assert responses[create["RequestId"]].status == "FAILED"
+    assert "was stopped" in (responses[create["RequestId"]].reason or "")
+    assert responses[update["RequestId"]].status == "SUCCESS"
+    done = machine.executions("SUCCEEDED")[0]["name"]
+    assert machine.pool.invoke(machine.status_change(done, "FAILED"), "responder") == {
+        "Payload": None
+    }
+    assert len(machine.cloudformation.responses) == 2
+
+
+def test_a_late_duplicate_of_the_first_request_does_not_stop_the_update(
+    machine: Machine, waiting: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    mirror, create = waiting
+    update = machine.event("Update", {**mirror, "Trigger": "2"}, physical_resource_id="x")
+    assert machine.send(update)["Status"] == "STARTED"
+    machine.wait_for(lambda: len(machine.executions("RUNNING")) == 1)
+
+    assert machine.send(create)["Status"] == "STARTED"
+
+    (running,) = machine.executions("RUNNING")
+    assert running["name"].endswith(update["RequestId"])
+    machine.send(machine.event("Delete", mirror, physical_resource_id="x"))
+
+
+def test_a_delete_during_a_run_stops_it_and_removes_the_state(
+    machine: Machine, waiting: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    mirror, create = waiting
+    delete = machine.event("Delete", mirror, physical_resource_id="not-created/Mirror/1")
+
+    assert machine.send(delete)["Status"] == "SUCCESS"
+
+    machine.wait_until_ended()
+    (stopped,) = machine.executions()
+    assert stopped["status"] in STOPPED
+    assert machine.list_keys() == []
+    # the state that the responder reads is gone, so that the deletion has responded for the run
+    machine.pool.invoke(machine.status_change(stopped["name"], "ABORTED"), "responder")
+    statuses = {each.request_id: each.status for each in machine.cloudformation.responses}
+    assert statuses == {create["RequestId"]: "FAILED", delete["RequestId"]: "SUCCESS"}
+    assert len(machine.cloudformation.responses) == 2
+    # a duplicate of the first request leaves nothing behind
+    assert machine.send(create)["Status"] == "STARTED"
+    assert machine.list_keys() == []
+
+
+def test_a_mirror_that_cannot_be_chosen_fails_with_its_reason(
+    mirror_scene: MirrorScene, machine: Machine
+) -> None:
+    entry = mirror_scene.entries[0]
+    image = {
+        "SrcImage": entry["SrcRepository"],
+        "DestImage": f"{mirror_scene.destination.host}/mirror/team/app00:1.1",
+    }
+    create = machine.event("Create", {"Repositories": [entry], "Images": [image]})
+
+    machine.send(create)
+    machine.wait_until_ended()
+
+    (response,) = machine.cloudformation.responses
+    assert response.status == "FAILED"
+    assert "both write to" in (response.reason or "")
+    assert machine.executions()[0]["status"] == "FAILED"
+    change = machine.status_change(machine.executions()[0]["name"], "FAILED")
+    machine.pool.invoke(change, "responder")
+    assert len(machine.cloudformation.responses) == 1
+
+
+def test_invalid_properties_and_dry_runs_start_nothing(
+    mirror_scene: MirrorScene, machine: Machine
+) -> None:
+    create = machine.event("Create", {"Repositories": [{**mirror_scene.entries[0], "Tag": "x"}]})
+    assert machine.send(create)["Status"] == "FAILED"
+
+    dry = machine.event("Create", {"Repositories": mirror_scene.entries[:2], "DryRun": "true"})
+    response = machine.send(dry)
+
+    assert response["Status"] == "SUCCESS"
+    assert response["Data"]["Chosen"] == "30"
+    choice = machine.read(response["Data"]["ReportUri"].partition("/mirrors-of-tests/")[2])
+    assert len(choice["Choice"]) == 30
+    assert machine.executions() == []
+    assert not any(each.method in {"POST", "PUT"} for each in mirror_scene.destination.requests)
+
+
+def test_completing_when_started_responds_before_the_images_are_copied(
+    mirror_scene: MirrorScene, machine: Machine
+) -> None:
+    mirror_scene.third.allowed, mirror_scene.third.refusals = 2, 10_000
+    mirror_scene.third.retry_after = "600"
+    mirror = {
+        "Repositories": mirror_scene.entries[15:16],
+        "CompleteWhen": "Started",
+        "Schedule": "rate(1 day)",
+    }
+    create = machine.event("Create", mirror)
+
+    machine.send(create)
+    response = machine.cloudformation.wait_for_response(create["RequestId"], 60)
+    machine.wait_for(lambda: any("/results/" in key for key in machine.list_keys()))
+
+    assert response.status == "SUCCESS"
+    assert response.data["Chosen"] == "15"
+    assert machine.schedules() == [response.physical_resource_id]
+    start = {"Mirror": {"Step": "Start", "Run": machine.run_of(create)}}
+    assert machine.send(start) == {"Started": False}  # the first run is going on
+    machine.send(machine.event("Delete", mirror, physical_resource_id="x"))
+    assert FUNCTION not in machine.schedules()
+
+
+def test_a_run_that_exceeds_its_time_limit_gets_a_response(
+    mirror_scene: MirrorScene, machine: Machine
+) -> None:
+    machine.limit(3)
+    mirror_scene.third.allowed, mirror_scene.third.refusals = 2, 10_000
+    mirror_scene.third.retry_after = "600"
+    create = machine.event("Create", {"Repositories": mirror_scene.entries[15:16]})
+    assert machine.send(create)["Status"] == "STARTED"
+    machine.wait_until_ended()
+
+    (execution,) = machine.executions()
+    assert execution["status"] == "TIMED_OUT"
+    before = len(machine.cloudformation.responses)
+    machine.pool.invoke(machine.status_change(execution["name"], "TIMED_OUT"), "responder")
+
+    (response,) = machine.cloudformation.responses
+    assert before == 0
+    assert (response.request_id, response.status) == (create["RequestId"], "FAILED")
+    assert "timed out" in (response.reason or "")
+    assert response.physical_resource_id == mirror_id(create)
+    delete = machine.event("Delete", {}, physical_resource_id=mirror_id(create))
+    assert machine.send(delete)["Status"] == "SUCCESS"
+    assert machine.list_keys() == []
+
+
+@pytest.mark.parametrize(("step", "responds_itself"), [("Choose", True), ("Summarise", False)])
+def test_a_step_whose_worker_is_killed_each_time_leads_to_one_response(
+    mirror_scene: MirrorScene, machine: Machine, step: str, responds_itself: bool
+) -> None:
+    machine.pool.kills = lambda event: event.get("Mirror", {}).get("Step") == step
+    create = machine.event("Create", {"Repositories": mirror_scene.entries[:1]})
+    assert machine.send(create)["Status"] == "STARTED"
+    machine.wait_until_ended()
+
+    (execution,) = machine.executions()
+    assert execution["status"] == "FAILED"
+    assert len(machine.cloudformation.responses) == responds_itself
+    machine.pool.invoke(machine.status_change(execution["name"], "FAILED"), "responder")
+
+    (response,) = machine.cloudformation.responses
+    assert (response.status, response.physical_resource_id) == ("FAILED", mirror_id(create))
+    reason = "its worker was killed" if responds_itself else "the mirror's run failed"
+    assert reason in (response.reason or "")
