@@ -1,3 +1,5 @@
+"""Fixtures of the functional tests: the function, registries, AWS, S3 and CloudFormation."""
+
 from __future__ import annotations
 
 import dataclasses

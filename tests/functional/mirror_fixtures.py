@@ -108,7 +108,7 @@ def methods(requests: Sequence[AccessLogEntry]) -> Counter[str]:
 
 
 class MemoryStore:
-    """The state of a mirror in memory."""
+    """An in-memory store for a mirror's state."""
 
     bucket = "state"
 

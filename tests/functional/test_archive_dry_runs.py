@@ -115,17 +115,17 @@ def _compress(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("is_compressed", [True, False])
 def test_the_dry_run_of_an_oci_layout_matches_the_real_run(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
     tmp_path: Path,
-    is_whole: bool,
+    is_compressed: bool,
 ) -> None:
     image = build_image([build_layer(9_000, seed=each) for each in range(3)])
     archive = build_oci_layout(tmp_path / "a.tar", [(image, "1")])
-    storage.put("app.tar", _compress(archive) if is_whole else archive)
+    storage.put("app.tar", _compress(archive) if is_compressed else archive)
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
 
     planned = function.create(*named, DryRun="true")

@@ -150,7 +150,7 @@ def test_an_s3_response_that_is_always_interrupted_is_an_error(
 
 
 class FailingPolicy(SpecificationPolicy):
-    """Fails the first requests of one kind."""
+    """A registry that fails the first requests of one kind."""
 
     def __init__(self, action: Action, times: int, fault: Exception, *, late: bool) -> None:
         self._action = action
@@ -211,11 +211,11 @@ def test_a_layer_is_pushed_again_after_a_destination_error(
 def test_layers_of_a_failed_attempt_are_not_pushed_again(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
-    denied = RegistryError(ErrorCode.DENIED, "no manifest today", status=403)
+    denied = RegistryError(ErrorCode.DENIED, "push denied", status=403)
     destination = registries(policy=FailingPolicy(Action.PUT_MANIFEST, 1, denied, late=False))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
-    assert "no manifest today" in function.create(*named)["Reason"]
+    assert "push denied" in function.create(*named)["Reason"]
     storage.clear_requests()
 
     copied = function.create(*named)

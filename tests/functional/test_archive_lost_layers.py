@@ -27,7 +27,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 
 class LosingPolicy(SpecificationPolicy):
-    """Calls `lose` before each of the first pushes of a manifest."""
+    """A registry that calls `lose` before each of the first pushes of a manifest."""
 
     def __init__(self, lose: Callable[[Store], None], times: int = 1) -> None:
         self._lose = lose

@@ -192,14 +192,14 @@ def test_a_blob_that_the_destination_lost_is_pushed_again(
     storage.put("1", build_docker_save(tmp_path / "1.tar", [SavedImage(LAYERS[:2])]))
     storage.put("2", build_docker_save(tmp_path / "2.tar", [SavedImage(LAYERS[:3])]))
     function.create("s3://archives/1", f"{destination.host}/app:1")
-    gone = manifest_of(destination, "app", "1")["layers"][0]["digest"]
-    destination.store.delete_blob("app", gone)
+    lost = manifest_of(destination, "app", "1")["layers"][0]["digest"]
+    destination.store.delete_blob("app", lost)
 
     response = function.create("s3://archives/2", f"{destination.host}/app:1")
 
     assert response["Status"] == "SUCCESS", response
     assert response["Data"]["BlobsCopied"] == "3"
-    assert destination.store.has_blob("app", gone)
+    assert destination.store.has_blob("app", lost)
 
 
 def test_existing_blobs_of_an_oci_layout_are_not_read_from_s3(

@@ -98,29 +98,29 @@ def test_layers_are_compressed_as_the_compression_property_says(
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
-@pytest.mark.parametrize("wanted", ["gzip", "zstd", "none"])
-@pytest.mark.parametrize("whole", ["", "forwards", "backwards"])
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+@pytest.mark.parametrize("compressed_order", ["", "forwards", "backwards"])
 def test_compressed_layers_are_copied_byte_for_byte(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
     tmp_path: Path,
     kind: Compression,
-    wanted: str,
-    whole: str,
+    compression: str,
+    compressed_order: str,
 ) -> None:
     layers = [build_layer(30_000, seed, kind) for seed in range(3)]
     saved = SavedImage(layers, ["app:1"])
-    backwards = whole == "backwards"
+    backwards = compressed_order == "backwards"
     path = build_docker_save(tmp_path / "a.tar", [saved], "compressed", backwards=backwards)
-    if whole:
+    if compressed_order:
         path.write_bytes(gzip.compress(path.read_bytes()))
     storage.put("app.tar", path)
     named = "s3://archives/app.tar", f"{destination.host}/app:1"
 
-    response = function.create(*named, Compression=wanted)
+    response = function.create(*named, Compression=compression)
     destination.clear_requests()
-    again = function.create(*named, Compression=wanted)
+    again = function.create(*named, Compression=compression)
 
     assert response["Status"] == "SUCCESS", response
     assert again["Data"]["Changed"] == "false"
@@ -130,7 +130,7 @@ def test_compressed_layers_are_copied_byte_for_byte(
     assert diff_ids_of(destination, "app", "1") == config_diff_ids(saved.config)
 
 
-@pytest.mark.parametrize("wanted", ["gzip", "zstd", "none"])
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("manifest_first", [True, False])
 def test_a_compressed_archive_may_mix_layers_of_different_compressions(
@@ -138,7 +138,7 @@ def test_a_compressed_archive_may_mix_layers_of_different_compressions(
     storage: ObjectStorage,
     destination: RegistryServer,
     tmp_path: Path,
-    wanted: str,
+    compression: str,
     order: int,
     manifest_first: bool,
 ) -> None:
@@ -150,14 +150,14 @@ def test_a_compressed_archive_may_mix_layers_of_different_compressions(
     storage.put("app.tar", path)
 
     response = function.create(
-        "s3://archives/app.tar", f"{destination.host}/app:1", Compression=wanted
+        "s3://archives/app.tar", f"{destination.host}/app:1", Compression=compression
     )
 
     assert response["Status"] == "SUCCESS", response
     assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in layers]
     found = {layer["digest"] for layer in manifest_of(destination, "app", "1")["layers"]}
     assert found >= {layer.digest for layer in layers if layer.compression != "none"}
-    assert (found == {layer.digest for layer in layers}) is (wanted == "none")
+    assert (found == {layer.digest for layer in layers}) is (compression == "none")
     assert destination.store.open_uploads == ()
 
 
@@ -267,10 +267,10 @@ def test_platforms_are_selected_from_the_index_of_an_oci_layout(
     storage.put("multi.tar", build_oci_layout(tmp_path / "a.tar", [(index, "multi:1")]))
     named = f"{destination.host}/multi"
 
-    whole = function.create("s3://archives/multi.tar", f"{named}:all", Platforms="all")
-    assert whole["Data"]["ImageDigest"] == index.digest
+    index_copy = function.create("s3://archives/multi.tar", f"{named}:all", Platforms="all")
+    assert index_copy["Data"]["ImageDigest"] == index.digest
     assert destination.store.manifest("multi", "all").content == index.manifest
-    assert whole["Data"]["Platforms"] == "linux/amd64,linux/arm64"
+    assert index_copy["Data"]["Platforms"] == "linux/amd64,linux/arm64"
 
     one = function.create("s3://archives/multi.tar", f"{named}:arm", Platforms="linux/arm64")
     assert one["Data"]["ImageDigest"] == images[1].digest

@@ -73,7 +73,7 @@ def assert_copied(response: dict[str, Any], destination: RegistryServer, config:
     assert diff_ids_of(destination, "app", "1") == json.loads(config)["rootfs"]["diff_ids"]
 
 
-@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("is_compressed", [False, True])
 @pytest.mark.parametrize(
     ("program", "kind"),
     [
@@ -92,12 +92,12 @@ def test_an_archive_of_another_program_is_copied(
     tmp_path: Path,
     program: Program,
     kind: Compression,
-    whole: bool,
+    is_compressed: bool,
 ) -> None:
     layers = PLAIN if kind == "none" else PACKED
     saved = SavedImage([*layers, layers[0]], ["team/app:1"])
     path = build_archive_of(tmp_path / "a.tar", program, saved)
-    if whole:
+    if is_compressed:
         path.write_bytes(gzip.compress(path.read_bytes()))
 
     response = copy(path, ":team/app:1")
@@ -286,9 +286,9 @@ def test_an_archive_without_layers_is_copied(
     assert manifest_of(destination, "app", "1")["layers"] == []
 
 
-@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("is_compressed", [False, True])
 def test_a_config_that_is_only_embedded_as_data_is_copied(
-    copy: Copy, destination: RegistryServer, tmp_path: Path, whole: bool
+    copy: Copy, destination: RegistryServer, tmp_path: Path, is_compressed: bool
 ) -> None:
     image = build_image(PACKED)
     document = json.loads(image.manifest)
@@ -296,7 +296,7 @@ def test_a_config_that_is_only_embedded_as_data_is_copied(
     embedding = changed(image, config=document["config"])
     blobs = {digest: blob for digest, blob in image.blobs.items() if blob != image.config}
     path = build_oci_layout(tmp_path / "a.tar", [(dataclasses.replace(embedding, blobs=blobs), "")])
-    if whole:
+    if is_compressed:
         path.write_bytes(gzip.compress(path.read_bytes()))
 
     response = copy(path)

@@ -78,7 +78,7 @@ def _copy_from(aws: LoopbackAws, function: Function, source: str) -> dict[str, A
 
 
 @pytest.mark.parametrize("selector", [":1", "@{digest}"])
-def test_the_message_for_an_archived_image_says_to_restore_it(
+def test_the_message_for_an_archived_image_names_the_storage_class(
     aws: LoopbackAws, aws_function: Function, selector: str
 ) -> None:
     image = build_image([build_layer(600, seed=1)])

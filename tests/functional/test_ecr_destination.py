@@ -264,7 +264,9 @@ def test_blobs_are_copied_if_blob_mounting_is_disabled(
     assert _calls(aws) == ["GetAuthorizationToken", "BatchCheckLayerAvailability"]
 
 
-def test_manifests_stay_below_ecr_s_rate_limit(aws: LoopbackAws, aws_function: Function) -> None:
+def test_manifest_pushes_stay_below_ecrs_rate_limit(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
     aws.ecr().create_repository("mirror/app")
     tags = [f"t{number}" for number in range(24)]

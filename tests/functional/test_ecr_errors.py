@@ -146,9 +146,9 @@ def test_the_last_tag_of_an_image_in_an_index_is_kept_and_logged(
     index = build_index([child])
     aws.ecr().put(index, "mirror/app", "index")
 
-    gone = aws_function.delete(response["PhysicalResourceId"], DESTINATION, OnDelete="Untag")
+    deleted = aws_function.delete(response["PhysicalResourceId"], DESTINATION, OnDelete="Untag")
 
-    assert gone["Status"] == "SUCCESS", gone["Reason"]
+    assert deleted["Status"] == "SUCCESS", deleted["Reason"]
     assert aws.ecr().store.tags("mirror/app") == {"index": index.digest, "1.0": child.digest}
     kept = [vars(each).get("tags") for each in caplog.records if "ECR keeps tags" in each.message]
     assert kept == [["1.0"]]

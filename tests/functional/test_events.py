@@ -38,7 +38,7 @@ EXPECTED = {
 DIRECT = {"direct-call": {"Changed": "true", "Platforms": "linux/amd64,linux/arm64,linux/arm/v7"}}
 
 
-def test_every_event_has_an_expectation() -> None:
+def test_every_event_has_an_expected_result() -> None:
     assert {file.stem for file in EVENTS.glob("*.json")} == EXPECTED.keys() | DIRECT.keys()
 
 

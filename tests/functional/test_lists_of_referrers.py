@@ -98,7 +98,7 @@ def test_existing_entries_of_the_fallback_tag_are_kept(
 
 
 class PagedPolicy(SpecificationPolicy):
-    """Returns one referrer per page, without a filter."""
+    """A registry that returns one referrer per page, without a filter."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         if operation.action is not Action.LIST_REFERRERS or response.status != 200:
@@ -128,7 +128,7 @@ def test_every_page_of_the_referrers_api_is_read(
 
 
 class EndlessPagesPolicy(SpecificationPolicy):
-    """Returns a link to a next page on every page."""
+    """A registry that returns a link to a next page on every page."""
 
     def __init__(self, link: str = "") -> None:
         self.link = link
@@ -162,7 +162,7 @@ def test_an_invalid_link_to_the_next_page_is_an_error(
 
 
 class ConcurrentWriterPolicy(SpecificationPolicy):
-    """Overwrites the fallback tag after each of our writes, before our next read.
+    """A registry whose fallback tag is overwritten after each write of the copy.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def test_a_fallback_tag_that_is_overwritten_repeatedly_is_an_error(
 
 
 class SynchronizedWritersPolicy(SpecificationPolicy):
-    """Synchronizes two writers of a fallback tag: both read it, then both write it.
+    """A registry that makes two writers read a fallback tag at once, then write it at once.
 
     Each writer reads the tag twice before it writes: to compare the list, and to extend it.
     """
@@ -273,7 +273,7 @@ def test_two_concurrent_copies_both_add_to_the_fallback_tag(
 
 
 class ListResponsePolicy(SpecificationPolicy):
-    """Responds to requests for lists of referrers with this status and body."""
+    """A registry that responds to requests for referrers with this status and body."""
 
     def __init__(self, status: int, body: bytes = b"{}", unaffected: str = "") -> None:
         self.status = status

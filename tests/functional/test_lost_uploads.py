@@ -30,7 +30,7 @@ Start = Callable[..., RegistryServer]
 
 
 class _FailingUploadsPolicy(SpecificationPolicy):
-    """Fails the closing PUT of the next uploads."""
+    """A registry that fails the closing PUT of the next uploads."""
 
     def __init__(self, error: Exception, count: int) -> None:
         self._error = error
@@ -50,7 +50,7 @@ class _FailingUploadsPolicy(SpecificationPolicy):
 @pytest.mark.parametrize(
     "error",
     [RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN, "blob upload unknown"), DroppedConnectionError()],
-    ids=["lost", "reset"],
+    ids=["upload-unknown", "connection-reset"],
 )
 def test_a_blob_is_retried_after_several_lost_uploads(
     function: Function, registries: Start, error: Exception
@@ -73,7 +73,7 @@ def test_a_blob_is_retried_after_several_lost_uploads(
         (RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN, "blob upload unknown"), 0),
         (DroppedConnectionError(), 1),
     ],
-    ids=["lost", "reset"],
+    ids=["upload-unknown", "connection-reset"],
 )
 def test_a_connection_reset_during_an_upload_counts_as_a_throttle(
     registries: Start, error: Exception, throttles: int

@@ -185,7 +185,7 @@ def test_an_invalid_file_is_an_error_before_any_request(
 
 
 class _SignalOnPush(SpecificationPolicy):
-    """Sends SIGINT to a process when it pushes the second manifest."""
+    """A registry that sends SIGINT to a process when it pushes the second manifest."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None

@@ -53,7 +53,7 @@ def test_mount_support_is_detected_with_the_first_images(registries: Start) -> N
 
 
 class _IgnoredMountsPolicy(SpecificationPolicy):
-    """Opens an upload session for each mount, even if the blob exists."""
+    """A registry that opens an upload session for each mount, even if the blob exists."""
 
     def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - overrides
         return False
@@ -98,7 +98,7 @@ def test_existing_blobs_are_not_pushed_again_by_the_same_process(
 
 
 class _DeniedHeadsPolicy(SpecificationPolicy):
-    """Denies a HEAD for a tag, as some registries do for a repository that does not exist."""
+    """A registry that denies the HEAD of a tag, as some do if the repository does not exist."""
 
     def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - overrides
         if operation.action.name == "GET_MANIFEST" and request.method == "HEAD":

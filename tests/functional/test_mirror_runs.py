@@ -219,7 +219,7 @@ def test_more_than_10000_images_are_an_error(registries: Start) -> None:
 
 
 class _PullLimitPolicy(SpecificationPolicy):
-    """Responds 429 to some GETs of manifests, as Docker Hub does at its pull rate limit."""
+    """A registry with a pull rate limit: it responds 429 to some GETs of manifests."""
 
     def __init__(self, allowed: int, rejected: int, retry_after: str) -> None:
         self.allowed, self.rejected, self.retry_after = allowed, rejected, retry_after

@@ -49,8 +49,8 @@ def _store_request(
     store.write(RUN.request, StoredRequest(event, NOW, NOW + seconds).render())
 
 
-def _body(*tags: str, seconds: float = 3600, **more: Any) -> dict[str, Any]:
-    """A work item with the fields that a caller must give, and no other."""
+def _build_item(*tags: str, seconds: float = 3600, **more: Any) -> dict[str, Any]:
+    """Return a work item with the required fields only."""
     images = [[tag, "", [tag]] for tag in tags]
     return {
         "Step": "Copy",
@@ -75,14 +75,14 @@ def test_the_stored_request_is_the_event_with_the_times_of_the_run(
     assert StoredRequest.read(store, RUN).event.keys() == {"RequestId", "ResourceProperties"}
 
 
-def test_a_worker_needs_neither_host_nor_item(
+def test_a_work_item_without_host_and_item_is_copied(
     steps: MirrorSteps, store: MemoryStore, registries: Start
 ) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1"])
     _store_request(store, source, destination)
 
-    output = steps.copy(WorkItem.parse(_body("1", "2")), 0, Deadline(60))
+    output = steps.copy(WorkItem.parse(_build_item("1", "2")), 0, Deadline(60))
 
     assert output == {}
     host = source.host.replace(":", "_")
@@ -91,22 +91,22 @@ def test_a_worker_needs_neither_host_nor_item(
     assert set(destination.store.tags("mirror/app")) == {"1"}
 
 
-def test_an_entry_that_the_request_does_not_have_is_invalid(
+def test_an_entry_that_is_not_in_the_request_is_invalid(
     steps: MirrorSteps, store: MemoryStore, registries: Start
 ) -> None:
     _store_request(store, registries(), registries())
 
     with pytest.raises(RequestError, match="invalid Entry 1"):
-        steps.copy(WorkItem.parse(_body("1", Entry=1)), 0, Deadline(60))
+        steps.copy(WorkItem.parse(_build_item("1", Entry=1)), 0, Deadline(60))
 
 
-class _HoldsBlobs(SpecificationPolicy):
-    """Answers no request for a blob until it is released."""
+class _DelayedBlobsPolicy(SpecificationPolicy):
+    """A registry that delays its responses to blob requests until `release` is set."""
 
     def __init__(self) -> None:
         self.release = threading.Event()
 
-    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the policy's
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - overrides
         if "/blobs/" in request.path:
             self.release.wait()
 
@@ -114,13 +114,13 @@ class _HoldsBlobs(SpecificationPolicy):
 def test_a_worker_ends_with_the_run_and_leaves_its_images(
     steps: MirrorSteps, store: MemoryStore, registries: Start
 ) -> None:
-    policy = _HoldsBlobs()
+    policy = _DelayedBlobsPolicy()
     source, destination = registries(policy=policy), registries()
     put_tags(source, "team/app", ["1", "2"])
     _store_request(store, source, destination, seconds=0.5)
 
-    # the invocation itself has much more time
-    output = steps.copy(WorkItem.parse(_body("1", "2", seconds=0.5)), 0, Deadline(3600))
+    # the deadline of the invocation is much later
+    output = steps.copy(WorkItem.parse(_build_item("1", "2", seconds=0.5)), 0, Deadline(3600))
     policy.release.set()
 
     assert output == {}
@@ -129,7 +129,7 @@ def test_a_worker_ends_with_the_run_and_leaves_its_images(
     assert "timed out" in results["Results"][0]["Error"]
 
 
-def test_choosing_after_the_end_of_the_run_compares_nothing(
+def test_choose_after_the_end_of_the_run_compares_nothing(
     steps: MirrorSteps, store: MemoryStore, registries: Start
 ) -> None:
     source, destination = registries(), registries()

@@ -29,7 +29,7 @@ TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 
 
 class RejectedUploadsPolicy(SpecificationPolicy):
-    """Rejects the first uploads with these statuses, last first."""
+    """A registry that rejects the first uploads with these statuses, last first."""
 
     def __init__(self, statuses: list[int]) -> None:
         self._statuses = statuses

@@ -1,4 +1,4 @@
-"""Referrers that the destination rejects or the source does not have, and how they are reported."""
+"""Referrers that cannot be copied, and how they are reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def image() -> Image:
 
 
 class RejectedReferrersPolicy(SpecificationPolicy):
-    """Rejects manifests with a subject, by default with a permanent status."""
+    """A registry that rejects manifests with a subject, by default with a permanent status."""
 
     def __init__(self, status: int = 405) -> None:
         self.status = status
@@ -47,7 +47,9 @@ class RejectedReferrersPolicy(SpecificationPolicy):
         store: Store,  # noqa: ARG002 - overrides
     ) -> None:
         if manifest.document.get("subject"):
-            raise RegistryError(ErrorCode.UNSUPPORTED, "no referrers here", status=self.status)
+            raise RegistryError(
+                ErrorCode.UNSUPPORTED, "subjects are not supported", status=self.status
+            )
 
 
 def test_a_rejected_referrer_is_reported(
@@ -68,7 +70,7 @@ def test_a_rejected_referrer_is_reported(
     assert destination.store.tags("mirror/app")["1"] == image.digest
     (warning,) = [each for each in caplog.records if each.levelname == "WARNING"]
     assert warning.__dict__["referrer"] == attached.digest
-    assert "no referrers here" in warning.__dict__["why"]
+    assert "subjects are not supported" in warning.__dict__["why"]
 
 
 def test_a_rejected_referrer_fails_the_copy_if_copyreferrers_is_required(
@@ -83,7 +85,7 @@ def test_a_rejected_referrer_fails_the_copy_if_copyreferrers_is_required(
 
     assert response["Status"] == "FAILED"
     assert f"cannot copy referrer {attached.digest} of {image.digest}" in response["Reason"]
-    assert "405 Method Not Allowed, UNSUPPORTED: no referrers here" in response["Reason"]
+    assert "405 Method Not Allowed, UNSUPPORTED: subjects are not supported" in response["Reason"]
     assert destination.store.tags("mirror/app") == {}
 
 
@@ -120,18 +122,18 @@ def test_a_listed_referrer_that_does_not_exist_does_not_stop_the_others(
 ) -> None:
     source, destination = registries(referrers_api=False), registries()
     push(image, source.host, "team/app", "1")
-    gone, there = sbom(image, b"gone"), sbom(image, b"there")
-    push(fallback_index([gone, there]), source.host, "team/app", fallback_tag(image.digest))
-    source.store.delete_manifest("team/app", gone.digest)
+    missing, existing = sbom(image, b"missing"), sbom(image, b"existing")
+    push(fallback_index([missing, existing]), source.host, "team/app", fallback_tag(image.digest))
+    source.store.delete_manifest("team/app", missing.digest)
 
     response = copy(function, source, destination)
 
-    assert response["Data"]["RefusedReferrers"] == gone.digest
-    assert referrers(destination, image.digest) == {there.digest}
+    assert response["Data"]["RefusedReferrers"] == missing.digest
+    assert referrers(destination, image.digest) == {existing.digest}
 
 
 class RejectedFallbackTagsPolicy(SpecificationPolicy):
-    """Rejects fallback tags."""
+    """A registry that rejects fallback tags."""
 
     def before_manifest(
         self,
@@ -141,7 +143,7 @@ class RejectedFallbackTagsPolicy(SpecificationPolicy):
         store: Store,  # noqa: ARG002 - overrides
     ) -> None:
         if reference.startswith("sha256-"):
-            raise RegistryError(ErrorCode.TAG_INVALID, "no such tags here")
+            raise RegistryError(ErrorCode.TAG_INVALID, "tag not allowed")
 
 
 def test_a_rejected_fallback_tag_is_reported_with_its_referrers(
@@ -163,5 +165,5 @@ def test_a_rejected_fallback_tag_is_reported_with_its_referrers(
     }
     response = copy(function, source, destination, CopyReferrers="required", DestTags="again")
     assert response["Status"] == "FAILED"
-    assert "no such tags here" in response["Reason"]
+    assert "tag not allowed" in response["Reason"]
     assert destination.store.tags("mirror/app") == {"1": image.digest}

@@ -17,7 +17,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 class Sha256HeaderPolicy(SpecificationPolicy):
-    """Sends the sha256 in Docker-Content-Digest, even if another digest was requested."""
+    """A registry that sends the sha256 in Docker-Content-Digest for any requested digest."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         if "docker-content-digest" in {name.lower() for name in response.headers}:

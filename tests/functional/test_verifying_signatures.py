@@ -278,7 +278,16 @@ def test_signatures_are_verified_and_copied(signed_copy: SignedCopy, image: Imag
         (pem(SHORT_KEY), "type of the public key is not supported"),
         (pem(ec.generate_private_key(ec.SECP256K1())), "type of the public key is not supported"),
     ],
-    ids=["spaces", "escapes", "crlf", "cut", "head", "two", "short-rsa", "another-curve"],
+    ids=[
+        "spaces",
+        "escaped-newlines",
+        "crlf",
+        "truncated",
+        "header-only",
+        "two-keys",
+        "short-rsa",
+        "unsupported-curve",
+    ],
 )
 def test_a_key_is_accepted_with_any_line_breaks_and_an_invalid_key_is_an_early_error(
     signed_copy: SignedCopy, image: Image, key: str, message: str

@@ -1,3 +1,5 @@
+"""Fixtures of the tests of registry quirks."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""How registries send challenges and expire tokens. docs/compatibility.md has the reports."""
+"""Challenges and expired tokens of registries. docs/compatibility.md has the reports."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_credentials_are_not_sent_to_another_host_that_the_token_service_redirec
 
 
 class ShortLivedTokens(BearerAuthentication):
-    """Issues tokens whose `expires_in` ends before the next request."""
+    """An authentication with tokens whose `expires_in` ends before the next request."""
 
     def serve(self, request: Request) -> Response | None:
         response = super().serve(request)

@@ -78,7 +78,7 @@ def test_a_303_is_followed_by_a_request_without_the_body(
 
 
 class SeeOtherPolicy(SpecificationPolicy):
-    """Responds to each successful PUT with 303 See Other."""
+    """A registry that responds to each successful PUT with 303 See Other."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         if request.method == "PUT" and response.status == 201:

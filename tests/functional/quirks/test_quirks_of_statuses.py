@@ -105,7 +105,7 @@ def test_a_2xx_response_with_content_type_html_is_a_success(
 
 
 class HtmlPolicy(SpecificationPolicy):
-    """Sets Content-Type: text/html on responses without a body, as CherryPy in zuul-registry."""
+    """A registry that sends empty bodies as text/html, as CherryPy does in zuul-registry."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         response = super().after(operation, request, response)
@@ -131,13 +131,15 @@ def test_a_blob_that_was_accepted_and_not_stored_is_an_error(
 def test_a_failed_head_of_a_manifest_is_followed_by_a_get(
     function: Function, registries: Start, image: Image, side: str, status: int
 ) -> None:
-    odd, plain = registries(quirks=Quirks(head_manifest_status=status)), registries()
-    source, destination = (odd, plain) if side == "source" else (plain, odd)
+    quirky, plain = registries(quirks=Quirks(head_manifest_status=status)), registries()
+    source, destination = (quirky, plain) if side == "source" else (plain, quirky)
     place(image, source.store, "team/app", "1")
 
     check_copy(replicate(function, source, destination), destination, image)
 
-    heads = [each for each in odd.requests if each.method == "HEAD" and "/manifests/" in each.path]
+    heads = [
+        each for each in quirky.requests if each.method == "HEAD" and "/manifests/" in each.path
+    ]
     assert len(heads) <= 1
 
 

@@ -149,24 +149,24 @@ def test_a_config_that_does_not_match_its_name_is_invalid(
     assert f"digest mismatch: the config '{name}' has the digest sha256:" in reason
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize("length_ratio", [0.0, 0.3, 0.6, 0.95])
 @pytest.mark.parametrize("kind", ["folders", "layout"])
 def test_a_truncated_archive_leaves_the_destination_unchanged(
     function: Function,
     storage: ObjectStorage,
     registries: Start,
     tmp_path: Path,
-    share: float,
+    length_ratio: float,
     kind: str,
 ) -> None:
     if kind == "layout":
-        whole = build_oci_layout(tmp_path / "a", [(build_image(LAYERS), "app:1")])
+        archive = build_oci_layout(tmp_path / "a", [(build_image(LAYERS), "app:1")])
     else:
-        whole = build_docker_save(tmp_path / "a", [SAVED])
-    content = whole.read_bytes()
-    whole.write_bytes(content[: int(len(content) * share)])
+        archive = build_docker_save(tmp_path / "a", [SAVED])
+    content = archive.read_bytes()
+    archive.write_bytes(content[: int(len(content) * length_ratio)])
 
-    reason = copy_invalid_archive(function, storage, registries(), whole)
+    reason = copy_invalid_archive(function, storage, registries(), archive)
 
     assert any(
         word in reason for word in ("truncated", "the object is empty", "neither manifest.json nor")
@@ -257,14 +257,14 @@ def test_an_invalid_image_at_the_destination_is_replaced(
 ) -> None:
     destination = registries()
     layer = build_layer(1000)
-    odd = build_image([layer])
-    document = json.loads(odd.manifest)
+    existing = build_image([layer])
+    document = json.loads(existing.manifest)
     document["config"] |= {
         "digest": str(destination.store.put_blob("app", config)),
         "size": len(config),
     }
     destination.store.put_blob("app", layer.content)
-    destination.store.put_manifest("app", "1", json.dumps(document).encode(), odd.media_type)
+    destination.store.put_manifest("app", "1", json.dumps(document).encode(), existing.media_type)
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
 
     response = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
