@@ -1,7 +1,9 @@
-"""Benchmarks of the function and of other programs; README.md explains the results.
+"""Benchmarks of the function, of the command line and of other programs; see README.md.
 
-Reading order: `rows` (what is measured), `measuring` (how a row is), `programs` (what runs),
-`registries`, `delay` and `images` (what it runs on), `tables` (what is printed);
-`floor` is what bytes cost at least. `coldstart`, `memory` (with `zeros`), `archive`, `size` and
-`instructions` (with `hotpath`) are sections of their own.
+Reading order: `__main__` (the sections), `rows` (what is measured), `measuring` (how a row is
+measured), `functions` and `programs` (what runs), `artifact` and `quota` (how Lambda runs it),
+`registries`, `delay` and `images` (what it runs on), `tables` and `report` (what is printed).
+`floor` is the lower bound of a copy. `coldstart`, `size`, `command_start`, `mirror`, `archive`
+(with `archive_files`), `memory` (with `zeros`), `longlayer` and `instructions` (with `hotpath`) are
+sections of their own.
 """

@@ -1,62 +1,227 @@
-"""Time from the start of a process to its first response, compared with importing boto3 alone.
+"""The first response of a new process and a response of a warm one, with and without a CPU limit.
 
-The time begins with the event that makes the emulator start the function's process. The event is
-a small image that is there already, over TLS, so that nearly all of it is the start.
+The time begins with the event that makes the emulator start the function's process. The image is
+small, so that most of a first response is the start. `there` and `missing` are at a registry over
+TLS; `ECR` is a destination in a local ECR behind a proxy, for which boto3 is loaded.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
+import contextlib
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.samples import Distribution
-from benchmarks.tables import markdown_table
+from local.aws import LoopbackAws
+from local.certificates import CertificateAuthority
+
+from benchmarks import artifact
+from benchmarks.functions import OURS_NEW, cdk_ecr_deployment, our_function
+from benchmarks.images import MEBIBYTE, ImageSeries
+from benchmarks.programs import launch
+from benchmarks.quota import MEMORY_MEGABYTES, SHARE, CpuQuota
+from benchmarks.registries import Network, Registry
+from benchmarks.rows import SMALL
+from benchmarks.samples import Distribution, shown
+from benchmarks.scenery import TMPFS, new_scenery
+from benchmarks.tables import goal_line, limit_line, markdown_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmarks.programs import Job, Program
+    from benchmarks.functions import Function
+    from benchmarks.report import Report
+    from benchmarks.scenery import Scenery
+    from benchmarks.usage import Usage
 
-NAME: Final = "first response of a new process"
-_BOTO3: Final = "python -c 'import boto3'"
-
-
-def measure(
-    programs: Sequence[Program], job: Callable[[], Job], repeats: int
-) -> dict[str, Distribution]:
-    """Measure each program's new process and the import in turn, in wall seconds."""
-    times: dict[str, list[float]] = {_BOTO3: [], **{each.name: [] for each in programs}}
-    for _ in range(repeats):
-        times[_BOTO3].append(_import_boto3())
-        for program in programs:
-            times[program.name].append(program.copy(job()).wall_seconds)
-    return {name: Distribution.of(found) for name, found in times.items()}
+BOTO3: Final = "python -c 'import boto3'"
+CASES: Final = ("there", "missing", "ECR, there", "ECR, missing")
+LIMITED: Final = f"{SHARE} of a core, as Lambda gives at {MEMORY_MEGABYTES} MB"
+_NETWORK: Final = Network(tls=True, far=False)
+_MOST_CPU_SECONDS: Final = 0.30
+_MOST_OF_IMPORT: Final = 2.0
+_HEAD: Final = ("case", "program", "wall s", "cpu s", "cpu, of the import", "peak MiB")
 
 
-def table(measured: dict[str, Distribution]) -> str:
+@dataclass(frozen=True, slots=True)
+class Start:
+    """All responses of one program in one case."""
+
+    case: str
+    program: str
+    wall_seconds: Distribution
+    cpu_seconds: Distribution
+    peak_bytes: int
+
+    @classmethod
+    def of(cls, case: str, program: str, usages: Sequence[Usage]) -> Start:
+        """Summarize at least one response."""
+        return cls(
+            case,
+            program,
+            Distribution.of(each.wall_seconds for each in usages),
+            Distribution.of(each.cpu_seconds for each in usages),
+            max(each.peak_bytes for each in usages),
+        )
+
+
+def run(report: Report, repeats: int) -> None:
+    """Measure without a limit and with one, and report both."""
+    title = "First response of a new process, and a warm one's"
+    with report.attempt(title):
+        starts = measure(repeats)
+        report.write(table(title, starts))
+        report.add_goals(*goal_lines(starts))
+    title = f"{title}, {LIMITED}"
+    with report.attempt(title), CpuQuota() as quota:
+        starts = measure(repeats, quota.command)
+        quota.check()
+        report.write(table(title, starts))
+
+
+def measure(repeats: int, command: tuple[str, ...] = ()) -> list[Start]:
+    """Measure every program in every case alternately.
+
+    Parameters
+    ----------
+    command
+        The start of each process's command, such as `CpuQuota.command`.
+    """
+    usages: dict[tuple[str, str], list[Usage]] = {("", BOTO3): []}
+    with _prepared(command) as bench:
+        for case, function in bench.functions():
+            usages[case, function.name] = []
+            function.replicate(bench.properties(case))
+        for _ in range(repeats):
+            usages["", BOTO3].append(bench.import_boto3())
+            for case, function in bench.functions():
+                properties = bench.properties(case)
+                usages[case, function.name].append(function.replicate(properties))
+    return [Start.of(case, name, found) for (case, name), found in usages.items()]
+
+
+def table(title: str, starts: Sequence[Start]) -> str:
     """Render the results."""
-    base = measured[_BOTO3].median
-    lines = [(name, str(found), f"{found.median / base:.2f}") for name, found in measured.items()]
-    return f"### {NAME}\n\n{markdown_table(('', 'wall s', 'of the import'), lines)}"
+    base = _import(starts).cpu_seconds.median
+    lines = [
+        (
+            each.case,
+            each.program,
+            str(each.wall_seconds),
+            str(each.cpu_seconds),
+            shown(each.cpu_seconds.median / base),
+            f"{each.peak_bytes / MEBIBYTE:.0f}",
+        )
+        for each in starts
+    ]
+    return f"### {title}\n\n{markdown_table(_HEAD, lines)}"
 
 
-def goal_line(measured: dict[str, Distribution], ours: str) -> tuple[str, ...]:
-    """Compare the start with the goal: at most twice the import."""
-    base, found = measured[_BOTO3].median, measured[ours].median
-    verdict = "reached" if found <= 2 * base else "missed"
-    return (
-        f"{NAME}, wall s; beside importing boto3",
-        f"{found:.3f}",
-        f"{base:.3f}",
-        f"{found / base:.2f}",
-        "2",
-        verdict,
+def goal_lines(starts: Sequence[Start]) -> Iterator[tuple[str, ...]]:
+    """Compare the start for an image that is there with the goals."""
+    (ours,) = (each for each in starts if (each.case, each.program) == ("there", OURS_NEW))
+    found, base = ours.cpu_seconds.median, _import(starts).cpu_seconds.median
+    yield limit_line("first response of a new process, cpu", found, _MOST_CPU_SECONDS, "s")
+    yield goal_line(
+        "first response of a new process, cpu s; beside importing boto3",
+        found,
+        base,
+        _MOST_OF_IMPORT,
     )
 
 
-def _import_boto3() -> float:
-    began_at = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import boto3"], check=True)
-    return time.perf_counter() - began_at
+def _import(starts: Sequence[Start]) -> Start:
+    return next(each for each in starts if each.program == BOTO3)
+
+
+class _Bench:
+    """The functions of each case, and new images for them."""
+
+    def __init__(
+        self,
+        scenery: Scenery,
+        aws: LoopbackAws,
+        registries: tuple[Registry, Registry],
+        command: tuple[str, ...],
+    ) -> None:
+        self._directory = scenery.directory
+        self._aws = aws
+        self._source, self._destination = registries
+        self._series = ImageSeries(SMALL, *registries)
+        self._command = command
+        ca_file = scenery.directory / "all-ca.pem"
+        ca_file.write_text(scenery.ca_file.read_text() + aws.authority.ca_file.read_text())
+        trusted = {"AWS_CA_BUNDLE": str(ca_file), "REQUESTS_CA_BUNDLE": str(ca_file)}
+        variables = {**aws.environment, **trusted, "SSL_CERT_FILE": str(ca_file)}
+        self._of_registry = self._functions(scenery, ca_file, command, {})
+        self._of_ecr = self._functions(scenery, ca_file, command, variables)
+        # copies what is to be there, so that no measured process has seen the image
+        self._other = our_function(scenery.endpoint, ca_file, warm=True, environment=variables)
+
+    def functions(self) -> Iterator[tuple[str, Function]]:
+        """Iterate over the cases, each with every program."""
+        yield from itertools.product(CASES[:2], self._of_registry)
+        yield from itertools.product(CASES[2:], self._of_ecr)
+
+    def properties(self, case: str) -> dict[str, str]:
+        """Publish a new image and return a resource's properties that name it."""
+        state = "there" if case == "there" else "missing"
+        image = self._series.publish(state).repository
+        source = f"docker://{self._source.host(_NETWORK)}/{image}:latest"
+        if not case.startswith("ECR"):
+            destination = f"docker://{self._destination.host(_NETWORK)}/{image}:latest"
+            return {"SrcImage": source, "DestImage": destination}
+        ecr = self._aws.ecr()
+        ecr.create_repository(image)
+        properties = {"SrcImage": source, "DestImage": f"docker://{ecr.host}/{image}:latest"}
+        if case == "ECR, there":
+            self._other.replicate(properties)
+        return properties
+
+    def import_boto3(self) -> Usage:
+        """Import boto3 from the layer in a new process, under the same limit."""
+        command = [*self._command, str(artifact.PYTHON), "-c", "import boto3"]
+        return launch(command, artifact.environment(), self._directory / "import.log")
+
+    def close(self) -> None:
+        """Stop every process."""
+        for function in (*self._of_registry, *self._of_ecr, self._other):
+            function.close()
+
+    def _functions(
+        self,
+        scenery: Scenery,
+        ca_file: Path,
+        command: tuple[str, ...],
+        environment: Mapping[str, str],
+    ) -> list[Function]:
+        endpoint, folder = scenery.endpoint, scenery.directory
+        found = []
+        for warm in (False, True):
+            found += [
+                our_function(
+                    endpoint, ca_file, warm=warm, environment=environment, command=command
+                ),
+                cdk_ecr_deployment(
+                    endpoint, ca_file, folder, warm=warm, environment=environment, command=command
+                ),
+            ]
+        return found
+
+
+@contextlib.contextmanager
+def _prepared(command: tuple[str, ...]) -> Iterator[_Bench]:
+    with contextlib.ExitStack() as opened:
+        scenery = opened.enter_context(new_scenery(TMPFS))
+        folder = scenery.directory
+        (folder / "registries.conf").write_text("")
+        authority = CertificateAuthority(folder)
+        aws = opened.enter_context(LoopbackAws(authority=authority))
+        registries = (
+            opened.enter_context(Registry(folder / "source", scenery.authority)),
+            opened.enter_context(Registry(folder / "destination", scenery.authority)),
+        )
+        bench = _Bench(scenery, aws, registries, command)
+        opened.callback(bench.close)
+        yield bench

@@ -16,11 +16,14 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.images import MEBIBYTE
 from benchmarks.memory import zeros
 from benchmarks.tables import markdown_table
+
+if TYPE_CHECKING:
+    from benchmarks.report import Report
 
 _RECORD: Final = Path(__file__).parent / "record.json"
 _IMAGES: Final = 8
@@ -32,6 +35,13 @@ NOTABLE: Final = 0.1
 _OBJECT: Final = re.compile(r"ob=\((\d+)\)(?: (.*))?")
 _CALLED: Final = re.compile(r"cob=\((\d+)\)(?: (.*))?")
 _COST: Final = re.compile(r"[+*\-]?\d*\s(\d+)")
+_TITLE: Final = "Hot path, without libcrypto"
+
+
+def run(report: Report) -> None:
+    """Count, and report the table."""
+    with report.attempt(_TITLE):
+        report.write(table(measure(), recorded()))
 
 
 def measure() -> dict[str, int]:
@@ -63,7 +73,7 @@ def table(counted: dict[str, int], record: dict[str, int]) -> str:
         mark = "**changed**" if notable else ""
         lines.append((name, f"{count:,}", f"{before:,}" if before else "", f"{change:+.1%}", mark))
     head = ("", "instructions", "recorded", "change", "")
-    return f"### Hot path, without libcrypto\n\n{markdown_table(head, lines)}"
+    return f"### {_TITLE}\n\n{markdown_table(head, lines)}"
 
 
 def parse_instructions(callgrind: str) -> dict[str, int]:

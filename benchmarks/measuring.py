@@ -2,22 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from benchmarks import coldstart
-from benchmarks.programs import Job
-from benchmarks.registries import Network
-from benchmarks.rows import SMALL, Row
+from benchmarks.floor import Floor
+from benchmarks.functions import cdk_ecr_deployment, our_function, write_insecure_registries
+from benchmarks.images import ImageSeries
+from benchmarks.programs import Job, Skopeo
+from benchmarks.registries import NETWORKS, Registry
 from benchmarks.samples import Sample, Summary
-from benchmarks.tables import FLOOR
+from benchmarks.scenery import TMPFS, new_scenery
+from benchmarks.tables import FLOOR, goal_lines, row_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from benchmarks.images import ImageSeries, Shape
+    from benchmarks.images import Shape
     from benchmarks.programs import Program
-    from benchmarks.registries import Registry
-    from benchmarks.samples import Distribution
+    from benchmarks.report import Report
+    from benchmarks.rows import Row
+
+
+def run(report: Report, repeats: Sequence[tuple[Row, int]]) -> None:
+    """Measure each row, as often as given, and report it."""
+    with prepared([row.shape for row, _ in repeats]) as bench:
+        for row, copies in repeats:
+            with report.attempt(row.name, bench.directory):
+                summaries = bench.measure(row, copies)
+                report.write(row_table(row, summaries))
+                report.add_goals(*goal_lines(row, summaries))
+
+
+@contextlib.contextmanager
+def prepared(shapes: Sequence[Shape]) -> Iterator[Bench]:
+    """Start registries and programs, and push the layers to the registries."""
+    with contextlib.ExitStack() as opened:
+        scenery = opened.enter_context(new_scenery(TMPFS))
+        directory, ca_file, endpoint = scenery.directory, scenery.ca_file, scenery.endpoint
+        source, destination = (
+            opened.enter_context(Registry(directory / name, scenery.authority))
+            for name in ("source", "destination")
+        )
+        plain = [network for network in NETWORKS if not network.tls]
+        hosts = [each.host(network) for each in (source, destination) for network in plain]
+        write_insecure_registries(directory, hosts)
+        programs: list[Program] = [
+            Floor(ca_file, directory),
+            our_function(endpoint, ca_file, warm=True),
+            our_function(endpoint, ca_file, warm=False),
+            Skopeo(ca_file, directory / "skopeo.log"),
+            cdk_ecr_deployment(endpoint, ca_file, directory, warm=True),
+            cdk_ecr_deployment(endpoint, ca_file, directory, warm=False),
+        ]
+        for program in programs:
+            opened.callback(program.close)
+        series = {shape: ImageSeries(shape, source, destination) for shape in set(shapes)}
+        yield Bench(source, destination, series, programs, directory)
 
 
 class Bench:
@@ -31,6 +72,8 @@ class Bench:
         The images, by shape.
     programs
         In the order of the tables.
+    directory
+        With the programs' logs.
     """
 
     def __init__(
@@ -39,7 +82,9 @@ class Bench:
         destination: Registry,
         series: dict[Shape, ImageSeries],
         programs: Sequence[Program],
+        directory: Path,
     ) -> None:
+        self.directory = directory
         self._source = source
         self._destination = destination
         self._series = series
@@ -58,12 +103,6 @@ class Bench:
             for program in (*programs[start:], *programs[:start]):
                 samples[program.name].append(self._sample(program, row))
         return [Summary.of(name, found) for name, found in samples.items()]
-
-    def measure_starts(self, repeats: int) -> dict[str, Distribution]:
-        """Measure the new processes."""
-        row = Row(SMALL, "there", Network(tls=True, far=False))
-        starting = [each for each in self._programs if each.name.endswith("new process")]
-        return coldstart.measure(starting, lambda: self._job(row), repeats)
 
     def _sample(self, program: Program, row: Row) -> Sample:
         job = self._job(row)

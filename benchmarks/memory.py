@@ -7,16 +7,36 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
+from benchmarks import artifact
+from benchmarks.functions import our_function
 from benchmarks.images import MEBIBYTE
 from benchmarks.registries import free_port, wait_for_port
-from benchmarks.tables import markdown_table
+from benchmarks.scenery import new_scenery
+from benchmarks.tables import limit_line, markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from benchmarks.programs import Function
+    from benchmarks.functions import Function
+    from benchmarks.report import Report
 
-_MOST_BYTES: Final = 96 * MEBIBYTE
+_TITLE: Final = "Memory, one warm process with boto3 loaded"
+_MOST_MEBIBYTES: Final = 96.0
+
+
+def run(report: Report, sizes_bytes: Sequence[int]) -> None:
+    """Measure, and report the table and the goal."""
+    with report.attempt(_TITLE), new_scenery() as scenery:
+        handler = artifact.HANDLER_WITH_BOTO3
+        function = our_function(scenery.endpoint, scenery.ca_file, warm=True, handler=handler)
+        try:
+            peaks = measure(function, sizes_bytes)
+        finally:
+            function.close()
+        report.write(table(peaks))
+        most, least = (bound(peaks.values()) / MEBIBYTE for bound in (max, min))
+        name = f"peak of any size; the least is {least:.1f}"
+        report.add_goals(limit_line(name, most, _MOST_MEBIBYTES, "MiB"))
 
 
 def measure(function: Function, sizes_bytes: Sequence[int]) -> dict[int, int]:
@@ -36,21 +56,7 @@ def table(peaks: dict[int, int]) -> str:
     """Render the results."""
     lines = [(f"{size // MEBIBYTE}", f"{peak / MEBIBYTE:.1f}") for size, peak in peaks.items()]
     head = ("MiB of one layer", "peak MiB")
-    return f"### Memory, one warm process with boto3 loaded\n\n{markdown_table(head, lines)}"
-
-
-def goal_line(peaks: dict[int, int]) -> tuple[str, ...]:
-    """Compare the largest with the goal."""
-    most, least = max(peaks.values()), min(peaks.values())
-    verdict = "reached" if most <= _MOST_BYTES else "missed"
-    return (
-        "peak MiB; beside the least of any size",
-        f"{most / MEBIBYTE:.1f}",
-        f"{least / MEBIBYTE:.1f}",
-        f"{most / least:.2f}",
-        f"{_MOST_BYTES // MEBIBYTE} MiB",
-        verdict,
-    )
+    return f"### {_TITLE}\n\n{markdown_table(head, lines)}"
 
 
 @contextlib.contextmanager

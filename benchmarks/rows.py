@@ -11,13 +11,14 @@ from benchmarks.registries import NETWORKS, Network
 STATES: Final = ("missing", "partly", "there")
 SMALL: Final = Shape("small", 1, 3, MEBIBYTE)
 MANY: Final = Shape("many", 1, 40, 2 * MEBIBYTE)
-BIG: Final = Shape("big", 1, 6, 200 * MEBIBYTE)
+BIG: Final = Shape("big", 1, 6, 100 * MEBIBYTE)
 #: For a quick run; fixed costs weigh more there, so ratios mean less.
 BIG_QUICK: Final = Shape("big", 1, 6, 50 * MEBIBYTE)
 MULTI: Final = Shape("multi", 4, 3, MEBIBYTE)
+_PLAIN: Final = Network(tls=False, far=False)
 _NEAR: Final = Network(tls=True, far=False)
 _FAR: Final = Network(tls=True, far=True)
-_OFTEN: Final = 3
+_OFTEN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +41,36 @@ class Extent:
 
     Attributes
     ----------
+    rows
+        Copies between registries.
     repeats
-        Copies a program and row.
+        Copies by each program in each row and section.
     often
-        Rows that are copied three times as often: a goal's ratio is to be told from noise.
+        Rows that are copied twice as often: a goal's ratio is to be told from noise.
     zeros_bytes
         Blobs of the memory section.
+    archive_layer_bytes
+        Of each layer of an archive.
+    mirror_tags
+        Of each mirrored repository.
+    is_full
+        Measure everything.
     """
 
     rows: tuple[Row, ...]
     repeats: int
     often: tuple[Row, ...]
     zeros_bytes: tuple[int, ...]
+    archive_layer_bytes: int
+    mirror_tags: int
+    is_full: bool
 
-    def repeats_of(self, row: Row, repeats: int | None) -> int:
+    def repeats_of(self, row: Row) -> int:
         """Return how many copies of a row each program makes."""
-        return (repeats or self.repeats) * (_OFTEN if row in self.often else 1)
+        return self.repeats * (_OFTEN if row in self.often else 1)
 
 
-def full() -> Extent:
+def full(repeats: int | None = None) -> Extent:
     """Return every image in every state over every network; `big` only near."""
     rows = tuple(
         Row(shape, state, network)
@@ -67,21 +79,36 @@ def full() -> Extent:
         for state in STATES
         if not (network.far and shape is BIG)
     )
-    zeros_bytes = tuple(n * MEBIBYTE for n in (1, 64, 1024, 10240))
-    return Extent(rows, 5, _goal_rows(BIG), zeros_bytes)
+    return Extent(
+        rows,
+        repeats or 3,
+        often=_goal_rows(BIG),
+        zeros_bytes=tuple(n * MEBIBYTE for n in (1, 64, 1024, 10240)),
+        archive_layer_bytes=32 * MEBIBYTE,
+        mirror_tags=112,
+        is_full=True,
+    )
 
 
-def quick() -> Extent:
-    """Return the rows with goals, with a smaller `big`."""
-    zeros_bytes = tuple(n * MEBIBYTE for n in (1, 64, 1024))
-    rows = (Row(SMALL, "missing", _NEAR), *_goal_rows(BIG_QUICK))
-    return Extent(rows, 2, (), zeros_bytes)
+def quick(repeats: int | None = None) -> Extent:
+    """Return the rows with goals, with smaller images and sets of images."""
+    return Extent(
+        _goal_rows(BIG_QUICK),
+        repeats or 2,
+        often=(),
+        zeros_bytes=tuple(n * MEBIBYTE for n in (1, 64, 1024)),
+        archive_layer_bytes=16 * MEBIBYTE,
+        mirror_tags=14,
+        is_full=False,
+    )
 
 
 def _goal_rows(big: Shape) -> tuple[Row, ...]:
     return (
+        Row(SMALL, "missing", _PLAIN),
+        Row(SMALL, "missing", _NEAR),
+        Row(big, "missing", _NEAR),
         Row(MANY, "missing", _FAR),
         Row(MANY, "there", _FAR),
         Row(MULTI, "missing", _FAR),
-        Row(big, "missing", _NEAR),
     )

@@ -39,11 +39,11 @@ class Distribution:
     @classmethod
     def of(cls, numbers: Iterable[float]) -> Distribution:
         """Summarize at least one number."""
-        found = sorted(numbers)
+        found = sorted(map(float, numbers))
         return cls(statistics.median(found), found[0], found[-1])
 
     def __str__(self) -> str:
-        return f"{_shown(self.median)} ({_shown(self.least)}-{_shown(self.most)})"
+        return f"{shown(self.median)} ({shown(self.least)}-{shown(self.most)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,10 @@ class Summary:
         )
 
 
-def _shown(number: float) -> str:
-    """Format with three significant digits and no exponent."""
+def shown(number: float) -> str:
+    """Format a whole number in full, another with three significant digits and no exponent."""
+    if isinstance(number, int) or number >= 1000:
+        return f"{number:,.0f}"
     if number >= 100:
         return f"{number:.0f}"
     if number >= 10:

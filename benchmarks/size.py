@@ -1,31 +1,43 @@
-"""The size of the output of `sam build`, which a new execution environment downloads."""
+"""The size of the function and its layer, which a new execution environment downloads."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from benchmarks import artifact, versions
+from benchmarks.functions import PEER
 from benchmarks.images import MEBIBYTE
-from benchmarks.tables import markdown_table
+from benchmarks.tables import limit_line, markdown_table
 
-_BUILD: Final = Path(__file__).parent.parent / ".aws-sam" / "build"
+if TYPE_CHECKING:
+    from benchmarks.report import Report
+
+_TITLE: Final = "Size of the deployed artifact"
+_MEGABYTE: Final = 1_000_000
+_MOST_LAYER_MEGABYTES: Final = 35.0
+
+
+def run(report: Report) -> None:
+    """Measure, and report the table and the goal."""
+    with report.attempt(_TITLE):
+        report.write(table())
+        megabytes = artifact.unpacked_bytes(artifact.LAYER) / _MEGABYTE
+        report.add_goals(limit_line("layer, unzipped", megabytes, _MOST_LAYER_MEGABYTES, "MB"))
 
 
 def table() -> str:
-    """Render the size of the function and of each layer, unpacked.
-
-    Raises
-    ------
-    FileNotFoundError
-        It was not built.
-    """
+    """Render the sizes."""
+    paths = {
+        "ours, function": artifact.FUNCTION,
+        "ours, layer": artifact.LAYER,
+        f"{versions.cdk_ecr_deployment()}, function": PEER,
+    }
     lines = [
-        (folder.name, f"{_size_bytes(folder) / MEBIBYTE:.1f}")
-        for folder in sorted(_BUILD.iterdir())
-        if folder.is_dir()
+        (
+            name,
+            f"{artifact.zipped_bytes(path) / MEBIBYTE:.1f}",
+            f"{artifact.unpacked_bytes(path) / MEBIBYTE:.1f}",
+        )
+        for name, path in paths.items()
     ]
-    return f"### Size, as sam build makes it\n\n{markdown_table(('', 'MiB unpacked'), lines)}"
-
-
-def _size_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return f"### {_TITLE}\n\n{markdown_table(('', 'MiB zipped', 'MiB unzipped'), lines)}"

@@ -1,0 +1,79 @@
+"""The machine and the versions of all programs, for the tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import os
+import platform
+import re
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from benchmarks import artifact
+from ecr_image_replicator.version import __version__
+
+_ROOT: Final = Path(__file__).parent.parent
+_PEERS: Final = Path(__file__).parent / "peers.txt"
+
+
+@functools.cache
+def skopeo() -> str:
+    """Return skopeo's name with its version."""
+    return _version_of("skopeo")
+
+
+@functools.cache
+def cdk_ecr_deployment() -> str:
+    """Return the name of the other function with the version that `make bench` downloads."""
+    return parse_requirement(_PEERS.read_text())
+
+
+def parse_requirement(text: str) -> str:
+    """Return ``name version`` of the requirement ``name==version --hash=...``."""
+    name, _, version = text.split(maxsplit=1)[0].partition("==")
+    return f"{name} {version}"
+
+
+def machine() -> str:
+    """Return the day, the processor and the kernel."""
+    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    model = found[1] if found else platform.machine()
+    today = dt.datetime.now(dt.UTC).date()
+    return f"{today}, {os.cpu_count()} cores of {model}, Linux {platform.release()}"
+
+
+def programs() -> list[str]:
+    """Return the versions of everything that runs."""
+    return [
+        f"ecr-image-replicator {__version__} ({_commit()})",
+        skopeo(),
+        cdk_ecr_deployment(),
+        f"function: Python {_version_of_runtime()}",
+        f"command line: Python {platform.python_version()}",
+        ssl.OPENSSL_VERSION.rpartition(" ")[0].partition("  ")[0],
+        _version_of("docker-registry"),
+    ]
+
+
+def _version_of(program: str) -> str:
+    return f"{program} {_output(program, '--version').split()[-1]}"
+
+
+def _version_of_runtime() -> str:
+    return _output(str(artifact.PYTHON), "--version").split()[-1]
+
+
+def _commit() -> str:
+    changed = _output("git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no")
+    # this file's own results do not make a measured state another one
+    is_changed = any(not line.endswith("benchmarks/RESULTS.md") for line in changed.splitlines())
+    commit = _output("git", "-C", str(_ROOT), "rev-parse", "--short", "HEAD")
+    return f"{commit}, changed" if is_changed else commit
+
+
+def _output(*command: str) -> str:
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    return finished.stdout.strip()
