@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+#: The stack with the functions of the app that `synthesize.py` makes.
+SHARED_STACK = "ReplicatedImages-EcrImageReplicator"
 #: A proxy, trust or account of the developer's would lead elsewhere.
 _ELSEWHERE = (
     "ALL_PROXY",
@@ -74,6 +76,25 @@ class Synthesis:
 
     def template(self, stack: str) -> dict[str, Any]:
         return self.read(f"{stack}.template.json")
+
+    def deployed(self, stack: str) -> dict[str, Any]:
+        """Return a template with the resources of the shared stack, whose exports it refers to."""
+        shared = self.template(SHARED_STACK)
+        exports = {each["Export"]["Name"]: each["Value"] for each in shared["Outputs"].values()}
+        template = _link(self.template(stack), exports)
+        return {**template, "Resources": {**shared["Resources"], **template["Resources"]}}
+
+
+def _link(value: Any, exports: Mapping[str, Any]) -> Any:
+    """Replace imports of values by what they refer to."""
+    if isinstance(value, list):
+        return [_link(each, exports) for each in value]
+    if not isinstance(value, dict):
+        return value
+    name = value.get("Fn::ImportValue")
+    if isinstance(name, str) and name in exports:
+        return exports[name]
+    return {key: _link(each, exports) for key, each in value.items()}
 
 
 @pytest.fixture(scope="session")

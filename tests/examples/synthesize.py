@@ -178,6 +178,59 @@ class OwnUsages(cdk.Stack):
         )
 
 
+class Team(cdk.Stack):
+    """A stack with a repository of its own, and of another one."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        other: ecr.IRepository | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(scope, construct_id, **options)
+        self.repository = ecr.Repository(self, "Repository")
+        for number, repository in enumerate(filter(None, (self.repository, other))):
+            ours.ECRDeployment(
+                self,
+                f"Image{number}",
+                src=ours.DockerImageName("nginx:latest"),
+                dest=ours.DockerImageName.from_repository(repository, "1"),
+            )
+
+
+def add_stages(app: cdk.App) -> None:
+    """Add stages whose stacks depend on each other, in several environments."""
+    agnostic = cdk.Stage(app, "Agnostic")
+    later = Team(agnostic, "Later")
+    earlier = Team(agnostic, "Earlier")
+    # against the order in which they were made
+    later.add_stack_dependency(earlier)
+    Team(agnostic, "User", other=earlier.repository)
+    nested = cdk.NestedStack(earlier, "Nested")
+    ours.ECRDeployment(
+        nested,
+        "Image",
+        src=ours.DockerImageName("nginx:latest"),
+        dest=ours.DockerImageName.from_repository(earlier.repository, "nested"),
+    )
+    for region in ("eu-west-1", "us-east-1"):
+        env = cdk.Environment(account="123456789012", region=region)
+        Team(agnostic, f"Regional-{region}", env=env)
+    named = cdk.Stage(app, "Named")
+    named.node.set_context("ecr-replicator:stack", "Images")
+    Team(named, "Only")
+    alone = cdk.Stage(app, "Alone")
+    stack = Team(alone, "First")
+    ours.ECRDeployment(
+        stack,
+        "Own",
+        src=ours.DockerImageName("nginx:latest"),
+        dest=ours.DockerImageName.from_repository(stack.repository, "2"),
+        settings=ours.FunctionSettings(is_shared=False),
+    )
+
+
 def refusals() -> dict[str, str]:
     """What the construct says to options that contradict each other."""
     contradictions: dict[str, dict[str, Any]] = {
@@ -223,6 +276,7 @@ def main(directory: Path) -> None:
     add_peers_usages(cdk.Stack(app, "Peer"), peer, str(image_directory))
     add_peers_usages(cdk.Stack(app, "Moved"), ours, str(image_directory))
     OwnUsages(app, "Own", str(tarball))
+    add_stages(app)
     app.synth()
     (directory / "refusals.json").write_text(json.dumps(refusals()))
 

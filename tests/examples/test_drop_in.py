@@ -32,7 +32,7 @@ USAGES = {
 
 @pytest.fixture(params=["Peer", "Moved"])
 def stack(request: pytest.FixtureRequest, synthesis: Synthesis, world: World) -> Stack:
-    return Stack(synthesis.template(request.param), world, region=REGION)
+    return Stack(synthesis.deployed(request.param), world, region=REGION)
 
 
 @pytest.mark.parametrize("usage", USAGES)
@@ -125,8 +125,8 @@ def test_an_archive_is_read(stack: Stack, world: World, tmp_path: Path, usage: s
 
 def test_every_usage_has_the_properties_of_the_peer(synthesis: Synthesis, world: World) -> None:
     """Ours gives the same, but for JSON within text where CloudFormation takes a map."""
-    peer = properties_by_usage(Stack(synthesis.template("Peer"), world, region=REGION))
-    moved = properties_by_usage(Stack(synthesis.template("Moved"), world, region=REGION))
+    peer = properties_by_usage(Stack(synthesis.deployed("Peer"), world, region=REGION))
+    moved = properties_by_usage(Stack(synthesis.deployed("Moved"), world, region=REGION))
 
     assert moved.keys() == peer.keys() >= {*USAGES}
     for usage, properties in peer.items():
@@ -138,7 +138,7 @@ def test_moving_here_makes_new_resources_rather_than_changing_the_peers(
     synthesis: Synthesis,
 ) -> None:
     """CloudFormation changes neither a resource's type nor its ServiceToken."""
-    peer, moved = (synthesis.template(name)["Resources"] for name in ("Peer", "Moved"))
+    peer, moved = (synthesis.deployed(name)["Resources"] for name in ("Peer", "Moved"))
     both = {each for each in moved if moved[each]["Type"].startswith("Custom::")} & {*peer}
     assert not both
 

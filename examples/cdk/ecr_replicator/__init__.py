@@ -1,7 +1,8 @@
 """A CDK construct that copies a container image into a repository while a stack is deployed.
 
 Reading order: `deployment` (the construct), `images` (sources, destinations, permissions),
-`function` (the Lambda function), `assets` (its code), `options` (checks), `names` (tokens).
+`function` (the Lambda function), `sharing` (its stack), `assets` (its code), `options` (checks),
+`names` (tokens).
 """
 
 from ecr_replicator.deployment import ECRDeployment

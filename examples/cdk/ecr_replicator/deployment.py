@@ -21,6 +21,7 @@ from ecr_replicator.options import (
     check_strings,
     check_tags,
 )
+from ecr_replicator.sharing import grantee
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +88,7 @@ class ECRDeployment(Construct):
         The ``ServiceToken`` output of the replicator's own stack. No function is created and no
         permission is granted: that stack's parameters and resource policies decide.
     settings
-        Settings of the created function; see `FunctionSettings`.
+        Settings of the created function; see `FunctionSettings`. Stacks share it; see `sharing`.
 
     Raises
     ------
@@ -142,9 +143,9 @@ class ECRDeployment(Construct):
         if isinstance(src, (ecr_assets.DockerImageAsset, ecr_assets.TarballImageAsset)):
             src = DockerImageName.from_asset(src)
         self._destination = dest
-        self._function: lambda_.Function | None = None
+        self._grantee: iam.IGrantable | None = None
         if service_token is None:
-            self._function = share_function(
+            function = share_function(
                 cdk.Stack.of(self),
                 FunctionOptions(
                     memory_limit,
@@ -155,16 +156,18 @@ class ECRDeployment(Construct):
                     settings or FunctionSettings(),
                 ),
             )
+            service_token = function.function_arn
+            self._grantee = grantee(cdk.Stack.of(self), function)
             self._grant(src, dest, src_role, dest_role, deletes=on_delete == "Untag")
             if create_repository:
-                dest.grant_create(self, self._function)
+                dest.grant_create(self, self._owned)
         elif settings or role or vpc or memory_limit:
             raise ValueError(
                 "service_token cannot be combined with settings, role, vpc or memory_limit: "
                 "the function exists already."
             )
         if verify_signature_key is not None and not isinstance(verify_signature_key, str):
-            if self._function is not None:
+            if self._grantee is not None:
                 verify_signature_key.grant(self._principal, "kms:GetPublicKey")
             verify_signature_key = verify_signature_key.key_arn
         # cdk-ecr-deployment's child has another name: CloudFormation can change neither the type
@@ -173,7 +176,7 @@ class ECRDeployment(Construct):
             self,
             "Image",
             resource_type=_RESOURCE_TYPE,
-            service_token=service_token or self._function_arn,
+            service_token=service_token,
             properties=_given(
                 SrcImage=src.uri,
                 SrcCreds=src.creds,
@@ -199,6 +202,9 @@ class ECRDeployment(Construct):
                 Trigger=trigger,
             ),
         )
+        if self._grantee is not None:
+            # the policy in this stack; a function waits for its own policies itself
+            self._resource.node.add_dependency(self._grantee)
 
     @property
     def image_digest(self) -> str:
@@ -247,18 +253,14 @@ class ECRDeployment(Construct):
         return self._principal.add_to_principal_policy(statement)
 
     @property
-    def _function_arn(self) -> str:
-        return self._owned_function.function_arn
-
-    @property
     def _principal(self) -> iam.IPrincipal:
-        return self._owned_function.grant_principal
+        return self._owned.grant_principal
 
     @property
-    def _owned_function(self) -> lambda_.Function:
-        if self._function is None:
+    def _owned(self) -> iam.IGrantable:
+        if self._grantee is None:
             raise ValueError("With service_token the function belongs to another stack.")
-        return self._function
+        return self._grantee
 
     def _grant(
         self,
@@ -275,11 +277,11 @@ class ECRDeployment(Construct):
                 other_role.grant_assume_role(self._principal)
                 continue
             side = Construct(self, construct_id)
-            image.grant_credentials(side, self._owned_function)
+            image.grant_credentials(side, self._owned)
             if image is dest:
-                dest.grant_write(side, self._owned_function, deletes=deletes)
+                dest.grant_write(side, self._owned, deletes=deletes)
             else:
-                image.grant_read(side, self._owned_function)
+                image.grant_read(side, self._owned)
 
 
 def _given(**properties: Any) -> dict[str, Any]:

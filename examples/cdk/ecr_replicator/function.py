@@ -18,6 +18,7 @@ from aws_cdk import aws_logs as logs
 
 from ecr_replicator.assets import function_code, layer_code
 from ecr_replicator.options import check_strings
+from ecr_replicator.sharing import shared_stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +54,9 @@ class FunctionSettings:
         How long log events are kept.
     log_level
         ``INFO``, ``DEBUG``, ``WARNING`` or ``ERROR``.
+    is_shared
+        Whether the stacks of a stage and environment share the function; otherwise it is created
+        in the deployment's own stack.
 
     Raises
     ------
@@ -71,6 +75,7 @@ class FunctionSettings:
     timeout: cdk.Duration = field(default_factory=lambda: cdk.Duration.minutes(15))
     log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH
     log_level: str = "INFO"
+    is_shared: bool = True
 
     def __post_init__(self) -> None:
         for name in (
@@ -143,6 +148,22 @@ class FunctionOptions:
         key = hashlib.sha256(repr(self._parts()).encode()).hexdigest()[:8]
         return "EcrImageReplicator" + ("" if is_default else key)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other stacks may use the function.
+
+        A role, network or layer belongs to a stack that may use the function itself, so a function
+        with one stays in the deployment's own stack: dependencies between stacks have no cycles.
+        """
+        belongs_to_stack = (
+            self.role,
+            self.vpc,
+            self.vpc_subnets,
+            self.security_groups,
+            self.settings.ca_bundle_layer,
+        )
+        return self.settings.is_shared and not any(belongs_to_stack)
+
     def _parts(self) -> list[object]:
         return [
             self.memory_mebibytes or _DEFAULT_MEMORY_MEBIBYTES,
@@ -155,11 +176,12 @@ class FunctionOptions:
 
 
 def share_function(scope: cdk.Stack, options: FunctionOptions) -> lambda_.Function:
-    """Return the stack's function with these options; it is created on first use."""
-    existing = scope.node.try_find_child(options.construct_id)
+    """Return the function with these options; it is created on first use."""
+    stack = shared_stack(scope) if options.is_shared else scope
+    existing = stack.node.try_find_child(options.construct_id)
     if isinstance(existing, lambda_.Function):
         return existing
-    return _create_function(scope, options)
+    return _create_function(stack, options)
 
 
 def _create_function(stack: cdk.Stack, options: FunctionOptions) -> lambda_.Function:
