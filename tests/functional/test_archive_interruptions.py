@@ -49,7 +49,7 @@ TWO_ATTEMPTS = {"numAttempts": 2, "baseDelay": 0, "maxDelay": 0}
             "AccessDenied",
             "User: x is not authorized to perform: kms:Decrypt on the resource",
             403,
-            "Enable the object's KMS key, and grant kms:Decrypt on it to the role in ",
+            "Enable the object's KMS key, and grant kms:Decrypt on it to the function's role.",
         ),
         ("KMS.DisabledException", "the key is disabled", 400, "Enable the object's KMS key"),
         ("InvalidObjectState", "", 403, "in an archive storage class: restore it first."),

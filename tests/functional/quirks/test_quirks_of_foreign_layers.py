@@ -1,4 +1,4 @@
-"""Foreign layers: left where they are, unless the destination requires them."""
+"""Foreign layers: not copied, unless the destination requires them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.functional.conftest import Function
 from tests.functional.quirks.replicating import Start, check_copy, replicate
 
 REQUIRED = Quirks(requires_foreign_layers=True)
-#: Of the link-local address at which clouds keep credentials.
+#: The link-local address of the instance metadata service, which serves credentials.
 URLS = ("http://169.254.169.254/latest/meta-data/",)
 OWN = build_layer(900, seed=1)
 BASE = build_layer(30_000, seed=2, urls=URLS)
@@ -21,7 +21,7 @@ OTHER = build_layer(20_000, seed=3, urls=URLS)
 
 
 def _place(registry: RegistryServer, image: Image, layers: Sequence[Layer] = ()) -> None:
-    """Put an image into a registry, and foreign layers of it that somebody pushed."""
+    """Put an image into a registry without a request, and these of its foreign layers."""
     place(image, registry.store, "team/app", "1")
     for layer in layers:
         registry.store.put_blob("team/app", layer.content)
@@ -47,7 +47,7 @@ def test_a_foreign_layer_is_pushed_if_the_destination_requires_it(
 
     check_copy(response, destination, image)
     assert response["Data"]["BlobsCopied"] == "3"
-    # the manifest is sent twice, and no blob but the one that was named again
+    # the manifest is pushed twice, and only the missing blob after the first push
     assert sorted(_uploads(destination)) == sorted([*image.blobs, BASE.digest])
     assert _manifest_puts(destination) == 2
     assert replicate(function, source, destination)["Data"]["Changed"] == "false"
@@ -79,7 +79,7 @@ def test_a_foreign_layer_is_never_read_from_its_urls(function: Function, registr
     assert destination.store.tags("mirror/app") == {}
 
 
-def test_a_foreign_layer_stays_if_the_destination_does_not_require_it(
+def test_a_foreign_layer_is_not_copied_if_the_destination_does_not_require_it(
     function: Function, registries: Start
 ) -> None:
     image = build_image([BASE, OWN])
