@@ -56,7 +56,7 @@ TWO_ATTEMPTS = {"numAttempts": 2, "baseDelay": 0, "maxDelay": 0}
         ("Other", "whatever", 400, "(Other: whatever)"),
     ],
 )
-def test_the_message_for_an_s3_error_says_what_to_do(
+def test_the_message_for_an_s3_error_has_a_hint(
     function: Function,
     storage: ObjectStorage,
     registries: Start,

@@ -75,7 +75,7 @@ def test_a_docker_save_archive_is_copied_with_its_config_and_layers(
 @pytest.mark.parametrize(
     ("compression", "suffix"), [("gzip", "+gzip"), ("zstd", "+zstd"), ("none", "")]
 )
-def test_layers_are_compressed_as_the_compression_property_says(
+def test_layers_are_compressed_with_the_chosen_compression(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,

@@ -53,7 +53,7 @@ def test_the_message_for_a_denied_createrepository_names_the_permission(
     assert "). Allow ecr:CreateRepository on the repository." in reason
 
 
-def test_the_message_for_a_rejected_policy_says_that_the_repository_is_new(
+def test_the_message_for_a_rejected_policy_mentions_the_new_repository(
     aws: LoopbackAws, aws_function: Function
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1")
