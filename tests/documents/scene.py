@@ -1,4 +1,4 @@
-"""Where a mishap happens: AWS, Docker Hub and other registries, and a replication between them."""
+"""The setup of a failure: AWS, Docker Hub and another registry, and a replication."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from local.registry.context import RegistryContext
 from local.registry.digests import Digest
 from local.registry.uploads import UploadSession
 from local.web import Application, Request, Response
-from tests.examples.world import World
+from tests.examples.simulated_cloud import SimulatedCloud
 
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
@@ -32,9 +32,9 @@ OTHER: Final = "registry.example.com"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """AWS, Docker Hub and others under their real names, with an image that is there."""
+    """AWS, Docker Hub and other registries with their real names, and an image on Docker Hub."""
 
-    world: World
+    cloud: SimulatedCloud
     image: Image
     directory: Path
     environment: pytest.MonkeyPatch
@@ -48,7 +48,7 @@ class Scene:
         seconds: float = 60,
         **properties: Any,
     ) -> None:
-        """Replicate as a stack would ask for it."""
+        """Replicate as for a stack's request."""
         named = {"SrcImage": source, "DestImage": destination, **properties}
         replicator = Replicator(settings or Settings())
         try:
@@ -59,36 +59,36 @@ class Scene:
             replicator.close()
 
     def open(self, **policy: Any) -> Store:
-        """Open another registry to everybody, and give what it keeps."""
+        """Start another registry without authentication and return its store."""
         store = Store(self.directory / OTHER)
-        context = RegistryContext(store=store, policy=Manners(**policy))
-        self.answer(OTHER, RegistryApplication(context, NoAuthentication()))
+        context = RegistryContext(store=store, policy=RejectingPolicy(**policy))
+        self.serve(OTHER, RegistryApplication(context, NoAuthentication()))
         return store
 
-    def answer(self, host: str, application: Application) -> None:
-        """Let a host answer."""
-        self.world.aws.add_host(host, application)
+    def serve(self, host: str, application: Application) -> None:
+        """Serve an application at a host name."""
+        self.cloud.aws.add_host(host, application)
 
     def save(self, *images: SavedImage, cut: int | None = None) -> str:
-        """Keep an archive of images in S3, or no more than its first bytes."""
+        """Put an archive of images into S3, truncated to `cut` bytes if given."""
         tarball = build_docker_save(self.directory / "app.tar", list(images))
-        self.world.keep_object("builds", "app.tar", tarball.read_bytes()[:cut])
+        self.cloud.put_object("builds", "app.tar", tarball.read_bytes()[:cut])
         return "s3://builds/app.tar"
 
-    def trust_nobody(self) -> None:
-        """Know no authority."""
-        nobody = CertificateAuthority(self.directory)
+    def distrust_certificates(self) -> None:
+        """Trust only a new authority that has signed no certificate."""
+        authority = CertificateAuthority(self.directory)
         for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
-            self.environment.setenv(name, str(nobody.ca_file))
+            self.environment.setenv(name, str(authority.ca_file))
 
 
 def saved(name: str, seed: int) -> SavedImage:
-    """Make an image for an archive."""
+    """Return an image for an archive."""
     return SavedImage([build_layer(50_000, seed, "none")], [name])
 
 
-def keeps_tags(image: Image) -> Application:
-    """Give a registry of one image that does not delete its tag."""
+def undeletable_tags(image: Image) -> Application:
+    """Return a registry of one image that does not support deletion."""
 
     def application(request: Request) -> Response:
         if request.method == "DELETE":
@@ -100,8 +100,8 @@ def keeps_tags(image: Image) -> Application:
 
 
 @dataclasses.dataclass
-class Manners(SpecificationPolicy):
-    """A registry that refuses at one point."""
+class RejectingPolicy(SpecificationPolicy):
+    """A policy that rejects one kind of request."""
 
     manifests: RegistryError | None = None
     referrers: RegistryError | None = None

@@ -69,12 +69,12 @@ def test_the_bill_lists_the_dependencies_of_every_package(
     assert listed - {"root-component"} == locked.keys()
 
 
-def test_the_bill_is_of_this_version(bill: dict[str, Any]) -> None:
+def test_the_bill_has_the_version_of_the_project(bill: dict[str, Any]) -> None:
     described = bill["metadata"]["component"]
     assert (described["name"], described["version"]) == ("ecr-image-replicator", __version__)
 
 
-def test_the_bill_has_nothing_that_differs_between_machines(bill: dict[str, Any]) -> None:
+def test_the_bill_has_no_machine_specific_data(bill: dict[str, Any]) -> None:
     text = json.dumps(bill)
     assert "serialNumber" not in bill
     assert "timestamp" not in bill["metadata"]

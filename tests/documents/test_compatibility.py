@@ -1,4 +1,4 @@
-"""docs/compatibility.md against the tests that its rows name."""
+"""The test references of docs/compatibility.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = re.findall(
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[:40] for row in ROWS])
-def test_a_row_names_its_test(row: str) -> None:
+def test_a_row_refers_to_an_existing_test(row: str) -> None:
     cells = row.split(" | ")
     assert len(cells) == 4
     (named,) = re.findall(r"\[test\]\(([^)]+)\)", cells[3])

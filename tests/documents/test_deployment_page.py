@@ -1,4 +1,4 @@
-"""docs/deployment.md against the templates."""
+"""docs/deployment.md compared with the templates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ORGANIZATION: Final[dict[str, Any]] = load_template(ROOT / "organization.yaml")
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of all tables under a heading."""
+    """Return the cells of all tables under a heading."""
     text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     lines = re.findall(r"^\| (`.+) \|$", text, re.MULTILINE)
     return [line.split(" | ") for line in lines]
@@ -53,26 +53,26 @@ def test_every_output_is_described() -> None:
     )
 
 
-def test_the_organizations_command_sets_what_has_no_default() -> None:
+def test_the_organization_command_sets_all_parameters_without_default() -> None:
     required = {name for name, each in ORGANIZATION["Parameters"].items() if "Default" not in each}
     (command,) = re.findall(r"--template-file organization.yaml.+?```", PAGE, re.DOTALL)
     assert set(re.findall(r"\b(\w+)=", command)) == required
 
 
-def test_the_page_names_the_file_that_the_function_reads() -> None:
+def test_the_ca_bundle_file_name_matches_the_function() -> None:
     variables = TEMPLATE["Resources"]["ReplicatorFunction"]["Properties"]["Environment"]
     bundle = variables["Variables"]["SSL_CERT_FILE"]["Fn::If"][1]
     assert f"`{bundle}`" in PAGE
     assert f"zip authorities.zip {Path(bundle).name}" in PAGE
 
 
-def test_the_script_that_the_page_names_is_valid_shell() -> None:
+def test_the_documented_script_is_valid_shell() -> None:
     script = ROOT / "scripts" / "check_in_aws.sh"
     assert f"../{script.relative_to(ROOT)}" in PAGE
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
-def test_the_first_deployment_takes_ten_commands_and_the_stack_of_the_readme() -> None:
+def test_the_first_deployment_has_ten_commands_and_the_stack_of_the_readme() -> None:
     section = PAGE.partition("\n## First deployment\n")[2].partition("\n## ")[0]
     block = re.findall(r"^```console\n(.+?)^```$", section, re.MULTILINE | re.DOTALL)[0]
     commands = re.sub(r"<<'END'\n.*?^END$", "", block, flags=re.MULTILINE | re.DOTALL)

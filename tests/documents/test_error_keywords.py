@@ -1,11 +1,11 @@
-"""Every error class has its keywords, and every real message of the class has one of them."""
+"""Each error class has keywords, and each message of the class contains one of them."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import pytest
-from tests.documents.failures import MISHAPS, Mishap
+from tests.documents.failures import FAILURES, Failure
 from tests.documents.scene import Scene
 from tests.documents.test_troubleshooting import tree
 
@@ -54,15 +54,15 @@ def keywords_of(kind: type[ReplicationError]) -> tuple[str, ...]:
     raise AssertionError(kind)
 
 
-def test_every_class_of_the_tree_has_keywords_or_is_never_the_message() -> None:
+def test_every_error_class_has_keywords_or_is_internal() -> None:
     for kind in tree():
         keywords_of(kind)
 
 
-@pytest.mark.parametrize("mishap", [mishap for _, mishap in MISHAPS])
-def test_a_message_has_a_keyword_of_its_class(scene: Scene, mishap: Mishap) -> None:
+@pytest.mark.parametrize("failure", [failure for _, failure in FAILURES])
+def test_a_message_has_a_keyword_of_its_class(scene: Scene, failure: Failure) -> None:
     with pytest.raises(ReplicationError) as caught:
-        mishap(scene)
+        failure(scene)
     message = caught.value.render(property_name)
     expected = keywords_of(type(caught.value))
     if "immutable" in message:

@@ -15,7 +15,7 @@ MAKE = '#!/bin/sh\necho "$@" >> "$MAKE_LOG"\nexit "${MAKE_STATUS:-0}"\n'
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with the hook, and a `make` that only records its targets."""
+    """A repository with the hook and a `make` that only records its targets."""
     for name in [each for each in os.environ if each.startswith("GIT_")]:
         monkeypatch.delenv(name)
     programs, repository = tmp_path / "bin", tmp_path / "repository"
@@ -41,7 +41,7 @@ def git(directory: Path, *arguments: str) -> int:
 
 
 def commit(repository: Path, name: str) -> tuple[int, list[str]]:
-    """Commit a new file; return git's exit status and the targets that make was given."""
+    """Commit a new file. Return git's exit status and the targets passed to make."""
     file = repository / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("new")
@@ -63,7 +63,7 @@ def commit(repository: Path, name: str) -> tuple[int, list[str]]:
         ("LICENSE", []),
     ],
 )
-def test_a_commit_runs_the_checks_that_concern_its_files(
+def test_a_commit_runs_the_checks_for_its_files(
     repository: Path, name: str, targets: list[str]
 ) -> None:
     assert commit(repository, name) == (0, targets)
@@ -81,7 +81,7 @@ def test_a_failed_check_stops_the_commit(repository: Path, monkeypatch: pytest.M
     assert git(repository, "rev-parse", "--verify", "HEAD") != 0
 
 
-def test_make_hooks_turns_the_hook_on() -> None:
+def test_make_hooks_installs_the_hook() -> None:
     assert re.search(
         r"^hooks:.*\n\tgit config core\.hooksPath \.githooks$",
         (ROOT / "Makefile").read_text(),

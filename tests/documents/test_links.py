@@ -1,4 +1,4 @@
-"""Every link of every page leads to something: a file, and the heading that it names."""
+"""Links and file names in the documentation refer to existing files and headings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def links(page: Path) -> Iterator[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The fragments of a page's headings, as GitHub makes them."""
+    """Return the fragments of a page's headings as GitHub generates them."""
     found: list[str] = []
     for heading in _HEADING.findall(_FENCE.sub("", page.read_text())):
         shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
@@ -56,29 +56,29 @@ def name_of(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_links_have_existing_targets(page: Path) -> None:
     for link in links(page):
         target = urlsplit(link)
         if target.scheme:
             assert target.scheme in {"https", "mailto"}, link
             continue
         file = (page.parent / target.path).resolve() if target.path else page
-        assert file.is_relative_to(ROOT), f"{link} leads out of the repository"
-        assert file.exists(), f"{link} leads nowhere"
+        assert file.is_relative_to(ROOT), f"{link} refers outside the repository"
+        assert file.exists(), f"{link} refers to a missing file"
         if target.fragment and file.suffix == ".md":
-            assert target.fragment in anchors(file), f"{link} names no heading"
+            assert target.fragment in anchors(file), f"{link} refers to a missing heading"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_file_that_is_named_is_there(page: Path) -> None:
-    """By its name, or by the end of its path."""
+def test_named_files_exist(page: Path) -> None:
+    """A file can be named by the end of its path."""
     named = set(re.findall(r"(?<![\w/.-])[\w/]+\.(?:py|yaml|mk)\b", page.read_text())) - READERS
     there = {f"/{name_of(file)}" for file in FILES}
     assert {name for name in named if not any(file.endswith(f"/{name}") for file in there)} == set()
 
 
-def test_every_page_of_documentation_can_be_come_to() -> None:
-    """By links from the README, over any number of pages."""
+def test_every_page_is_reachable_from_the_readme() -> None:
+    """Follow links from page to page."""
     reached: set[Path] = set()
     waiting = [ROOT / "README.md"]
     while waiting:

@@ -1,6 +1,6 @@
-"""docs/migration.md against the names that there are on this side.
+"""docs/migration.md compared with this project's property and option names.
 
-What the other side synthesizes is tested with the examples, with the other side's own package.
+The tests of the examples compare with the real cdk-ecr-deployment package.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "migration.md").read_text()
 CONSTRUCT: Final = ROOT / "examples" / "cdk" / "ecr_replicator" / "deployment.py"
-#: What `Custom::CDKECRDeployment` has.
+#: Properties of `Custom::CDKECRDeployment`.
 PEERS_PROPERTIES: Final = {
     "SrcImage",
     "DestImage",
@@ -26,7 +26,7 @@ PEERS_PROPERTIES: Final = {
     "ArchImageTags",
     "RetryConfigs",
 }
-#: What its `ECRDeployment` takes.
+#: Options of its `ECRDeployment`.
 PEERS_OPTIONS: Final = {
     "src",
     "dest",
@@ -43,18 +43,18 @@ PEERS_OPTIONS: Final = {
 
 
 def names(heading: str) -> set[str]:
-    """The first column of a section's table."""
+    """Return the names in the first column of a section's table."""
     section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| (`[^|]+) \|", section, flags=re.MULTILINE)
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-def test_every_property_of_the_peers_is_told_of_and_known_here() -> None:
+def test_every_property_of_the_peer_is_documented_and_supported() -> None:
     assert names("Property by property") == PEERS_PROPERTIES
     assert set(KNOWN_PROPERTIES) >= PEERS_PROPERTIES
 
 
-def test_every_option_of_the_peers_is_told_of_and_taken_by_our_construct() -> None:
+def test_every_option_of_the_peer_is_documented_and_supported() -> None:
     module = ast.parse(CONSTRUCT.read_text())
     (construct,) = (
         node

@@ -1,4 +1,4 @@
-"""docs/mirrors.md and the examples of mirrors against the code."""
+"""docs/mirrors.md and the examples of mirrors compared with the code."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def test_every_property_is_documented() -> None:
     assert [name for name in own if f"`{name}`" not in PAGE and "ExternalId" not in name] == []
 
 
-def test_the_cost_table_is_the_scripts() -> None:
+def test_the_cost_table_is_the_output_of_the_script() -> None:
     computed = runpy.run_path(str(ROOT / "scripts" / "mirror_costs.py"))["table"]()
     assert computed in PAGE
 
 
-def test_the_pages_first_file_is_a_mirror() -> None:
+def test_the_first_example_of_the_page_is_a_valid_mirror() -> None:
     (text, *_) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     mirror = parse_mirror(yaml.load(text, yaml.BaseLoader))  # noqa: S506 - texts only
     assert [entry.source_name for entry in mirror.entries] == [
@@ -64,5 +64,5 @@ def test_the_pages_first_file_is_a_mirror() -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_examples_are_mirrors(path: Path) -> None:
+def test_the_examples_are_valid_mirrors(path: Path) -> None:
     assert parse_mirror(_properties(path.read_text())).entries

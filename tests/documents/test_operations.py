@@ -1,4 +1,4 @@
-"""docs/operations.md: its queries name what is really logged, its metrics are those emitted."""
+"""docs/operations.md: queries use logged fields and messages, metrics are emitted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEMPLATE: Final[dict[str, Any]] = load_template(ROOT / "template.yaml")
 MONITORING: Final[dict[str, Any]] = load_template(ROOT / "monitoring.yaml")
 #: Printed by the failure responder.
 RESPONDER_METRIC: Final = "ResponderResponses"
-#: Logs Insights' own, and those of Lambda's lines; AWS, "Supported logs and discovered fields".
+#: Fields of Logs Insights and of Lambda's log lines; AWS, "Supported logs and discovered fields".
 _DISCOVERED: Final = {
     "@billedDuration",
     "@duration",
@@ -55,14 +55,14 @@ def section(heading: str) -> str:
 
 
 _FENCES: Final = re.compile(r"^```(\w*)\n(.+?)^```$", re.MULTILINE | re.DOTALL)
-#: Commands say that they are for the console.
+#: Queries have fences without a language, commands have one.
 QUERIES: Final = [
     text for language, text in _FENCES.findall(section("Ten questions")) if not language
 ]
 
 
 class ThrottledOnce(SpecificationPolicy):
-    """Wants fewer requests, once."""
+    """Throttles one request."""
 
     _is_throttled = False
 
@@ -74,7 +74,7 @@ class ThrottledOnce(SpecificationPolicy):
 
 @pytest.fixture(scope="module")
 def logged(authority: CertificateAuthority) -> list[dict[str, Any]]:
-    """The lines of a copy that was throttled, and of a failure."""
+    """Log lines of a throttled copy and of a failure."""
     environment = {
         "SSL_CERT_FILE": str(authority.ca_file),
         "RESPONSE_HOSTS": "localhost",
@@ -95,12 +95,12 @@ def logged(authority: CertificateAuthority) -> list[dict[str, Any]]:
             }
             emulator.invoke(endpoint.event("Create", named))
         log = emulator.log
-    assert [answer.status for answer in endpoint.responses] == ["SUCCESS", "FAILED"]
+    assert [response.status for response in endpoint.responses] == ["SUCCESS", "FAILED"]
     return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
 
 
 def flat(node: Any, prefix: str = "") -> Iterator[str]:
-    """Names of a line's fields, as Logs Insights has them."""
+    """Return the names of a line's fields as in Logs Insights."""
     items = node.items() if isinstance(node, dict) else enumerate(node)
     for name, value in items:
         yield f"{prefix}{name}"
@@ -108,15 +108,17 @@ def flat(node: Any, prefix: str = "") -> Iterator[str]:
             yield from flat(value, f"{prefix}{name}.")
 
 
-def test_there_are_ten_questions_each_with_a_query_or_a_command() -> None:
+def test_each_of_ten_questions_has_a_query_or_a_command() -> None:
     parts = re.split(r"^### (\d+)\. (.+\?)$", section("Ten questions"), flags=re.MULTILINE)
     assert parts[1::3] == [str(number) for number in range(1, 11)]
-    assert all("```" in answer for answer in parts[3::3])
+    assert all("```" in text for text in parts[3::3])
     assert len(QUERIES) >= 10
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.splitlines()[0])
-def test_a_query_asks_for_fields_that_lines_have(query: str, logged: list[dict[str, Any]]) -> None:
+def test_a_query_uses_existing_fields_and_messages(
+    query: str, logged: list[dict[str, Any]]
+) -> None:
     messages = {line["message"] for line in logged}
     for message in re.findall(r'message = "([^"]+)"', query):
         assert message in messages
@@ -130,19 +132,19 @@ def test_a_query_asks_for_fields_that_lines_have(query: str, logged: list[dict[s
 
 
 def fields(query: str) -> set[str]:
-    """What is left of a query without its words, its texts and the names that it gives."""
+    """Return the field names in a query."""
     given = set(re.findall(r"\bas (\w+)", query))
     bare = re.sub(r'"[^"]*"|/\^?[\w ]+/|\b\d+[dh]?\b(?!\.)', " ", re.sub(r"\.0\b", ".zero", query))
     names = {each.replace(".zero", ".0") for each in re.findall(r"@?[A-Za-z_][\w.]*", bare)}
     return names - given - _WORDS
 
 
-def test_what_the_responder_query_looks_for_is_what_it_logs() -> None:
+def test_the_responder_query_matches_its_log_message() -> None:
     assert "responding to request" in section("Ten questions")
     assert '"responding to request %s' in (ROOT / "handler" / "responder.py").read_text()
 
 
-def test_every_metric_is_documented_and_no_other(logged: list[dict[str, Any]]) -> None:
+def test_the_documented_metrics_are_emitted(logged: list[dict[str, Any]]) -> None:
     directives = [line["_aws"]["CloudWatchMetrics"][0] for line in logged if "_aws" in line]
     emitted = {metric["Name"] for each in directives for metric in each["Metrics"]}
     table = section("Metrics, alarms and dashboard")
@@ -151,7 +153,7 @@ def test_every_metric_is_documented_and_no_other(logged: list[dict[str, Any]]) -
     assert f"`{NAMESPACE}`" in table
 
 
-def test_alarms_and_dashboard_look_at_metrics_that_are_emitted(
+def test_alarms_and_dashboard_use_emitted_metrics(
     logged: list[dict[str, Any]],
 ) -> None:
     directives = [line["_aws"]["CloudWatchMetrics"][0] for line in logged if "_aws" in line]
@@ -175,7 +177,7 @@ def test_alarms_and_dashboard_look_at_metrics_that_are_emitted(
     assert shown - {""} <= emitted
 
 
-def test_an_alarm_names_a_question_that_is_answered() -> None:
+def test_alarm_descriptions_refer_to_documented_questions() -> None:
     questions = set(re.findall(r"^### \d+\. (.+)$", PAGE, re.MULTILINE))
     for resource in MONITORING["Resources"].values():
         if resource["Type"] == "AWS::CloudWatch::Alarm":
@@ -183,7 +185,7 @@ def test_an_alarm_names_a_question_that_is_answered() -> None:
             assert named in questions
 
 
-def test_every_output_that_a_command_reads_is_there() -> None:
+def test_commands_use_existing_stack_outputs() -> None:
     names = set(re.findall(r"\$\(output (\w+)\)|`(\w+)` output", PAGE))
     assert names
     assert {one or other for one, other in names} <= TEMPLATE["Outputs"].keys()

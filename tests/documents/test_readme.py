@@ -1,4 +1,4 @@
-"""The README's names against the code's."""
+"""The README's property names compared with the code."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def section(heading: str) -> str:
     return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
-def test_every_property_is_named_once_and_no_other() -> None:
+def test_every_property_is_listed_once() -> None:
     rows = re.findall(r"^\| [^`|]+ \| (.+) \|$", section("Properties and values"), re.MULTILINE)
     names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert sorted(names) == sorted({*KNOWN_PROPERTIES, "Trigger"})
 
 
-def test_the_stack_is_one_that_the_function_understands(tmp_path: Path) -> None:
+def test_the_example_stack_has_valid_properties(tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.+?)```", section("A stack"), re.DOTALL)
     file = tmp_path / "stack.yaml"
     file.write_text(text)

@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "security.md").read_text()
 _KIB: Final = 1024
 _MIB: Final = 1024 * 1024
-#: The numbers of a row of the page, and the constants that they are.
+#: The constants of the numbers in each row of the page.
 LIMITS: Final[dict[str, list[tuple[str, str, int]]]] = {
     "a manifest, index or file of an archive that describes it": [
         ("model.manifests", "MAX_MANIFEST_BYTES", _MIB),
@@ -56,7 +56,7 @@ def table(heading: str) -> dict[str, str]:
     return {name: value for name, value in rows if name != "What"}
 
 
-def test_every_limit_is_the_programs() -> None:
+def test_documented_limits_equal_the_constants() -> None:
     written = table("Limits")
     assert written.keys() == {*LIMITS, "a response to CloudFormation"}
     for row, constants in LIMITS.items():
@@ -70,7 +70,7 @@ def test_every_limit_is_the_programs() -> None:
 
 
 @pytest.mark.parametrize("role", ["ReplicatorRole", "ResponderRole"])
-def test_the_responder_can_only_log(role: str) -> None:
+def test_the_responder_has_only_log_permissions(role: str) -> None:
     resource: dict[str, Any] = load_template(ROOT / "template.yaml")["Resources"][role]
     names = [
         policy["PolicyName"]
@@ -81,7 +81,7 @@ def test_the_responder_can_only_log(role: str) -> None:
     assert (names == ["WriteLogs"]) is (role == "ResponderRole")
 
 
-def test_every_named_parameter_is_in_the_template() -> None:
+def test_named_parameters_exist_in_the_template() -> None:
     template = load_template(ROOT / "template.yaml")
     parameters = template["Parameters"]
     named = {
@@ -94,7 +94,7 @@ def test_every_named_parameter_is_in_the_template() -> None:
     }
     assert {each for each in named if f"`{each}`" not in PAGE} == set()
     assert named <= parameters.keys()
-    # the defaults that the page names
+    # documented defaults
     defaults = {name: parameters[name]["Default"] for name in named}
     assert defaults.pop("DestinationRepositories") == "*"
     assert set(defaults.values()) == {""}

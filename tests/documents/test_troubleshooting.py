@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md against what the program says, and against the tree of errors."""
+"""docs/troubleshooting.md compared with the program's error messages and error classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.documents.failures import MISHAPS, Mishap
+from tests.documents.failures import FAILURES, Failure
 from tests.documents.scene import Scene
 from tests.functional.conftest import Function
 from tests.unit.custom_resource.engines import HOST
@@ -25,7 +25,7 @@ from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.properties import property_name
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
-#: Not of the tree: nothing else could answer.
+#: Failures outside the tree of error classes.
 OUTSIDE: Final = {
     "replication failed: the function was killed, timed out, was not run",
     "internal error",
@@ -55,14 +55,14 @@ def kinds(section: str) -> set[str]:
     return {name for listed in _KIND.findall(section) for name in re.findall(r"\w+", listed)}
 
 
-def says(written: str, said: str) -> bool:
-    """Return whether a sentence on the page is this one, with `…` for what was left out."""
+def matches(written: str, message: str) -> bool:
+    """Return whether a documented message, with `…` for omitted text, matches a message."""
     pattern = ".+?".join(map(re.escape, written.split("…")))
-    return re.fullmatch(pattern, said, re.DOTALL) is not None
+    return re.fullmatch(pattern, message, re.DOTALL) is not None
 
 
 def tree() -> Iterator[type[ReplicationError]]:
-    """Every class of errors, in whichever module it is."""
+    """Yield all error classes of all modules."""
     for module in pkgutil.walk_packages(ecr_image_replicator.__path__, "ecr_image_replicator."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -74,23 +74,27 @@ def tree() -> Iterator[type[ReplicationError]]:
 
 
 @pytest.mark.parametrize(
-    ("heading", "mishap"), MISHAPS, ids=[mishap.__name__ for _, mishap in MISHAPS]
+    ("heading", "failure"), FAILURES, ids=[failure.__name__ for _, failure in FAILURES]
 )
-def test_a_mishap_is_told_as_the_page_has_it(scene: Scene, heading: str, mishap: Mishap) -> None:
+def test_a_failure_raises_the_documented_message(
+    scene: Scene, heading: str, failure: Failure
+) -> None:
     with pytest.raises(ReplicationError) as caught:
-        mishap(scene)
+        failure(scene)
 
     section = SECTIONS[heading]
     assert type(caught.value).__name__ in kinds(section)
-    said = caught.value.render(property_name)
-    assert any(says(written, said) for written in sentences(section)), said
+    message = caught.value.render(property_name)
+    assert any(matches(written, message) for written in sentences(section)), message
     words = [part for part in re.split(r"…|, ", heading) if part.strip(" ,")]
-    assert any(part.strip() in said for part in words), "its words do not lead to its section"
+    assert any(part.strip() in message for part in words), (
+        "no part of the heading is in the message"
+    )
 
 
-def test_every_section_has_its_mishaps() -> None:
+def test_every_documented_message_has_a_failure() -> None:
     counted = {heading: len(sentences(text)) for heading, text in SECTIONS.items()}
-    made = [heading for heading, _ in MISHAPS]
+    made = [heading for heading, _ in FAILURES]
 
     assert counted.keys() == {*made, *OUTSIDE}
     assert {heading: made.count(heading) for heading in made} == {
@@ -98,15 +102,15 @@ def test_every_section_has_its_mishaps() -> None:
     }
 
 
-def test_every_kind_of_error_is_on_the_page_and_every_kind_there_is_one() -> None:
-    told = {name for text in SECTIONS.values() for name in kinds(text)}
+def test_all_error_classes_are_documented() -> None:
+    documented = {name for text in SECTIONS.values() for name in kinds(text)}
     never = set(re.findall(r"^\| `(\w+)` \|", PARTS, re.MULTILINE))
 
-    assert not told & never
-    assert {each.__name__ for each in tree()} == told | never
+    assert not documented & never
+    assert {each.__name__ for each in tree()} == documented | never
 
 
-def test_the_tree_that_is_drawn_is_the_tree_that_there_is() -> None:
+def test_the_documented_tree_of_error_classes_is_complete() -> None:
     drawn = importlib.import_module("ecr_image_replicator.errors").__doc__ or ""
     names = set(re.findall(r"^ *[│├└─ ]*(\w+Error)\b", drawn, re.MULTILINE))
     own = {each.__name__ for each in tree() if each.__module__ == "ecr_image_replicator.errors"}
@@ -124,16 +128,16 @@ def test_the_tree_that_is_drawn_is_the_tree_that_there_is() -> None:
         {"requestContext": {"condition": "RecursiveInvocation"}},
     ],
 )
-def test_what_the_responder_says_is_on_the_page(
+def test_messages_of_the_responder_are_documented(
     record: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers: list[Mapping[str, Any]] = []
+    responses: list[Mapping[str, Any]] = []
 
     def deliver(_: str, body: Mapping[str, Any], *, budget_seconds: float) -> bool:
-        answers.append(body)
+        responses.append(body)
         return budget_seconds > 0
 
-    # what becomes of an answer on its way is tested with `answers`
+    # the tests of `response` cover delivery
     monkeypatch.setattr(responder, "deliver", deliver)
     event = dict.fromkeys(("StackId", "RequestId", "LogicalResourceId"), "x")
     record = {**record, "requestPayload": {**event, "ResponseURL": f"https://{HOST}/x"}}
@@ -145,21 +149,23 @@ def test_what_the_responder_says_is_on_the_page(
     responder.lambda_handler(record, Context())
 
     section = SECTIONS["replication failed: the function was killed, timed out, was not run"]
-    said = answers[0]["Reason"]
-    assert any(says(written, said) for written in sentences(section)), said
+    message = responses[0]["Reason"]
+    assert any(matches(written, message) for written in sentences(section)), message
 
 
-def test_a_defect_is_told_as_the_page_has_it() -> None:
-    def defective() -> Replicator:
+def test_the_message_of_an_internal_error_is_documented() -> None:
+    def raise_internal_error() -> Replicator:
         raise ZeroDivisionError
 
-    answer = Function(ReplicationResource(defective)).create("nginx:1.27", "example.com/app:1")
+    response = Function(ReplicationResource(raise_internal_error)).create(
+        "nginx:1.27", "example.com/app:1"
+    )
 
     (written,) = sentences(SECTIONS["internal error"])
-    assert says(f"{written} Log stream: …", answer["Reason"]), answer
+    assert matches(f"{written} Log stream: …", response["Reason"]), response
 
 
-def test_an_engine_that_does_not_let_go_is_told_of_as_the_page_has_it(
+def test_the_message_of_an_engine_that_does_not_stop_is_documented(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     released = threading.Event()
@@ -180,7 +186,7 @@ def test_an_engine_that_does_not_let_go_is_told_of_as_the_page_has_it(
         released.set()
 
     monkeypatch.setattr(Invocation, "expire", expire_and_release)
-    answer = Function(ReplicationResource(stuck)).send(event, seconds=0.5)
+    response = Function(ReplicationResource(stuck)).send(event, seconds=0.5)
 
     (written,) = sentences(SECTIONS["timed out:"])
-    assert says(f"{written} Log stream: …", answer["Reason"]), answer
+    assert matches(f"{written} Log stream: …", response["Reason"]), response

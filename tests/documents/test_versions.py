@@ -1,4 +1,4 @@
-"""The version stands in one place; the changelog and the template agree with it."""
+"""The project version compared with the changelog."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def test_the_version_is_a_semantic_version() -> None:
     assert _SEMANTIC.fullmatch(__version__)
 
 
-def test_the_newest_version_of_the_changelog_is_the_project_s() -> None:
+def test_the_newest_version_of_the_changelog_is_the_project_version() -> None:
     released = [name for name, _ in _HEADING.findall(CHANGELOG) if name != "Unreleased"]
     assert released[0] == __version__
 
 
 def test_the_changelog_is_in_order() -> None:
-    """Newest first; only the first section may be unreleased; every other one has a date."""
+    """The newest is first, only the first can be unreleased, all others have a date."""
     (newest, date), *others = _HEADING.findall(CHANGELOG)
     assert CHANGELOG.count("\n## ") == 1 + len(others)
     assert newest == "Unreleased" or re.fullmatch(r"\d{4}-\d{2}-\d{2}|Unreleased", date)

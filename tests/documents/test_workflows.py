@@ -13,7 +13,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_every_action_is_pinned_by_its_commit_and_names_its_version(workflow: Path) -> None:
+def test_every_action_is_pinned_by_commit_with_a_version_comment(workflow: Path) -> None:
     used = re.findall(r"uses: (.+)", workflow.read_text())
 
     assert used
@@ -33,7 +33,7 @@ def test_every_make_target_and_script_exists(workflow: Path) -> None:
                 assert (ROOT / program).is_file()
 
 
-def test_a_tag_releases_what_make_release_builds() -> None:
+def test_a_pushed_tag_publishes_the_files_of_make_release() -> None:
     loaded = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
     steps = loaded["jobs"]["release"]["steps"]
     commands = [step.get("run") or step["uses"] for step in steps]

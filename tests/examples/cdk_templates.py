@@ -1,4 +1,4 @@
-"""Reading what the CDK synthesizes."""
+"""Queries on templates that the CDK synthesizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def find(stack: Stack, prefix: str) -> str:
 
 
 def name_of(template: dict[str, Any], construct_id: str) -> str:
-    """The logical id of a construct, which ends in a hash."""
+    """Return the logical ID of a construct, which ends in a hash."""
     pattern = re.compile(f"{construct_id}[0-9A-F]{{8}}")
     (name,) = (each for each in template["Resources"] if pattern.fullmatch(each))
     assert isinstance(name, str)
@@ -23,7 +23,7 @@ def name_of(template: dict[str, Any], construct_id: str) -> str:
 
 
 def statements(template: dict[str, Any], role: str) -> Iterator[dict[str, Any]]:
-    """Statements of the policies that are attached to a role."""
+    """Return the statements of the policies that are attached to a role."""
     pattern = re.compile(f"{role}[0-9A-F]{{8}}")
     for resource in template["Resources"].values():
         roles = resource.get("Properties", {}).get("Roles", [])
@@ -50,7 +50,7 @@ def is_replicator(resource: dict[str, Any]) -> bool:
 
 
 def machine_of(library: Path) -> int:
-    """Which machine a shared library is for: e_machine of its ELF header."""
+    """Return the machine type of a shared library: e_machine of its ELF header."""
     return int.from_bytes(library.read_bytes()[18:20], "little")
 
 

@@ -15,7 +15,7 @@ from local.certificates import CertificateAuthority
 from local.dockerhub import HubUser
 from local.images import Index
 from tests.examples.indexes import build_two_platforms
-from tests.examples.world import World
+from tests.examples.simulated_cloud import SimulatedCloud
 from tests.functional.conftest import Function
 
 from custom_resource.resource import ReplicationResource
@@ -25,8 +25,8 @@ from ecr_image_replicator.request.settings import Settings
 ROOT = Path(__file__).parents[2]
 #: The stack with the functions of the app that `synthesize.py` makes.
 SHARED_STACK = "ReplicatedImages-EcrImageReplicator"
-#: A proxy, trust or account of the developer's would lead elsewhere.
-_ELSEWHERE = (
+#: Variables of the developer's proxy, certificates and account, which the tests remove.
+_REMOVED_VARIABLES = (
     "ALL_PROXY",
     "AWS_ENDPOINT_URL",
     "AWS_PROFILE",
@@ -43,8 +43,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
 
 
 @pytest.fixture
-def world(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name in (*_ELSEWHERE, "HTTPS_PROXY", "NO_PROXY"):
+def cloud(
+    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SimulatedCloud]:
+    for name in (*_REMOVED_VARIABLES, "HTTPS_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     users = {"username": HubUser("password")}
@@ -52,10 +54,10 @@ def world(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> I
         for name, value in aws.environment.items():
             monkeypatch.setenv(name, value)
         replicator = Replicator(Settings())
-        world = World(aws, Function(ReplicationResource(lambda: replicator)))
-        yield world
+        cloud = SimulatedCloud(aws, Function(ReplicationResource(lambda: replicator)))
+        yield cloud
         replicator.close()
-        world.close()
+        cloud.close()
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +67,7 @@ def index() -> Index:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Synthesis:
-    """The cloud assembly that a run of the CDK has made."""
+    """A cloud assembly of the CDK."""
 
     directory: Path
 
@@ -99,9 +101,9 @@ def _link(value: Any, exports: Mapping[str, Any]) -> Any:
 
 @pytest.fixture(scope="session")
 def synthesis(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
-    """Every stack that a test looks at, in one process: starting the CDK is what costs.
+    """Synthesize all tested stacks in one process, since starting the CDK is slow.
 
-    Of two workers the first that wants it does it for both.
+    The first worker of pytest-xdist does it for all workers.
     """
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -109,7 +111,7 @@ def synthesis(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     directory = shared / "cdk"
     with (shared / "cdk.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # a directory by this name is a whole assembly
+        # the directory exists only when the assembly is complete
         if not directory.exists():
             unfinished = tmp_path_factory.mktemp("cdk")
             _synthesize(unfinished)

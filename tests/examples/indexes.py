@@ -1,4 +1,4 @@
-"""The image that every source has."""
+"""Indexes that the tests push to the sources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ AMD64, ARM64 = "linux/amd64", "linux/arm64/v8"
 
 
 def build_platforms(seed: int, *platforms: str) -> Index:
-    """An index of an image for each platform."""
+    """Return an index with an image for each platform."""
     return build_index(
         [
             build_image([build_layer(4096, seed=seed + number)], platform)
@@ -18,12 +18,12 @@ def build_platforms(seed: int, *platforms: str) -> Index:
 
 
 def build_two_platforms(seed: int) -> Index:
-    """An index of an image for Intel and one for Graviton."""
+    """Return an index for linux/amd64 and linux/arm64."""
     return build_platforms(seed, AMD64, ARM64)
 
 
 def digest_of(index: Index, platform: str) -> str:
-    """The digest of a platform's own image."""
+    """Return the digest of the image of a platform."""
     (digest,) = (
         image.digest
         for image in index.images

@@ -1,6 +1,6 @@
-"""CloudFormation's intrinsic functions and order of deployment, as far as the examples use them.
+"""CloudFormation's intrinsic functions and deployment order, as far as the examples use them.
 
-What it does not know it refuses, so that no example means something that a test did not see.
+Unsupported functions raise an error.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ ACCOUNT: Final = "123456789012"
 _NOTHING: Final = object()
 _REFERENCE: Final = re.compile(r"\$\{(!?)([^}]+)\}")
 _URL_SUFFIX: Final = "amazonaws.com"
-#: What a replication needs to be there; of all other kinds names are enough.
-_MADE: Final = frozenset({"AWS::ECR::Repository", "AWS::SecretsManager::Secret"})
+#: Resource types to create. All other types only have a name.
+_CREATED_TYPES: Final = frozenset({"AWS::ECR::Repository", "AWS::SecretsManager::Secret"})
 
 
-class Cloud(Protocol):
-    """Where a stack's resources come to be."""
+class ResourceProvider(Protocol):
+    """Creates the resources of a stack."""
 
     def deploy(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Make a custom resource of these properties, and give its answer."""
+        """Create a custom resource with these properties and return the response."""
 
-    def make(self, kind: str, name: str, properties: Mapping[str, Any], region: str) -> str:
-        """Make a resource of another kind, and give what Ref does."""
+    def create(self, kind: str, name: str, properties: Mapping[str, Any], region: str) -> str:
+        """Create a resource of another type and return the value of its Ref."""
 
 
 def load_template(file: Path) -> dict[str, Any]:
-    """Read a template in YAML or JSON, short forms written out."""
+    """Read a template in YAML or JSON and expand the short forms."""
     template = json.loads(json.dumps(cfn_yaml.load(str(file)), default=str))
     assert isinstance(template, dict)
     return template
 
 
 class Stack:
-    """A template on its way to being a stack.
+    """A stack whose resources are created when they are resolved.
 
     Parameters
     ----------
     cloud
-        Asked for each resource once, when it or something that refers to it is resolved.
+        Creates each resource once, when it or a reference to it is resolved.
     """
 
     def __init__(
         self,
         template: Mapping[str, Any],
-        cloud: Cloud,
+        cloud: ResourceProvider,
         *,
         parameters: Mapping[str, Any] | None = None,
         imports: Mapping[str, str] | None = None,
@@ -63,8 +63,8 @@ class Stack:
         self._cloud = cloud
         self._imports = imports or {}
         self._region, self._name = region, name
-        self._made: dict[str, str] = {}
-        self._answers: dict[str, Mapping[str, Any]] = {}
+        self._created: dict[str, str] = {}
+        self._responses: dict[str, Mapping[str, Any]] = {}
         declared = template.get("Parameters", {})
         unknown = {*(parameters or {})} - {*declared}
         assert not unknown, f"the template has no parameters {unknown}"
@@ -81,7 +81,7 @@ class Stack:
 
     @property
     def custom_resources(self) -> tuple[str, ...]:
-        """The logical ids of resources that a function answers for."""
+        """The logical ids of resources that a function responses for."""
         return tuple(
             key for key, each in self.resources.items() if each["Type"].startswith("Custom::")
         )
@@ -92,14 +92,14 @@ class Stack:
         assert isinstance(resolved, dict)
         return resolved
 
-    def answer(self, logical_id: str) -> Mapping[str, Any]:
-        """Deploy a custom resource, unless that was done, and give its answer."""
-        if logical_id not in self._answers:
-            self._answers[logical_id] = self._cloud.deploy(self.properties(logical_id))
-        return self._answers[logical_id]
+    def deploy(self, logical_id: str) -> Mapping[str, Any]:
+        """Deploy a custom resource on the first call and return its response."""
+        if logical_id not in self._responses:
+            self._responses[logical_id] = self._cloud.deploy(self.properties(logical_id))
+        return self._responses[logical_id]
 
     def outputs(self) -> dict[str, Any]:
-        """Resolve the outputs, which deploys what they name."""
+        """Resolve the outputs and deploy the resources that they refer to."""
         return {key: self.resolve(each["Value"]) for key, each in self._outputs.items()}
 
     def resolve(self, value: Any) -> Any:
@@ -152,13 +152,15 @@ class Stack:
             return self._values[name]
         kind: str = self.resources[name]["Type"]
         if kind.startswith("Custom::"):
-            return self.answer(name)["PhysicalResourceId"]
+            return self.deploy(name)["PhysicalResourceId"]
         default = f"{self._name}-{name}".lower()
-        if kind not in _MADE:
+        if kind not in _CREATED_TYPES:
             return default
-        if name not in self._made:
-            self._made[name] = self._cloud.make(kind, default, self.properties(name), self._region)
-        return self._made[name]
+        if name not in self._created:
+            self._created[name] = self._cloud.create(
+                kind, default, self.properties(name), self._region
+            )
+        return self._created[name]
 
     def _get_att(self, argument: Any) -> Any:
         logical_id, _, attribute = (
@@ -168,13 +170,13 @@ class Stack:
         )
         kind: str = self.resources[logical_id]["Type"]
         if kind.startswith("Custom::"):
-            answer = self.answer(logical_id)
-            assert answer["Status"] == "SUCCESS", answer["Reason"]
-            return answer["Data"][attribute]
+            response = self.deploy(logical_id)
+            assert response["Status"] == "SUCCESS", response["Reason"]
+            return response["Data"][attribute]
         name = self._ref(logical_id)
         if kind == "AWS::ECR::Repository" and attribute == "RepositoryUri":
             return f"{ACCOUNT}.dkr.ecr.{self._region}.{_URL_SUFFIX}/{name}"
         if attribute == "Arn":
             _, service, resource = kind.lower().split("::")
             return f"arn:aws:{service}:{self._region}:{ACCOUNT}:{resource}/{name}"
-        raise LookupError(f"{kind} has no {attribute} here")
+        raise LookupError(f"{kind} has no supported attribute {attribute}")

@@ -1,8 +1,8 @@
-"""Synthesizes every stack that the tests look at; runs in `.venv-cdk`, `examples/cdk` to import.
+"""Synthesizes all tested stacks. Runs in `.venv-cdk` with `examples/cdk` in the module path.
 
-``python synthesize.py DIRECTORY`` makes a cloud assembly there: the example's app, and beside its
-stack others that use cdk-ecr-deployment and what stands in for it. ``refusals.json`` has what the
-construct said to options that contradict each other.
+``python synthesize.py DIRECTORY`` writes a cloud assembly: the example's app, stacks that use
+cdk-ecr-deployment and stacks that use its replacement. ``validation-errors.json`` has the errors
+of the construct for contradictory options.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _KEY_ARN = "arn:aws:kms:us-west-2:123456789012:key/00000000-1111-2222-3333-44444
 
 
 def add_peers_usages(stack: cdk.Stack, library: Any, image_directory: str) -> None:
-    """Use a library as cdk-ecr-deployment's README and examples do, of which each has a line here.
+    """Use a library as in each example of cdk-ecr-deployment and its README.
 
-    `library` is cdk_ecr_deployment, or what stands in for it.
+    `library` is cdk_ecr_deployment or its replacement.
     """
     docker_image, archive = library.DockerImageName, library.S3ArchiveName
     asset = ecr_assets.DockerImageAsset(stack, "Asset", directory=image_directory)
@@ -81,7 +81,7 @@ def add_peers_usages(stack: cdk.Stack, library: Any, image_directory: str) -> No
 
 
 class OwnUsages(cdk.Stack):
-    """What our construct has beyond the peer's."""
+    """Options of this project's construct that the peer does not have."""
 
     def __init__(self, scope: Construct, construct_id: str, tarball: str) -> None:
         super().__init__(scope, construct_id)
@@ -179,7 +179,7 @@ class OwnUsages(cdk.Stack):
 
 
 class Team(cdk.Stack):
-    """A stack with a repository of its own, and of another one."""
+    """A stack that copies images to its own repository and to another one."""
 
     def __init__(
         self,
@@ -204,7 +204,7 @@ def add_stages(app: cdk.App) -> None:
     agnostic = cdk.Stage(app, "Agnostic")
     later = Team(agnostic, "Later")
     earlier = Team(agnostic, "Earlier")
-    # against the order in which they were made
+    # opposite to the order of creation
     later.add_stack_dependency(earlier)
     Team(agnostic, "User", other=earlier.repository)
     nested = cdk.NestedStack(earlier, "Nested")
@@ -231,8 +231,8 @@ def add_stages(app: cdk.App) -> None:
     )
 
 
-def refusals() -> dict[str, str]:
-    """What the construct says to options that contradict each other."""
+def validation_errors() -> dict[str, str]:
+    """Return the errors of the construct for contradictory options."""
     contradictions: dict[str, dict[str, Any]] = {
         "architecture and index": {"image_arch": ["arm64"], "copy_image_index": True},
         "two architectures": {"image_arch": ["arm64", "amd64"]},
@@ -251,19 +251,19 @@ def refusals() -> dict[str, str]:
             "memory_limit": 1024,
         },
     }
-    said: dict[str, str] = {}
+    errors: dict[str, str] = {}
     name = ours.DockerImageName("nginx:latest")
     for number, (what, options) in enumerate(contradictions.items()):
-        stack = cdk.Stack(cdk.App(), f"Refused{number}")
+        stack = cdk.Stack(cdk.App(), f"Invalid{number}")
         try:
             ours.ECRDeployment(stack, "Image", src=name, dest=name, **options)
         except ValueError as error:
-            said[what] = str(error)
-    return said
+            errors[what] = str(error)
+    return errors
 
 
 def main(directory: Path) -> None:
-    """Synthesize all."""
+    """Synthesize all stacks."""
     sources = directory / "sources"
     image_directory = sources / "docker"
     image_directory.mkdir(parents=True)
@@ -271,14 +271,14 @@ def main(directory: Path) -> None:
     tarball = sources / "image.tar"
     tarball.write_bytes(b"\0" * 1024)
 
-    # one app: what several stacks are made of is built once
+    # one app builds shared assets once
     app = build(outdir=str(directory), analytics_reporting=False)
     add_peers_usages(cdk.Stack(app, "Peer"), peer, str(image_directory))
     add_peers_usages(cdk.Stack(app, "Moved"), ours, str(image_directory))
     OwnUsages(app, "Own", str(tarball))
     add_stages(app)
     app.synth()
-    (directory / "refusals.json").write_text(json.dumps(refusals()))
+    (directory / "validation-errors.json").write_text(json.dumps(validation_errors()))
 
 
 if __name__ == "__main__":

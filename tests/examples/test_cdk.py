@@ -1,4 +1,4 @@
-"""`examples/cdk`: its app deploys, its construct says and grants what it should."""
+"""`examples/cdk`: the app deploys, the construct sets the right properties and permissions."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.examples.cdk_templates import (
 from tests.examples.conftest import ROOT, SHARED_STACK, Synthesis
 from tests.examples.indexes import AMD64, ARM64, digest_of
 from tests.examples.resolver import Stack, load_template
-from tests.examples.world import World
+from tests.examples.simulated_cloud import SimulatedCloud
 
 HANDLER = ROOT / "handler"
-#: Actions that have no resources to be narrowed to.
-SIGN_INS = {
+#: Actions without resource-level permissions.
+AUTHENTICATION_ACTIONS = {
     "ecr:GetAuthorizationToken",
     "ecr-public:GetAuthorizationToken",
     "sts:GetServiceBearerToken",
@@ -42,7 +42,7 @@ PUSH = {
     "ecr:UploadLayerPart",
 }
 AARCH64 = 183
-#: How SAM's own command line finds code; it has no other way to be asked without Docker.
+#: Finds code as SAM's command line does, without Docker.
 SAM_FINDS_CODE = """
 import json, sys
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
@@ -56,28 +56,28 @@ print(json.dumps([each for each in code if each[0]]))
 
 
 @pytest.fixture
-def example(synthesis: Synthesis, world: World, index: Index) -> Stack:
-    """The example's stack, whose sources have the index."""
-    stack = Stack(synthesis.deployed("ReplicatedImages"), world)
-    world.keep_secret("docker-hub/login", "username:password", "eu-west-1")
+def example(synthesis: Synthesis, cloud: SimulatedCloud, index: Index) -> Stack:
+    """The stack of the example. Its sources have the index."""
+    stack = Stack(synthesis.deployed("ReplicatedImages"), cloud)
+    cloud.create_secret("docker-hub/login", "username:password", "eu-west-1")
     for name in stack.custom_resources:
-        world.provide(stack.properties(name)["SrcImage"], index)
-    world.aws.docker_hub.private_repositories.add("envoyproxy/envoy")
+        cloud.push_image(stack.properties(name)["SrcImage"], index)
+    cloud.aws.docker_hub.private_repositories.add("envoyproxy/envoy")
     return stack
 
 
 @pytest.fixture
-def own(synthesis: Synthesis, world: World) -> Stack:
-    return Stack(synthesis.deployed("Own"), world, region="us-west-2")
+def own(synthesis: Synthesis, cloud: SimulatedCloud) -> Stack:
+    return Stack(synthesis.deployed("Own"), cloud, region="us-west-2")
 
 
-def test_every_image_of_the_example_replicates(example: Stack) -> None:
+def test_every_image_of_the_example_is_copied(example: Stack) -> None:
     assert len(example.custom_resources) == 3
     for name in example.custom_resources:
-        assert example.answer(name)["Status"] == "SUCCESS", example.answer(name)
+        assert example.deploy(name)["Status"] == "SUCCESS", example.deploy(name)
 
 
-def test_ecs_is_given_the_images_by_digest(example: Stack, index: Index) -> None:
+def test_the_ecs_task_refers_to_images_by_digest(example: Stack, index: Index) -> None:
     task = example.properties(find(example, "Task"))
 
     repository = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/example-web3c8945db"
@@ -87,15 +87,17 @@ def test_ecs_is_given_the_images_by_digest(example: Stack, index: Index) -> None
     ]
 
 
-def test_lambda_is_given_an_image_that_is_there(example: Stack, world: World, index: Index) -> None:
+def test_the_lambda_function_refers_to_an_existing_image(
+    example: Stack, cloud: SimulatedCloud, index: Index
+) -> None:
     function = example.properties(find(example, "JobsFunction"))
 
     uri = function["Code"]["ImageUri"]
     assert uri == example.outputs()["JobsImageUri"]
-    assert world.manifest(uri).digest == digest_of(index, ARM64)
+    assert cloud.manifest(uri).digest == digest_of(index, ARM64)
 
 
-def test_whoever_runs_an_image_may_pull_it(synthesis: Synthesis) -> None:
+def test_ecs_and_lambda_have_pull_permissions(synthesis: Synthesis) -> None:
     template = synthesis.deployed("ReplicatedImages")
     execution = actions(template, "TaskExecutionRole")
     jobs = template["Resources"][name_of(template, "Jobs")]["Properties"]["RepositoryPolicyText"]
@@ -104,7 +106,7 @@ def test_whoever_runs_an_image_may_pull_it(synthesis: Synthesis) -> None:
     assert {"Service": "lambda.amazonaws.com"} in [each["Principal"] for each in jobs["Statement"]]
 
 
-def test_sam_finds_the_code_and_the_layer_by_the_assets_metadata(synthesis: Synthesis) -> None:
+def test_sam_finds_code_and_layer_in_the_asset_metadata(synthesis: Synthesis) -> None:
     sam = shutil.which("sam")
     if sam is None:
         pytest.fail("sam is not on the PATH: run `make test`, which installs it")
@@ -150,7 +152,7 @@ def test_cfn_lint_finds_no_error(synthesis: Synthesis) -> None:
     assert finished.returncode == 0, finished.stdout
 
 
-def test_nothing_is_granted_beyond_what_is_named(synthesis: Synthesis) -> None:
+def test_permissions_have_no_wildcards(synthesis: Synthesis) -> None:
     for name in ("ReplicatedImages", "Own"):
         template = synthesis.deployed(name)
         replicators = [
@@ -161,11 +163,11 @@ def test_nothing_is_granted_beyond_what_is_named(synthesis: Synthesis) -> None:
         assert replicators
         for statement in replicators:
             if "*" in as_list(statement["Resource"]):
-                assert {*as_list(statement["Action"])} <= SIGN_INS
+                assert {*as_list(statement["Action"])} <= AUTHENTICATION_ACTIONS
             assert not [action for action in as_list(statement["Action"]) if "*" in action]
 
 
-def test_each_side_is_granted_what_it_takes(synthesis: Synthesis, own: Stack) -> None:
+def test_permissions_of_source_and_destination(synthesis: Synthesis, own: Stack) -> None:
     template = synthesis.deployed("Own")
     repositories = "arn:aws:ecr:us-west-2:123456789012:repository"
     granted = {
@@ -194,14 +196,18 @@ def test_each_side_is_granted_what_it_takes(synthesis: Synthesis, own: Stack) ->
     assert "secretsmanager:GetSecretValue" in secret
 
 
-def test_what_a_role_reads_is_not_granted_to_the_function(own: Stack, synthesis: Synthesis) -> None:
+def test_permissions_of_an_assumed_role_are_not_granted_to_the_function(
+    own: Stack, synthesis: Synthesis
+) -> None:
     granted = str(own.resolve([*statements(synthesis.deployed("Own"), "EcrImageReplicatorRole")]))
     assert "210987654321:repository" not in granted
 
 
-def test_the_peers_usages_are_granted_what_they_name(synthesis: Synthesis, world: World) -> None:
+def test_options_of_the_peer_grant_access_to_their_resources(
+    synthesis: Synthesis, cloud: SimulatedCloud
+) -> None:
     template = synthesis.deployed("Moved")
-    stack = Stack(template, world, region="us-west-2")
+    stack = Stack(template, cloud, region="us-west-2")
     granted = {
         resource
         for statement in statements(template, "EcrImageReplicatorRole")
@@ -217,7 +223,7 @@ def test_the_peers_usages_are_granted_what_they_name(synthesis: Synthesis, world
     } <= granted
 
 
-def test_properties_are_what_the_options_say(own: Stack) -> None:
+def test_options_are_rendered_as_resource_properties(own: Stack) -> None:
     properties = own.properties(find(own, "EverythingImage"))
     del properties["ServiceToken"]
 
@@ -237,7 +243,7 @@ def test_properties_are_what_the_options_say(own: Stack) -> None:
     }
 
 
-def test_a_function_deployed_once_is_used_by_its_service_token(own: Stack) -> None:
+def test_a_service_token_uses_an_existing_function(own: Stack) -> None:
     properties = own.resources[find(own, "SharedImage")]["Properties"]
     token = properties.pop("ServiceToken")
 
@@ -248,7 +254,7 @@ def test_a_function_deployed_once_is_used_by_its_service_token(own: Stack) -> No
     assert properties["SrcExternalId"] == "of-source"
 
 
-def test_settings_are_the_functions_environment(synthesis: Synthesis) -> None:
+def test_settings_are_rendered_as_environment_variables(synthesis: Synthesis) -> None:
     (function,) = (
         each
         for each in functions(synthesis.deployed("Own"))
@@ -262,21 +268,21 @@ def test_settings_are_the_functions_environment(synthesis: Synthesis) -> None:
     assert function["Architectures"] == ["x86_64"]
 
 
-def test_a_dry_run_answers_and_puts_nothing(own: Stack, world: World, index: Index) -> None:
+def test_a_dry_run_pushes_nothing(own: Stack, cloud: SimulatedCloud, index: Index) -> None:
     name = find(own, "DryRunImage")
     properties = own.properties(name)
-    world.provide(properties["SrcImage"], index)
-    repository = world.make_repository(properties["DestImage"])
+    cloud.push_image(properties["SrcImage"], index)
+    repository = cloud.create_repository(properties["DestImage"])
 
-    answer = world.deploy(properties)
+    response = cloud.deploy(properties)
 
     assert properties["DryRun"] is True
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["Changed"] == "true"
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["Changed"] == "true"
     assert "tried" not in repository.tags("mirror/app")
 
 
-def test_equal_options_share_a_function_and_others_have_their_own(synthesis: Synthesis) -> None:
+def test_equal_function_options_share_a_function(synthesis: Synthesis) -> None:
     own = synthesis.template("Own")
     assert memory_sizes(synthesis.template(SHARED_STACK)) == [512, 512, 1024]
     assert memory_sizes(synthesis.template("Moved")) == []
@@ -285,7 +291,7 @@ def test_equal_options_share_a_function_and_others_have_their_own(synthesis: Syn
     assert "logs:PutLogEvents" in actions(synthesis.deployed("Own"), "OwnRole")
 
 
-def test_the_service_token_is_the_function_itself(synthesis: Synthesis) -> None:
+def test_the_service_token_is_the_unqualified_function_arn(synthesis: Synthesis) -> None:
     resources = synthesis.deployed("Own")["Resources"]
     tokens = [
         token["Fn::GetAtt"]
@@ -299,7 +305,7 @@ def test_the_service_token_is_the_function_itself(synthesis: Synthesis) -> None:
     assert not types & {"AWS::Lambda::Alias", "AWS::Lambda::Version"}
 
 
-def test_a_function_may_invoke_itself_and_its_responder_only(synthesis: Synthesis) -> None:
+def test_a_function_can_invoke_only_itself_and_the_responder(synthesis: Synthesis) -> None:
     template = synthesis.deployed("Own")
     granted = [
         statement["Resource"]
@@ -314,7 +320,7 @@ def test_a_function_may_invoke_itself_and_its_responder_only(synthesis: Synthesi
     assert {each["Fn::GetAtt"][0] for each in arns} == {*names, responder}
 
 
-def test_failed_invocations_go_to_the_responder(synthesis: Synthesis) -> None:
+def test_failed_invocations_are_sent_to_the_responder(synthesis: Synthesis) -> None:
     template = synthesis.deployed("Own")
     configurations = [
         each["Properties"]
@@ -329,7 +335,7 @@ def test_failed_invocations_go_to_the_responder(synthesis: Synthesis) -> None:
         assert destination == {"Fn::GetAtt": [responder, "Arn"]}
 
 
-def test_the_functions_settings_are_the_templates(synthesis: Synthesis) -> None:
+def test_function_settings_equal_those_of_the_template(synthesis: Synthesis) -> None:
     written = load_template(ROOT / "template.yaml")
     sam = {
         each["Properties"]["Handler"]: each["Properties"]
@@ -350,11 +356,11 @@ def test_the_functions_settings_are_the_templates(synthesis: Synthesis) -> None:
     assert made["app.lambda_handler"]["MemorySize"] == defaults["MemorySize"]
 
 
-def test_contradictions_are_refused_by_name(synthesis: Synthesis) -> None:
-    refused = synthesis.read("refusals.json")
+def test_contradictory_options_are_rejected_with_the_option_name(synthesis: Synthesis) -> None:
+    errors = synthesis.read("validation-errors.json")
     names = {
-        what: said.removeprefix("invalid ").replace(":", " ").split()[0]
-        for what, said in refused.items()
+        option: message.removeprefix("invalid ").replace(":", " ").split()[0]
+        for option, message in errors.items()
     }
     assert names == {
         "architecture and index": "image_arch",

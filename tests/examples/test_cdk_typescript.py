@@ -1,4 +1,4 @@
-"""`examples/cdk-typescript`: compiled and synthesized with the CDK from npm, and deployed."""
+"""`examples/cdk-typescript`: compiled, synthesized with the CDK from npm and deployed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from local.images import Index
 from tests.examples.conftest import ROOT
 from tests.examples.resolver import ACCOUNT, Stack
+from tests.examples.simulated_cloud import SimulatedCloud
 from tests.examples.test_cloudformation import EXPORTS
-from tests.examples.world import World
 
 EXAMPLE = ROOT / "examples" / "cdk-typescript"
 HOST = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
@@ -21,7 +21,7 @@ HOST = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
 
 @pytest.fixture(scope="module")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cloud assembly of the app, in a copy outside this repository."""
+    """The cloud assembly of a copy of the app outside the repository."""
     directory = tmp_path_factory.mktemp("cdk-typescript")
     for file in EXAMPLE.iterdir():
         if file.is_file():
@@ -42,18 +42,20 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "cdk.out"
 
 
-def test_the_app_s_image_is_copied(assembly: Path, world: World, index: Index) -> None:
-    world.provide("public.ecr.aws/docker/library/nginx:1.27", index)
+def test_the_image_of_the_app_is_copied(
+    assembly: Path, cloud: SimulatedCloud, index: Index
+) -> None:
+    cloud.push_image("public.ecr.aws/docker/library/nginx:1.27", index)
     template = json.loads((assembly / "ReplicatedImage.template.json").read_text())
-    stack = Stack(template, world, imports=EXPORTS)
+    stack = Stack(template, cloud, imports=EXPORTS)
 
     uri = stack.outputs()["ImageUri"]
 
     assert uri.startswith(f"{HOST}/")
     assert "@sha256:" in uri
-    assert world.manifest(uri).media_type.endswith(("index.v1+json", "list.v2+json"))
+    assert cloud.manifest(uri).media_type.endswith(("index.v1+json", "list.v2+json"))
 
 
-def test_the_app_is_small(assembly: Path) -> None:
+def test_the_app_has_few_lines(assembly: Path) -> None:
     assert assembly.is_dir()
     assert len((EXAMPLE / "app.ts").read_text().splitlines()) < 30

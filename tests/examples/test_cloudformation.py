@@ -1,4 +1,4 @@
-"""Every stack of `examples/cloudformation`: its images replicate, and what uses them sees them."""
+"""Every stack of `examples/cloudformation`: its images are copied and its references resolve."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.examples.indexes import (
     digest_of,
 )
 from tests.examples.resolver import ACCOUNT, Stack, load_template
-from tests.examples.world import World
+from tests.examples.simulated_cloud import SimulatedCloud
 from tests.functional.cosign_fixtures import cosign_tag, payload, signatures
 
 EXAMPLES = ROOT / "examples" / "cloudformation"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/replicator"
-#: What the replicator's own stack exports, under the names that its template gives.
+#: Exports of the replicator's stack, by the names in its template.
 EXPORTS = {
     "ecr-image-replicator-ServiceToken": f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:replicator",
     "ecr-image-replicator-RoleArn": ROLE,
@@ -70,11 +70,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def stack(world: World) -> Callable[..., Stack]:
+def stack(cloud: SimulatedCloud) -> Callable[..., Stack]:
     def open_stack(name: str, **parameters: Any) -> Stack:
         return Stack(
             load_template(EXAMPLES / f"{name}.yaml"),
-            world,
+            cloud,
             parameters={**PARAMETERS[name], **parameters},
             imports=EXPORTS,
         )
@@ -86,7 +86,7 @@ def test_every_example_has_its_parameters() -> None:
     assert {file.stem for file in EXAMPLES.glob("*.yaml")} == PARAMETERS.keys()
 
 
-def test_the_replicators_template_exports_what_the_examples_import() -> None:
+def test_the_template_has_all_exports_that_the_examples_import() -> None:
     outputs = load_template(ROOT / "template.yaml")["Outputs"].values()
     names = {each["Export"]["Name"]["Fn::Sub"] for each in outputs if "Export" in each}
     exported = {name.replace("${AWS::StackName}", "ecr-image-replicator") for name in names}
@@ -94,9 +94,9 @@ def test_the_replicators_template_exports_what_the_examples_import() -> None:
 
 
 def test_ecs_runs_the_image_by_digest(
-    stack: Callable[..., Stack], world: World, index: Index
+    stack: Callable[..., Stack], cloud: SimulatedCloud, index: Index
 ) -> None:
-    world.provide("nginx:1.29.3", index)
+    cloud.push_image("nginx:1.29.3", index)
     example = stack("ecs-service-by-digest")
 
     task = example.properties("TaskDefinition")
@@ -104,46 +104,46 @@ def test_ecs_runs_the_image_by_digest(
     uri = f"{HOST}/example-repository@{digest_of(index, ARM64)}"
     assert task["ContainerDefinitions"][0]["Image"] == uri
     assert example.outputs() == {"ImageUri": uri}
-    assert world.manifest(uri) == world.manifest(f"{HOST}/example-repository:1.29.3")
+    assert cloud.manifest(uri) == cloud.manifest(f"{HOST}/example-repository:1.29.3")
     resolve_all(example)
 
 
-def test_lambda_runs_one_architecture_and_new_content_is_new_code(
-    stack: Callable[..., Stack], world: World, index: Index
+def test_new_image_content_changes_the_code_of_the_lambda_function(
+    stack: Callable[..., Stack], cloud: SimulatedCloud, index: Index
 ) -> None:
     newer = build_two_platforms(80)
     name = "public.ecr.aws/lambda/python:3.13"
-    world.provide(name, index)
+    cloud.push_image(name, index)
     example = stack("lambda-container-function")
     first = example.properties("Function")["Code"]["ImageUri"]
 
-    world.provide(name, newer)
+    cloud.push_image(name, newer)
     again = stack("lambda-container-function", Release="2")
     second = again.properties("Function")["Code"]["ImageUri"]
 
     assert first == f"{HOST}/example-repository@{digest_of(index, ARM64)}"
     assert second == f"{HOST}/example-repository@{digest_of(newer, ARM64)}"
-    assert world.manifest(first) != world.manifest(second)
+    assert cloud.manifest(first) != cloud.manifest(second)
     resolve_all(example)
 
 
-def test_each_side_of_two_accounts_is_entered_by_its_role(
-    stack: Callable[..., Stack], world: World, index: Index
+def test_source_and_destination_in_other_accounts_use_their_roles(
+    stack: Callable[..., Stack], cloud: SimulatedCloud, index: Index
 ) -> None:
     source = f"{BUILD}.dkr.ecr.eu-west-1.amazonaws.com/team/app:2.4.1"
-    world.provide(source, index)
-    world.aws.ecr(PRODUCTION, "eu-central-1").create_repository("team/app")
+    cloud.push_image(source, index)
+    cloud.aws.ecr(PRODUCTION, "eu-central-1").create_repository("team/app")
     for account in (BUILD, PRODUCTION):
-        world.aws.add_role(f"arn:aws:iam::{account}:role/ImageReplicator", external_id="between-us")
+        cloud.aws.add_role(f"arn:aws:iam::{account}:role/ImageReplicator", external_id="between-us")
     example = stack("multi-account")
 
     uri = example.outputs()["ImageUri"]
 
     assert uri.startswith(f"{PRODUCTION}.dkr.ecr.eu-central-1.amazonaws.com/team/app@sha256:")
-    assert world.manifest(uri).content == index.manifest
+    assert cloud.manifest(uri).content == index.manifest
     assumed = [
         call.parameters["RoleArn"]
-        for call in world.aws.services.calls
+        for call in cloud.aws.services.calls
         if call.action == "sts:AssumeRole"
     ]
     assert sorted(assumed) == sorted(
@@ -153,7 +153,7 @@ def test_each_side_of_two_accounts_is_entered_by_its_role(
 
 
 @pytest.mark.parametrize(("side", "policies"), [("source", 2), ("destination", 3)])
-def test_a_sides_role_may_do_what_its_side_takes(
+def test_the_role_has_the_policies_of_its_side(
     stack: Callable[..., Stack], side: str, policies: int
 ) -> None:
     role = stack("multi-account-role", Side=side).properties("Role")
@@ -165,11 +165,11 @@ def test_a_sides_role_may_do_what_its_side_takes(
     assert trusted["Condition"] == {"StringEquals": {"sts:ExternalId": "between-us"}}
 
 
-def test_a_private_registry_is_entered_with_the_secret(
-    stack: Callable[..., Stack], world: World, index: Index
+def test_a_private_registry_is_authenticated_with_the_secret(
+    stack: Callable[..., Stack], cloud: SimulatedCloud, index: Index
 ) -> None:
-    world.want_login("registry.example.com", "ann", "hunter2")
-    world.provide("registry.example.com/team/app:2.4", index)
+    cloud.require_login("registry.example.com", "ann", "hunter2")
+    cloud.push_image("registry.example.com/team/app:2.4", index)
     example = stack("private-registry")
 
     outputs = example.outputs()
@@ -179,36 +179,36 @@ def test_a_private_registry_is_entered_with_the_secret(
         "ImageUri": f"{repository}@{index.digest}",
         "Amd64Digest": digest_of(index, AMD64),
     }
-    assert world.manifest(f"{repository}:2.4").content == index.manifest
-    assert world.manifest(f"{repository}:2.4-amd64").digest == digest_of(index, AMD64)
-    assert world.manifest(f"{repository}:2.4-arm64").digest == digest_of(index, ARM64)
+    assert cloud.manifest(f"{repository}:2.4").content == index.manifest
+    assert cloud.manifest(f"{repository}:2.4-amd64").digest == digest_of(index, AMD64)
+    assert cloud.manifest(f"{repository}:2.4-arm64").digest == digest_of(index, ARM64)
     resolve_all(example)
 
 
-def test_a_cluster_gets_its_images_into_repositories_that_come_to_be(
-    stack: Callable[..., Stack], world: World
+def test_images_of_a_cluster_are_copied_to_created_repositories(
+    stack: Callable[..., Stack], cloud: SimulatedCloud
 ) -> None:
     several = build_platforms(90, AMD64, "linux/arm/v7", ARM64, "linux/s390x")
-    world.provide("registry.k8s.io/pause:3.10", several)
-    world.provide("busybox:1.37.0", several)
+    cloud.push_image("registry.k8s.io/pause:3.10", several)
+    cloud.push_image("busybox:1.37.0", several)
     controller = "quay.io/jetstack/cert-manager-controller"
-    world.provide(f"{controller}:v1.19.1", several)
+    cloud.push_image(f"{controller}:v1.19.1", several)
     signature = build_artifact("application/vnd.example.signature", subject=several)
-    world.provide(f"{controller}:signature", signature)
+    cloud.push_image(f"{controller}:signature", signature)
     example = stack("eks-without-pull-through-cache")
 
     outputs = example.outputs()
 
     for output in ("PauseImageUri", "BusyboxImageUri"):
-        chosen = json.loads(world.manifest(outputs[output]).content)["manifests"]
+        chosen = json.loads(cloud.manifest(outputs[output]).content)["manifests"]
         assert [each["digest"] for each in chosen] == [
             digest_of(several, AMD64),
             digest_of(several, ARM64),
         ]
     assert outputs["ControllerDigest"] == several.digest
-    copied = world.manifest(f"{outputs['ControllerRepository']}@{signature.digest}")
+    copied = cloud.manifest(f"{outputs['ControllerRepository']}@{signature.digest}")
     assert copied.content == signature.manifest
-    made = world.aws.ecr().repositories
+    made = cloud.aws.ecr().repositories
     assert [repository.name for repository in made] == [
         "platform/busybox",
         "platform/cert-manager-controller",
@@ -217,18 +217,18 @@ def test_a_cluster_gets_its_images_into_repositories_that_come_to_be(
     resolve_all(example)
 
 
-def test_only_what_the_key_has_signed_is_copied(
-    stack: Callable[..., Stack], world: World, index: Index
+def test_only_signed_images_are_copied(
+    stack: Callable[..., Stack], cloud: SimulatedCloud, index: Index
 ) -> None:
     name = PARAMETERS["signed-images-only"]["SourceImage"]
-    kms = world.aws.client("kms")
+    kms = cloud.aws.client("kms")
     key = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
-    world.provide(name, index)
-    unsigned = stack("signed-images-only", SigningKeyArn=key).answer("Image")
+    cloud.push_image(name, index)
+    unsigned = stack("signed-images-only", SigningKeyArn=key).deploy("Image")
     claim = payload(index.digest)
     made = kms.sign(KeyId=key, Message=claim, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
     signature = signatures([(claim, base64.b64encode(made["Signature"]).decode())])
-    world.provide(f"{name.partition(':')[0]}:{cosign_tag(index.digest)}", signature)
+    cloud.push_image(f"{name.partition(':')[0]}:{cosign_tag(index.digest)}", signature)
     example = stack("signed-images-only", SigningKeyArn=key)
 
     uri = example.outputs()["ImageUri"]
@@ -236,44 +236,46 @@ def test_only_what_the_key_has_signed_is_copied(
     assert unsigned["Status"] == "FAILED"
     assert uri == f"{HOST}/example-repository@{index.digest}"
     there = f"{HOST}/example-repository:{cosign_tag(index.digest)}"
-    assert world.manifest(there).digest == signature.digest
+    assert cloud.manifest(there).digest == signature.digest
     resolve_all(example)
 
 
-def test_a_version_of_a_tarball_is_an_image(
-    stack: Callable[..., Stack], world: World, tmp_path: Path
+def test_an_object_version_of_a_tarball_is_copied(
+    stack: Callable[..., Stack], cloud: SimulatedCloud, tmp_path: Path
 ) -> None:
     saved = SavedImage([build_layer(50_000, 95, "none")], ["app:1.0"])
     tarball = gzip.compress(build_docker_save(tmp_path / "app.tar", [saved]).read_bytes())
-    version = world.keep_object("builds", "builds/app.tar.gz", tarball)
-    world.keep_object("builds", "builds/app.tar.gz", b"of a later build")
+    version = cloud.put_object("builds", "builds/app.tar.gz", tarball)
+    cloud.put_object("builds", "builds/app.tar.gz", b"of a later build")
     example = stack("s3-archive", VersionId=version)
 
     outputs = example.outputs()
 
-    manifest = json.loads(world.manifest(outputs["ImageUri"]).content)
+    manifest = json.loads(cloud.manifest(outputs["ImageUri"]).content)
     assert [layer["mediaType"] for layer in manifest["layers"]] == [
         "application/vnd.oci.image.layer.v1.tar+zstd"
     ]
     for tag in ("latest", "1.0"):
-        there = world.manifest(f"{HOST}/example-repository:{tag}")
+        there = cloud.manifest(f"{HOST}/example-repository:{tag}")
         assert outputs["ImageUri"].endswith(f"@{there.digest}")
     resolve_all(example)
 
 
-def test_a_helm_chart_is_copied_byte_for_byte(stack: Callable[..., Stack], world: World) -> None:
+def test_a_helm_chart_is_copied_unchanged(
+    stack: Callable[..., Stack], cloud: SimulatedCloud
+) -> None:
     chart = build_artifact(
         "",
         [("application/vnd.cncf.helm.chart.content.v1.tar+gzip", gzip.compress(b"chart", mtime=0))],
         config=("application/vnd.cncf.helm.config.v1+json", b'{"name":"nginx-ingress"}'),
     )
-    world.provide("ghcr.io/nginx/charts/nginx-ingress:2.3.1", chart)
+    cloud.push_image("ghcr.io/nginx/charts/nginx-ingress:2.3.1", chart)
     example = stack("helm-chart")
 
     outputs = example.outputs()
 
     assert outputs["Digest"] == chart.digest
-    copied = world.manifest(f"{HOST}/charts/nginx-ingress:2.3.1")
+    copied = cloud.manifest(f"{HOST}/charts/nginx-ingress:2.3.1")
     assert copied.content == chart.manifest
     assert outputs["Install"].split() == [
         *("helm", "install", "ingress", f"oci://{HOST}/charts/nginx-ingress"),
@@ -282,10 +284,10 @@ def test_a_helm_chart_is_copied_byte_for_byte(stack: Callable[..., Stack], world
     resolve_all(example)
 
 
-def test_a_second_region_gets_the_same_bytes_from_the_first(
-    stack: Callable[..., Stack], world: World, index: Index
+def test_the_second_region_copies_from_the_first(
+    stack: Callable[..., Stack], cloud: SimulatedCloud, index: Index
 ) -> None:
-    world.provide("public.ecr.aws/docker/library/nginx:1.27", index)
+    cloud.push_image("public.ecr.aws/docker/library/nginx:1.27", index)
     example = stack("several-regions")
 
     outputs = example.outputs()
@@ -295,27 +297,27 @@ def test_a_second_region_gets_the_same_bytes_from_the_first(
         "ImageUri": f"{HOST}/mirror/nginx@{index.digest}",
         "SecondImageUri": f"{frankfurt}@{index.digest}",
     }
-    assert world.manifest(f"{frankfurt}:1.27").content == index.manifest
-    pulls = world.aws.requests_to("public.ecr.aws")
+    assert cloud.manifest(f"{frankfurt}:1.27").content == index.manifest
+    pulls = cloud.aws.requests_to("public.ecr.aws")
     assert sum("/manifests/" in each.path and each.method == "GET" for each in pulls) == 3
     resolve_all(example)
 
 
-def test_sagemaker_gets_a_docker_manifest_of_one_platform(
-    stack: Callable[..., Stack], world: World, index: Index
+def test_the_sagemaker_model_uses_a_docker_manifest(
+    stack: Callable[..., Stack], cloud: SimulatedCloud, index: Index
 ) -> None:
-    world.provide("registry.example.com/ml/server:1.0", index)
+    cloud.push_image("registry.example.com/ml/server:1.0", index)
     example = stack("sagemaker-model")
 
     uri = example.properties("Model")["PrimaryContainer"]["Image"]
 
-    converted = world.manifest(uri)
+    converted = cloud.manifest(uri)
     assert converted.media_type == "application/vnd.docker.distribution.manifest.v2+json"
     resolve_all(example)
 
 
 def resolve_all(example: Stack) -> None:
-    """Resolve the rest of a stack, so that no part of it names what is not there."""
+    """Resolve all resources and outputs, which fails for missing references."""
     for name in example.resources:
         example.properties(name)
     example.outputs()

@@ -1,4 +1,4 @@
-"""`examples/terraform`: parsed, and what they send to the function answered by it."""
+"""`examples/terraform`: parsed and evaluated, with their calls sent to the function."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import hcl2
 from local.images import Index
 from tests.examples.conftest import ROOT
 from tests.examples.resolver import ACCOUNT, Stack
+from tests.examples.simulated_cloud import SimulatedCloud
 from tests.examples.test_cloudformation import EXPORTS
-from tests.examples.world import World
 
 TERRAFORM = ROOT / "examples" / "terraform"
 HOST = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
@@ -20,7 +20,7 @@ _CALL = re.compile(r"\$\{jsonencode\((.*)\)\}", re.DOTALL)
 
 
 def load(example: str) -> dict[str, Any]:
-    """Parse an example: its resources by type, and the defaults of its variables."""
+    """Return an example's resources by type and the defaults of its variables."""
     document = hcl2.loads((TERRAFORM / example / "main.tf").read_text())
     resources = {
         kind.strip('"'): next(iter(named.values()))
@@ -38,7 +38,7 @@ def load(example: str) -> dict[str, Any]:
 
 
 def encoded(expression: str, values: dict[str, str]) -> Any:
-    """Evaluate a call of jsonencode with the values of the references in it."""
+    """Evaluate a jsonencode call with these values of its references."""
     found = _CALL.fullmatch(expression)
     assert found is not None, expression
     return evaluate(hcl2.loads(f"value = {found[1]}\n")["value"], values)
@@ -57,30 +57,32 @@ def evaluate(value: Any, values: dict[str, str]) -> Any:
     return re.sub(r"\$\{([a-z_.]+)\}", lambda name: values[name[1]], value).strip('"')
 
 
-def test_the_stack_s_image_is_copied(world: World, index: Index) -> None:
-    world.provide(SOURCE, index)
+def test_the_image_of_the_stack_is_copied(cloud: SimulatedCloud, index: Index) -> None:
+    cloud.push_image(SOURCE, index)
     example = load("stack")
     template = encoded(
         example["resources"]["aws_cloudformation_stack"]["template_body"], example["values"]
     )
-    world.make_repository(f"{HOST}/mirror/nginx:1.27")
-    stack = Stack(template, world, imports=EXPORTS)
+    cloud.create_repository(f"{HOST}/mirror/nginx:1.27")
+    stack = Stack(template, cloud, imports=EXPORTS)
 
     uri = stack.outputs()["ImageUri"]
 
     assert uri.startswith(f"{HOST}/mirror/nginx@sha256:")
-    assert world.manifest(uri) == world.manifest(f"{HOST}/mirror/nginx:1.27")
+    assert cloud.manifest(uri) == cloud.manifest(f"{HOST}/mirror/nginx:1.27")
 
 
-def test_the_invocation_sends_the_properties_of_the_resource(world: World, index: Index) -> None:
-    world.provide(SOURCE, index)
-    world.make_repository(f"{HOST}/mirror/nginx:1.27")
+def test_the_invocation_sends_the_properties_of_the_resource(
+    cloud: SimulatedCloud, index: Index
+) -> None:
+    cloud.push_image(SOURCE, index)
+    cloud.create_repository(f"{HOST}/mirror/nginx:1.27")
     example = load("invocation")
     resource = example["resources"]["aws_lambda_invocation"]
     properties = encoded(resource["input"], example["values"])
     assert resource["lifecycle_scope"] == '"CRUD"'
 
-    answer = world.deploy(properties)
+    response = cloud.deploy(properties)
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert json.loads(json.dumps(answer["Data"]))["ImageUri"].startswith(f"{HOST}/mirror/nginx@")
+    assert response["Status"] == "SUCCESS", response
+    assert json.loads(json.dumps(response["Data"]))["ImageUri"].startswith(f"{HOST}/mirror/nginx@")

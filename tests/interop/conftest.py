@@ -19,7 +19,7 @@ HANDLER = Path(__file__).parent.parent.parent / "handler"
 
 
 class LoggedRequest(Protocol):
-    """What both kinds of registry say of a request."""
+    """A request in the log of a registry."""
 
     @property
     def method(self) -> str: ...
@@ -30,7 +30,7 @@ class LoggedRequest(Protocol):
 
 
 class Registry(Protocol):
-    """Debian's docker-registry or our own."""
+    """Debian's docker-registry or the loopback registry."""
 
     @property
     def host(self) -> str: ...
@@ -40,7 +40,7 @@ class Registry(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Ends:
+class RegistryPair:
     """Two registries and a warm function between them."""
 
     source: Registry
@@ -48,10 +48,10 @@ class Ends:
     function: LambdaEmulator
 
     def replicate(self, source: str, destination: str, **properties: Any) -> dict[str, Any]:
-        """Send a Create for ``repository:tag`` to ``repository:tag`` and give the answer."""
+        """Send a Create event that copies ``source`` to ``destination`` and return the response."""
         self.source.clear_requests()
         self.destination.clear_requests()
-        answer: dict[str, Any] = self.function.invoke(
+        response: dict[str, Any] = self.function.invoke(
             {
                 "RequestType": "Create",
                 "ResponseURL": "http://pre-signed-S3-url-for-response",
@@ -65,7 +65,7 @@ class Ends:
                 },
             }
         )
-        return answer
+        return response
 
     def source_reference(self, image: str) -> str:
         return f"docker://{self.source.host}/{image}"
@@ -75,13 +75,13 @@ class Ends:
 
 
 @pytest.fixture(scope="session", params=["docker-registry", "local"])
-def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
+def pair(request: pytest.FixtureRequest) -> Iterator[RegistryPair]:
     kind: Callable[[], DockerRegistry | RegistryServer]
     kind = DockerRegistry if request.param == "docker-registry" else RegistryServer
-    # a function of its own: a warm one remembers what it read for the other kind
+    # one function per kind of registry: a warm function caches what it has read
     function = LambdaEmulator(HANDLER, timeout_seconds=120)
     with kind() as source, kind() as destination, function:
-        yield Ends(source, destination, function)
+        yield RegistryPair(source, destination, function)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def machine(
 
 @pytest.fixture(scope="session")
 def umoci_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An OCI layout that umoci has made: ``app`` has three layers, ``many`` has forty."""
+    """An OCI layout created by umoci: ``app`` has three layers, ``many`` has forty."""
     layout = tmp_path_factory.mktemp("umoci") / "layout"
     content = tmp_path_factory.mktemp("content")
     _umoci("init", "--layout", str(layout))
@@ -124,13 +124,13 @@ def four_platforms() -> Content:
     )
 
 
-def push_by_skopeo(content: Content, ends: Ends, image: str, *arguments: str) -> None:
-    """Bring an image of our builders to the source, copied there by skopeo."""
+def push_by_skopeo(content: Content, pair: RegistryPair, image: str, *arguments: str) -> None:
+    """Push a built image to the source registry with skopeo."""
     repository, _, tag = image.partition(":")
     with RegistryServer() as builder:
         push(content, builder.host, repository, tag)
         skopeo_copy(
-            f"docker://{builder.host}/{image}", ends.source_reference(image), "--all", *arguments
+            f"docker://{builder.host}/{image}", pair.source_reference(image), "--all", *arguments
         )
 
 

@@ -1,6 +1,6 @@
-"""template.yaml as SAM transforms it, and deployed into moto's CloudFormation.
+"""template.yaml, transformed by SAM and deployed to moto's CloudFormation.
 
-moto does not know the types in `UNKNOWN_TO_MOTO`: they are omitted from the deployment. moto also
+moto does not support the types in `UNKNOWN_TO_MOTO`: the deployment omits them. moto also
 keeps `AWS::NoValue` in lists: list members that a condition removes are removed beforehand.
 """
 
@@ -37,9 +37,9 @@ UNKNOWN_TO_MOTO = {
     "AWS::IAM::RolePolicy",
     "AWS::Lambda::EventInvokeConfig",
 }
-#: The conditions that hold when no parameter is given.
+#: The conditions that are true without parameters.
 _TRUE_BY_DEFAULT = {"HasDestinationRepositories", "HasSourceRepositories"}
-#: False here: `test_mirror_machine` runs mirrors.
+#: Always false, since `test_mirror_machine` tests mirrors.
 _MIRRORS = "HasMirrors"
 
 
@@ -107,12 +107,12 @@ def _for_moto(template: dict[str, Any]) -> dict[str, Any]:
 
 
 class TemplateAccount:
-    """An account with the template's code in a bucket, in which the template is deployed."""
+    """An account of moto that has the template's code in a bucket."""
 
     def __init__(self, moto: MotoAccount) -> None:
         self._moto = moto
         self.client = moto.client
-        self.make_stack = moto.make_stack
+        self.create_stack = moto.create_stack
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as opened:
             opened.writestr("app.py", "")
@@ -123,11 +123,11 @@ class TemplateAccount:
             self.client("s3").put_object(Bucket=_BUCKET, Key=f"{name}.zip", Body=archive.getvalue())
 
     def deploy(self, name: str, source: str, parameters: dict[str, str]) -> dict[str, str]:
-        """Deploy with no parameter or with every one, and return the stack's outputs."""
+        """Deploy the template with these parameters and return the stack's outputs."""
         template = _for_moto(transform(source, parameters))
         true = {*template["Conditions"]} - {_MIRRORS} if parameters else _TRUE_BY_DEFAULT
         template["Resources"] = _without_removed(template["Resources"], true)
-        return self._moto.make_stack(name, json.dumps(template), parameters)
+        return self._moto.create_stack(name, json.dumps(template), parameters)
 
     def policies(self, role: str) -> set[str]:
         names = self.client("iam").list_role_policies(RoleName=role)["PolicyNames"]

@@ -1,4 +1,4 @@
-"""Lambda's Invoke on loopback: real processes of the handler, one event at a time in each."""
+"""Lambda's Invoke API on loopback. Each process of the handler serves one event at a time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Process:
         self.event: dict[str, Any] = {}
 
     def call(self, event: dict[str, Any], seconds: float) -> dict[str, Any] | None:
-        """Serve an event; None when the process died."""
+        """Return the output for an event, or None if the process died."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.event = event
@@ -43,8 +43,8 @@ class _Process:
         except BrokenPipeError:
             return None
         line = self._process.stdout.readline()
-        answer: dict[str, Any] | None = json.loads(line) if line else None
-        return answer
+        response: dict[str, Any] | None = json.loads(line) if line else None
+        return response
 
     def kill(self) -> None:
         self._process.kill()
@@ -59,9 +59,9 @@ class _Process:
 
 
 class FunctionPool:
-    """A function: its processes, and an endpoint that invokes them.
+    """The processes of a function and an endpoint that invokes it.
 
-    `seconds_of` tells how long an event may take; `events` has every event, in order.
+    `seconds_of` returns the time limit of an event. `events` lists every event in order.
     """
 
     def __init__(self, directory: Path, seconds_of: Callable[[dict[str, Any]], float]) -> None:
@@ -78,7 +78,7 @@ class FunctionPool:
         self.kills: Callable[[dict[str, Any]], bool] = lambda _: False
 
     def configure(self, environment: Mapping[str, str]) -> None:
-        """Set the function's variables."""
+        """Set the function's environment variables."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
         self._environment = {**kept, **paths, **environment}
@@ -96,18 +96,18 @@ class FunctionPool:
             self._busy.append(process)
             if self.kills(event):
                 process.kill()
-        answer = process.call(event, self._seconds_of(event))
+        response = process.call(event, self._seconds_of(event))
         with self._lock:
             self._busy.remove(process)
-            if answer is not None:
+            if response is not None:
                 self._idle[module].append(process)
-        if answer is None:
+        if response is None:
             process.close()
             return {"Error": _KILLED}
-        return answer
+        return response
 
     def kill(self, serves: Callable[[dict[str, Any]], bool]) -> None:
-        """Kill the processes that serve such an event."""
+        """Kill the processes whose current event matches."""
         with self._lock:
             for process in self._busy:
                 if serves(process.event):
@@ -115,16 +115,16 @@ class FunctionPool:
 
     @property
     def log(self) -> str:
-        """What the function printed."""
+        """The log of the function."""
         return "\n".join(path.read_text() for path in sorted(self._directory.glob("*.log")))
 
     def _respond(self, request: Request) -> Response:
         event = json.loads(read_body(request, 6 * 1024 * 1024))
-        answer = self.invoke(event)
+        response = self.invoke(event)
         headers = {"x-amzn-RequestId": str(uuid.uuid4()), "Content-Type": "application/json"}
-        if "Error" in answer:
+        if "Error" in response:
             headers["X-Amz-Function-Error"] = "Unhandled"
-        content = answer.get("Error", answer.get("Payload"))
+        content = response.get("Error", response.get("Payload"))
         return Response(200, headers, json.dumps(content).encode())
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A function's process: events as lines on standard input, outputs as lines on standard output."""
+"""A function's process: reads events from standard input, writes outputs to standard output."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class _Context:
 
 def _main() -> None:
     output = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what the handler prints is its log
+    os.dup2(2, 1)  # the handler prints its log to standard output
     module = __import__(sys.argv[1])
     for line in sys.stdin:
         request = json.loads(line)
-        answer: dict[str, Any]
+        response: dict[str, Any]
         try:
             context = _Context(request["Seconds"])
-            answer = {"Payload": module.lambda_handler(request["Event"], context)}
-        except Exception as error:  # noqa: BLE001 - as Lambda's runtime reports them
-            answer = {"Error": {"errorType": type(error).__name__, "errorMessage": str(error)}}
-        output.write(json.dumps(answer) + "\n")
+            response = {"Payload": module.lambda_handler(request["Event"], context)}
+        except Exception as error:  # noqa: BLE001 - Lambda's runtime reports every exception
+            response = {"Error": {"errorType": type(error).__name__, "errorMessage": str(error)}}
+        output.write(json.dumps(response) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The state machine on loopback: moto interprets the definition, real processes do the work."""
+"""The state machine on loopback: moto runs the definition, processes run the handler."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GROUP = "mirrors"
 
 
 def definition() -> str:
-    """The definition as it is deployed, with waits of retries that a test has the time for."""
+    """Return the definition with retry intervals of one second."""
     text = DEFINITION.read_text().replace("${Partition}", "aws").replace("${FunctionArn}", FUNCTION)
     document = json.loads(text)
     _shorten(document)
@@ -109,7 +109,7 @@ class History:
 
 @dataclass
 class Machine:
-    """A deployed mirror: the machine, its function, its bucket, and CloudFormation."""
+    """A deployed mirror: state machine, function, bucket and CloudFormation endpoint."""
 
     pool: FunctionPool
     cloudformation: CloudFormationEndpoint
@@ -135,9 +135,9 @@ class Machine:
 
     def send(self, event: dict[str, Any]) -> dict[str, Any]:
         """Invoke the function with an event, as CloudFormation does."""
-        answer = self.pool.invoke(event)
-        assert "Payload" in answer, answer
-        payload: dict[str, Any] = answer["Payload"]
+        response = self.pool.invoke(event)
+        assert "Payload" in response, response
+        payload: dict[str, Any] = response["Payload"]
         return payload
 
     def executions(self, status: str | None = None) -> list[dict[str, Any]]:
@@ -152,7 +152,7 @@ class Machine:
         self.wait_for(lambda: not self.executions("RUNNING"))
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 180) -> None:
-        """Wait for a condition that the machine brings about."""
+        """Wait until a condition is true."""
         until = time.monotonic() + seconds
         never = threading.Event()
         while not condition():

@@ -38,7 +38,7 @@ class SourcePolicy(SpecificationPolicy):
         Called before a GET is answered.
     denied
         Repositories, and ``repository:tag``.
-    allowed, refusals
+    allowed, throttled_count
         GETs of manifests that are answered, and how many are rejected after that.
     """
 
@@ -47,7 +47,7 @@ class SourcePolicy(SpecificationPolicy):
         self.on_blob: Callable[[str], None] = ignore_blob
         self.denied: set[str] = set()
         self.allowed: int | None = None
-        self.refusals = 0
+        self.throttled_count = 0
         self.retry_after = "1"
         self._lock = threading.Lock()
 
@@ -63,8 +63,8 @@ class SourcePolicy(SpecificationPolicy):
         with self._lock:
             if self.allowed is not None:
                 self.allowed -= 1
-                if self.allowed < 0 and self.refusals > 0:
-                    self.refusals -= 1
+                if self.allowed < 0 and self.throttled_count > 0:
+                    self.throttled_count -= 1
                     headers = {
                         "Retry-After": self.retry_after,
                         "ratelimit-limit": "100;w=21600",

@@ -1,4 +1,4 @@
-"""An account of moto's, in which templates are deployed."""
+"""An AWS account of moto where templates can be deployed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACCOUNT = "123456789012"
 
 
 class MotoAccount:
-    """What there is behind one URL."""
+    """An account whose services have one URL."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -29,8 +29,10 @@ class MotoAccount:
             aws_secret_access_key="tests",
         )
 
-    def make_stack(self, name: str, template: str, parameters: Mapping[str, str]) -> dict[str, str]:
-        """Make a stack, and give its outputs."""
+    def create_stack(
+        self, name: str, template: str, parameters: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Create a stack and return its outputs."""
         formation = self.client("cloudformation")
         formation.create_stack(
             StackName=name,
@@ -47,7 +49,7 @@ class MotoAccount:
 
 @contextmanager
 def open_account() -> Iterator[MotoAccount]:
-    """Serve an empty account; only one can be open in a process."""
+    """Serve an empty account. A process can have only one at a time."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,4 +1,4 @@
-"""nginx on loopback in front of a registry, with the misconfigurations that people report."""
+"""nginx on loopback as a reverse proxy of a registry, with common misconfigurations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Misconfiguration:
-    """Directives of nginx, and whether it ends TLS."""
+    """Directives of nginx and whether it terminates TLS."""
 
     server: str = "client_max_body_size 0;"
     location: str = "proxy_set_header Host $http_host;"
@@ -61,14 +61,14 @@ MISCONFIGURATIONS: Final = {
 
 
 class Nginx:
-    """A proxy in front of a registry, for as long as the context is open.
+    """A reverse proxy of a registry that runs while the context is open.
 
     Parameters
     ----------
     upstream
         ``host:port`` of the registry.
     misconfiguration
-        How it is set up.
+        Directives of the proxy.
     certificate
         PEM file with the key and the certificates, for TLS.
     """

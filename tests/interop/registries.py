@@ -63,7 +63,7 @@ auth:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AccessLogEntry:
-    """A request of the registry's access log; `query` is without its question mark."""
+    """A request of the registry's access log. `query` has no question mark."""
 
     method: str
     path: str
@@ -72,7 +72,7 @@ class AccessLogEntry:
 
 
 class DockerRegistry:
-    """A registry with an empty storage in memory, for as long as the context is open.
+    """A registry with an empty storage in memory that runs while the context is open.
 
     Parameters
     ----------
@@ -93,11 +93,11 @@ class DockerRegistry:
         self._cleared = 0
         self._probes = 0
         self.host = ""
-        """As references have it: ``127.0.0.1:PORT``."""
+        """Host and port as in image references: ``127.0.0.1:PORT``."""
 
     def __enter__(self) -> Self:
         program = find_program("docker-registry")
-        memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a directory of its own there
+        memory = Path("/dev/shm")  # noqa: S108 - mkdtemp creates a unique directory
         self._directory = Path(
             tempfile.mkdtemp(prefix="docker-registry-", dir=memory if memory.is_dir() else None)
         )
@@ -127,9 +127,9 @@ class DockerRegistry:
 
     @property
     def requests(self) -> list[AccessLogEntry]:
-        """The requests since the start or the last `clear_requests`, in their order.
+        """Requests since the start or the last `clear_requests`, in order.
 
-        Complete for requests whose responses were read: a line is written at the end of each.
+        A request is logged when its response ends.
         """
         return self._entries()[self._cleared :]
 
@@ -166,7 +166,7 @@ class DockerRegistry:
         raise RuntimeError(f"docker-registry does not serve:\n{self._error_log.read_text()}")
 
     def _entries(self) -> list[AccessLogEntry]:
-        """Read the log, once it contains a request of our own and no longer grows."""
+        """Read the log when it contains the probe request and no longer grows."""
         self._probes += 1
         probe = f"{_PROBE}-{self._probes}"
         self._send_probe(probe)
@@ -215,12 +215,12 @@ def _unverified() -> ssl.SSLContext:
 def skopeo_copy(source: str, destination: str, *arguments: str) -> None:
     """Copy an image. TLS is not verified.
 
-    Both names are skopeo's: ``docker://HOST/REPOSITORY:TAG``, ``oci:DIRECTORY:NAME``.
+    Both names have skopeo's syntax: ``docker://HOST/REPOSITORY:TAG``, ``oci:DIRECTORY:NAME``.
 
     Raises
     ------
     subprocess.CalledProcessError
-        Its `stderr` has what skopeo says.
+        `stderr` has skopeo's error message.
     """
     unverified = ("--src-tls-verify=false", "--dest-tls-verify=false")
     _skopeo("copy", *unverified, *arguments, source, destination)
@@ -232,7 +232,7 @@ def skopeo_inspect_raw(reference: str, *arguments: str) -> bytes:
     Raises
     ------
     subprocess.CalledProcessError
-        Its `stderr` has what skopeo says.
+        `stderr` has skopeo's error message.
     """
     return _skopeo("inspect", "--raw", "--tls-verify=false", *arguments, reference)
 
@@ -242,7 +242,7 @@ def _skopeo(command: str, *arguments: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="skopeo-") as home:
         finished = subprocess.run(
             [program, "--insecure-policy", command, *arguments],
-            # a developer's logins and mirrors stay out of the tests
+            # the tests do not use a developer's logins and mirrors
             env={"PATH": os.environ["PATH"], "HOME": home, "XDG_RUNTIME_DIR": home},
             stdin=subprocess.DEVNULL,
             capture_output=True,

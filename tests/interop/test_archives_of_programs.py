@@ -1,4 +1,4 @@
-"""Archives of real programs in moto's S3, copied by the function in the Lambda emulator."""
+"""Archives of other programs in moto's S3, copied by the function in the Lambda emulator."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from tests.interop.makers import Buildah, Podman, Storage
 from tests.interop.registries import DockerRegistry, skopeo_copy, skopeo_inspect_raw
 from tests.programs import find_program
 
-BUCKET = "archives-of-programs"  # moto keeps what other tests of this process have made
+BUCKET = "archives-of-programs"  # moto shares its buckets with other tests of the process
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cloud:
-    """moto's S3, Debian's docker-registry, and a warm function between them."""
+    """moto's S3, Debian's docker-registry and a warm function that copies images."""
 
     s3: Any
     destination: DockerRegistry
@@ -46,7 +46,7 @@ class Cloud:
         return version
 
     def replicate(self, source: str, image: str, **properties: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self.function.invoke(
+        response: dict[str, Any] = self.function.invoke(
             {
                 "RequestType": "Create",
                 "ResourceProperties": {
@@ -56,7 +56,7 @@ class Cloud:
                 },
             }
         )
-        return answer
+        return response
 
     def reference(self, image: str) -> str:
         return f"docker://{self.destination.host}/{image}"
@@ -107,61 +107,61 @@ def check(cloud: Cloud, image: str, folder: Path) -> dict[str, Any]:
     return {"manifest": manifest, "config": config}
 
 
-def made_by_skopeo(umoci_layout: Path, target: str, *arguments: str) -> bytes:
-    """Write an archive of umoci's image ``app`` with skopeo, and return the image's config."""
+def build_archive_with_skopeo(umoci_layout: Path, target: str, *arguments: str) -> bytes:
+    """Write an archive of the image ``app`` with skopeo and return the image's config."""
     skopeo_copy(f"oci:{umoci_layout}:app", target, *arguments)
     return skopeo_inspect_raw(f"oci:{umoci_layout}:app", "--config")
 
 
-def test_skopeos_docker_archive(cloud: Cloud, umoci_layout: Path, tmp_path: Path) -> None:
+def test_docker_archive_of_skopeo(cloud: Cloud, umoci_layout: Path, tmp_path: Path) -> None:
     archive = tmp_path / "app.tar"
-    config = made_by_skopeo(umoci_layout, f"docker-archive:{archive}:team/app:1")
+    config = build_archive_with_skopeo(umoci_layout, f"docker-archive:{archive}:team/app:1")
     cloud.put("skopeo/app.tar", archive)
 
-    answer = cloud.replicate("skopeo/app.tar:team/app:1", "docker-archive:1")
+    response = cloud.replicate("skopeo/app.tar:team/app:1", "docker-archive:1")
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["Platforms"] == "linux/amd64"
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["Platforms"] == "linux/amd64"
     assert check(cloud, "docker-archive:1", tmp_path / "read")["config"] == config
-    # once more: nothing changes
+    # a second run changes nothing
     assert cloud.replicate("skopeo/app.tar", "docker-archive:1")["Data"]["Changed"] == "false"
 
 
 @pytest.mark.parametrize("command", ["gzip -9", "bzip2", "xz -9", "zstd -19 --rm -q"])
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
-def test_skopeos_archives_compressed_as_a_whole_by(
+def test_compressed_docker_archive_of_skopeo(
     cloud: Cloud, umoci_layout: Path, tmp_path: Path, kind: str, command: str
 ) -> None:
     archive = tmp_path / "app.tar"
-    config = made_by_skopeo(umoci_layout, f"{kind}:{archive}")
+    config = build_archive_with_skopeo(umoci_layout, f"{kind}:{archive}")
     program, *options = command.split()
     subprocess.run([find_program(program), *options, archive], check=True)
     (compressed,) = tmp_path.iterdir()
     cloud.put(f"whole/{compressed.name}", compressed)
 
     image = f"whole:{kind}-{program}"
-    answer = cloud.replicate(f"whole/{compressed.name}", image)
+    response = cloud.replicate(f"whole/{compressed.name}", image)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert check(cloud, image, tmp_path / "read")["config"] == config
 
 
-def test_skopeos_docker_archive_of_several_names(
+def test_docker_archive_of_skopeo_with_several_tags(
     cloud: Cloud, umoci_layout: Path, tmp_path: Path
 ) -> None:
     archive = tmp_path / "app.tar"
     more = ("--additional-tag", "team/other:2")
-    config = made_by_skopeo(umoci_layout, f"docker-archive:{archive}:team/app:1", *more)
+    config = build_archive_with_skopeo(umoci_layout, f"docker-archive:{archive}:team/app:1", *more)
     cloud.put("names.tar", archive)
 
-    answer = cloud.replicate("names.tar:team/other:2", "names:1")
+    response = cloud.replicate("names.tar:team/other:2", "names:1")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert check(cloud, "names:1", tmp_path / "read")["config"] == config
 
 
 @pytest.mark.parametrize("choice", ["two:1", "@1"])
-def test_one_of_two_saved_images_is_the_one_that_skopeo_takes(
+def test_selecting_one_of_two_saved_images_matches_skopeo(
     cloud: Cloud, tmp_path: Path, choice: str
 ) -> None:
     layers = [build_layer(20_000, seed, "none") for seed in range(3)]
@@ -169,23 +169,23 @@ def test_one_of_two_saved_images_is_the_one_that_skopeo_takes(
     archive = build_docker_save(tmp_path / "two.tar", images)
     cloud.put("two.tar", archive)
 
-    answer = cloud.replicate(f"two.tar:{choice}", "two:1")
+    response = cloud.replicate(f"two.tar:{choice}", "two:1")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     read = skopeo_inspect_raw(f"docker-archive:{archive}:{choice}", "--config")
     assert check(cloud, "two:1", tmp_path / "read")["config"] == read == images[1].config
 
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """A directory for podman, which takes short paths only."""
+    """A directory with a short path, which podman requires."""
     with tempfile.TemporaryDirectory(prefix="storage-") as directory:
         yield Path(directory)
 
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
 @pytest.mark.parametrize("maker", [Buildah, Podman])
-def test_an_archive_that_a_maker_has_pushed(
+def test_archive_of_buildah_and_podman(
     cloud: Cloud, short_path: Path, tmp_path: Path, maker: type[Storage], kind: str
 ) -> None:
     archive = tmp_path / "app.tar"
@@ -194,15 +194,15 @@ def test_an_archive_that_a_maker_has_pushed(
     image = f"{maker.program}:{kind}"
     cloud.put(f"{maker.program}/{kind}.tar", archive)
 
-    answer = cloud.replicate(f"{maker.program}/{kind}.tar:team/app:1", image)
+    response = cloud.replicate(f"{maker.program}/{kind}.tar:team/app:1", image)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     read = skopeo_inspect_raw(f"{kind}:{archive}:team/app:1", "--config")
     assert check(cloud, image, tmp_path / "read")["config"] == read
 
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive", "oci-dir"])
-def test_podmans_saved_image(cloud: Cloud, short_path: Path, tmp_path: Path, kind: str) -> None:
+def test_saved_image_of_podman(cloud: Cloud, short_path: Path, tmp_path: Path, kind: str) -> None:
     saved, archive = tmp_path / "saved", tmp_path / "saved.tar"
     podman = Podman(short_path)
     podman.run("save", "--quiet", f"--format={kind}", f"--output={saved}", podman.image("amd64"))
@@ -213,17 +213,17 @@ def test_podmans_saved_image(cloud: Cloud, short_path: Path, tmp_path: Path, kin
         saved.rename(archive)
     cloud.put(f"podman/{kind}", archive)
 
-    answer = cloud.replicate(f"podman/{kind}", f"podman-save:{kind}")
+    response = cloud.replicate(f"podman/{kind}", f"podman-save:{kind}")
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["Platforms"] == "linux/amd64"
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["Platforms"] == "linux/amd64"
     transport = "docker-archive" if kind == "docker-archive" else "oci-archive"
     read = skopeo_inspect_raw(f"{transport}:{archive}", "--config")
     assert check(cloud, f"podman-save:{kind}", tmp_path / "read")["config"] == read
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_one_of_two_images_that_podman_has_saved(
+def test_selecting_one_of_two_saved_images_of_podman(
     cloud: Cloud, short_path: Path, tmp_path: Path, number: int
 ) -> None:
     archive = tmp_path / "two.tar"
@@ -232,44 +232,44 @@ def test_one_of_two_images_that_podman_has_saved(
     podman.run("save", "--quiet", "--multi-image-archive", f"--output={archive}", *names)
     cloud.put("podman/two.tar", archive)
 
-    answer = cloud.replicate(f"podman/two.tar:{names[number]}", f"podman-two:{number}")
+    response = cloud.replicate(f"podman/two.tar:{names[number]}", f"podman-two:{number}")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     read = skopeo_inspect_raw(f"docker-archive:{archive}:{names[number]}", "--config")
     assert check(cloud, f"podman-two:{number}", tmp_path / "read")["config"] == read
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
-def test_skopeos_oci_archive(
+def test_oci_archive_of_skopeo(
     cloud: Cloud, umoci_layout: Path, tmp_path: Path, compression: str
 ) -> None:
     archive = tmp_path / "app.tar"
     source = umoci_layout
     arguments: tuple[str, ...] = ("--dest-compress-format", compression)
     if compression == "none":
-        # skopeo takes layers as they are from a folder, in which it can decompress them
+        # skopeo decompresses the layers into a directory and archives them from there
         folder = tmp_path / "folder"
         skopeo_copy(f"oci:{umoci_layout}:app", f"dir:{folder}", "--dest-decompress")
         source = tmp_path / "layout"
         arguments = ("--dest-oci-accept-uncompressed-layers",)
         skopeo_copy(f"dir:{folder}", f"oci:{source}:app", *arguments)
-    config = made_by_skopeo(source, f"oci-archive:{archive}:app:1", *arguments)
+    config = build_archive_with_skopeo(source, f"oci-archive:{archive}:app:1", *arguments)
     cloud.put("skopeo:oci.tar", archive)
 
-    answer = cloud.replicate("skopeo:oci.tar:app:1", f"oci-archive:{compression}")
+    response = cloud.replicate("skopeo:oci.tar:app:1", f"oci-archive:{compression}")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     image = f"oci-archive:{compression}"
     raw = skopeo_inspect_raw(f"oci-archive:{archive}:app:1")
     assert skopeo_inspect_raw(cloud.reference(image)) == raw
-    assert answer["Data"]["ImageDigest"] == f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    assert response["Data"]["ImageDigest"] == f"sha256:{hashlib.sha256(raw).hexdigest()}"
     read = check(cloud, image, tmp_path / "read")
     assert read["config"] == config
     kinds = {layer["mediaType"].partition(".tar")[2] for layer in read["manifest"]["layers"]}
     assert kinds == {"" if compression == "none" else f"+{compression}"}
 
 
-def test_one_of_two_images_that_skopeo_has_put_into_a_layout(
+def test_selecting_one_of_two_images_in_a_layout_of_skopeo(
     cloud: Cloud, umoci_layout: Path, tmp_path: Path
 ) -> None:
     layout = tmp_path / "layout"
@@ -280,14 +280,14 @@ def test_one_of_two_images_that_skopeo_has_put_into_a_layout(
         tar.add(layout, arcname=".")
     cloud.put("several.tar", archive)
 
-    answer = cloud.replicate("several.tar:team/many:1", "several:1")
+    response = cloud.replicate("several.tar:team/many:1", "several:1")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     raw = skopeo_inspect_raw(f"oci:{layout}:team/many:1")
     assert skopeo_inspect_raw(cloud.reference("several:1")) == raw
 
 
-def test_skopeos_oci_archive_of_an_index(cloud: Cloud, tmp_path: Path) -> None:
+def test_oci_archive_of_skopeo_with_an_index(cloud: Cloud, tmp_path: Path) -> None:
     index = build_index(
         [build_image([build_layer(5000, 1)], f"linux/{name}") for name in ("amd64", "arm64")]
     )
@@ -307,7 +307,7 @@ def test_skopeos_oci_archive_of_an_index(cloud: Cloud, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["app", "many"])
 @pytest.mark.parametrize("compressed", [True, False])
-def test_one_of_two_images_in_umocis_layout(
+def test_selecting_one_of_two_images_in_a_layout_of_umoci(
     cloud: Cloud, umoci_layout: Path, tmp_path: Path, name: str, compressed: bool
 ) -> None:
     archive = tmp_path / "layout.tar"
@@ -316,10 +316,10 @@ def test_one_of_two_images_in_umocis_layout(
     cloud.put("layout", archive)
     image = f"umoci:{name}-{compressed}"
 
-    answer = cloud.replicate(f"layout:{name}", image)
+    response = cloud.replicate(f"layout:{name}", image)
     none = cloud.replicate("layout", image)
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     raw = skopeo_inspect_raw(f"oci:{umoci_layout}:{name}")
     assert skopeo_inspect_raw(cloud.reference(image)) == raw
     check(cloud, image, tmp_path / "read")
@@ -327,7 +327,7 @@ def test_one_of_two_images_in_umocis_layout(
 
 
 @pytest.mark.parametrize("age", ["folders", "layout", "compressed"])
-def test_what_our_builders_write_is_what_skopeo_reads(
+def test_skopeo_reads_archives_of_the_test_builders(
     cloud: Cloud, tmp_path: Path, age: DockerAge
 ) -> None:
     kind = "gzip" if age == "compressed" else "none"
@@ -336,29 +336,29 @@ def test_what_our_builders_write_is_what_skopeo_reads(
     archive = build_docker_save(tmp_path / "app.tar", [saved], age)
     cloud.put(f"built/{age}", archive)
 
-    answer = cloud.replicate(f"built/{age}", f"built:{age}")
+    response = cloud.replicate(f"built/{age}", f"built:{age}")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     read = skopeo_inspect_raw(f"docker-archive:{archive}", "--config")
     assert check(cloud, f"built:{age}", tmp_path / "read")["config"] == read == saved.config
 
 
-def test_a_version_of_an_object_is_pinned(cloud: Cloud, umoci_layout: Path, tmp_path: Path) -> None:
-    config = made_by_skopeo(umoci_layout, f"docker-archive:{tmp_path / 'app.tar'}")
+def test_an_object_version_can_be_pinned(cloud: Cloud, umoci_layout: Path, tmp_path: Path) -> None:
+    config = build_archive_with_skopeo(umoci_layout, f"docker-archive:{tmp_path / 'app.tar'}")
     cloud.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     version = cloud.put("versions.tar", tmp_path / "app.tar")
     (tmp_path / "other").write_bytes(b"overwritten")
     cloud.put("versions.tar", tmp_path / "other")
 
-    answer = cloud.replicate(f"versions.tar?versionId={version}", "versions:1")
+    response = cloud.replicate(f"versions.tar?versionId={version}", "versions:1")
     latest = cloud.replicate("versions.tar", "versions:2")
 
-    assert answer["Status"] == "SUCCESS", answer
+    assert response["Status"] == "SUCCESS", response
     assert check(cloud, "versions:1", tmp_path / "read")["config"] == config
     assert "truncated after 11 bytes" in latest["Reason"]
 
 
-def test_what_s3_refuses_is_said(cloud: Cloud) -> None:
+def test_s3_errors_are_in_the_failure_reason(cloud: Cloud) -> None:
     assert "(NoSuchKey: " in cloud.replicate("none.tar", "none:1")["Reason"]
-    answer = cloud.replicate(f"../none/{BUCKET}", "none:1")
-    assert answer["Status"] == "FAILED"
+    response = cloud.replicate(f"../none/{BUCKET}", "none:1")
+    assert response["Status"] == "FAILED"

@@ -1,4 +1,4 @@
-"""The whole function under the runtime emulator, in an AWS on loopback under real host names."""
+"""The function in the runtime emulator with a loopback AWS that has the real host names."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_docker_hub_to_ecr_with_a_secret_and_a_role(
         Name="hub", SecretString=json.dumps({"username": "ann", "password": PASSWORD})
     )
 
-    answer = _replicate(
+    response = _replicate(
         function,
         "docker.io/library/postgres:17",
         f"{HOST}/mirror/postgres:17",
@@ -70,8 +70,8 @@ def test_docker_hub_to_ecr_with_a_secret_and_a_role(
         DestTags=["17.2"],
     )
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    assert answer["Data"]["ImageDigest"] == str(image.digest)
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    assert response["Data"]["ImageDigest"] == str(image.digest)
     assert aws.ecr().store.tags("mirror/postgres") == dict.fromkeys(("17", "17.2"), image.digest)
     assert [tunnel.status for tunnel in aws.tunnels if tunnel.status != 200] == []
     sessions = [
@@ -84,7 +84,7 @@ def test_docker_hub_to_ecr_with_a_secret_and_a_role(
     assert "Basic " not in function.log
 
 
-def test_ecr_to_ecr_across_accounts_and_regions_by_a_fips_host(
+def test_ecr_to_ecr_across_accounts_and_regions_with_a_fips_host(
     aws: LoopbackAws, function: LambdaEmulator
 ) -> None:
     index = build_index(
@@ -97,7 +97,7 @@ def test_ecr_to_ecr_across_accounts_and_regions_by_a_fips_host(
     aws.ecr().create_repository("mirror/app", imageTagMutability="IMMUTABLE")
     aws.clear_requests()
 
-    answers = [
+    responses = [
         _replicate(
             function,
             f"{OTHER_HOST}/team/app:1.0",
@@ -110,8 +110,8 @@ def test_ecr_to_ecr_across_accounts_and_regions_by_a_fips_host(
         for _ in range(2)
     ]
 
-    assert [answer["Status"] for answer in answers] == ["SUCCESS"] * 2, answers
-    assert [answer["Data"]["Changed"] for answer in answers] == ["true", "false"]
+    assert [response["Status"] for response in responses] == ["SUCCESS"] * 2, responses
+    assert [response["Data"]["Changed"] for response in responses] == ["true", "false"]
     assert aws.ecr().store.tags("mirror/app") == {"1.0": index.digest}
     assert "api.ecr-fips.us-east-1.amazonaws.com" in {tunnel.host for tunnel in aws.tunnels}
     signed_in = [

@@ -1,4 +1,4 @@
-"""Format: what skopeo reads of converted images and indexes, in both directions."""
+"""Format: skopeo reads converted images and indexes, in both directions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from local.images import build_image, build_index, build_layer
 from local.images.manifests import Format
-from tests.interop.conftest import Ends, push_by_skopeo
+from tests.interop.conftest import RegistryPair, push_by_skopeo
 from tests.interop.registries import skopeo_copy, skopeo_inspect_raw
 
 MANIFESTS = {
@@ -24,29 +24,29 @@ BOTH_WAYS: list[tuple[Format, Format]] = [("oci", "docker"), ("docker", "oci")]
 
 @pytest.mark.parametrize(("form", "target"), BOTH_WAYS)
 def test_skopeo_reads_a_converted_image_and_index(
-    ends: Ends, tmp_path: Path, form: Format, target: Format
+    pair: RegistryPair, tmp_path: Path, form: Format, target: Format
 ) -> None:
     images = [
         build_image([build_layer(3000, seed=seed), build_layer(500, seed=70)], platform, form)
         for seed, platform in enumerate(("linux/amd64", "linux/arm64"))
     ]
     source = f"formats/{form}:1"
-    push_by_skopeo(build_index(images, form), ends, source)
+    push_by_skopeo(build_index(images, form), pair, source)
 
-    one = ends.replicate(source, f"formats/{target}:one", Format=target)
-    every = ends.replicate(source, f"formats/{target}:all", Format=target, Platforms="all")
+    one = pair.replicate(source, f"formats/{target}:one", Format=target)
+    every = pair.replicate(source, f"formats/{target}:all", Format=target, Platforms="all")
 
     assert one["Data"]["MediaType"] == MANIFESTS[target], one
     assert every["Data"]["MediaType"] == INDEXES[target], every
-    index = json.loads(skopeo_inspect_raw(ends.destination_reference(f"formats/{target}:all")))
+    index = json.loads(skopeo_inspect_raw(pair.destination_reference(f"formats/{target}:all")))
     assert [each["mediaType"] for each in index["manifests"]] == [MANIFESTS[target]] * 2
     # skopeo verifies every digest and size while it copies
     for tag in ("one", "all"):
         skopeo_copy(
-            ends.destination_reference(f"formats/{target}:{tag}"),
+            pair.destination_reference(f"formats/{target}:{tag}"),
             f"dir:{tmp_path / tag}",
             "--all",
             "--preserve-digests",
         )
-    again = ends.replicate(source, f"formats/{target}:all", Format=target, Platforms="all")
+    again = pair.replicate(source, f"formats/{target}:all", Format=target, Platforms="all")
     assert again["Data"]["Changed"] == "false"

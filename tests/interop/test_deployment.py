@@ -1,4 +1,4 @@
-"""The template, transformed as SAM does and deployed into moto's CloudFormation."""
+"""The template, transformed by SAM and deployed to moto's CloudFormation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ROOT = Path(__file__).parents[2]
 
 _KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
 _REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/mirror/*"
-#: A value for every parameter whose default is empty or stands for every repository.
+#: A value for each parameter whose default is empty or includes every repository.
 _EVERYTHING = {
     "AllowedDestinations": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mirror/*",
     "AllowedSourceHosts": "docker.io",
@@ -67,11 +67,11 @@ def test_patterns_accept_defaults_and_valid_values(source: str) -> None:
             assert re.fullmatch(parameters[name].get("AllowedPattern", ".*"), each), name
 
 
-def test_moto_does_not_know_the_omitted_types() -> None:
+def test_the_omitted_types_are_unsupported_by_moto() -> None:
     assert not UNKNOWN_TO_MOTO & get_model_map().keys()
 
 
-def test_a_stack_without_parameters_reaches_the_repositories_of_its_account_and_region(
+def test_the_default_policies_grant_the_repositories_of_account_and_region(
     account: TemplateAccount, source: str
 ) -> None:
     outputs = account.deploy("plain", source, {})
@@ -120,17 +120,17 @@ def test_a_stack_with_every_parameter_has_every_policy(
     assert statement["Resource"] == _EVERYTHING["DestinationRepositories"].split(",")
 
 
-def test_the_monitoring_stack_imports_the_functions_names(
+def test_the_monitoring_stack_imports_the_function_and_log_group_names(
     account: TemplateAccount, source: str
 ) -> None:
     outputs = account.deploy("watched", source, {})
     template = load_template(_ROOT / "monitoring.yaml")
     alarms = {n: e for n, e in template["Resources"].items() if e["Type"] in UNKNOWN_TO_MOTO}
-    # the alarms' math is checked by cfn-lint; moto has no CloudFormation type for alarms
+    # moto has no CloudFormation type for alarms; cfn-lint checks their expressions
     for name in alarms:
         del template["Resources"][name]
     template["Outputs"] = {"Dashboard": {"Value": {"Ref": "OperationsDashboard"}}}
-    account.make_stack("monitoring", json.dumps(template), {"ReplicatorStack": "watched"})
+    account.create_stack("monitoring", json.dumps(template), {"ReplicatorStack": "watched"})
 
     client = account.client("cloudwatch")
     bodies = [
@@ -166,7 +166,7 @@ def test_cloudwatch_accepts_every_alarm(account: TemplateAccount) -> None:
     assert len(made) == len(named(template, "AWS::CloudWatch::Alarm"))
 
 
-def test_stacks_use_the_function_itself_without_versions(source: str) -> None:
+def test_the_service_token_is_the_unqualified_function_arn(source: str) -> None:
     template = transform(source, {})
     kinds = {each["Type"] for each in template["Resources"].values()}
     assert not kinds & {"AWS::Lambda::Alias", "AWS::Lambda::Version"}
@@ -175,7 +175,7 @@ def test_stacks_use_the_function_itself_without_versions(source: str) -> None:
     }
 
 
-def test_failed_invocations_of_latest_go_to_the_responder(source: str) -> None:
+def test_failed_invocations_are_sent_to_the_responder(source: str) -> None:
     template = transform(source, {})
     (configuration,) = (
         each["Properties"]

@@ -23,7 +23,7 @@ invocations = 0
 def lambda_handler(event, context):
     global invocations
     invocations += 1
-    print("said", event.get("say"))
+    print("logged", event.get("log"))
     time.sleep(event.get("sleep_seconds", 0))
     if "fail" in event:
         raise ValueError(event["fail"])
@@ -50,7 +50,7 @@ def test_a_function_stays_warm_between_events(code: Path) -> None:
     assert (first["invocations"], second["invocations"]) == (1, 2)
 
 
-def test_a_function_sees_its_settings(code: Path) -> None:
+def test_a_function_has_its_environment_variables(code: Path) -> None:
     with LambdaEmulator(
         code, timeout_seconds=7, memory_megabytes=300, name="copier", environment={"COLOUR": "red"}
     ) as emulator:
@@ -61,7 +61,7 @@ def test_a_function_sees_its_settings(code: Path) -> None:
     assert settings["variables"]["COLOUR"] == "red"
 
 
-def test_a_function_does_not_see_the_variables_of_the_tests(
+def test_a_function_does_not_inherit_environment_variables(
     code: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A_SECRET", "of the developer")
@@ -69,7 +69,7 @@ def test_a_function_does_not_see_the_variables_of_the_tests(
         assert "A_SECRET" not in emulator.invoke({})["variables"]
 
 
-def test_a_function_is_stopped_at_its_timeout_and_starts_cold(code: Path) -> None:
+def test_a_function_is_killed_at_its_timeout_and_restarts_cold(code: Path) -> None:
     with LambdaEmulator(code, timeout_seconds=1) as emulator:
         emulator.invoke({})
         with pytest.raises(FunctionTimeoutError, match=r"1\.00 seconds"):
@@ -77,7 +77,7 @@ def test_a_function_is_stopped_at_its_timeout_and_starts_cold(code: Path) -> Non
         assert emulator.invoke({})["invocations"] == 1
 
 
-def test_an_exception_of_the_function_is_raised_with_its_class(code: Path) -> None:
+def test_an_exception_of_the_function_is_raised_with_its_class_name(code: Path) -> None:
     with (
         LambdaEmulator(code) as emulator,
         pytest.raises(FunctionError, match="no such tag") as raised,
@@ -86,23 +86,23 @@ def test_an_exception_of_the_function_is_raised_with_its_class(code: Path) -> No
     assert raised.value.kind == "ValueError"
 
 
-def test_the_functions_output_is_in_the_log(code: Path) -> None:
+def test_the_output_of_the_function_is_in_the_log(code: Path) -> None:
     with LambdaEmulator(code) as emulator:
-        emulator.invoke({"say": "something to find"})
-        assert "said something to find" in emulator.log
+        emulator.invoke({"log": "something to find"})
+        assert "logged something to find" in emulator.log
 
 
-def test_no_process_is_left_after_the_exit(code: Path) -> None:
+def test_all_processes_end_with_the_context(code: Path) -> None:
     with LambdaEmulator(code) as emulator:
         pid = emulator.invoke({})["pid"]
         os.kill(pid, 0)
     end = time.monotonic() + 5
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
-        time.sleep(0.02)  # until its parent has reaped it
+        time.sleep(0.02)  # the process exists until its parent reaps it
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_without_an_emulator_the_error_says_what_to_do(
+def test_the_error_for_a_missing_emulator_has_the_install_command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("LAMBDA_RIE", raising=False)

@@ -1,6 +1,6 @@
-"""The README's first stack: the template is deployed to moto, and the function runs as its role.
+"""The README's first stack: the template is deployed to moto and the function runs with its role.
 
-The role's policies are evaluated: what the template does not grant is denied.
+The role's policies are evaluated: calls that the template does not grant are denied.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Policies = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Deployed:
-    """What the deployment of template.yaml with its defaults has created."""
+    """A deployment of template.yaml with its defaults."""
 
     outputs: dict[str, str]
     variables: dict[str, str]
@@ -55,7 +55,7 @@ def deployed() -> Deployed:
             {"Version": "2012-10-17", "Statement": account.statements(role, name)}
             for name in sorted(account.policies(role))
         ]
-    # moto does not know this type: its only function is the ARN of the function
+    # moto does not support this type, whose only reference is the function's ARN
     for resource in named(transform(source, {}), "AWS::IAM::RolePolicy").values():
         if "Condition" in resource:
             continue
@@ -76,7 +76,7 @@ def _with_function(node: Any, arn: str) -> Any:
 
 @dataclass
 class Cloud:
-    """Deploys resources of a stack, as the `Cloud` of `tests.examples.resolver`."""
+    """A `ResourceProvider` that deploys custom resources with the emulated function."""
 
     aws: LoopbackAws
     endpoint: CloudFormationEndpoint
@@ -89,7 +89,7 @@ class Cloud:
         assert isinstance(body, dict)
         return body
 
-    def make(self, kind: str, name: str, properties: Any, region: str) -> str:
+    def create(self, kind: str, name: str, properties: Any, region: str) -> str:
         assert (kind, region) == ("AWS::ECR::Repository", REGION)
         repository = str(properties.get("RepositoryName", name))
         self.aws.ecr().create_repository(repository)
@@ -130,7 +130,7 @@ def open_cloud(
 
 
 def first_stack(cloud: Cloud, deployed: Deployed) -> Stack:
-    """The first stack of the README."""
+    """Return the first stack of the README."""
     section = (ROOT / "README.md").read_text().partition("\n## A stack\n")[2]
     text = re.findall(r"^```yaml\n(.+?)^```$", section, re.MULTILINE | re.DOTALL)[0]
     exports = {
@@ -154,7 +154,7 @@ def test_the_first_stack_of_the_readme_works_with_the_defaults(
 @pytest.mark.parametrize(
     "action", ["ecr:PutImage", "ecr:InitiateLayerUpload", "ecr:GetAuthorizationToken"]
 )
-def test_a_permission_that_the_template_lacks_fails_the_first_stack(
+def test_the_first_stack_fails_without_each_permission(
     open_cloud: Callable[[Policies], Cloud], deployed: Deployed, action: str
 ) -> None:
     cloud = open_cloud([_without(each, action) for each in deployed.policies])
@@ -167,7 +167,7 @@ def test_a_permission_that_the_template_lacks_fails_the_first_stack(
     assert cloud.aws.ecr().store.tags("mirror/nginx") == {}
 
 
-def test_what_no_parameter_grants_is_denied(
+def test_access_that_no_parameter_grants_is_denied(
     open_cloud: Callable[[Policies], Cloud], deployed: Deployed
 ) -> None:
     cloud = open_cloud(deployed.policies)

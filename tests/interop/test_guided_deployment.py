@@ -20,8 +20,8 @@ from tests.examples.resolver import load_template
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE: dict[str, Any] = load_template(ROOT / "template.yaml")
-#: SAM ends each question with its default in brackets.
-QUESTION = re.compile(r"\[[^\[\]\n]*\]: $")
+#: SAM ends each prompt with the default in brackets.
+PROMPT = re.compile(r"\[[^\[\]\n]*\]: $")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 DENIED = (
     "<ErrorResponse><Error><Code>AccessDenied</Code><Message>end of the test</Message></Error>"
@@ -32,7 +32,7 @@ SECONDS = 120.0
 
 @dataclass
 class FakeAws:
-    """Denies every call and keeps its form."""
+    """Denies every AWS call and records its parameters."""
 
     calls: list[str] = field(default_factory=list)
 
@@ -52,14 +52,14 @@ def aws() -> Iterator[tuple[FakeAws, str]]:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy, as SAM writes into samconfig.toml."""
+    """A copy of the repository, since SAM writes to samconfig.toml."""
     for name in ("template.yaml", "samconfig.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
 def run_in_terminal(directory: Path, url: str, *arguments: str) -> str:
-    """Run `sam deploy` in a pseudo-terminal, press Enter at every question, return its output."""
+    """Run `sam deploy` in a pseudo-terminal, press Enter at each prompt and return the output."""
     sam = shutil.which("sam")
     if sam is None:
         pytest.fail("sam is not on the PATH: run `make test`, which installs it")
@@ -87,7 +87,7 @@ def run_in_terminal(directory: Path, url: str, *arguments: str) -> str:
         start_new_session=True,
     )
     os.close(child)
-    output, answered = "", 0
+    output, prompt_end = "", 0
     end = time.monotonic() + SECONDS
     try:
         while time.monotonic() < end:
@@ -96,10 +96,10 @@ def run_in_terminal(directory: Path, url: str, *arguments: str) -> str:
             try:
                 received = os.read(terminal, 65536).decode(errors="replace")
             except OSError:
-                break  # Linux reports the end of a terminal as an error
+                break  # Linux raises OSError at the end of a terminal
             output += ESCAPES.sub("", received).replace("\r\n", "\n")
-            if QUESTION.search(output, answered):
-                answered = len(output)
+            if PROMPT.search(output, prompt_end):
+                prompt_end = len(output)
                 os.write(terminal, b"\n")
         else:
             pytest.fail(f"sam deploy did not end:\n{output}")
@@ -110,7 +110,7 @@ def run_in_terminal(directory: Path, url: str, *arguments: str) -> str:
     return output
 
 
-def test_a_guided_deployment_ends_with_enter_at_every_question(
+def test_a_guided_deployment_accepts_the_default_at_each_prompt(
     aws: tuple[FakeAws, str], checkout: Path
 ) -> None:
     fake, url = aws
@@ -118,19 +118,19 @@ def test_a_guided_deployment_ends_with_enter_at_every_question(
     output = run_in_terminal(checkout, url, "--guided", "--template", "template.yaml")
 
     assert "Stack Name [ecr-image-replicator]:" in output
-    asked = re.findall(r"Parameter (\w+) \[", output)
-    assert sorted(asked) == sorted(TEMPLATE["Parameters"])
+    parameters = re.findall(r"Parameter (\w+) \[", output)
+    assert sorted(parameters) == sorted(TEMPLATE["Parameters"])
     assert fake.calls, output
     assert "DescribeStacks" in fake.calls[0] or "CreateChangeSet" in fake.calls[0]
 
 
-def test_a_deployment_without_options_asks_nothing(
+def test_a_deployment_without_options_has_no_prompts(
     aws: tuple[FakeAws, str], checkout: Path
 ) -> None:
     fake, url = aws
 
     output = run_in_terminal(checkout, url, "--template", "template.yaml")
 
-    assert not re.search(QUESTION, output)
+    assert not re.search(PROMPT, output)
     assert fake.calls, output
     assert "Missing option" not in output

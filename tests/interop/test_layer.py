@@ -1,4 +1,4 @@
-"""The built layer and function: trimmed, compiled for Lambda's Python, and still complete."""
+"""The built layer and function: complete, trimmed and compiled for Lambda's Python."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ import s3transfer.manager, botocore.signers, botocore.crt
 
 @pytest.fixture(scope="module")
 def runtime_python() -> str:
-    """An interpreter of Lambda's version, as the builds find it."""
+    """A Python interpreter of Lambda's version."""
     home = Path.home()
     candidates = [
         os.environ.get("RUNTIME_PYTHON", ""),
@@ -70,7 +70,7 @@ def runtime_python() -> str:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what SAM copies, in a folder whose name has a space."""
+    """A copy of the build's sources in a folder whose name has a space."""
     directory = tmp_path_factory.mktemp("with a space")
     for name in ("handler", "layers"):
         shutil.copytree(ROOT / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -78,7 +78,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(sources: Path, artifacts: Path, **variables: str) -> str:
-    """Build the layer for this machine and the function, as SAM does; give what make prints."""
+    """Build the function and this machine's layer as SAM does. Return the output of make."""
     machine = {"aarch64": "arm64"}.get(os.uname().machine, "x86_64")
     printed = ""
     for directory, makefile, target, name in (
@@ -120,7 +120,7 @@ def artifacts(
 def run(python: str, artifacts: Path, code: str) -> None:
     layer, function = artifacts / "layer" / "python", artifacts / "function"
     finished = subprocess.run(
-        # -S: without the packages of this Python; -B: the build stays as it is
+        # -S: without installed packages; -B: without new bytecode files
         [python, "-S", "-B", "-W", "error", "-c", code, str(layer), str(function)],
         env={"PYTHONPATH": f"{layer}{os.pathsep}{function}", "PATH": os.environ["PATH"]},
         capture_output=True,
@@ -131,25 +131,25 @@ def run(python: str, artifacts: Path, code: str) -> None:
     assert finished.returncode == 0, finished.stderr
 
 
-def test_the_trimmed_layer_has_everything_that_the_function_imports(
+def test_the_trimmed_layer_has_all_imports_of_the_function(
     runtime_python: str, artifacts: Path
 ) -> None:
     run(runtime_python, artifacts, _IMPORT_EVERYTHING)
 
 
-def test_the_trimmed_layer_has_every_aws_service_that_the_function_calls(
+def test_the_trimmed_layer_has_all_aws_service_models_of_the_function(
     runtime_python: str, artifacts: Path
 ) -> None:
     run(runtime_python, artifacts, _CALL_EVERY_OPERATION)
 
 
-def test_every_module_has_bytecode_that_is_loaded_unchecked(artifacts: Path) -> None:
+def test_every_module_has_unchecked_hash_based_bytecode(artifacts: Path) -> None:
     for source in artifacts.rglob("*.py"):
         cached = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
         assert int.from_bytes(cached.read_bytes()[4:8], "little") == UNCHECKED_HASH, source
 
 
-def test_bytecode_names_the_paths_in_lambda(artifacts: Path) -> None:
+def test_bytecode_has_the_paths_of_lambda(artifacts: Path) -> None:
     for part, root in (("layer/python/crhelper", b"/opt/python/"), ("function", b"/var/task/")):
         for cached in (artifacts / part).rglob("*.pyc"):
             content = cached.read_bytes()
@@ -157,7 +157,7 @@ def test_bytecode_names_the_paths_in_lambda(artifacts: Path) -> None:
             assert str(artifacts).encode() not in content, cached
 
 
-def test_without_the_runtime_s_python_the_artifact_has_no_bytecode_and_make_says_so(
+def test_a_build_without_lambdas_python_has_no_bytecode_and_prints_a_warning(
     sources: Path, tmp_path: Path
 ) -> None:
     programs = tmp_path / "bin"

@@ -1,6 +1,6 @@
-"""What `make cloud` starts, and every event of events/ sent to the function with its environment.
+"""`make cloud` and every event of events/, sent to the function with the cloud's environment.
 
-The container of `sam local invoke` runs the same emulator.
+`sam local invoke` runs the same emulator in a container.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HERE = {"source": "localhost:5001", "destination": "localhost:5002"}
 
 @dataclass(frozen=True)
 class Cloud:
-    """What the program has printed, and will."""
+    """The running program and its output."""
 
     process: subprocess.Popen[str]
     text: str
@@ -34,7 +34,7 @@ class Cloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of the environment file."""
+        """Variables of the environment file."""
         lines = (self.directory / "environment").read_text().splitlines()
         return {name: shlex.split(value)[0] for name, _, value in (x.partition("=") for x in lines)}
 
@@ -50,7 +50,7 @@ class Cloud:
         return event
 
     def next_response(self) -> dict[str, Any]:
-        """Wait for a response to be printed."""
+        """Wait until the program prints a response."""
         assert self.process.stdout is not None
         lines: list[str] = []
         for line in self.process.stdout:
@@ -84,14 +84,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="module")
 def function(cloud: Cloud) -> Iterator[LambdaEmulator]:
-    # SAM's container says that it is one
+    # SAM sets this variable in its container
     environment = {**cloud.environment, "AWS_SAM_LOCAL": "true"}
     with LambdaEmulator(ROOT / "handler", environment=environment) as emulator:
         yield emulator
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_an_event_works_with_what_the_cloud_has_printed(
+def test_an_event_succeeds_in_the_printed_environment(
     cloud: Cloud, function: LambdaEmulator, name: str
 ) -> None:
     text = (EVENTS / f"{name}.json").read_text()
@@ -106,7 +106,7 @@ def test_an_event_works_with_what_the_cloud_has_printed(
 
 
 @pytest.mark.parametrize("name", DIRECT)
-def test_a_direct_call_returns_its_values(
+def test_a_direct_call_returns_its_result(
     cloud: Cloud, function: LambdaEmulator, name: str
 ) -> None:
     text = (EVENTS / f"{name}.json").read_text()
@@ -120,7 +120,7 @@ def test_a_direct_call_returns_its_values(
     assert DIRECT[name].items() <= values.items()
 
 
-def test_the_example_event_gets_a_response_at_the_clouds_endpoint(
+def test_the_response_to_the_example_event_is_sent_to_the_cloud(
     cloud: Cloud, function: LambdaEmulator
 ) -> None:
     returned = function.invoke(cloud.event())
@@ -129,7 +129,7 @@ def test_the_example_event_gets_a_response_at_the_clouds_endpoint(
     assert cloud.next_response() == returned
 
 
-def test_docker_hub_and_ecr_are_found_by_what_is_printed(
+def test_docker_hub_and_ecr_are_reachable_with_the_printed_settings(
     cloud: Cloud, function: LambdaEmulator
 ) -> None:
     names = re.search(r"Docker Hub +(\S+?),.*\nAmazon ECR +(\S+)", cloud.text)
@@ -158,7 +158,7 @@ def test_make_invoke_prints_a_readable_response(
     assert expected in done.stdout.splitlines()
 
 
-def test_make_invoke_without_the_cloud_says_how_to_start_it(tmp_path: Path) -> None:
+def test_make_invoke_without_a_cloud_prints_the_start_command(tmp_path: Path) -> None:
     done = invoke(EVENTS / "delete.json", tmp_path / "cloud.json")
 
     assert done.returncode == 2
@@ -184,7 +184,7 @@ def test_every_event_is_documented() -> None:
     )
 
 
-def test_the_events_name_the_ports_that_the_cloud_takes() -> None:
+def test_the_ports_in_events_are_the_default_ports_of_the_cloud() -> None:
     help_text = subprocess.run(
         [sys.executable, "-m", "local", "--help"],
         cwd=ROOT,
@@ -203,8 +203,8 @@ def test_the_events_name_the_ports_that_the_cloud_takes() -> None:
         assert re.search(rf"--{registry}-port PORT\s+default {host[10:]};", help_text.stdout)
 
 
-def test_what_is_said_of_sam_local_invoke_names_a_function_of_the_template() -> None:
-    """There are two functions, and SAM asks for one of them to be named."""
+def test_documented_sam_local_invoke_commands_name_a_function_of_the_template() -> None:
+    """SAM requires a function name, since the template has two functions."""
     template = (ROOT / "template.yaml").read_text()
     commands = [
         command.replace("\\\n", " ").split()

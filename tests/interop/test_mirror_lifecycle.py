@@ -25,7 +25,7 @@ def mirror_scene() -> Iterator[MirrorScene]:
 @pytest.fixture
 def waiting(mirror_scene: MirrorScene, machine: Machine) -> tuple[dict[str, Any], dict[str, Any]]:
     """A mirror whose run waits for a rate limit for ten minutes."""
-    mirror_scene.third.allowed, mirror_scene.third.refusals = 2, 10_000
+    mirror_scene.third.allowed, mirror_scene.third.throttled_count = 2, 10_000
     mirror_scene.third.retry_after = "600"
     mirror = {"Repositories": mirror_scene.entries[15:16]}
     create = machine.event("Create", mirror)
@@ -39,7 +39,7 @@ def test_an_update_stops_the_run_before_it_and_each_request_has_one_response(
 ) -> None:
     mirror, create = waiting
     (running,) = machine.executions("RUNNING")
-    mirror_scene.third.refusals = 0
+    mirror_scene.third.throttled_count = 0
 
     update = machine.event("Update", {**mirror, "Trigger": "2"}, physical_resource_id="x")
     assert machine.send(update)["Status"] == "STARTED"
@@ -145,7 +145,7 @@ def test_invalid_properties_and_dry_runs_start_nothing(
 def test_completing_when_started_responds_before_the_images_are_copied(
     mirror_scene: MirrorScene, machine: Machine
 ) -> None:
-    mirror_scene.third.allowed, mirror_scene.third.refusals = 2, 10_000
+    mirror_scene.third.allowed, mirror_scene.third.throttled_count = 2, 10_000
     mirror_scene.third.retry_after = "600"
     mirror = {
         "Repositories": mirror_scene.entries[15:16],
@@ -171,7 +171,7 @@ def test_a_run_that_exceeds_its_time_limit_gets_a_response(
     mirror_scene: MirrorScene, machine: Machine
 ) -> None:
     machine.limit(3)
-    mirror_scene.third.allowed, mirror_scene.third.refusals = 2, 10_000
+    mirror_scene.third.allowed, mirror_scene.third.throttled_count = 2, 10_000
     mirror_scene.third.retry_after = "600"
     create = machine.event("Create", {"Repositories": mirror_scene.entries[15:16]})
     assert machine.send(create)["Status"] == "STARTED"

@@ -1,4 +1,4 @@
-"""The state machine's definition, executed: every way in which an image or a worker can fail."""
+"""The executed state machine definition: each way in which an image or a worker can fail."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def _cause_faults(scene: MirrorScene, machine: Machine) -> None:
     def on_blob(repository: str) -> None:
         begun = sum(map(serves_entry(3), machine.pool.events))
         if repository == "team/app03" and begun <= 2:
-            never.wait(6)  # longer than the worker has
+            never.wait(6)  # longer than the worker's time limit
             raise DroppedConnectionError
 
     scene.first.on_manifest, scene.first.on_blob = on_manifest, on_blob
     machine.seconds[3] = [7.0, 7.0]
     scene.third.denied = {DENIED_REPOSITORY, *DENIED_TAGS}
-    scene.third.allowed, scene.third.refusals = 20, 4
+    scene.third.allowed, scene.third.throttled_count = 20, 4
     scene.entries[0]["Tags"] = [*TAGS, *MISSING]
 
 
@@ -137,7 +137,8 @@ def test_every_failure_is_reported_and_nothing_is_copied_twice(
     )
     assert invocations[3] == 3  # out of time twice
     waits = sum(each.kind == "WaitStateEntered" for each in machine.history.events)
-    assert (scene.third.refusals, waits) == (0, 2 + 4)  # out of time twice, four rejected pulls
+    assert scene.third.throttled_count == 0
+    assert waits == 2 + 4  # out of time twice, four rejected pulls
     # the formula of docs/mirrors.md; the worker that is killed for good skips IsFinished
     repositories, hosts = 19, 3
     assert machine.history.transitions == 5 + 2 * hosts + 3 * repositories + 3 * waits - 1
@@ -184,7 +185,7 @@ def _assert_later_runs(scene: MirrorScene, machine: Machine, create: dict[str, A
             assert is_list or (each.method == "HEAD" and "/manifests/" in each.path), each
     assert machine.history.transitions == 5
 
-    # a duplicate of the schedule's event and of CloudFormation's start nothing
+    # duplicate events of the schedule and of CloudFormation start no execution
     assert machine.send(start) == {"Started": False}
     assert machine.send(create)["Status"] == "STARTED"
     assert len(machine.executions()) == 3
@@ -192,7 +193,7 @@ def _assert_later_runs(scene: MirrorScene, machine: Machine, create: dict[str, A
 
 
 def _assert_no_secret(machine: Machine) -> None:
-    """Response URLs are in no execution's input and in no log line."""
+    """Assert that no execution input and no log line has a response URL."""
     for execution in machine.executions():
         described = machine.states.describe_execution(executionArn=execution["executionArn"])
         assert "X-Amz-Signature" not in described["input"]
@@ -203,7 +204,7 @@ def _assert_no_secret(machine: Machine) -> None:
 def test_a_host_waits_without_compute_while_the_others_go_on(
     scene: MirrorScene, machine: Machine
 ) -> None:
-    scene.third.allowed, scene.third.refusals = 2, 10_000
+    scene.third.allowed, scene.third.throttled_count = 2, 10_000
     scene.third.retry_after = "600"
     free, _, limited = (source.host for source in scene.sources)
 
@@ -225,6 +226,6 @@ def test_a_host_waits_without_compute_while_the_others_go_on(
     # the other hosts' repositories are copied meanwhile
     _, second = machine.history.find("TaskScheduled", free)
     assert begin < second
-    ends = machine.history.find("PassStateExited", "HostDone")
-    assert any(free in machine.history.events[end].details for end in ends)
+    exits = machine.history.find("PassStateExited", "HostDone")
+    assert any(free in machine.history.events[end].details for end in exits)
     machine.send(machine.event("Delete", mirror, physical_resource_id="x"))

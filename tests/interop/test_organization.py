@@ -1,7 +1,7 @@
-"""organization.yaml, deployed in moto's CloudFormation with a function.
+"""organization.yaml, deployed to moto's CloudFormation with a function.
 
-moto's CloudFormation does not know the types in `_UNKNOWN_TO_MOTO`. Their properties are passed to
-SNS's own API, with the stack's topic.
+moto's CloudFormation does not support the types in `_UNKNOWN_TO_MOTO`. The tests pass their
+properties to the API of SNS with the stack's topic.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def template() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def function(account: MotoAccount) -> str:
-    """A function's ARN, as the ServiceToken output of template.yaml's stack."""
+    """The ARN of a function, as in the ServiceToken output of template.yaml."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("app.py", "")
@@ -64,7 +64,7 @@ def make_topic(account: MotoAccount, function: str, template: dict[str, Any]) ->
 
     def make(name: str, **more: str) -> str:
         parameters = {"OrganizationId": "o-exampleorgid", "ServiceToken": function, **more}
-        return account.make_stack(name, body, parameters)["ServiceToken"]
+        return account.create_stack(name, body, parameters)["ServiceToken"]
 
     return make
 
@@ -79,7 +79,7 @@ def _resolved(node: Any, values: dict[str, str]) -> Any:
     return node
 
 
-def test_moto_does_not_know_the_omitted_types(template: dict[str, Any]) -> None:
+def test_the_omitted_types_are_unsupported_by_moto(template: dict[str, Any]) -> None:
     assert not _UNKNOWN_TO_MOTO & get_model_map().keys()
     assert {each["Type"] for each in template["Resources"].values()} == {
         *_UNKNOWN_TO_MOTO,

@@ -1,4 +1,4 @@
-"""Other makers' registries and misconfigured proxies: eight kinds of content, in and out."""
+"""Other registries and misconfigured reverse proxies: eight kinds of content, both ways."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WITH_REFERRERS = {"CopyReferrers": "required"}
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An image or artifact, what refers to it, and the properties that copy it."""
+    """An image or artifact with its referrers and the properties that copy it."""
 
     content: Content
     referrers: tuple[Image, ...] = ()
@@ -84,8 +84,8 @@ SUBJECTS = _subjects()
 
 
 @dataclass(frozen=True, slots=True)
-class Other:
-    """A running registry of another maker, and a function that can reach it."""
+class OtherRegistry:
+    """Another running registry and a function that can access it."""
 
     host: str
     function: Function
@@ -95,10 +95,10 @@ class Other:
         login = {"DestCreds": self.login} if self.login else {}
         return self.function.create(source, f"{self.host}/{repository}:1", **login, **properties)
 
-    def untag(self, answer: dict[str, Any], repository: str) -> dict[str, Any]:
+    def untag(self, response: dict[str, Any], repository: str) -> dict[str, Any]:
         login = {"DestCreds": self.login} if self.login else {}
         return self.function.delete(
-            answer["PhysicalResourceId"],
+            response["PhysicalResourceId"],
             f"{self.host}/{repository}:1",
             OnDelete="Untag",
             **login,
@@ -109,9 +109,9 @@ class Other:
 
 
 @pytest.fixture(scope="module", params=["zuul-registry", *MISCONFIGURATIONS])
-def other(
+def other_registry(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Other]:
+) -> Iterator[OtherRegistry]:
     with contextlib.ExitStack() as opened:
         if request.param == "zuul-registry":
             host, login = opened.enter_context(ZuulRegistry()).host, LOGIN
@@ -123,11 +123,11 @@ def other(
             host, login = opened.enter_context(proxy).host, ""
         replicator = Replicator(Settings())
         opened.callback(replicator.close)
-        yield Other(host, Function(ReplicationResource(lambda: replicator)), login)
+        yield OtherRegistry(host, Function(ReplicationResource(lambda: replicator)), login)
 
 
 def _certificate(directory: Path, opened: contextlib.ExitStack) -> Path:
-    """Write a certificate with its key, and trust its authority."""
+    """Write a certificate with its key and configure trust in its authority."""
     authority = trustme.CA()
     certificate, trusted = directory / "certificate.pem", directory / "authority.pem"
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
@@ -140,7 +140,7 @@ def _certificate(directory: Path, opened: contextlib.ExitStack) -> Path:
 
 
 @pytest.mark.parametrize("kind", SUBJECTS)
-def test_content_goes_in_and_comes_out_byte_for_byte(other: Other, kind: str) -> None:
+def test_content_is_pushed_and_pulled_unchanged(other_registry: OtherRegistry, kind: str) -> None:
     subject = SUBJECTS[kind]
     repository = f"in/{kind.lower().replace(' ', '-')}"
     with (
@@ -149,19 +149,21 @@ def test_content_goes_in_and_comes_out_byte_for_byte(other: Other, kind: str) ->
     ):
         subject.place(source)
 
-        pushed = other.push(f"{source.host}/app:1", repository, **subject.properties)
-        again = other.push(f"{source.host}/app:1", repository, **subject.properties)
+        pushed = other_registry.push(f"{source.host}/app:1", repository, **subject.properties)
+        again = other_registry.push(f"{source.host}/app:1", repository, **subject.properties)
 
         assert pushed["Status"] == "SUCCESS", pushed["Reason"]
         assert again["Data"]["Changed"] == "false", again
-        raw = other.read(repository)
+        raw = other_registry.read(repository)
         assert pushed["Data"]["ImageDigest"] == f"sha256:{hashlib.sha256(raw).hexdigest()}"
         if kind != "subset":
             assert raw == subject.content.manifest
 
         target = f"{destination.host}/out:1"
         properties = WHOLE_INDEX if kind == "subset" else subject.properties
-        pulled = other.function.create(f"{other.host}/{repository}:1", target, **properties)
+        pulled = other_registry.function.create(
+            f"{other_registry.host}/{repository}:1", target, **properties
+        )
 
         assert pulled["Status"] == "SUCCESS", pulled["Reason"]
         assert destination.store.manifest("out", "1").content == raw
@@ -169,32 +171,32 @@ def test_content_goes_in_and_comes_out_byte_for_byte(other: Other, kind: str) ->
         assert found == {each.digest for each in subject.referrers}
 
 
-def test_a_tag_that_cannot_be_deleted_is_reported(other: Other) -> None:
+def test_a_tag_that_cannot_be_deleted_is_reported(other_registry: OtherRegistry) -> None:
     with RegistryServer() as source:
         SUBJECTS["single"].place(source)
-        pushed = other.push(f"{source.host}/app:1", "kept")
+        pushed = other_registry.push(f"{source.host}/app:1", "kept")
         assert pushed["Status"] == "SUCCESS", pushed["Reason"]
 
-        deleted = other.untag(pushed, "kept")
+        deleted = other_registry.untag(pushed, "kept")
 
     assert deleted["Status"] == "FAILED"
     assert "the registry does not support deleting tags" in deleted["Reason"]
-    assert other.read("kept") == SUBJECTS["single"].content.manifest
+    assert other_registry.read("kept") == SUBJECTS["single"].content.manifest
 
 
-def test_a_large_blob_passes_or_the_limit_is_explained(
-    other: Other, request: pytest.FixtureRequest
+def test_a_large_blob_is_copied_or_the_body_size_limit_is_in_the_error(
+    other_registry: OtherRegistry, request: pytest.FixtureRequest
 ) -> None:
     image = build_image([build_layer(3 * 1024 * 1024, seed=50)])
     with RegistryServer() as source:
         place(image, source.store, "app", "1")
 
-        pushed = other.push(f"{source.host}/app:1", "large")
+        pushed = other_registry.push(f"{source.host}/app:1", "large")
 
-    if "1 MiB" in request.node.callspec.params["other"]:
+    if "1 MiB" in request.node.callspec.params["other_registry"]:
         assert pushed["Status"] == "FAILED"
         assert "request too large (413 " in pushed["Reason"]
         assert "client_max_body_size" in pushed["Reason"]
     else:
         assert pushed["Status"] == "SUCCESS", pushed["Reason"]
-        assert other.read("large") == image.manifest
+        assert other_registry.read("large") == image.manifest

@@ -1,4 +1,4 @@
-"""The engine as a Python package: `pip install .` in an environment of its own."""
+"""The engine as a Python package: `pip install .` in a new environment."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a new environment that has the wheel and its locked dependencies."""
+    """The directory of programs of an environment with the wheel and its locked dependencies."""
     directory = tmp_path_factory.mktemp("installed")
     constraints = directory / "constraints.txt"
     export = ("export", "--quiet", "--frozen", "--no-emit-project", "--no-hashes")
@@ -87,14 +87,14 @@ def test_every_module_of_the_package_can_be_imported(installed: Path, tmp_path: 
     run(installed / "python", "-W", "error", "-c", code, directory=tmp_path)
 
 
-def test_the_wheel_has_the_engine_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_has_only_the_engine(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         packages = {name.partition("/")[0] for name in opened.namelist()}
 
     assert packages == {"ecr_image_replicator", f"ecr_image_replicator-{__version__}.dist-info"}
 
 
-def test_two_builds_give_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_builds_of_the_wheel_are_reproducible(wheel: Path, tmp_path: Path) -> None:
     assert build(tmp_path).read_bytes() == wheel.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""Which images of an index arrive, digest by digest, as skopeo reads them back."""
+"""Platform selection from an index: the copied digests as skopeo reads them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from local.images import (
     build_layer,
     push,
 )
-from tests.interop.conftest import Ends
+from tests.interop.conftest import RegistryPair
 from tests.interop.registries import skopeo_copy, skopeo_inspect_raw
 from tests.programs import find_program
 
@@ -47,15 +47,15 @@ NESTED = ("linux/s390x", "linux/riscv64")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Listed:
-    """An index at the source: its entries as they stand, and the one that nests others."""
+class SourceIndex:
+    """An index at the source with its entries and those of its nested index."""
 
     repository: str
     entries: list[dict[str, Any]]
     inner: list[dict[str, Any]]
 
     def digests(self, *positions: int | str) -> list[str]:
-        """By position in the index, ``s390x`` or ``riscv64`` in the nested one."""
+        """Return digests by position in the index, or by architecture in the nested index."""
         nested = {each["platform"]["architecture"]: each["digest"] for each in self.inner}
         return [
             nested[each] if isinstance(each, str) else self.entries[each]["digest"]
@@ -64,7 +64,7 @@ class Listed:
 
 
 def put_index(host: str, repository: str, tag: str, document: dict[str, Any]) -> None:
-    """Put an index whose children are there, exactly as the test has it."""
+    """Push an index document unchanged. Its children must exist."""
     connection = http.client.HTTPConnection(host, timeout=10)
     try:
         connection.request(
@@ -80,8 +80,8 @@ def put_index(host: str, repository: str, tag: str, document: dict[str, Any]) ->
         connection.close()
 
 
-def put_listed(ends: Ends, kind: Format) -> Listed:
-    """Put an index of all that an index can have; attestations only where they can be noted."""
+def push_source_index(pair: RegistryPair, kind: Format) -> SourceIndex:
+    """Push an index with every kind of entry. Only OCI indexes have attestations."""
     repository = f"platforms/{kind}"
     shared = build_layer(3000, seed=70)
     images: list[Content] = [
@@ -96,7 +96,7 @@ def put_listed(ends: Ends, kind: Format) -> Listed:
         {**descriptor_of(image), "platform": platform}
         for image, platform in zip(images, PLATFORMS, strict=True)
     ]
-    # the image for arm/v6 stands there once more, for what is older still
+    # the index lists the image of arm/v6 again as arm/v5
     entries.append({**entries[2], "platform": {**PLATFORMS[2], "variant": "v5"}})
     nested = build_index([build_image([shared], each, kind) for each in NESTED], kind)
     entries.append(descriptor_of(nested))
@@ -121,9 +121,9 @@ def put_listed(ends: Ends, kind: Format) -> Listed:
                 }
             )
     for content in (*images, nested):
-        push(content, ends.source.host, repository)
-    put_index(ends.source.host, repository, "1", document)
-    return Listed(repository, entries, json.loads(nested.manifest)["manifests"])
+        push(content, pair.source.host, repository)
+    put_index(pair.source.host, repository, "1", document)
+    return SourceIndex(repository, entries, json.loads(nested.manifest)["manifests"])
 
 
 def descriptor_of(content: Content) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def descriptor_of(content: Content) -> dict[str, Any]:
 
 
 def attestation_of(digest: str) -> Image:
-    """What BuildKit writes beside an image: a statement, and a config that runs nowhere."""
+    """Return an attestation manifest like BuildKit's, whose config has an unknown platform."""
     statement = json.dumps({"subject": [{"digest": digest}]}).encode()
     return build_artifact(
         "",
@@ -151,21 +151,23 @@ def digest_of(raw: bytes) -> str:
     return f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
-def assert_whole(ends: Ends, repository: str, digest: str, tmp_path: Path) -> None:
-    """Let skopeo, which verifies every digest that it reads, fetch a manifest and all below it."""
-    raw = skopeo_inspect_raw(ends.destination_reference(f"{repository}@{digest}"))
+def assert_complete(pair: RegistryPair, repository: str, digest: str, tmp_path: Path) -> None:
+    """Read a manifest and its descendants with skopeo, which verifies every digest."""
+    raw = skopeo_inspect_raw(pair.destination_reference(f"{repository}@{digest}"))
     assert digest_of(raw) == digest
     manifests = [each["digest"] for each in json.loads(raw).get("manifests", [])]
     for child in manifests:
-        assert_whole(ends, repository, child, tmp_path)
+        assert_complete(pair, repository, child, tmp_path)
     if not manifests:
         directory = tmp_path / digest.replace(":", "-")
-        skopeo_copy(ends.destination_reference(f"{repository}@{digest}"), f"dir:{directory}")
+        skopeo_copy(pair.destination_reference(f"{repository}@{digest}"), f"dir:{directory}")
 
 
 @pytest.mark.parametrize("kind", ["oci", "docker"])
-def test_one_platform_is_the_images_own_manifest(ends: Ends, tmp_path: Path, kind: Format) -> None:
-    listed = put_listed(ends, kind)
+def test_one_platform_copies_the_manifest_of_its_image(
+    pair: RegistryPair, tmp_path: Path, kind: Format
+) -> None:
+    listed = push_source_index(pair, kind)
     chosen: dict[str, int | str] = {
         "linux/amd64": 0,
         "x86_64": 0,
@@ -185,16 +187,16 @@ def test_one_platform_is_the_images_own_manifest(ends: Ends, tmp_path: Path, kin
         "linux/riscv64": "riscv64",
     }
     for platform, position in chosen.items():
-        answer = ends.replicate(
+        response = pair.replicate(
             f"{listed.repository}:1", f"{listed.repository}:one", Platforms=[platform]
         )
-        assert answer["Status"] == "SUCCESS", (platform, answer)
+        assert response["Status"] == "SUCCESS", (platform, response)
         (digest,) = listed.digests(position)
-        raw = skopeo_inspect_raw(ends.destination_reference(f"{listed.repository}:one"))
+        raw = skopeo_inspect_raw(pair.destination_reference(f"{listed.repository}:one"))
         assert (platform, digest_of(raw)) == (platform, digest)
-        assert answer["Data"]["ImageDigest"] == digest
+        assert response["Data"]["ImageDigest"] == digest
     for digest in {*listed.digests(*chosen.values())}:
-        assert_whole(ends, listed.repository, digest, tmp_path)
+        assert_complete(pair, listed.repository, digest, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["oci", "docker"])
@@ -207,95 +209,97 @@ def test_one_platform_is_the_images_own_manifest(ends: Ends, tmp_path: Path, kin
         ("linux/riscv64,linux/amd64/v3", (1, "riscv64"), ()),
     ],
 )
-def test_several_platforms_are_an_index_of_them(
-    ends: Ends,
+def test_several_platforms_create_a_smaller_index(
+    pair: RegistryPair,
     tmp_path: Path,
     kind: Format,
     platforms: str,
     positions: tuple[int | str, ...],
     attestations: tuple[int, ...],
 ) -> None:
-    listed = put_listed(ends, kind)
+    listed = push_source_index(pair, kind)
     source, destination = f"{listed.repository}:1", f"{listed.repository}:several"
 
-    answer = ends.replicate(source, destination, Platforms=platforms)
+    response = pair.replicate(source, destination, Platforms=platforms)
 
-    assert answer["Status"] == "SUCCESS", answer
-    raw = skopeo_inspect_raw(ends.destination_reference(destination))
+    assert response["Status"] == "SUCCESS", response
+    raw = skopeo_inspect_raw(pair.destination_reference(destination))
     index = json.loads(raw)
     kept = (*positions, *(attestations if kind == "oci" else ()))
     assert [each["digest"] for each in index["manifests"]] == listed.digests(*kept)
     every = [*listed.entries, *listed.inner]
     assert all(each in every for each in index["manifests"])
     assert index["mediaType"] == LISTS[kind]
-    assert answer["Data"]["ImageDigest"] == digest_of(raw)
-    assert answer["Data"]["MediaType"] == LISTS[kind]
+    assert response["Data"]["ImageDigest"] == digest_of(raw)
+    assert response["Data"]["MediaType"] == LISTS[kind]
     noted = {
         "org.opencontainers.image.version": "1.0",
-        "ecr-image-replicator.source": f"{ends.source.host}/{listed.repository}@"
-        + digest_of(skopeo_inspect_raw(ends.source_reference(source))),
+        "ecr-image-replicator.source": f"{pair.source.host}/{listed.repository}@"
+        + digest_of(skopeo_inspect_raw(pair.source_reference(source))),
     }
     assert index.get("annotations", {}) == (noted if kind == "oci" else {})
-    assert_whole(ends, listed.repository, digest_of(raw), tmp_path)
+    assert_complete(pair, listed.repository, digest_of(raw), tmp_path)
 
-    again = ends.replicate(source, destination, Platforms=platforms.split(",")[::-1])
+    again = pair.replicate(source, destination, Platforms=platforms.split(",")[::-1])
 
     assert again["Data"]["Changed"] == "false"
-    assert again["PhysicalResourceId"] == answer["PhysicalResourceId"]
-    assert {each.method for each in ends.destination.requests} == {"GET"}
+    assert again["PhysicalResourceId"] == response["PhysicalResourceId"]
+    assert {each.method for each in pair.destination.requests} == {"GET"}
 
 
 @pytest.mark.parametrize("kind", ["oci", "docker"])
-def test_all_platforms_are_the_index_itself(ends: Ends, tmp_path: Path, kind: Format) -> None:
-    listed = put_listed(ends, kind)
+def test_all_platforms_copy_the_index_unchanged(
+    pair: RegistryPair, tmp_path: Path, kind: Format
+) -> None:
+    listed = push_source_index(pair, kind)
     image = f"{listed.repository}:1"
 
-    answer = ends.replicate(image, image, Platforms="all")
+    response = pair.replicate(image, image, Platforms="all")
 
-    raw = skopeo_inspect_raw(ends.destination_reference(image))
-    assert raw == skopeo_inspect_raw(ends.source_reference(image))
-    assert answer["Data"]["ImageDigest"] == digest_of(raw)
-    assert answer["Data"]["Platforms"] == (
+    raw = skopeo_inspect_raw(pair.destination_reference(image))
+    assert raw == skopeo_inspect_raw(pair.source_reference(image))
+    assert response["Data"]["ImageDigest"] == digest_of(raw)
+    assert response["Data"]["Platforms"] == (
         "linux/amd64,linux/amd64/v3,linux/arm/v6,linux/arm/v7,linux/arm64,windows/amd64,"
         "linux/arm/v5,linux/s390x,linux/riscv64"
     )
-    assert answer["Data"]["Digest.amd64"] == listed.entries[0]["digest"]
-    assert answer["Data"]["Digest.riscv64"] == listed.inner[1]["digest"]
-    assert_whole(ends, listed.repository, digest_of(raw), tmp_path)
-    again = ends.replicate(image, image, Platforms="all")
+    assert response["Data"]["Digest.amd64"] == listed.entries[0]["digest"]
+    assert response["Data"]["Digest.riscv64"] == listed.inner[1]["digest"]
+    assert_complete(pair, listed.repository, digest_of(raw), tmp_path)
+    again = pair.replicate(image, image, Platforms="all")
     assert again["Data"]["Changed"] == "false"
-    assert again["Data"]["Platforms"] == answer["Data"]["Platforms"]
+    assert again["Data"]["Platforms"] == response["Data"]["Platforms"]
 
 
-def test_each_platforms_own_tag_is_put_in_the_same_pass(ends: Ends, tmp_path: Path) -> None:
-    listed = put_listed(ends, "oci")
+def test_arch_image_tags_are_pushed_in_one_run(pair: RegistryPair, tmp_path: Path) -> None:
+    listed = push_source_index(pair, "oci")
     image = f"{listed.repository}:tags"
     tags = {"amd64": "v1-amd64", "arm64": "v1-arm64", "linux/riscv64": "v1-riscv64"}
     properties: dict[str, Any] = {"Platforms": "all", "ArchImageTags": json.dumps(tags)}
 
-    answer = ends.replicate(f"{listed.repository}:1", image, **properties)
+    response = pair.replicate(f"{listed.repository}:1", image, **properties)
 
-    assert answer["Status"] == "SUCCESS", answer
-    # the tag was resolved once; everything else was read by digest
-    assert [each.method for each in ends.source.requests if each.path.endswith("/1")] == ["HEAD"]
-    puts = [each.path for each in ends.destination.requests if each.method == "PUT"]
+    assert response["Status"] == "SUCCESS", response
+    # the tag is resolved once, all other reads are by digest
+    assert [each.method for each in pair.source.requests if each.path.endswith("/1")] == ["HEAD"]
+    puts = [each.path for each in pair.destination.requests if each.method == "PUT"]
     assert {each.rpartition("/")[2] for each in puts[-4:]} == {"tags", *tags.values()}
     wanted = dict(zip(tags.values(), listed.digests(0, 4, "riscv64"), strict=True))
     for tag, digest in wanted.items():
-        raw = skopeo_inspect_raw(ends.destination_reference(f"{listed.repository}:{tag}"))
+        raw = skopeo_inspect_raw(pair.destination_reference(f"{listed.repository}:{tag}"))
         assert digest_of(raw) == digest
-        assert_whole(ends, listed.repository, digest, tmp_path)
+        assert_complete(pair, listed.repository, digest, tmp_path)
 
-    again = ends.replicate(f"{listed.repository}:1", image, **properties)
+    again = pair.replicate(f"{listed.repository}:1", image, **properties)
     assert again["Data"]["Changed"] == "false"
-    assert {each.method for each in ends.destination.requests} == {"GET", "HEAD"}
+    assert {each.method for each in pair.destination.requests} == {"GET", "HEAD"}
 
     put_other = {**tags, "amd64": "v2-amd64"}
-    answer = ends.replicate(
+    response = pair.replicate(
         f"{listed.repository}:1", image, Platforms="all", ArchImageTags=put_other
     )
-    assert answer["Data"]["Changed"] == "true"
-    puts = [each.path for each in ends.destination.requests if each.method == "PUT"]
+    assert response["Data"]["Changed"] == "true"
+    puts = [each.path for each in pair.destination.requests if each.method == "PUT"]
     assert [each.rpartition("/")[2] for each in puts] == ["v2-amd64"]
 
 
@@ -310,23 +314,23 @@ def test_each_platforms_own_tag_is_put_in_the_same_pass(ends: Ends, tmp_path: Pa
         ),
     ],
 )
-def test_a_platform_that_is_not_there_moves_nothing(
-    ends: Ends, properties: dict[str, Any], sentence: str
+def test_a_missing_platform_fails_without_pushing(
+    pair: RegistryPair, properties: dict[str, Any], sentence: str
 ) -> None:
-    listed = put_listed(ends, "oci")
-    answer = ends.replicate(f"{listed.repository}:1", "platforms/none:1", **properties)
-    assert answer["Status"] == "FAILED"
-    assert sentence in answer["Reason"]
-    assert {each.method for each in ends.destination.requests} <= {"GET", "HEAD"}
+    listed = push_source_index(pair, "oci")
+    response = pair.replicate(f"{listed.repository}:1", "platforms/none:1", **properties)
+    assert response["Status"] == "FAILED"
+    assert sentence in response["Reason"]
+    assert {each.method for each in pair.destination.requests} <= {"GET", "HEAD"}
 
 
-def test_tags_for_the_platforms_of_a_single_image_are_an_error(ends: Ends) -> None:
-    push(build_image([build_layer(100, seed=60)]), ends.source.host, "platforms/single", "1")
-    answer = ends.replicate(
+def test_arch_image_tags_for_a_single_image_are_an_error(pair: RegistryPair) -> None:
+    push(build_image([build_layer(100, seed=60)]), pair.source.host, "platforms/single", "1")
+    response = pair.replicate(
         "platforms/single:1", "platforms/single:1", ArchImageTags={"amd64": "a"}
     )
-    assert answer["Status"] == "FAILED"
-    assert "is a single image, not an index" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "is a single image, not an index" in response["Reason"]
 
 
 def _umoci(*arguments: str) -> None:
@@ -334,8 +338,8 @@ def _umoci(*arguments: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "image_format"), [("oci", "oci"), ("docker", "v2s2")])
-def test_images_that_umoci_built_are_chosen_from_their_index(
-    ends: Ends, tmp_path: Path, kind: str, image_format: str
+def test_platforms_are_selected_from_an_index_of_umoci(
+    pair: RegistryPair, tmp_path: Path, kind: str, image_format: str
 ) -> None:
     layout, repository = tmp_path / "layout", f"umoci/{kind}"
     _umoci("init", "--layout", str(layout))
@@ -347,7 +351,7 @@ def test_images_that_umoci_built_are_chosen_from_their_index(
         file = tmp_path / architecture
         file.write_bytes(architecture.encode() * 999)
         _umoci("insert", "--image", image, str(file), "/file")
-        target = ends.source_reference(f"{repository}:{architecture}")
+        target = pair.source_reference(f"{repository}:{architecture}")
         skopeo_copy(f"oci:{image}", target, "--format", image_format)
         raw = skopeo_inspect_raw(target)
         entries.append(
@@ -361,14 +365,14 @@ def test_images_that_umoci_built_are_chosen_from_their_index(
             }
         )
     document = {"schemaVersion": 2, "mediaType": LISTS[kind], "manifests": entries}
-    put_index(ends.source.host, repository, "1", document)
+    put_index(pair.source.host, repository, "1", document)
 
-    one = ends.replicate(f"{repository}:1", f"{repository}:one", ImageArch="s390x")
-    two = ends.replicate(f"{repository}:1", f"{repository}:two", Platforms="amd64,s390x")
+    one = pair.replicate(f"{repository}:1", f"{repository}:one", ImageArch="s390x")
+    two = pair.replicate(f"{repository}:1", f"{repository}:two", Platforms="amd64,s390x")
 
     assert one["Data"]["ImageDigest"] == entries[2]["digest"]
-    assert_whole(ends, repository, one["Data"]["ImageDigest"], tmp_path)
-    raw = skopeo_inspect_raw(ends.destination_reference(f"{repository}:two"))
+    assert_complete(pair, repository, one["Data"]["ImageDigest"], tmp_path)
+    raw = skopeo_inspect_raw(pair.destination_reference(f"{repository}:two"))
     assert json.loads(raw)["manifests"] == [entries[0], entries[2]]
     assert two["Data"]["Digest.s390x"] == entries[2]["digest"]
-    skopeo_copy(ends.destination_reference(f"{repository}:two"), f"dir:{tmp_path / 'two'}", "--all")
+    skopeo_copy(pair.destination_reference(f"{repository}:two"), f"dir:{tmp_path / 'two'}", "--all")

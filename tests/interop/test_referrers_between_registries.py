@@ -1,4 +1,4 @@
-"""What belongs to an image, from and to registries with the referrers API and without."""
+"""Referrers of an image, copied between registries with and without the referrers API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.functional.cosign_fixtures import (
     signature,
     signatures,
 )
-from tests.interop.conftest import Ends, Registry
+from tests.interop.conftest import Registry, RegistryPair
 from tests.interop.registries import DockerRegistry, skopeo_copy, skopeo_inspect_raw
 
 from custom_resource.resource import ReplicationResource
@@ -45,7 +45,7 @@ def attach(registry: Registry, repository: str, subject: Content, referrers: lis
 
 
 def found(registry: Registry, repository: str, subject: str) -> set[str]:
-    """What a client finds that looks for referrers."""
+    """Return the referrers that a client finds."""
     if isinstance(registry, DockerRegistry):
         reference = f"docker://{registry.host}/{repository}:{fallback_tag(subject)}"
         return set(listed_digests(skopeo_inspect_raw(reference)))
@@ -55,53 +55,53 @@ def found(registry: Registry, repository: str, subject: str) -> set[str]:
         return set(listed_digests(connection.getresponse().read()))
 
 
-def test_referrers_are_found_at_the_destination(ends: Ends, tmp_path: Path) -> None:
+def test_referrers_are_found_at_the_destination(pair: RegistryPair, tmp_path: Path) -> None:
     image = build_image([build_layer(3000, seed=100)])
-    push(image, ends.source.host, "vouched/app", "1")
+    push(image, pair.source.host, "vouched/app", "1")
     attached = [sbom(image, b"1"), sbom(image, b"2", note="x")]
-    attach(ends.source, "vouched/app", image, attached)
-    attach(ends.source, "vouched/app", attached[0], [sbom(attached[0], b"of an SBOM")])
+    attach(pair.source, "vouched/app", image, attached)
+    attach(pair.source, "vouched/app", attached[0], [sbom(attached[0], b"of an SBOM")])
     signed = signatures([signature(ec.generate_private_key(ec.SECP256R1()), image.digest)])
-    push(signed, ends.source.host, "vouched/app", cosign_tag(image.digest))
+    push(signed, pair.source.host, "vouched/app", cosign_tag(image.digest))
 
-    answer = ends.replicate("vouched/app:1", "vouched/app:1", CopyReferrers="required")
+    response = pair.replicate("signed/app:1", "signed/app:1", CopyReferrers="required")
 
-    assert answer["Status"] == "SUCCESS", answer
-    assert answer["Data"]["ReferrersCopied"] == "4"
-    assert answer["Data"]["ReferrersRefused"] == "0"
-    puts = [each.path for each in ends.destination.requests if each.method == "PUT"]
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["ReferrersCopied"] == "4"
+    assert response["Data"]["ReferrersRefused"] == "0"
+    puts = [each.path for each in pair.destination.requests if each.method == "PUT"]
     assert puts[-1].endswith("/manifests/1")
-    assert found(ends.destination, "vouched/app", image.digest) == {
+    assert found(pair.destination, "vouched/app", image.digest) == {
         each.digest for each in attached
     }
-    assert len(found(ends.destination, "vouched/app", attached[0].digest)) == 1
+    assert len(found(pair.destination, "vouched/app", attached[0].digest)) == 1
     for number, each in enumerate((*attached, signed)):
-        reference = ends.destination_reference(f"vouched/app@{each.digest}")
+        reference = pair.destination_reference(f"vouched/app@{each.digest}")
         assert skopeo_inspect_raw(reference) == each.manifest
         skopeo_copy(reference, f"dir:{tmp_path / str(number)}")
     tagged = skopeo_inspect_raw(
-        ends.destination_reference(f"vouched/app:{cosign_tag(image.digest)}")
+        pair.destination_reference(f"vouched/app:{cosign_tag(image.digest)}")
     )
     assert tagged == signed.manifest
 
-    again = ends.replicate("vouched/app:1", "vouched/app:1", CopyReferrers="true")
+    again = pair.replicate("signed/app:1", "signed/app:1", CopyReferrers="true")
 
     assert again["Data"]["Changed"] == "false"
-    assert {each.method for each in ends.destination.requests} == {"GET"}
+    assert {each.method for each in pair.destination.requests} == {"GET"}
 
 
-def test_referrers_that_others_attached_stay_listed(ends: Ends) -> None:
+def test_referrers_attached_at_the_destination_remain_listed(pair: RegistryPair) -> None:
     image = build_image([build_layer(3000, seed=101)])
     ours, theirs = sbom(image, b"ours"), sbom(image, b"theirs")
-    push(image, ends.source.host, "both/app", "1")
-    attach(ends.source, "both/app", image, [ours])
-    push(image, ends.destination.host, "both/app", "1")
-    attach(ends.destination, "both/app", image, [theirs])
+    push(image, pair.source.host, "both/app", "1")
+    attach(pair.source, "both/app", image, [ours])
+    push(image, pair.destination.host, "both/app", "1")
+    attach(pair.destination, "both/app", image, [theirs])
 
-    answer = ends.replicate("both/app:1", "both/app:1", CopyReferrers="true")
+    response = pair.replicate("both/app:1", "both/app:1", CopyReferrers="true")
 
-    assert answer["Data"]["ReferrersCopied"] == "1"
-    assert found(ends.destination, "both/app", image.digest) == {ours.digest, theirs.digest}
+    assert response["Data"]["ReferrersCopied"] == "1"
+    assert found(pair.destination, "both/app", image.digest) == {ours.digest, theirs.digest}
 
 
 @pytest.mark.parametrize(
@@ -110,30 +110,30 @@ def test_referrers_that_others_attached_stay_listed(ends: Ends) -> None:
     ids=["P-256", "RSA"],
 )
 @pytest.mark.parametrize("layout", ["tag", "referrer"])
-def test_only_a_signed_image_is_copied(ends: Ends, key: PrivateKey, layout: str) -> None:
+def test_only_a_signed_image_is_copied(pair: RegistryPair, key: PrivateKey, layout: str) -> None:
     image = build_image([build_layer(3000, seed=102)])
     repository = f"signed/{layout}-{type(key).__name__.lower()}"
-    push(image, ends.source.host, repository, "1")
+    push(image, pair.source.host, repository, "1")
 
-    unsigned = ends.replicate(f"{repository}:1", f"{repository}:1", VerifySignatureKey=pem(key))
+    unsigned = pair.replicate(f"{repository}:1", f"{repository}:1", VerifySignatureKey=pem(key))
     signed = [signature(key, image.digest)]
     if layout == "tag":
-        push(signatures(signed), ends.source.host, repository, cosign_tag(image.digest))
+        push(signatures(signed), pair.source.host, repository, cosign_tag(image.digest))
     else:
-        attach(ends.source, repository, image, [signatures(signed, subject=image)])
-    answer = ends.replicate(f"{repository}:1", f"{repository}:1", VerifySignatureKey=pem(key))
+        attach(pair.source, repository, image, [signatures(signed, subject=image)])
+    response = pair.replicate(f"{repository}:1", f"{repository}:1", VerifySignatureKey=pem(key))
 
     assert unsigned["Status"] == "FAILED"
     assert f"no valid signature of {image.digest}" in unsigned["Reason"]
-    assert answer["Status"] == "SUCCESS", answer
-    assert skopeo_inspect_raw(ends.destination_reference(f"{repository}:1")) == image.manifest
+    assert response["Status"] == "SUCCESS", response
+    assert skopeo_inspect_raw(pair.destination_reference(f"{repository}:1")) == image.manifest
 
 
-class InStep:
-    """Stands before a registry and keeps two writers of a tag in step.
+class LockstepProxy:
+    """A reverse proxy that synchronizes two writers of a tag.
 
-    Both read the tag, to see what is listed and to add to it, before either writes it, and both
-    have written it before either is answered.
+    Both read the tag before either of them writes it. Both have written it before either receives
+    a response.
     """
 
     def __init__(self, host: str, tag: str) -> None:
@@ -163,17 +163,17 @@ class InStep:
                 if name not in {"connection", "content-length", "transfer-encoding"}
             }
             connection.request(request.method, target, read_body(request, _MAX_BODY_BYTES), headers)
-            answer = connection.getresponse()
-            content = answer.read()
+            response = connection.getresponse()
+            content = response.read()
             kept = {
                 name: value
-                for name, value in answer.getheaders()
+                for name, value in response.getheaders()
                 if name.lower() not in {"connection", "content-length", "transfer-encoding"}
             }
-        return Response(answer.status, kept, content)
+        return Response(response.status, kept, content)
 
 
-def test_two_copies_that_write_to_the_same_fallback_tag_lose_nothing() -> None:
+def test_concurrent_updates_of_a_fallback_tag_keep_all_referrers() -> None:
     image = build_image([build_layer(3000, seed=103)])
     attached = [sbom(image, b"first"), sbom(image, b"second")]
     tag = fallback_tag(image.digest)
@@ -184,7 +184,7 @@ def test_two_copies_that_write_to_the_same_fallback_tag_lose_nothing() -> None:
             push(image, source.host, "app", "1")
             attach(source, "app", image, [each])
         push(image, destination.host, "app", "1")
-        server = LoopbackServer(InStep(destination.host, tag))
+        server = LoopbackServer(LockstepProxy(destination.host, tag))
         server.start()
         opened.callback(server.close)
 
@@ -197,7 +197,7 @@ def test_two_copies_that_write_to_the_same_fallback_tag_lose_nothing() -> None:
                 )
 
         with ThreadPoolExecutor(2) as pool:
-            answers = list(pool.map(run, sources))
+            responses = list(pool.map(run, sources))
 
-        assert [each["Status"] for each in answers] == ["SUCCESS", "SUCCESS"], answers
+        assert [each["Status"] for each in responses] == ["SUCCESS", "SUCCESS"], responses
         assert found(destination, "app", image.digest) == {each.digest for each in attached}

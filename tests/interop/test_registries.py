@@ -33,7 +33,7 @@ def _get(registry: DockerRegistry, path: str) -> int:
 
 @pytest.fixture
 def layout(tmp_path: Path) -> str:
-    """An OCI layout of one image without layers, as skopeo names it."""
+    """An OCI layout of one image without layers, with its name in skopeo's syntax."""
     directory = tmp_path / "layout"
     blobs = directory / "blobs" / "sha256"
     blobs.mkdir(parents=True)
@@ -57,14 +57,14 @@ def layout(tmp_path: Path) -> str:
     return f"oci:{directory}:latest"
 
 
-def test_an_image_goes_in_and_its_manifest_comes_out_unchanged(layout: str) -> None:
+def test_a_pushed_manifest_is_pulled_unchanged(layout: str) -> None:
     with DockerRegistry() as registry:
         skopeo_copy(layout, f"docker://{registry.host}/team/app:1")
         pushed = skopeo_inspect_raw(f"docker://{registry.host}/team/app:1")
     assert pushed == skopeo_inspect_raw(layout)
 
 
-def test_requests_are_counted_one_by_one_with_their_queries() -> None:
+def test_each_request_is_logged_with_its_query() -> None:
     with DockerRegistry() as registry:
         assert _get(registry, "/v2/_catalog?n=5") == 200
         assert _get(registry, "/v2/none/tags/list") == 404
@@ -110,7 +110,7 @@ def test_a_registry_with_a_login_requires_the_password(layout: str) -> None:
         skopeo_inspect_raw(reference, f"--creds={USER}:{PASSWORD}")
 
 
-def test_a_registry_with_a_certificate_has_tls_and_a_log(tmp_path: Path) -> None:
+def test_a_registry_with_a_certificate_serves_tls_and_logs_requests(tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"

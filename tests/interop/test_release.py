@@ -1,4 +1,4 @@
-"""What `make release` builds: complete, reproducible and deployable."""
+"""The files of `make release`: complete, reproducible and deployable."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def template(release: Path) -> dict[str, Any]:
-    """The packaged template, transformed as CloudFormation does."""
+    """The packaged template, transformed by SAM."""
     sam = shutil.which("sam")
     assert sam, "sam is not on the PATH: run `make interop`, which installs it"
     finished = subprocess.run(
@@ -114,13 +114,13 @@ def test_a_release_has_every_file_and_its_checksum(release: Path) -> None:
     }
 
 
-def test_two_builds_are_the_same_byte_for_byte(release: Path, tmp_path: Path) -> None:
+def test_release_builds_are_reproducible(release: Path, tmp_path: Path) -> None:
     again = build(tmp_path / "release", umask=0o077)
 
     assert (again / "SHA256SUMS").read_text() == (release / "SHA256SUMS").read_text()
 
 
-def test_lambda_may_read_every_file_and_all_have_one_date(release: Path) -> None:
+def test_files_are_readable_by_lambda_and_have_one_date(release: Path) -> None:
     for archive in release.glob("*.zip"):
         with zipfile.ZipFile(archive) as opened:
             assert {entry.date_time for entry in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
@@ -128,7 +128,7 @@ def test_lambda_may_read_every_file_and_all_have_one_date(release: Path) -> None
         assert modes == {"-rw-r--r--"}, archive.name
 
 
-def test_the_function_and_the_layers_are_where_lambda_looks_for_them(release: Path) -> None:
+def test_function_and_layers_have_the_paths_of_lambda(release: Path) -> None:
     with zipfile.ZipFile(release / "function.zip") as opened:
         names = set(opened.namelist())
         assert {"app.py", "__pycache__/app.cpython-313.pyc"} <= names
@@ -137,7 +137,7 @@ def test_the_function_and_the_layers_are_where_lambda_looks_for_them(release: Pa
             assert {name.partition("/")[0] for name in opened.namelist()} == {"python"}
 
 
-def test_the_template_takes_only_files_of_the_release(
+def test_the_template_refers_only_to_files_of_the_release(
     release: Path, template: dict[str, Any]
 ) -> None:
     keys = {
@@ -157,7 +157,7 @@ def test_the_template_takes_only_files_of_the_release(
     assert template["Parameters"]["ArtifactPrefix"]["Default"].endswith(f"/{__version__}/")
 
 
-def test_cfn_lint_finds_nothing_in_the_packaged_template(release: Path) -> None:
+def test_the_packaged_template_passes_cfn_lint(release: Path) -> None:
     cfn_lint = Path(sys.executable).with_name("cfn-lint")
     finished = subprocess.run(
         [str(cfn_lint), "--template", str(release / "template.yaml")],
@@ -170,7 +170,7 @@ def test_cfn_lint_finds_nothing_in_the_packaged_template(release: Path) -> None:
     assert finished.returncode == 0, finished.stdout
 
 
-def test_the_construct_needs_nothing_but_its_wheel(release: Path, tmp_path: Path) -> None:
+def test_the_construct_is_usable_from_its_wheel_alone(release: Path, tmp_path: Path) -> None:
     """An app outside the repository synthesizes with the built function and layer."""
     (tmp_path / "app.py").write_text(_APP)
     with zipfile.ZipFile(release / CONSTRUCT) as wheel:

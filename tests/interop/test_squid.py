@@ -1,4 +1,4 @@
-"""Copies through Debian's squid, with and without a login."""
+"""Copies through Debian's squid, with and without proxy authentication."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOGIN = "ann:open-sesame"
 
 @dataclass
 class Squid:
-    """A running squid, and what it has logged."""
+    """A running squid with its access log."""
 
     host: str
     log: Path
@@ -47,7 +47,7 @@ def squid(request: pytest.FixtureRequest) -> Iterator[Squid]:
         if os.environ.get("CI"):
             pytest.fail("squid is not installed")
         pytest.skip("squid is not installed")
-    # started as root, squid changes to a user who cannot read the folders of pytest
+    # started as root, squid runs as a user who cannot read the folders of pytest
     folder = Path(tempfile.mkdtemp(prefix="squid-"))
     folder.chmod(0o777)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -84,7 +84,7 @@ def squid(request: pytest.FixtureRequest) -> Iterator[Squid]:
         )
     )
     process = subprocess.Popen(
-        # names its shared memory, so that several can run
+        # -n names the shared memory, which allows several processes
         [program, "-N", "-n", f"test{os.getpid()}", "-f", str(configuration)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -109,7 +109,7 @@ def _wait_for(host: str) -> None:
             time.sleep(0.05)
         else:
             return
-    pytest.fail("squid does not listen")
+    pytest.fail("squid did not start to listen")
 
 
 @pytest.fixture
@@ -166,11 +166,11 @@ def test_an_image_is_copied_through_squid(
     assert {"CONNECT", "PUT"} <= {each.strip('"') for each in squid.methods()}
 
 
-def test_squid_refuses_a_wrong_login(
+def test_squid_rejects_invalid_proxy_credentials(
     squid: Squid, source: RegistryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "@" not in squid.host:
-        pytest.skip("this squid has no login")
+        pytest.skip("this squid does not require authentication")
     host = squid.host.rpartition("@")[2]
     for login, found in (("", "requires a login"), ("ann:wrong@", "rejected its login")):
         monkeypatch.setenv("HTTPS_PROXY", f"http://{login}{host}")

@@ -34,13 +34,13 @@ _UNBOUND_ACTIONS = {
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 }
-#: The state of mirrors in their bucket, their executions and their schedules.
+#: Resources of mirrors: objects in their bucket, executions and schedules.
 _OF_MIRRORS = re.compile(
     r"(?<=\$\{MirrorBucket\}/mirrors)/\*|(?<=mirrors/)(?:/items-)?\*|items-\*"
     r"|(?<=:execution:\$\{AWS::StackName\}-mirrors)[:/]\*"
     r"|(?<=:schedule/\$\{AWS::StackName\}-mirrors)/\*"
 )
-#: What DestinationRepositories and SourceRepositories are by default.
+#: The default of DestinationRepositories and SourceRepositories.
 _EVERY_REPOSITORY = "arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*"
 #: e_machine of an ELF file, 16 bits at byte 18.
 _MACHINES = {"arm64": 183, "x86_64": 62}
@@ -110,7 +110,7 @@ def built(request: pytest.FixtureRequest, build: Callable[..., Path]) -> tuple[s
 
 
 def _modules(directory: Path) -> set[str]:
-    """Every file but the bytecode that was compiled of it."""
+    """Return every file except compiled bytecode."""
     return {each for each in _fingerprints(directory) if "__pycache__" not in each}
 
 
@@ -125,7 +125,7 @@ def _fingerprints(directory: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     "path", [_TEMPLATE, _ORGANIZATION, _MONITORING], ids=lambda path: path.name
 )
-def test_cfn_lint_finds_nothing_with_every_check(path: Path) -> None:
+def test_templates_pass_all_checks_of_cfn_lint(path: Path) -> None:
     cfn_lint = Path(sys.executable).with_name("cfn-lint")
     _run(str(cfn_lint), "--include-checks", "I", "--include-experimental", "--", str(path))
 
@@ -133,7 +133,7 @@ def test_cfn_lint_finds_nothing_with_every_check(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [_TEMPLATE, _ORGANIZATION, _MONITORING], ids=lambda path: path.name
 )
-def test_sam_finds_the_templates_valid(sam: str, path: Path) -> None:
+def test_templates_are_valid_for_sam(sam: str, path: Path) -> None:
     _run(sam, "validate", "--lint", "--template", str(path), "--region", "eu-west-1")
 
 
@@ -141,13 +141,13 @@ def _is_unbound(statement: dict[str, Any]) -> bool:
     return set(_as_list(statement["Action"])) <= _UNBOUND_ACTIONS
 
 
-def test_no_policy_has_a_wildcard_but_every_repository_of_account_and_region(
+def test_policies_have_no_wildcard_except_repositories_of_account_and_region(
     template: dict[str, Any],
 ) -> None:
     statements = list(_statements(template["Resources"]))
     assert statements
     for statement in statements:
-        # tokens and network interfaces have no names beforehand
+        # tokens and network interfaces have no ARN before they are created
         names = {"Action", "Principal"} if _is_unbound(statement) else _STATEMENT_PARTS
         for name in names:
             for each in _as_list(statement.get(name)):
@@ -180,7 +180,7 @@ def test_every_parameter_is_in_a_group_with_a_label(template: dict[str, Any]) ->
     assert set(interface["ParameterLabels"]) == set(template["Parameters"])
 
 
-def test_the_parameters_defaults_are_those_of_the_engine(template: dict[str, Any]) -> None:
+def test_parameter_defaults_equal_the_engines_defaults(template: dict[str, Any]) -> None:
     function = template["Resources"]["ReplicatorFunction"]["Properties"]
     variables = {
         name: str(template["Parameters"][value["Ref"]]["Default"])
@@ -202,30 +202,30 @@ def test_the_layer_is_built_for_the_requested_architecture(
         assert re.search(r"\.(cpython-313-[a-z0-9_]+-linux-gnu|abi3)\.so$", library.name)
 
 
-def test_a_build_has_nothing_that_differs_between_machines(built: tuple[str, Path]) -> None:
+def test_a_build_has_no_machine_specific_files(built: tuple[str, Path]) -> None:
     names = {path.name for path in built[1].rglob("*")}
     assert not names & {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
     assert not (built[1] / "DependenciesLayer" / "python" / "bin").exists()
 
 
-def test_the_function_is_its_modules_and_nothing_else(built: tuple[str, Path]) -> None:
+def test_the_function_has_only_its_modules(built: tuple[str, Path]) -> None:
     function = built[1] / "ReplicatorFunction"
     handler = _ROOT / "handler"
     modules = {str(path.relative_to(handler)) for path in handler.rglob("*.py")}
     assert _modules(function) == modules
 
 
-def test_the_function_imports_only_what_the_layer_has(built: tuple[str, Path]) -> None:
+def test_all_imports_of_the_function_are_in_the_layer(built: tuple[str, Path]) -> None:
     _, directory = built
     layer, function = directory / "DependenciesLayer" / "python", directory / "ReplicatorFunction"
-    # -S: without the packages of the Python that runs the tests; -B: the build stays as it is
+    # -S: without installed packages; -B: without new bytecode files
     _run(
         *(sys.executable, "-S", "-B", "-c", "import app, boto3; app.lambda_handler"),
         PYTHONPATH=f"{layer}{os.pathsep}{function}",
     )
 
 
-def test_the_responder_is_four_modules_and_needs_no_layer(built: tuple[str, Path]) -> None:
+def test_the_responder_has_four_modules_and_no_layer(built: tuple[str, Path]) -> None:
     function = built[1] / "ResponderFunction"
     assert _modules(function) == {
         "custom_resource/__init__.py",
@@ -240,15 +240,15 @@ def test_the_responder_is_four_modules_and_needs_no_layer(built: tuple[str, Path
     )
 
 
-def test_the_layer_leaves_most_of_lambdas_250_megabytes_free(built: tuple[str, Path]) -> None:
+def test_the_layer_is_far_below_lambdas_size_limit(built: tuple[str, Path]) -> None:
     files = (path for path in (built[1] / "DependenciesLayer").rglob("*") if path.is_file())
     assert sum(path.stat().st_size for path in files) < _LAYER_LIMIT_BYTES
 
 
-def test_a_build_elsewhere_is_the_same_byte_for_byte_and_for_arm64_by_default(
+def test_builds_are_reproducible_and_for_arm64_by_default(
     sam: str, build: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """In another folder, under another umask and time zone, of files that are younger."""
+    """Build in another folder with another umask, time zone and file times."""
     explicit = build("--parameter-overrides", "Architecture=arm64")
     elsewhere = tmp_path / "another checkout"
     for name in ("handler", "layers"):
@@ -269,7 +269,7 @@ def test_a_build_elsewhere_is_the_same_byte_for_byte_and_for_arm64_by_default(
     )
     for part in ("ReplicatorFunction", "ResponderFunction", "DependenciesLayer"):
         assert _fingerprints(explicit / part) == _fingerprints(by_default / part)
-        # SAM names what it uploads after the content, and zips it with the modes
+        # SAM names uploads by a hash of the zip file, which includes file modes
         assert _modes(explicit / part) == _modes(by_default / part)
 
 
@@ -281,7 +281,7 @@ def _modes(directory: Path) -> dict[str, str]:
 
 
 def _statements(node: Any) -> Iterator[dict[str, Any]]:
-    """Every policy statement, wherever it is."""
+    """Find all policy statements, at any depth."""
     if isinstance(node, dict):
         if "Effect" in node:
             yield node

@@ -1,4 +1,4 @@
-"""Layers that the program zstd compresses with wide windows, stored in a `docker save`."""
+"""Layers compressed by the zstd program with large windows, in archives of `docker save`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.replicating import replicate_once
 from ecr_image_replicator.errors import InvalidArchiveError
 from ecr_image_replicator.outcome import Outcome
 
-#: Of a window that a frame names, as nothing says how much is to come.
+#: The frames have a window size, since zstd does not know the content size.
 USUAL, WIDE, TOO_WIDE = "-19", "-3 --long=26", "--ultra -22 --long=27"
 
 
@@ -63,7 +63,7 @@ def copy(storage: ObjectStorage, destination: RegistryServer, path: Path) -> Out
 
 
 @pytest.mark.parametrize(("options", "is_in_turn"), [(USUAL, False), (WIDE, True)])
-def test_layers_of_wide_windows_are_read_one_after_the_other(
+def test_layers_with_large_windows_are_read_sequentially(
     storage: ObjectStorage,
     destination: RegistryServer,
     tmp_path: Path,
@@ -76,10 +76,10 @@ def test_layers_of_wide_windows_are_read_one_after_the_other(
 
     def watch(request: Request, response: Response) -> Response:
         first, last = map(int, re.findall(r"\d+", request.headers["range"]))
-        if last - first > 20_000:  # no page of the index
+        if last - first > 20_000:  # not a read of the archive's index
             sent_before.append([each.method for each in destination.requests].count("PATCH"))
             if not is_in_turn:
-                everyone.wait(30)  # which all of them reach only if they are read at once
+                everyone.wait(30)  # passes only if all layers are read concurrently
         return response
 
     storage.alteration = watch
@@ -91,7 +91,7 @@ def test_layers_of_wide_windows_are_read_one_after_the_other(
     assert [layer["digest"] for layer in found] == [layer.digest for layer in layers]
 
 
-def test_a_window_that_is_too_wide_is_refused(
+def test_a_window_over_the_limit_is_rejected(
     storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
     layers = [zstd_layer(1, TOO_WIDE)]
@@ -106,7 +106,7 @@ def test_a_window_that_is_too_wide_is_refused(
     assert destination.store.open_uploads == ()
 
 
-def test_a_window_that_widens_later_is_refused(
+def test_a_larger_window_in_a_later_frame_is_rejected(
     storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
     plain = build_layer(100_000, 1, "none")

@@ -1,4 +1,4 @@
-"""zuul-registry from PyPI on loopback, in an environment of its own."""
+"""zuul-registry from PyPI on loopback, in a separate environment."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ registry:
 
 
 class ZuulRegistry:
-    """A registry that anybody may read, and USER with PASSWORD may write."""
+    """A registry with anonymous pulls, where USER with PASSWORD can push."""
 
     def __init__(self) -> None:
         self._directory = Path()
         self._process: subprocess.Popen[bytes] | None = None
         self.host = ""
-        """As references have it: ``127.0.0.1:PORT``."""
+        """Host and port as in image references: ``127.0.0.1:PORT``."""
 
     def __enter__(self) -> Self:
         program = find_program("zuul-registry", "make registries")
@@ -75,7 +75,7 @@ class ZuulRegistry:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on; for programs that cannot choose one themselves."""
+    """Return a free port, for programs that cannot choose one."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
@@ -87,7 +87,7 @@ def wait_for_http(host: str, process: subprocess.Popen[bytes]) -> None:
     Raises
     ------
     RuntimeError
-        It ended, or does not within half a minute.
+        The program ended, or does not accept connections within 30 seconds.
     """
     end = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < end:
@@ -100,4 +100,4 @@ def wait_for_http(host: str, process: subprocess.Popen[bytes]) -> None:
             return
         finally:
             connection.close()
-    raise RuntimeError(f"nothing serves {host}")
+    raise RuntimeError(f"no program listens at {host}")

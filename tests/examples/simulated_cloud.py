@@ -1,4 +1,4 @@
-"""What a stack finds in the cloud, and the handler that its custom resources go to."""
+"""Registries and AWS services for example stacks, and the handler of their custom resources."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tests.functional.conftest import Function
 
 
-class World:
-    """Loopback's AWS, Docker Hub and any other registry, all under their real names."""
+class SimulatedCloud:
+    """The loopback AWS, Docker Hub and any other registry, with their real host names."""
 
     def __init__(self, aws: LoopbackAws, function: Function) -> None:
         self.aws = aws
@@ -33,13 +33,13 @@ class World:
         self._others: dict[str, Store] = {}
 
     def deploy(self, properties: Mapping[str, Any]) -> dict[str, Any]:
-        """Send the handler a Create with a custom resource's properties, and give its answer."""
+        """Send the handler a Create event with these properties and return the response."""
         return self._function.send(
             {"RequestType": "Create", "ResourceProperties": dict(properties)}
         )
 
-    def make(self, kind: str, name: str, properties: Mapping[str, Any], region: str) -> str:
-        """Make a repository or a secret, and give what Ref does."""
+    def create(self, kind: str, name: str, properties: Mapping[str, Any], region: str) -> str:
+        """Create a repository or a secret and return the value of its Ref."""
         if kind == "AWS::ECR::Repository":
             repository = str(properties.get("RepositoryName", name))
             registry = self.aws.ecr(region=region)
@@ -47,16 +47,16 @@ class World:
                 registry.create_repository(repository, **_mutability(properties))
             return repository
         if kind == "AWS::SecretsManager::Secret":
-            return self.keep_secret(name, properties["SecretString"], region)
-        raise LookupError(f"{kind} is not made here")
+            return self.create_secret(name, properties["SecretString"], region)
+        raise LookupError(f"{kind} is not supported")
 
-    def keep_secret(self, name: str, text: str, region: str) -> str:
-        """Keep a secret, and give its ARN."""
+    def create_secret(self, name: str, text: str, region: str) -> str:
+        """Create a secret and return its ARN."""
         client = self.aws.client("secretsmanager", region=region)
         return str(client.create_secret(Name=name, SecretString=text)["ARN"])
 
-    def keep_object(self, bucket: str, key: str, content: bytes) -> str:
-        """Keep an object in a bucket that has versions, and give this one's id."""
+    def put_object(self, bucket: str, key: str, content: bytes) -> str:
+        """Put an object into a versioned bucket and return the version ID."""
         s3 = self.aws.client("s3")
         if bucket not in {each["Name"] for each in s3.list_buckets()["Buckets"]}:
             region = {"LocationConstraint": "eu-west-1"}
@@ -65,8 +65,8 @@ class World:
             s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
         return str(s3.put_object(Bucket=bucket, Key=key, Body=content)["VersionId"])
 
-    def make_repository(self, name: str) -> Store:
-        """Let a registry have a repository, of ``host/repository:tag``, and give its store."""
+    def create_repository(self, name: str) -> Store:
+        """Create the repository of ``host/repository:tag`` and return the registry's store."""
         reference = parse_image_reference(name)
         store = self._store(reference)
         place_of_ecr = parse_registry_host(reference.registry)
@@ -79,22 +79,22 @@ class World:
             self.aws.public_ecr.owners[alias] = DEFAULT_ACCOUNT
         return store
 
-    def provide(self, name: str, content: Content) -> None:
-        """Let a registry have an image under ``host/repository:tag``."""
+    def push_image(self, name: str, content: Content) -> None:
+        """Push an image to ``host/repository:tag``."""
         reference = parse_image_reference(name)
-        place(content, self.make_repository(name), reference.repository, reference.tag)
+        place(content, self.create_repository(name), reference.repository, reference.tag)
 
-    def want_login(self, host: str, user: str, password: str) -> None:
-        """Let a registry, neither ECR nor Docker Hub, be open to one user only."""
+    def require_login(self, host: str, user: str, password: str) -> None:
+        """Require this login at a registry that is neither ECR nor Docker Hub."""
         self._add(host, {user: password})
 
     def manifest(self, name: str) -> Manifest:
-        """Give what a registry has under ``host/repository:tag`` or ``…@sha256:…``."""
+        """Return the manifest of ``host/repository:tag`` or ``…@sha256:…``."""
         reference = parse_image_reference(name)
         return self._store(reference).manifest(reference.repository, reference.selector)
 
     def close(self) -> None:
-        """Remove what the other registries keep."""
+        """Delete the content of the other registries."""
         for store in self._others.values():
             store.close()
 
@@ -119,7 +119,7 @@ class World:
 
 
 def _mutability(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What ECR's API calls CloudFormation's properties."""
+    """Translate CloudFormation's mutability properties to ECR's API."""
     prefix = "ImageTagMutabilityExclusionFilter"
     return {
         "imageTagMutability": properties.get("ImageTagMutability", "MUTABLE"),
