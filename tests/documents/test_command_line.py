@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.documents.failures import MISHAPS, Mishap
+from tests.documents.failures import FAILURES, Failure
 from tests.documents.scene import Scene
 
 from ecr_image_replicator.cli.arguments import (
@@ -21,14 +21,14 @@ from ecr_image_replicator.errors import ReplicationError
 from ecr_image_replicator.request.properties import PROPERTY_NAMES
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
-#: What only a stack can do, or only the function can meet.
+#: Failures of stacks and of the function only.
 NOT_OF_THE_COMMAND_LINE: Final = {
     "unknown_property",
-    "no_time",
+    "expired_deadline",
     "blob_that_is_too_large",
     "last_invocation",
 }
-#: Words of stacks and functions.
+#: Terms of stacks and functions.
 FOREIGN: Final = (
     *PROPERTY_NAMES.values(),
     "Deploy again",
@@ -60,12 +60,12 @@ def test_every_exit_status_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "mishap", [each for _, each in MISHAPS if each.__name__ not in NOT_OF_THE_COMMAND_LINE]
+    "failure", [each for _, each in FAILURES if each.__name__ not in NOT_OF_THE_COMMAND_LINE]
 )
-def test_a_message_has_the_command_line_s_words(scene: Scene, mishap: Mishap) -> None:
+def test_a_message_uses_the_terms_of_the_command_line(scene: Scene, failure: Failure) -> None:
     with pytest.raises(ReplicationError) as caught:
-        mishap(scene)
+        failure(scene)
     error = caught.value
-    said = error.render(option_name)
-    words = [each for each in FOREIGN if re.search(rf"(?<!\w){re.escape(each)}(?!\w)", said)]
-    assert not words, said
+    message = error.render(option_name)
+    words = [each for each in FOREIGN if re.search(rf"(?<!\w){re.escape(each)}(?!\w)", message)]
+    assert not words, message

@@ -57,12 +57,12 @@ def found(registry: Registry, repository: str, subject: str) -> set[str]:
 
 def test_referrers_are_found_at_the_destination(pair: RegistryPair, tmp_path: Path) -> None:
     image = build_image([build_layer(3000, seed=100)])
-    push(image, pair.source.host, "vouched/app", "1")
+    push(image, pair.source.host, "signed/app", "1")
     attached = [sbom(image, b"1"), sbom(image, b"2", note="x")]
-    attach(pair.source, "vouched/app", image, attached)
-    attach(pair.source, "vouched/app", attached[0], [sbom(attached[0], b"of an SBOM")])
+    attach(pair.source, "signed/app", image, attached)
+    attach(pair.source, "signed/app", attached[0], [sbom(attached[0], b"of an SBOM")])
     signed = signatures([signature(ec.generate_private_key(ec.SECP256R1()), image.digest)])
-    push(signed, pair.source.host, "vouched/app", cosign_tag(image.digest))
+    push(signed, pair.source.host, "signed/app", cosign_tag(image.digest))
 
     response = pair.replicate("signed/app:1", "signed/app:1", CopyReferrers="required")
 
@@ -71,16 +71,14 @@ def test_referrers_are_found_at_the_destination(pair: RegistryPair, tmp_path: Pa
     assert response["Data"]["ReferrersRefused"] == "0"
     puts = [each.path for each in pair.destination.requests if each.method == "PUT"]
     assert puts[-1].endswith("/manifests/1")
-    assert found(pair.destination, "vouched/app", image.digest) == {
-        each.digest for each in attached
-    }
-    assert len(found(pair.destination, "vouched/app", attached[0].digest)) == 1
+    assert found(pair.destination, "signed/app", image.digest) == {each.digest for each in attached}
+    assert len(found(pair.destination, "signed/app", attached[0].digest)) == 1
     for number, each in enumerate((*attached, signed)):
-        reference = pair.destination_reference(f"vouched/app@{each.digest}")
+        reference = pair.destination_reference(f"signed/app@{each.digest}")
         assert skopeo_inspect_raw(reference) == each.manifest
         skopeo_copy(reference, f"dir:{tmp_path / str(number)}")
     tagged = skopeo_inspect_raw(
-        pair.destination_reference(f"vouched/app:{cosign_tag(image.digest)}")
+        pair.destination_reference(f"signed/app:{cosign_tag(image.digest)}")
     )
     assert tagged == signed.manifest
 

@@ -61,8 +61,11 @@ def test_request_counts_of_an_image_with_forty_layers(
     assert response["Status"] == "SUCCESS", response
     blobs = 41
     assert response["Data"]["BlobsCopied"] == str(blobs)
-    # GET tag, PUT manifest, HEAD of the first two blobs to verify their mounts
-    assert methods(pair.destination) == Counter(GET=1, HEAD=2, POST=blobs, PUT=blobs + 1)
+    requests = methods(pair.destination)
+    # HEAD of the first two blobs verifies mounts, unless the warm function has done so before
+    assert requests.pop("HEAD", 0) in {0, 2}
+    # GET tag, POST and PUT of each blob, PUT manifest
+    assert requests == Counter(GET=1, POST=blobs, PUT=blobs + 1)
     assert methods(pair.source) == Counter(HEAD=1, GET=1 + blobs)
 
 
