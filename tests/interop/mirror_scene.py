@@ -35,11 +35,11 @@ class SourcePolicy(SpecificationPolicy):
     Attributes
     ----------
     on_manifest, on_blob
-        Called before a GET is answered.
+        Called before the response to a GET.
     denied
         Repositories, and ``repository:tag``.
     allowed, throttled_count
-        GETs of manifests that are answered, and how many are rejected after that.
+        Number of allowed GETs of manifests, and number of throttled GETs after those.
     """
 
     def __init__(self) -> None:
