@@ -135,6 +135,28 @@ def test_a_tag_list_stops_after_100000_tags(serve: Serve) -> None:
     assert len(server.requests) == 11
 
 
+def test_an_endless_list_of_long_names_is_refused(serve: Serve) -> None:
+    def handle(request: Request) -> Response:
+        last = int(request.parameter("last") or 0)
+        name = f"{last}" + "x" * (8 * 1024 * 1024)
+        return _json({"tags": [name]}, Link=f'</v2/team/app/tags/list?last={last + 1}>; rel="next"')
+
+    server = serve(handle)
+    with pytest.raises(ProtocolError, match="longer than 33554432 bytes"):
+        _reader(server.host).list_tags()
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "0"])
+def test_a_list_that_needs_much_more_memory_than_its_text_is_refused(
+    serve: Serve, value: str
+) -> None:
+    content = f'{{"tags": [{",".join([value] * 500_000)}]}}'.encode()
+    server = serve(lambda _: Response(200, {"Content-Type": "application/json"}, content))
+    with pytest.raises(ProtocolError, match="too many JSON values"):
+        _reader(server.host).list_tags()
+
+
 def test_a_million_tags_in_one_response_are_an_error(serve: Serve) -> None:
     content = json.dumps({"tags": [f"version-{number:09}" for number in range(1_000_000)]})
     server = serve(lambda _: Response(200, {"Content-Type": "application/json"}, content.encode()))

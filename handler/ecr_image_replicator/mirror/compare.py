@@ -12,6 +12,7 @@ from ecr_image_replicator.errors import (
     ReplicationError,
     Side,
     StoppedError,
+    UnavailableError,
 )
 from ecr_image_replicator.mirror.known import options_fingerprint
 from ecr_image_replicator.model.manifests import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
@@ -139,6 +140,8 @@ class Comparer:
         self._wanted = () if request.copies_index else request.platforms or default_platforms
         self._options = options_fingerprint(request, default_platforms)
         self._only_missing = only_missing
+        #: Whether a host did not respond to all attempts: the other images would wait as long.
+        self._is_unreachable = False
 
     def compare_all(
         self, images: Iterable[MirrorImage], pool: ThreadPoolExecutor, deadline: Deadline
@@ -146,6 +149,8 @@ class Comparer:
         """Compare images in parallel; those that the time does not suffice for stay uncompared."""
 
         def compare(image: MirrorImage) -> ComparedImage:
+            if self._is_unreachable:
+                return ComparedImage(image, Verdict.UNCOMPARED)
             try:
                 deadline.check("compare")
                 return self._compare(image)
@@ -153,7 +158,8 @@ class Comparer:
                 return ComparedImage(image, Verdict.FAILED, error)
             except StoppedError:
                 raise
-            except ReplicationError:
+            except ReplicationError as error:
+                self._is_unreachable |= isinstance(error, UnavailableError) and not error.status
                 # the worker tries again, waits if need be, and reports
                 return ComparedImage(image, Verdict.UNCOMPARED)
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import (
     NotFoundError,
+    OutOfTimeError,
     ReplicationError,
     RequestError,
     Side,
     StoppedError,
+    UnavailableError,
 )
 from ecr_image_replicator.mirror.choose import TagChoice, choose_tags
 from ecr_image_replicator.mirror.compare import (
@@ -40,6 +42,8 @@ _LOGGER: Final = logging.getLogger(__name__)
 MAX_IMAGES: Final = 10_000
 #: Afterwards the rest is left to the workers, which compare each image themselves.
 COMPARE_SECONDS: Final = 300.0
+#: Of that time: a host that does not send its lists leaves the rest to the others.
+LIST_SECONDS: Final = 120.0
 #: Per source host.
 _REPOSITORIES_AT_ONCE: Final = 4
 _HEADS_AT_ONCE: Final = 16
@@ -101,6 +105,7 @@ def prepare(
     deadline: Deadline,
     *,
     compare_seconds: float = COMPARE_SECONDS,
+    list_seconds: float = LIST_SECONDS,
     propagation: PermissionPropagation | None = None,
 ) -> Preparation:
     """Choose and compare every entry's images.
@@ -108,7 +113,9 @@ def prepare(
     Parameters
     ----------
     compare_seconds
-        For one host; images that are not compared by then stay uncompared.
+        For every host; images that are not compared by then stay uncompared.
+    list_seconds
+        Of that, for the lists of tags; a repository whose list takes longer fails.
     propagation
         Retries of denials by AWS; None if a denial is final.
 
@@ -123,18 +130,22 @@ def prepare(
     """
     for entry in mirror.entries:
         replicator.settings.allowed.check(entry.template)
+    comparing = deadline.branch(compare_seconds)
+    listing = comparing.branch(list_seconds)
     hosts: dict[str, _HostPreparation] = {}
     for index, entry in enumerate(mirror.entries):
         host = hosts.get(entry.source_host)
         if host is None:
-            host = _HostPreparation(replicator, known, deadline, compare_seconds, propagation)
+            host = _HostPreparation(replicator, known, listing, comparing, propagation)
             hosts[entry.source_host] = host
         host.add(index, entry)
     with ThreadPoolExecutor(max(1, len(hosts)), "hosts") as pool:
-        list(pool.map(_HostPreparation.choose, hosts.values()))
+        with listing.enforced():
+            list(pool.map(_HostPreparation.choose, hosts.values()))
         # before the time for looking up every tag is spent
         _check(Preparation(tuple(each for host in hosts.values() for each in host.entries)))
-        list(pool.map(_HostPreparation.compare, hosts.values()))
+        with comparing.enforced():
+            list(pool.map(_HostPreparation.compare, hosts.values()))
     entries = [each for host in hosts.values() for each in host.entries]
     return Preparation(tuple(sorted(entries, key=lambda each: each.index)))
 
@@ -146,14 +157,14 @@ class _HostPreparation:
         self,
         replicator: Replicator,
         known: KnownImages,
-        deadline: Deadline,
-        compare_seconds: float,
+        listing: Deadline,
+        comparing: Deadline,
         propagation: PermissionPropagation | None,
     ) -> None:
         self._replicator = replicator
         self._known = known
-        self._deadline = deadline
-        self._compare_seconds = compare_seconds
+        self._listing = listing
+        self._comparing = comparing
         self._propagation = propagation
         self.entries: list[PreparedEntry] = []
 
@@ -168,14 +179,12 @@ class _HostPreparation:
 
     def compare(self) -> None:
         """Compare the images of every entry, as far as the time suffices."""
-        comparing = self._deadline.branch(self._compare_seconds)
         with (
             ThreadPoolExecutor(_HEADS_AT_ONCE, "heads") as heads,
             ThreadPoolExecutor(_REPOSITORIES_AT_ONCE, "repositories") as repositories,
-            comparing.enforced(),
         ):
             self.entries = list(
-                repositories.map(lambda each: self._compare(each, heads, comparing), self.entries)
+                repositories.map(lambda each: self._compare(each, heads), self.entries)
             )
 
     def _choose(self, prepared: PreparedEntry) -> PreparedEntry:
@@ -189,17 +198,18 @@ class _HostPreparation:
         if not selection.needs_list:
             choice = choose_tags([each.text for each in selection.tags], selection)
             return replace(prepared, choice=choice, images=_uncompared(_images(choice)))
-        backoff = self._backoff(entry.template, self._deadline)
+        backoff = self._backoff(entry.template, self._listing)
         try:
             reader = self._replicator.endpoints.open_tag_reader(
-                entry.template, Side.SOURCE, backoff, self._deadline
+                entry.template, Side.SOURCE, backoff, self._listing
             )
             listed = reader.list_tags()
         except StoppedError:
             raise
         except ReplicationError as error:
             _LOGGER.warning("cannot list the tags of %s: %s", entry.source_name, error)
-            return replace(prepared, error=error)
+            is_late = isinstance(error, OutOfTimeError)
+            return replace(prepared, error=_late_list(entry) if is_late else error)
         choice = choose_tags(listed, selection)
         present = frozenset(listed)
         known_tags = self._known.tags_of(entry.destination_name)
@@ -210,14 +220,12 @@ class _HostPreparation:
             vanished=tuple(tag for tag in known_tags if tag not in present),
         )
 
-    def _compare(
-        self, prepared: PreparedEntry, heads: ThreadPoolExecutor, comparing: Deadline
-    ) -> PreparedEntry:
+    def _compare(self, prepared: PreparedEntry, heads: ThreadPoolExecutor) -> PreparedEntry:
         entry = prepared.entry
         if isinstance(entry.template.source, ArchiveReference) or not prepared.images:
             return prepared
         try:
-            comparer = self._open_comparer(entry, comparing)
+            comparer = self._open_comparer(entry)
         except StoppedError:
             raise
         except ReplicationError as error:
@@ -225,12 +233,13 @@ class _HostPreparation:
             _LOGGER.warning("cannot compare with %s: %s", entry.destination_name, error)
             return prepared
         images = [each.image for each in prepared.images]
-        return replace(prepared, images=tuple(comparer.compare_all(images, heads, comparing)))
+        return replace(prepared, images=tuple(comparer.compare_all(images, heads, self._comparing)))
 
     def _backoff(self, request: ReplicationRequest, deadline: Deadline) -> Backoff:
         return Backoff(request.retry_policy, deadline, propagation=self._propagation)
 
-    def _open_comparer(self, entry: MirrorEntry, comparing: Deadline) -> Comparer:
+    def _open_comparer(self, entry: MirrorEntry) -> Comparer:
+        comparing = self._comparing
         request, endpoints = entry.template, self._replicator.endpoints
         backoff = self._backoff(request, comparing)
         source = endpoints.open_tag_reader(request, Side.SOURCE, backoff, comparing)
@@ -248,6 +257,14 @@ class _HostPreparation:
             default_platforms=self._replicator.settings.default_platforms,
             only_missing=_only_missing(entry.selection),
         )
+
+
+def _late_list(entry: MirrorEntry) -> UnavailableError:
+    return UnavailableError(
+        f"cannot list the tags of {entry.source_name}: timed out before the end of the list",
+        side=Side.SOURCE,
+        hint=f"Check that {entry.source_host} responds, or name the tags in Tags.",
+    )
 
 
 def _uncompared(images: Iterable[MirrorImage]) -> tuple[ComparedImage, ...]:

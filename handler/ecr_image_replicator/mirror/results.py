@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from ecr_image_replicator.errors import Setting, Term
+from ecr_image_replicator.errors import Setting, Term, UnavailableError
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.request.properties import property_name
 
@@ -108,6 +108,8 @@ def parse_optional_digest(text: str | None) -> Digest | None:
 def error_text(error: ReplicationError, entry: MirrorEntry | None = None) -> str:
     """Return an error's message with the names of properties.
 
+    A host that cannot be reached is named after the entry's property.
+
     Parameters
     ----------
     entry
@@ -115,7 +117,10 @@ def error_text(error: ReplicationError, entry: MirrorEntry | None = None) -> str
     """
     has_tags = entry is not None and entry.selection is not None
     names = {**_TERMS, **_REPOSITORY_NAMES} if has_tags else _TERMS
-    return error.render(lambda name: names.get(name) or property_name(name))
+    text = error.render(lambda name: names.get(name) or property_name(name))
+    if entry is not None and isinstance(error, UnavailableError):
+        return f"{entry.property_of(error.side)}: {text}"
+    return text
 
 
 def error_kind(error: ReplicationError) -> str:

@@ -19,6 +19,7 @@ from ecr_image_replicator.errors import (
     StoppedError,
     ThrottledError,
     TransientError,
+    UnavailableError,
 )
 from ecr_image_replicator.mirror.recorder import ProgressRecorder
 from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_kind, error_text
@@ -44,6 +45,8 @@ _FIRST_WAIT_SECONDS: Final = 60.0
 _MAX_WAIT_SECONDS: Final = 1800.0
 #: Invocations that an image may take without a blob arriving in the last of them.
 _MAX_TRIES: Final = 3
+#: Images in a row whose host did not respond; the others of the repository are not tried.
+_MAX_UNREACHABLE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ class RepositoryWorker:
         self._run_seconds_left = run_seconds_left
         self._most_streams = most_streams
         self._known_blobs: dict[Digest, Descriptor] = {}
+        self._unreachable = 0
         self._archives = {str(source): source for source, _ in entry.images}
 
     def run(
@@ -139,6 +143,8 @@ class RepositoryWorker:
         while position < len(images):
             if self._run_seconds_left() <= 0:
                 return self._leave(images, position, done, "the run's time is over")
+            if self._unreachable >= _MAX_UNREACHABLE:
+                return self._give_up(images, position, done)
             if self._deadline.remaining_seconds < _MIN_SECONDS:
                 return WorkerOutcome(tuple(done), position, 0.0, tries)
             self._before_image(position, done)
@@ -199,9 +205,12 @@ class RepositoryWorker:
         except ReplicationError as error:
             if self._deadline.is_stopped:
                 raise StoppedError("stopped") from error
+            is_unreachable = isinstance(error, UnavailableError) and not error.status
+            self._unreachable = self._unreachable + 1 if is_unreachable else 0
             return self._failed(image, error_text(error, self._entry), error_kind(error))
         except Exception as error:  # noqa: BLE001 - one bad image must not end the others
             return self._failed(image, _defect(error), "Defect")
+        self._unreachable = 0
         result = self.result(
             image, ImageStatus.COPIED if outcome.changed else ImageStatus.UNCHANGED
         )
@@ -244,6 +253,19 @@ class RepositoryWorker:
     ) -> WorkerOutcome:
         left = [self.result(image, ImageStatus.LEFT, why) for image in images[position:]]
         return WorkerOutcome((*done, *left), len(images))
+
+    def _give_up(
+        self, images: Sequence[MirrorImage], position: int, done: list[ImageResult]
+    ) -> WorkerOutcome:
+        """Fail the rest of a repository whose host does not respond."""
+        last = done[-1]
+        error = f"not tried after {_MAX_UNREACHABLE} images in a row that failed. {last.error}"
+        rest = [
+            replace(self.result(image, ImageStatus.FAILED, error), kind=last.kind)
+            for image in images[position:]
+        ]
+        _LOGGER.warning("%d images are not tried: %s", len(rest), last.error)
+        return WorkerOutcome((*done, *rest), len(images))
 
 
 def source_text(entry: MirrorEntry, image: MirrorImage) -> str:

@@ -256,6 +256,12 @@ def parse_json_object(content: bytes, what: str) -> dict[str, Any]:
     return document
 
 
+def has_too_many_values(content: bytes) -> bool:
+    """Return whether a JSON document would need much more memory than its text."""
+    lists_and_maps = content.count(b"{") + content.count(b"[")
+    return lists_and_maps > _MAX_LISTS_AND_MAPS or content.count(b",") > _MAX_COMMAS
+
+
 def parse_json(content: bytes, what: str) -> Any:
     """Parse a JSON document as strictly as `parse_json_object`.
 
@@ -266,10 +272,7 @@ def parse_json(content: bytes, what: str) -> Any:
     """
     if len(content) > MAX_MANIFEST_BYTES:
         raise InvalidManifestError(f"{what} is invalid: larger than {MAX_MANIFEST_BYTES} bytes")
-    if (
-        content.count(b"{") + content.count(b"[") > _MAX_LISTS_AND_MAPS
-        or content.count(b",") > _MAX_COMMAS
-    ):
+    if has_too_many_values(content):
         raise InvalidManifestError(f"{what} is invalid: too many JSON values")
     try:
         return json.loads(

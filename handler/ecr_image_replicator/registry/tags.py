@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.copy.tag_ports import TagHead
 from ecr_image_replicator.errors import ProtocolError
+from ecr_image_replicator.model.manifests import has_too_many_values
 from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
 from ecr_image_replicator.registry.http.link_header import find_next_link
 from ecr_image_replicator.registry.http.urls import InvalidUrlError
@@ -25,6 +26,8 @@ MAX_TAGS: Final = 100_000
 _PAGE: Final = 1000
 #: A registry that ignores the page size sends everything at once.
 _MAX_PAGE_BYTES: Final = 16 * 1024 * 1024
+#: Of all pages together: 100,000 of the longest tags need less.
+_MAX_LIST_BYTES: Final = 32 * 1024 * 1024
 _MAX_PAGES: Final = 2000
 #: Pages in a row that bring no tag; some registries filter after they have cut the page.
 _MAX_EMPTY_PAGES: Final = 5
@@ -54,13 +57,13 @@ class RegistryTags:
         NotFoundError, DeniedError, RegistryError
             The registry rejects the request.
         ProtocolError
-            The list is malformed, repeats itself, or has more than 100,000 tags.
+            The list is malformed, too long, or repeats itself, or has more than 100,000 tags.
         """
         operation = f"list the tags of {self._reference.name}"
         tags: dict[str, None] = {}
         target: str | None = f"{self._path}/tags/list?n={_PAGE}"
         seen: set[str] = set()
-        empty_pages = 0
+        empty_pages = size_bytes = 0
         while target is not None:
             if target in seen or len(seen) >= _MAX_PAGES:
                 raise self._invalid("its pages repeat or do not end")
@@ -74,6 +77,9 @@ class RegistryTags:
             )
             if response.status != 200:
                 raise self._client.error(response, operation)
+            size_bytes += len(response.content)
+            if size_bytes > _MAX_LIST_BYTES:
+                raise self._invalid(f"it is longer than {_MAX_LIST_BYTES} bytes")
             before = len(tags)
             tags.update(dict.fromkeys(self._parse(response)))
             if len(tags) > MAX_TAGS:
@@ -121,6 +127,8 @@ class RegistryTags:
         return TagHead(None, "")
 
     def _parse(self, response: HttpResponse) -> list[str]:
+        if has_too_many_values(response.content):
+            raise self._invalid("a page has too many JSON values")
         try:
             document: Any = json.loads(response.content)
         except (ValueError, RecursionError):

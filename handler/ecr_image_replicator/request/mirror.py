@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from ecr_image_replicator.errors import Side
 from ecr_image_replicator.model.archive_references import ArchiveReference
 from ecr_image_replicator.model.tag_patterns import TagPattern
 
@@ -96,6 +97,15 @@ class MirrorEntry:
         """The source repository, or the archive's location."""
         source = self.template.source
         return source.location if isinstance(source, ArchiveReference) else source.name
+
+    def property_of(self, side: Side) -> str:
+        """Name the property that has the source or the destination, for messages."""
+        is_source = side is Side.SOURCE
+        if self.selection is not None:
+            return f"{self.name}.{'SrcRepository' if is_source else 'DestRepository'}"
+        own = "SrcImage" if is_source else "DestImage"
+        # images of one repository pair are in one entry, named by the first
+        return f"{self.name}.{own}" if len(self.images) == 1 else own
 
     @property
     def destination_name(self) -> str:
