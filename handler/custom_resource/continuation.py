@@ -96,9 +96,9 @@ class Continuation:
             return request
         source = request.source
         if isinstance(source, ImageReference):
-            source = dataclasses.replace(source, digest=self.digest)
+            source = source._replace(digest=self.digest)
         else:
-            source = dataclasses.replace(source, etag=self.etag)
+            source = source._replace(etag=self.etag)
         return dataclasses.replace(
             request, source=source, most_streams=self.streams, made_layers=self.layers
         )

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import threading
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.archive.compression import Compression
-from ecr_image_replicator.archive.local_file import LocalFile
-from ecr_image_replicator.archive.source import ArchiveSource
-from ecr_image_replicator.aws.kms import fetch_public_key
-from ecr_image_replicator.aws.s3 import S3Object
-from ecr_image_replicator.aws.sessions import AwsAccess
 from ecr_image_replicator.copy.cache import CachingSource, ContentCache
-from ecr_image_replicator.copy.dry_run import DryRunReferrers, DryRunWriter
-from ecr_image_replicator.ecr.api import EcrRepository
-from ecr_image_replicator.ecr.destination import EcrDestination
-from ecr_image_replicator.ecr.source import EcrSource
 from ecr_image_replicator.endpoints import Endpoints
 from ecr_image_replicator.errors import RequestError, Setting, Side
 from ecr_image_replicator.model.archive_references import ArchiveReference
@@ -25,16 +15,18 @@ from ecr_image_replicator.registry.rate_limiter import RateLimiter
 from ecr_image_replicator.registry.registries import Registries
 from ecr_image_replicator.request.credentials import (
     FirstCredentials,
+    InlineCredentials,
     NoCredentials,
     StoredCredentials,
     parse_credentials,
 )
-from ecr_image_replicator.request.secret_formats import SecretReference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ecr_image_replicator.archive.source import ArchiveSource
     from ecr_image_replicator.aws.clients import AwsCaller
+    from ecr_image_replicator.aws.sessions import AwsAccess
     from ecr_image_replicator.copy.ports import (
         TagRemover,
     )
@@ -48,8 +40,11 @@ if TYPE_CHECKING:
     from ecr_image_replicator.request.logins import Credentials, Login
     from ecr_image_replicator.request.parsing import ReplicationRequest, UntagRequest
     from ecr_image_replicator.request.repository_settings import RepositorySettings
+    from ecr_image_replicator.request.roles import AssumedRole
     from ecr_image_replicator.request.settings import Settings
     from ecr_image_replicator.retries import Backoff
+
+    CallerOpener = Callable[[], AwsCaller]
 
 #: ECR allows 10 PutImage a second and region; ECR Public also 10 upload starts and ends.
 _ECR_RATE: Final = 9
@@ -85,7 +80,8 @@ class EndpointFactory:
             response_timeout_seconds=settings.response_timeout_seconds,
             unverified=settings.unverified,
         )
-        self._aws = AwsAccess()
+        self._lock = threading.Lock()
+        self._aws_access: AwsAccess | None = None
         self._rate_limiters: dict[tuple[str, str], RateLimiter] = {}
 
     def connect_endpoints(
@@ -99,14 +95,18 @@ class EndpointFactory:
             Credentials are malformed, or CreateRepository is not for ECR.
         """
         endpoints = self._connect_endpoints(request, backoff, deadline)
-        endpoints = replace(endpoints, on_close=self._registries.close_unkept)
+        endpoints = endpoints._replace(on_close=self._registries.close_unkept)
         if not request.dry_run:
             return endpoints
+        from ecr_image_replicator.copy.dry_run import (  # noqa: PLC0415 - for few copies
+            DryRunReferrers,
+            DryRunWriter,
+        )
+
         # whether ECR mounts is a setting of the account that is not read: assume it does not
         mounts = parse_ecr_host(request.destination.registry) is None
         writer = DryRunWriter(endpoints.destination, mounts=mounts)
-        return replace(
-            endpoints,
+        return endpoints._replace(
             writer=writer,
             destination_referrers=DryRunReferrers(endpoints.destination_referrers, writer),
             dry_run=writer,
@@ -115,20 +115,9 @@ class EndpointFactory:
     def _connect_endpoints(
         self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline
     ) -> Endpoints:
-        caller = self._aws.open_caller(
-            request.source_role,
-            Side.SOURCE,
-            deadline=deadline,
-            retry_policy=request.retry_policy,
-            propagation=backoff.propagation,
-        )
+        open_caller = self._caller_opener(request.source_role, Side.SOURCE, backoff, deadline)
         if isinstance(request.source, ArchiveReference):
-            stored = (
-                LocalFile(request.source)
-                if request.source.path
-                else S3Object(request.source, caller, backoff=backoff, deadline=deadline)
-            )
-            archive = ArchiveSource(request.source, stored, Compression(request.compression))
+            archive, find_etag = _open_archive(request, open_caller, backoff, deadline)
             destination = self._connect_destination(
                 request, backoff, deadline, None, new_repository=request.new_repository
             )
@@ -138,11 +127,11 @@ class EndpointFactory:
                 writer=destination,
                 destination_referrers=destination.referrers,
                 archive=archive,
-                find_etag=lambda: stored.etag,
+                find_etag=find_etag,
             )
         same_registry = request.source.registry == request.destination.registry
         mount_from = request.source.repository if same_registry else None
-        source = self._open_source(request, request.source, caller, backoff, deadline)
+        source = self._open_source(request, request.source, open_caller, backoff, deadline)
         destination = self._connect_destination(
             request, backoff, deadline, mount_from, new_repository=request.new_repository
         )
@@ -175,14 +164,10 @@ class EndpointFactory:
 
         if not text.startswith("arn:"):
             return parse_pem_key(text)
-        caller = self._aws.open_caller(
-            None,
-            Side.SOURCE,
-            deadline=deadline,
-            retry_policy=request.retry_policy,
-            propagation=backoff.propagation,
-        )
-        return parse_der_key(fetch_public_key(text, caller), f"the KMS key {text}")
+        from ecr_image_replicator.aws.kms import fetch_public_key  # noqa: PLC0415 - for few copies
+
+        open_caller = self._caller_opener(None, Side.SOURCE, backoff, deadline)
+        return parse_der_key(fetch_public_key(text, open_caller()), f"the KMS key {text}")
 
     def connect_tag_remover(
         self, request: UntagRequest, backoff: Backoff, deadline: Deadline
@@ -213,14 +198,8 @@ class EndpointFactory:
             role, credentials = request.source_role, request.source_credentials
         if isinstance(reference, ArchiveReference):
             raise RequestError(f"{reference.location} is invalid here: an archive has no tags")
-        caller = self._aws.open_caller(
-            role,
-            side,
-            deadline=deadline,
-            retry_policy=request.retry_policy,
-            propagation=backoff.propagation,
-        )
-        logins = self._credentials(credentials, reference, caller)
+        open_caller = self._caller_opener(role, side, backoff, deadline)
+        logins = self._credentials(credentials, reference, side, open_caller)
         return self._registries.open_tags(
             reference, logins, side, backoff=backoff, deadline=deadline
         )
@@ -232,14 +211,12 @@ class EndpointFactory:
         ecr = parse_ecr_host(request.destination.registry)
         if ecr is None:
             return None
-        caller = self._aws.open_caller(
-            request.destination_role,
-            Side.DESTINATION,
-            deadline=deadline,
-            retry_policy=request.retry_policy,
-            propagation=backoff.propagation,
+        from ecr_image_replicator.ecr.api import EcrRepository  # noqa: PLC0415 - loads boto3's wrapper
+
+        open_caller = self._caller_opener(
+            request.destination_role, Side.DESTINATION, backoff, deadline
         )
-        return EcrRepository(request.destination, ecr, caller)
+        return EcrRepository(request.destination, ecr, open_caller())
 
     def close(self) -> None:
         """Close every kept connection."""
@@ -256,12 +233,8 @@ class EndpointFactory:
         deletes: bool = False,
     ) -> RegistryDestination:
         reference = request.destination
-        caller = self._aws.open_caller(
-            request.destination_role,
-            Side.DESTINATION,
-            deadline=deadline,
-            retry_policy=request.retry_policy,
-            propagation=backoff.propagation,
+        open_caller = self._caller_opener(
+            request.destination_role, Side.DESTINATION, backoff, deadline
         )
         ecr = parse_ecr_host(reference.registry)
         if new_repository is not None and (ecr is None or ecr.is_public):
@@ -271,7 +244,9 @@ class EndpointFactory:
                 f": {reference} is not in a private ECR registry",
                 hint="Create the repository by other means.",
             )
-        credentials = self._credentials(request.destination_credentials, reference, caller)
+        credentials = self._credentials(
+            request.destination_credentials, reference, Side.DESTINATION, open_caller
+        )
         if ecr is None:
             return self._registries.open_destination(
                 reference,
@@ -289,12 +264,15 @@ class EndpointFactory:
             mount_from=mount_from,
             deletes=deletes,
         )
+        from ecr_image_replicator.ecr.api import EcrRepository  # noqa: PLC0415 - for ECR only
+        from ecr_image_replicator.ecr.destination import EcrDestination  # noqa: PLC0415 - as above
+
         return EcrDestination(
             reference,
             client,
             backoff,
             self._quirks(reference, ecr),
-            EcrRepository(reference, ecr, caller),
+            EcrRepository(reference, ecr, open_caller()),
             new_repository,
         )
 
@@ -302,11 +280,13 @@ class EndpointFactory:
         self,
         request: ReplicationRequest,
         reference: ImageReference,
-        caller: AwsCaller,
+        open_caller: CallerOpener,
         backoff: Backoff,
         deadline: Deadline,
     ) -> RegistrySource:
-        credentials = self._credentials(request.source_credentials, reference, caller)
+        credentials = self._credentials(
+            request.source_credentials, reference, Side.SOURCE, open_caller
+        )
         ecr = parse_ecr_host(reference.registry)
         if ecr is None:
             return self._registries.open_source(
@@ -315,24 +295,49 @@ class EndpointFactory:
         client = self._registries.source_client(
             reference, credentials, backoff=backoff, deadline=deadline
         )
-        return EcrSource(reference, client, backoff, EcrRepository(reference, ecr, caller))
+        from ecr_image_replicator.ecr.api import EcrRepository  # noqa: PLC0415 - for ECR only
+        from ecr_image_replicator.ecr.source import EcrSource  # noqa: PLC0415 - as above
+
+        return EcrSource(reference, client, backoff, EcrRepository(reference, ecr, open_caller()))
 
     def _credentials(
-        self, text: str | None, reference: ImageReference, caller: AwsCaller
+        self, text: str | None, reference: ImageReference, side: Side, open_caller: CallerOpener
     ) -> Credentials:
         """Choose what a side signs in with: its property, else ECR's own way, else nothing."""
         if text is not None:
-            given = parse_credentials(text, _CREDENTIALS[caller.identity.side])
-            if isinstance(given, SecretReference):
-                return self._aws.open_secret(given, reference.repository, caller)
-            return given
+            given = parse_credentials(text, _CREDENTIALS[side])
+            if isinstance(given, InlineCredentials):
+                return given
+            return self._aws.open_secret(given, reference.repository, open_caller())
         ecr = parse_ecr_host(reference.registry)
-        own = self._aws.open_sign_in(ecr, caller) if ecr else None
+        own = self._aws.open_sign_in(ecr, open_caller()) if ecr else None
         login = self._find_login(reference) if self._find_login else None
         if login is None:
             return own or NoCredentials()
         stored = StoredCredentials(login)
         return FirstCredentials(own, stored) if own else stored
+
+    @property
+    def _aws(self) -> AwsAccess:
+        """The sessions and logins of AWS, made when the first endpoint needs them."""
+        from ecr_image_replicator.aws.sessions import AwsAccess  # noqa: PLC0415 - few need it
+
+        with self._lock:
+            if self._aws_access is None:
+                self._aws_access = AwsAccess()
+            return self._aws_access
+
+    def _caller_opener(
+        self, role: AssumedRole | None, side: Side, backoff: Backoff, deadline: Deadline
+    ) -> CallerOpener:
+        """Return what opens the caller of AWS APIs for an endpoint, as its role."""
+        return lambda: self._aws.open_caller(
+            role,
+            side,
+            deadline=deadline,
+            retry_policy=backoff.policy,
+            propagation=backoff.propagation,
+        )
 
     def _quirks(self, reference: ImageReference, ecr: EcrRegistry) -> RegistryQuirks:
         return RegistryQuirks(
@@ -347,6 +352,27 @@ class EndpointFactory:
     def _rate_limiter(self, registry: str, what: str) -> RateLimiter:
         """Return the rate limiter that all streams to a registry share."""
         return self._rate_limiters.setdefault((registry, what), RateLimiter(_ECR_RATE))
+
+
+def _open_archive(
+    request: ReplicationRequest, open_caller: CallerOpener, backoff: Backoff, deadline: Deadline
+) -> tuple[ArchiveSource, Callable[[], str]]:
+    """Return an archive, and what returns the ETag of its S3 object."""
+    # registries need none of these modules
+    from ecr_image_replicator.archive.compression import Compression  # noqa: PLC0415
+    from ecr_image_replicator.archive.local_file import LocalFile  # noqa: PLC0415
+    from ecr_image_replicator.archive.source import ArchiveSource  # noqa: PLC0415
+    from ecr_image_replicator.aws.s3 import S3Object  # noqa: PLC0415
+
+    reference = request.source
+    assert isinstance(reference, ArchiveReference)  # noqa: S101 - for mypy
+    stored = (
+        LocalFile(reference)
+        if reference.path
+        else S3Object(reference, open_caller(), backoff=backoff, deadline=deadline)
+    )
+    archive = ArchiveSource(reference, stored, Compression(request.compression))
+    return archive, lambda: stored.etag
 
 
 def _owner(request: ReplicationRequest) -> tuple[object, ...]:

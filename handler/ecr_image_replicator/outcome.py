@@ -6,8 +6,7 @@ The names are those of docs/resource-reference.md, "Return values".
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.copy.results import TransferReport
 from ecr_image_replicator.errors import InvalidReferenceError
@@ -39,8 +38,7 @@ def parse_physical_id(physical_resource_id: str, destination: ImageReference) ->
     return previous.digest if previous.name == destination.name else None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The outcome of a successful replication.
 
     Attributes

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.archive.image_builder import ImageBuilder, UnbuiltImage
 from ecr_image_replicator.copy.plan import make_plan, tag_plan
 from ecr_image_replicator.copy.resolve import Content
 from ecr_image_replicator.copy.results import count_results, merge_results
@@ -20,14 +19,13 @@ from ecr_image_replicator.errors import RequestError, Setting
 from ecr_image_replicator.model.conversion import image_media_type
 from ecr_image_replicator.model.manifests import ImageManifest, parse_config_platform
 from ecr_image_replicator.outcome import Outcome
-from ecr_image_replicator.referrers.copying import ReferrerCopier, ReferrerFinder
-from ecr_image_replicator.referrers.signatures import SignatureVerifier
 from ecr_image_replicator.request.parsing import Referrers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 
     from ecr_image_replicator.archive.docker_save import StoredImage
+    from ecr_image_replicator.archive.image_builder import UnbuiltImage
     from ecr_image_replicator.archive.layer_proofs import LayerProofs
     from ecr_image_replicator.archive.source import ArchiveSource
     from ecr_image_replicator.copy.plan import ReplicationPlan
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)  # the others slow down each start
 class Pipeline:
     """One replication.
 
@@ -61,8 +59,8 @@ class Pipeline:
         Reads the requested content.
     key
         Verifies signatures; None when they are not verified.
-    proofs
-        Tells which blobs at the destination hold which layers of an archive.
+    new_proofs
+        Returns what tells which blobs at the destination hold which layers of an archive.
     new_transfer
         Returns a transfer that ends with a deadline.
     transfer
@@ -83,7 +81,7 @@ class Pipeline:
     endpoints: Endpoints
     reader: ContentReader
     key: Key | None
-    proofs: LayerProofs
+    new_proofs: Callable[[], LayerProofs]
     new_transfer: Callable[[Deadline], Transfer]
     transfer: Transfer
     deadline: Deadline
@@ -117,7 +115,7 @@ class Pipeline:
             self.progress.pin(state.pinned, endpoints.etag)
         with self.progress.stage("read"):
             content = self._read_content(state)
-            if isinstance(content, UnbuiltImage):
+            if not isinstance(content, Content):
                 return self._finish_unbuilt(content, state)
             content = convert_content(content, request, reader)
             self._verify_signature(content.named.digest)
@@ -135,10 +133,10 @@ class Pipeline:
         archive, current = self.endpoints.archive, state.current
         present = current.blobs if isinstance(current, ImageManifest) else ()
         if archive is None:
-            return replace(self.reader.read(state.pinned), present=present)
+            return self.reader.read(state.pinned)._replace(present=present)
         image = archive.find_stored_image()
         if image is None:
-            content = replace(self.reader.read(state.pinned), present=present)
+            content = self.reader.read(state.pinned)._replace(present=present)
             if not content.is_made and not self.request.arch_tags:
                 image = archive.rebuild(content.root)  # one platform of an index
             if image is None:
@@ -152,13 +150,18 @@ class Pipeline:
         state: CopyState,
         present: Sequence[Descriptor],
     ) -> Content | UnbuiltImage:
+        from ecr_image_replicator.archive.image_builder import (  # noqa: PLC0415 - for few archives
+            ImageBuilder,
+            UnbuiltImage,
+        )
+
         self.progress.pin(image.config_descriptor.digest, self.endpoints.etag)
         self.reader.check_single(parse_config_platform(image.config))
         builder = ImageBuilder(
             archive,
             self.endpoints.destination,
             self.transfer,
-            self.proofs,
+            self.new_proofs(),
             self.request.made_layers,
         )
         built = builder.prepare(image, state, is_dry_run=self.request.dry_run)
@@ -172,6 +175,10 @@ class Pipeline:
         """Verify the source's digest; cosign signs the sha256, whatever the source is pinned by."""
         if self.key is None:
             return
+        from ecr_image_replicator.referrers.signatures import (  # noqa: PLC0415 - for few copies
+            SignatureVerifier,
+        )
+
         verifier = SignatureVerifier(
             self.key, self.endpoints.source, self.endpoints.require_source_referrers()
         )
@@ -212,6 +219,8 @@ class Pipeline:
 
     def _find_referrers(self, content: Content) -> list[list[FoundReferrer]]:
         """Return the referrers of every manifest that is at the source."""
+        from ecr_image_replicator.referrers.copying import ReferrerFinder  # noqa: PLC0415 - as above
+
         own = () if content.is_made else (content.root.digest,)
         source = self.endpoints.source
         finder = ReferrerFinder(
@@ -220,6 +229,8 @@ class Pipeline:
         return finder.find((*own, *self.reader.read_children(content.root)))
 
     def _copy_referrers(self, found: list[list[FoundReferrer]]) -> ReferrersReport:
+        from ecr_image_replicator.referrers.copying import ReferrerCopier  # noqa: PLC0415 - as above
+
         report = ReferrerCopier(
             self.reader.fetch,
             self.reader.read_children,

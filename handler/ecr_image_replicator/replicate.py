@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.archive.layer_cache import LayerCache
-from ecr_image_replicator.archive.layer_proofs import LayerProofs
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.copy.resolve import ContentReader
 from ecr_image_replicator.copy.transfer import Transfer
@@ -19,6 +18,8 @@ from ecr_image_replicator.retries import Backoff
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, MutableMapping
 
+    from ecr_image_replicator.archive.layer_cache import LayerCache
+    from ecr_image_replicator.archive.layer_proofs import LayerProofs
     from ecr_image_replicator.copy.ports import Progress
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.model.digests import Digest
@@ -50,7 +51,8 @@ class Replicator:
     ) -> None:
         self.settings: Final = settings
         self.endpoints: Final = EndpointFactory(settings, find_login=find_login)
-        self._layer_cache = LayerCache()
+        self._lock = threading.Lock()
+        self._layer_cache: LayerCache | None = None
 
     def replicate(
         self,
@@ -125,12 +127,8 @@ class Replicator:
                     stop=deadline.stop,
                 ),
                 key=self.endpoints.load_verification_key(request, backoff, deadline),
-                proofs=LayerProofs(
-                    request.destination.name,
-                    self._layer_cache,
-                    transfer,
-                    parse_physical_id(previous, request.destination),
-                    previous_source,
+                new_proofs=lambda: self._new_proofs(
+                    request.destination, transfer, previous, previous_source
                 ),
                 new_transfer=new_transfer,
                 transfer=transfer,
@@ -165,3 +163,21 @@ class Replicator:
     def close(self) -> None:
         """Close every kept connection."""
         self.endpoints.close()
+
+    def _new_proofs(
+        self, destination: ImageReference, transfer: Transfer, previous: str, previous_source: str
+    ) -> LayerProofs:
+        # only archives need these modules
+        from ecr_image_replicator.archive.layer_cache import LayerCache  # noqa: PLC0415
+        from ecr_image_replicator.archive.layer_proofs import LayerProofs  # noqa: PLC0415
+
+        with self._lock:
+            if self._layer_cache is None:
+                self._layer_cache = LayerCache()
+        return LayerProofs(
+            destination.name,
+            self._layer_cache,
+            transfer,
+            parse_physical_id(previous, destination),
+            previous_source,
+        )

@@ -6,8 +6,7 @@ import email.utils
 import random
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,8 +21,7 @@ RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_SHARED_PAUSE_SECONDS: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """Full-jitter exponential backoff.
 
     Attributes
@@ -129,8 +127,8 @@ class Backoff:
         on_retry: Callable[[TransientError], None] | None = None,
         propagation: PermissionPropagation | None = None,
     ) -> None:
+        self.policy: Final = policy
         self.propagation: Final = propagation
-        self._policy = policy
         self._deadline = deadline
         self._draw = draw
         self._on_retry = on_retry
@@ -169,7 +167,7 @@ class Backoff:
                 self._throttles += 1
         # a connection that broke at the deadline was cut there: report the deadline
         self._deadline.check("retry")
-        seconds = self._policy.delay_seconds(
+        seconds = self.policy.delay_seconds(
             attempt, retry_after_seconds=error.retry_after_seconds, draw=self._draw
         )
         if seconds is None:

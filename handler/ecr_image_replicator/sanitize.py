@@ -9,9 +9,7 @@ from typing import Final
 _LOOKAHEAD_CHARACTERS: Final = 8192
 _URL: Final = re.compile(r"(https?://[^\s?]*+)(?:\?\S*+)?+", re.IGNORECASE)
 #: An Authorization header that a server repeats; "Basic authentication" is none.
-_AUTHORIZATION: Final = re.compile(
-    r"\b((?i:basic|bearer))[\s:=]++(?![a-z]++[.,;:]?+(?:\s|$))[^\s\"',;]{6,}+"
-)
+_AUTHORIZATION: Final = r"\b((?i:basic|bearer))[\s:=]++(?![a-z]++[.,;:]?+(?:\s|$))[^\s\"',;]{6,}+"
 
 
 def sanitize(text: object, max_characters: int) -> str:
@@ -24,6 +22,6 @@ def sanitize(text: object, max_characters: int) -> str:
         return ""
     cut = max_characters + _LOOKAHEAD_CHARACTERS
     line = " ".join("".join(c if c.isprintable() else " " for c in text[:cut]).split())
-    line = _AUTHORIZATION.sub(r"\1 …", _URL.sub(r"\1", line))
+    line = re.sub(_AUTHORIZATION, r"\1 …", _URL.sub(r"\1", line))
     is_whole = len(text) <= cut and len(line) <= max_characters
     return line if is_whole else line[: max_characters - 3] + "..."

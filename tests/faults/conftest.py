@@ -94,7 +94,7 @@ def ecr_scene(small_trust_store: CertificateAuthority) -> Iterator[Scene]:
                 patch.setenv(name, value)
             # making boto3's clients takes longer than copying such an image
             access = AwsAccess()
-            patch.setattr("ecr_image_replicator.endpoint_factory.AwsAccess", lambda: access)
+            patch.setattr("ecr_image_replicator.aws.sessions.AwsAccess", lambda: access)
             # the same rate by the fast clock
             patch.setattr("ecr_image_replicator.endpoint_factory._ECR_RATE", 9 * 20)
             with scene(EcrBehindNames(registry), destination=faulty) as opened:

@@ -76,7 +76,7 @@ def stage(
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         access = AwsAccess()
-        monkeypatch.setattr("ecr_image_replicator.endpoint_factory.AwsAccess", lambda: access)
+        monkeypatch.setattr("ecr_image_replicator.aws.sessions.AwsAccess", lambda: access)
         yield Stage(storage, destination, cloudformation, functions, time)
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-
 from tests.unit.builders import blob, digest_of
 
 from ecr_image_replicator.copy.results import TransferReport
@@ -64,7 +62,7 @@ def test_referrers_are_counted_and_the_first_rejected_ones_named() -> None:
         (FoundReferrer(DIGEST, blob(b"%d" % number)), "405: not here") for number in range(9)
     ]
     report = ReferrersReport(copied=[FoundReferrer(DIGEST, blob(b"sbom"))], refused=refused)
-    values = dataclasses.replace(_outcome(), referrers=report).attributes()
+    values = _outcome()._replace(referrers=report).attributes()
     assert (values["ReferrersCopied"], values["ReferrersRefused"]) == ("1", "9")
     assert values["RefusedReferrers"].split(",") == [
         str(digest_of(b"%d" % number)) for number in range(8)

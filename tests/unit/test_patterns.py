@@ -9,7 +9,7 @@ import ast
 import importlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,14 +52,15 @@ def _uses() -> Iterator[Use]:
         ]
         if not calls or name == "app":
             continue
-        for variable, value in vars(importlib.import_module(name)).items():
+        variables = vars(importlib.import_module(name))
+        for variable, value in variables.items():
             if isinstance(value, re.Pattern):
                 used = methods.get(variable, set()) or _attributes(tree)
                 searches = bool(used & _SEARCHES) or not used & _MATCHES
                 yield Use(f"{name}.{variable}", value, searches)
         for call in calls:
             if isinstance(call.func, ast.Attribute) and call.func.attr != "compile":
-                yield _inline(call, f"{name}:{call.lineno}")
+                yield _inline(call, f"{name}:{call.lineno}", variables)
 
 
 def _attributes(tree: ast.AST) -> set[str]:
@@ -76,13 +77,17 @@ def _is_re(function: ast.expr) -> bool:
     )
 
 
-def _inline(call: ast.Call, name: str) -> Use:
+def _inline(call: ast.Call, name: str, variables: Mapping[str, object]) -> Use:
+    """Return the use of a pattern that is compiled when it is first needed."""
     pattern = call.args[0]
-    assert isinstance(pattern, ast.Constant), f"{name}: name the pattern, so that it is checked"
+    text = getattr(pattern, "value", None)
+    if isinstance(pattern, ast.Name):
+        text = variables.get(pattern.id)
+    assert isinstance(text, str), f"{name}: name the pattern, so that it is checked"
     flags = next((each.value for each in call.keywords if each.arg == "flags"), None)
     named = getattr(re, flags.attr) if isinstance(flags, ast.Attribute) else 0
     assert isinstance(call.func, ast.Attribute)
-    return Use(name, re.compile(str(pattern.value), named), call.func.attr in _SEARCHES)
+    return Use(name, re.compile(text, named), call.func.attr in _SEARCHES)
 
 
 USES = list(_uses())

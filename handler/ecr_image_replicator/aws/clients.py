@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ecr_image_replicator.aws.errors import aws_error
 from ecr_image_replicator.aws.operations import Operation
@@ -35,8 +34,7 @@ _EXTERNAL_IDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class AwsEndpoint:
+class AwsEndpoint(NamedTuple):
     """The regional endpoint that a call goes to.
 
     Attributes
@@ -52,8 +50,7 @@ class AwsEndpoint:
     is_dual_stack: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """The principal of a call.
 
     Attributes
@@ -76,8 +73,7 @@ class Identity:
         return f" to the role {self.role.arn}" if self.role else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Timeouts:
+class _Timeouts(NamedTuple):
     """Timeout and number of attempts of a client."""
 
     read_timeout_seconds: float

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from ecr_image_replicator.aws.operations import Operation
 
 _MAX_MESSAGE_CHARACTERS: Final = 300
-_PARAMETER: Final = re.compile(r"parameter ([A-Za-z0-9.\[\]]+)[,:]")
-_NOT_FOUND: Final = re.compile(r"NoSuch\w+|\w*NotFound(?:Exception)?")
-_THROTTLED: Final = re.compile(
-    r"Throttl\w+|TooManyRequests\w*|RequestLimitExceeded|LimitExceeded\w*|SlowDown"
-)
+_PARAMETER: Final = r"parameter ([A-Za-z0-9.\[\]]+)[,:]"
+_NOT_FOUND: Final = r"NoSuch\w+|\w*NotFound(?:Exception)?"
+_THROTTLED: Final = r"Throttl\w+|TooManyRequests\w*|RequestLimitExceeded|LimitExceeded\w*|SlowDown"
 #: Reason and hint by the name of botocore's exception, so that this module does not import it.
 _FAILURES: Final = {
     "ConnectTimeoutError": ("cannot connect to the service, connection timed out", ""),
@@ -85,7 +83,7 @@ def _describe_failure(error: Exception) -> tuple[str, str]:
     reason, hint = _FAILURES.get(name, ("the connection failed", ""))
     if name == "ParamValidationError":
         # its report quotes values, which may be secrets
-        parameters = sorted(set(_PARAMETER.findall(str(error))))
+        parameters = sorted(set(re.findall(_PARAMETER, str(error))))
         reason += f" {', '.join(parameters)}" if parameters else ""
     return reason, hint
 
@@ -95,8 +93,8 @@ def _describe_rejection(code: str, message: str) -> str:
     response = f"{code}: {message}" if message else code
     if AwsError(action="", code=code).is_denied:
         return f"access denied ({response})"
-    if _NOT_FOUND.fullmatch(code):
+    if re.fullmatch(_NOT_FOUND, code):
         return f"not found ({response})"
-    if _THROTTLED.fullmatch(code):
+    if re.fullmatch(_THROTTLED, code):
         return f"rate limit exceeded ({response})"
     return f"rejected ({response})"

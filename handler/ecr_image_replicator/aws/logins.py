@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 _MIN_RENEWAL_AGE_SECONDS: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedLogin:
+class _CachedLogin(NamedTuple):
     login: Login
     fetched_at: float
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
-_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
+_CONTENT_RANGE: Final = r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})"
 _Hint = tuple[Part, ...]
 
 
@@ -147,7 +147,7 @@ class _RangeRequests:
         return response["Body"]
 
     def _pin(self, response: Any, offset: int) -> None:
-        found = _CONTENT_RANGE.fullmatch(response.get("ContentRange", ""))
+        found = re.fullmatch(_CONTENT_RANGE, response.get("ContentRange", ""))
         if found is None or int(found[1]) != offset:
             response["Body"].close()
             raise self._failed("invalid response: S3 returned another range than requested")

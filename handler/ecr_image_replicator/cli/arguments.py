@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from ecr_image_replicator.cli.exit_codes import Exit
 from ecr_image_replicator.errors import Assignment, RequestError, Setting, Term
@@ -62,8 +61,7 @@ examples:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A parsed command line of ``copy``.
 
     Attributes

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ecr_image_replicator.errors import SecretError
 from ecr_image_replicator.model.references import canonical_registry
-from ecr_image_replicator.request.docker_config import DockerConfig, MalformedEntryError
 from ecr_image_replicator.request.logins import Login
 
 if TYPE_CHECKING:
@@ -28,14 +26,13 @@ _DOCKER_HUB: Final = "docker.io"
 _DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 #: A helper returns this user name with an identity token.
 _TOKEN_USER: Final = "<token>"  # noqa: S105 - a user name
-_HELPER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+_HELPER_NAME: Final = r"[A-Za-z0-9._-]+"
 _HELPER_TIMEOUT_SECONDS: Final = 30.0
 #: What helpers print when they have no login; docker-credential-helpers, `credentials/error.go`.
 _NOT_FOUND: Final = "credentials not found in native keychain"
 
 
-@dataclass(frozen=True, slots=True)
-class AuthFiles:
+class AuthFiles(NamedTuple):
     """The auth files of a user, in the order in which they are searched.
 
     Attributes
@@ -116,13 +113,18 @@ class AuthFiles:
         return document
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _AuthFile:
     path: Path
-    document: Mapping[str, Any] = field(repr=False)
+    document: Mapping[str, Any]
 
     def find_login(self, reference: ImageReference) -> Login | None:
         """Search the registry's own helper, the entries, and the default helper."""
+        from ecr_image_replicator.request.docker_config import (  # noqa: PLC0415 - few have such files
+            DockerConfig,
+            MalformedEntryError,
+        )
+
         registry = reference.registry
         for key, name in self._registry_helpers():
             if canonical_registry(re.sub(r"^https?://", "", key).partition("/")[0]) == registry:
@@ -154,10 +156,12 @@ class _AuthFile:
         """Run ``docker-credential-NAME get``; None when it has no login for the server."""
         program = f"docker-credential-{name}"
         failed = f"cannot get the login for {server} from {program}"
-        if not _HELPER_NAME.fullmatch(name):
+        if not re.fullmatch(_HELPER_NAME, name):
             raise SecretError(
                 f"invalid auth file {self.path}: {name[:64]!r} is not the name of a helper"
             )
+        import subprocess  # noqa: PLC0415 - few need it
+
         try:
             done = subprocess.run(  # noqa: S603 - the user's own configuration names it
                 [program, "get"],

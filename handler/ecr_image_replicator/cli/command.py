@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +71,8 @@ _LOGIN_HINT = "Logins of `docker login` and `podman login` are used too; see --a
 
 
 def _describe_defect(error: Exception) -> str:
+    import traceback  # noqa: PLC0415 - for defects only
+
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}:{frame.lineno}"
     return f"defect in {PROGRAM}: {type(error).__name__} at {place}. Please report it."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import sys
@@ -41,8 +40,8 @@ def copy_image(
     """
     request = command.request()
     logins = AuthFiles.locate(command.authfile, environment, Path.home())
-    settings = dataclasses.replace(
-        Settings.from_environment(environment), unverified=tuple(_unverified(command, request))
+    settings = Settings.from_environment(environment)._replace(
+        unverified=tuple(_unverified(command, request))
     )
     replicator = Replicator(settings, find_login=logins.find_login)
 

@@ -6,9 +6,8 @@ import argparse
 import json
 import logging
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ecr_image_replicator.cli.exit_codes import Exit
 from ecr_image_replicator.errors import RequestError, StoppedError
@@ -38,8 +37,7 @@ docs/mirrors.md has every property.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorCommand:
+class MirrorCommand(NamedTuple):
     """A parsed command line of ``mirror``.
 
     Attributes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ecr_image_replicator.model.manifests import ImageIndex, ImageManifest
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicationPlan:
+class ReplicationPlan(NamedTuple):
     """The steps of a copy, in order.
 
     Attributes
@@ -58,11 +56,11 @@ class ReplicationPlan:
 
     def without_tags(self) -> ReplicationPlan:
         """Return the plan without tags: everything is pushed by its digest."""
-        return replace(self, tags=(), child_tags=())
+        return self._replace(tags=(), child_tags=())
 
     def of_blobs(self, blobs: tuple[Descriptor, ...]) -> ReplicationPlan:
         """Return the plan for these blobs only."""
-        return replace(self.without_tags(), blobs=blobs, present=(), levels=(), is_there=True)
+        return self.without_tags()._replace(blobs=blobs, present=(), levels=(), is_there=True)
 
 
 def make_plan(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -250,8 +249,7 @@ class TagRemover(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class ReferrersList:
+class ReferrersList(NamedTuple):
     """The referrers of a manifest, as its repository lists them.
 
     Attributes

@@ -7,8 +7,8 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.copy.ports import BlobOutcome
 
@@ -24,8 +24,7 @@ DEFAULT_INTERVAL_SECONDS: Final = 5.0
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressSnapshot:
+class ProgressSnapshot(NamedTuple):
     """The state of an unfinished copy, for the invocation that continues it.
 
     Attributes
@@ -51,13 +50,12 @@ class ProgressSnapshot:
     largest_left: Descriptor | None
     bytes_per_second: float
     etag: str = ""
-    made: Mapping[Digest, Descriptor] = field(default_factory=dict)
+    made: Mapping[Digest, Descriptor] = MappingProxyType({})
     copied_bytes: int = 0
     lost_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """What one invocation has done, finished or not; each blob is counted once.
 
     Attributes
@@ -80,8 +78,7 @@ class Counts:
     throttles: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressTotals:
+class ProgressTotals(NamedTuple):
     """The progress of a copy.
 
     Attributes

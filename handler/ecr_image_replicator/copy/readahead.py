@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from ecr_image_replicator.errors import TransientError
 
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 _MEBIBYTE: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class ReadAheadLimits:
+class ReadAheadLimits(NamedTuple):
     """When to read by ranges, and how far ahead.
 
     Attributes

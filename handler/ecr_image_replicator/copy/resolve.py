@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.copy.parallel import do_each
 from ecr_image_replicator.copy.selection import (
@@ -46,8 +47,7 @@ _MAX_MANIFESTS_BYTES: Final = 16 * 1024 * 1024
 PlatformDigests = tuple[tuple["Platform", "Digest"], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """The content that the tags will point at.
 
     Attributes
@@ -70,7 +70,7 @@ class Content:
     root: Manifest
     platforms: PlatformDigests
     is_made: bool = False
-    children: Mapping[Digest, Manifest] = field(default_factory=dict)
+    children: Mapping[Digest, Manifest] = MappingProxyType({})
     present: tuple[Descriptor, ...] = ()
 
 
@@ -144,8 +144,7 @@ class ContentReader:
         if converted.root is content.root:
             return content
         root = converted.root
-        return replace(
-            content,
+        return content._replace(
             root=root,
             platforms=tuple(
                 (platform, converted.digests.get(digest, root.digest))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.copy.ports import BlobOutcome
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 _PRECEDENCE: Final = (BlobOutcome.COPIED, BlobOutcome.MOUNTED, BlobOutcome.SKIPPED)
 
 
-@dataclass(frozen=True, slots=True)
-class BlobResult:
+class BlobResult(NamedTuple):
     """The outcome of one blob."""
 
     outcome: BlobOutcome
@@ -29,8 +27,7 @@ class BlobResult:
 BlobResults = Mapping["Digest", BlobResult]
 
 
-@dataclass(frozen=True, slots=True)
-class TransferReport:
+class TransferReport(NamedTuple):
     """The counts of a transfer."""
 
     blobs_copied: int = 0

@@ -25,7 +25,7 @@ _SHOWN_PLATFORMS: Final = 24
 _SHOWN_CHARACTERS: Final = 80
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Entry:
     """An entry of an index, or of an index nested in it.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 _MAX_THREADS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class CopyState:
+class CopyState(NamedTuple):
     """The digests of source and destination.
 
     Attributes

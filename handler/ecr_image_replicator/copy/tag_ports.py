@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.digests import Digest
 
 
-@dataclass(frozen=True, slots=True)
-class TagHead:
+class TagHead(NamedTuple):
     """What a HEAD says of a tag.
 
     Attributes

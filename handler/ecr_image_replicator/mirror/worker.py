@@ -228,13 +228,13 @@ class RepositoryWorker:
         if isinstance(source, ArchiveReference):
             source = self._archives.get(image.selector, source)
         elif ":" in image.selector:
-            source = replace(source, tag="", digest=Digest.parse(image.selector))
+            source = source._replace(tag="", digest=Digest.parse(image.selector))
         else:
-            source = replace(source, tag=image.selector, digest=image.digest)
+            source = source._replace(tag=image.selector, digest=image.digest)
         return replace(
             template,
             source=source,
-            destination=replace(template.destination, tag=first),
+            destination=template.destination._replace(tag=first),
             tags=tuple(others),
             most_streams=self._most_streams,
         )

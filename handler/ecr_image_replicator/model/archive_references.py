@@ -16,8 +16,7 @@ with the same suffixes for the image.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ecr_image_replicator.errors import InvalidReferenceError
 
@@ -35,22 +34,21 @@ ARCHIVE_SUFFIXES: Final = (
     ".txz",
 )
 _SCHEME: Final = re.compile(r"s3://", re.IGNORECASE)
-_LOCAL_SCHEME: Final = re.compile(r"(?:docker|oci)-archive:")
+_LOCAL_SCHEME: Final = r"(?:docker|oci)-archive:"
 _PATH_PREFIXES: Final = ("/", "./", "../", "~/")
-_VERSION: Final = re.compile(r"\?versionId=([^:?&]*)")
-_POSITION: Final = re.compile(r":@([0-9]+)\Z")
+_VERSION: Final = r"\?versionId=([^:?&]*)"
+_POSITION: Final = r":@([0-9]+)\Z"
 _END_OF_KEY: Final = re.compile(
     f"(?:{'|'.join(map(re.escape, ARCHIVE_SUFFIXES))})(?=:)", re.IGNORECASE
 )
-_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,511}")
+_BUCKET: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]"
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,511}"
 _MAX_KEY_BYTES: Final = 1024
 _MAX_POSITION_DIGITS: Final = 6
 _MAX_QUOTED: Final = 300
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveReference:
+class ArchiveReference(NamedTuple):
     """An image in a tar archive.
 
     Attributes
@@ -103,7 +101,7 @@ def is_local_archive(text: str) -> bool:
 
 def is_explicitly_local(text: str) -> bool:
     """Return whether a text can only refer to a local file, by its scheme or as a path."""
-    return text.startswith(_PATH_PREFIXES) or _LOCAL_SCHEME.match(text) is not None
+    return text.startswith(_PATH_PREFIXES) or re.match(_LOCAL_SCHEME, text) is not None
 
 
 def parse_archive_reference(text: str) -> ArchiveReference:
@@ -119,7 +117,7 @@ def parse_archive_reference(text: str) -> ArchiveReference:
         raise _invalid(text, "it does not begin with s3://")
     rest, version_id = _split_version(text, text[scheme.end() :])
     bucket, _, path = rest.partition("/")
-    if not _BUCKET.fullmatch(bucket):
+    if not re.fullmatch(_BUCKET, bucket):
         raise _invalid(text, f"{bucket[:80]!r} is not a bucket name")
     key, selector = _split_selector(text, path)
     if not key or len(key.encode(errors="replace")) > _MAX_KEY_BYTES:
@@ -135,7 +133,7 @@ def parse_local_archive(text: str) -> ArchiveReference:
     InvalidReferenceError
         The message quotes the text and says which part is invalid.
     """
-    scheme = _LOCAL_SCHEME.match(text)
+    scheme = re.match(_LOCAL_SCHEME, text)
     path, selector = _split_selector(text, text[scheme.end() :] if scheme else text)
     if not path or "\0" in path:
         raise _invalid(text, "the path is empty or has a null character")
@@ -143,16 +141,16 @@ def parse_local_archive(text: str) -> ArchiveReference:
 
 
 def _split_version(text: str, rest: str) -> tuple[str, str]:
-    found = _VERSION.findall(rest)
+    found = re.findall(_VERSION, rest)
     if not found:
         return rest, ""
     if len(found) > 1 or not found[0]:
         raise _invalid(text, "versionId needs one value")
-    return _VERSION.sub("", rest), found[0]
+    return re.sub(_VERSION, "", rest), found[0]
 
 
 def _split_selector(text: str, path: str) -> tuple[str, str | int | None]:
-    position = _POSITION.search(path)
+    position = re.search(_POSITION, path)
     if position is not None:
         if len(position[1]) > _MAX_POSITION_DIGITS:
             raise _invalid(text, f"the position @{position[1][:20]} is too large")
@@ -164,7 +162,7 @@ def _split_selector(text: str, path: str) -> tuple[str, str | int | None]:
     if end < 0:
         return path, None
     name = path[end + 1 :]
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise _invalid(
             text,
             f"{name[:80]!r} is neither repository:tag nor @N; a name with colons must end in one "

@@ -7,9 +7,8 @@ Docker's format has no annotations, no ``subject`` and no ``artifactType``.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ecr_image_replicator.errors import RequestError, Setting
 from ecr_image_replicator.model.manifests import (
@@ -68,8 +67,7 @@ def image_media_type(target: ManifestFormat | None) -> str:
     return _MANIFESTS[target or ManifestFormat.OCI]
 
 
-@dataclass(frozen=True, slots=True)
-class ConvertedContent:
+class ConvertedContent(NamedTuple):
     """A manifest in the requested format.
 
     Attributes

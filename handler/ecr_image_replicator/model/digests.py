@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ecr_image_replicator.errors import DigestMismatchError, InvalidDigestError
 
@@ -29,8 +28,7 @@ class Hasher(Protocol):
         """Return the hash of all bytes so far, in lowercase hexadecimal."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(NamedTuple):
     """A digest, ``algorithm:encoded``; sha256 and sha512 are supported."""
 
     algorithm: str

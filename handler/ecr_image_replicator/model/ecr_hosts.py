@@ -7,8 +7,7 @@ ECR token gives access to every registry of its caller, so a look-alike host mus
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 #: The region of ECR Public's API for credentials (Amazon ECR Public endpoints and quotas).
 PUBLIC_REGION: Final = "us-east-1"
@@ -37,8 +36,7 @@ _SINGLE_STACK: Final = _pattern(r"dkr\.ecr", _SUFFIXES)
 _DUAL_STACK: Final = _pattern("dkr-ecr", _DUAL_STACK_SUFFIXES)
 
 
-@dataclass(frozen=True, slots=True)
-class EcrRegistry:
+class EcrRegistry(NamedTuple):
     """A registry of Amazon ECR, private or public.
 
     Attributes

@@ -8,17 +8,14 @@ containerd's.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ecr_image_replicator.errors import RequestError
 
 _COMPONENT: Final = re.compile(r"[A-Za-z0-9_.-]+")
 #: ``windows(10.0.17763+win32k)``: the version and features of the operating system.
-_OPERATING_SYSTEM: Final = re.compile(
-    r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)((?:\+[A-Za-z0-9_.-]+)*)\))?"
-)
-_NUMBERED_VARIANT: Final = re.compile(r"v([0-9]{1,2})(?:\.([0-9]{1,2}))?")
+_OPERATING_SYSTEM: Final = r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)((?:\+[A-Za-z0-9_.-]+)*)\))?"
+_NUMBERED_VARIANT: Final = r"v([0-9]{1,2})(?:\.([0-9]{1,2}))?"
 #: (architecture, variant) by alias; an explicit variant takes precedence.
 _ARCHITECTURES: Final = {
     "aarch64": ("arm64", ""),
@@ -37,8 +34,7 @@ _IMPLIED_VARIANTS: Final = {"arm64": "v8", "amd64": "v1"}
 _KNOWN_SYSTEMS: Final = frozenset({"linux", "windows", "darwin", "macos", "freebsd"})
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(NamedTuple):
     """An operating system and architecture, normalised.
 
     `variant` is "" where the architecture implies it: ``arm64/v8`` is ``arm64``; ``arm`` alone is
@@ -90,7 +86,7 @@ class Platform:
         parts = text.strip().split("/")
         if len(parts) == 1 and parts[0].lower() not in _KNOWN_SYSTEMS:
             parts.insert(0, "linux")
-        system = _OPERATING_SYSTEM.fullmatch(parts[0])
+        system = re.fullmatch(_OPERATING_SYSTEM, parts[0])
         rest = parts[1:]
         if system is None or not 1 <= len(rest) <= 2 or not all(map(_COMPONENT.fullmatch, rest)):
             raise RequestError(
@@ -116,7 +112,7 @@ class Platform:
         if not self.has_ordered_variants:
             return tuple(dict.fromkeys((self.variant, "")))
         implied = _IMPLIED_VARIANTS.get(self.architecture)
-        number = _NUMBERED_VARIANT.fullmatch(self.variant or implied or "")
+        number = re.fullmatch(_NUMBERED_VARIANT, self.variant or implied or "")
         if number is None:
             return (self.variant,)
         major, minor = int(number[1]), int(number[2] or 0)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ecr_image_replicator.errors import InvalidDigestError, InvalidReferenceError
 from ecr_image_replicator.model.digests import Digest
@@ -29,8 +28,7 @@ _MAX_REPOSITORY_CHARACTERS: Final = 255
 _DEFAULT_TAG: Final = "latest"
 
 
-@dataclass(frozen=True, slots=True)
-class ImageReference:
+class ImageReference(NamedTuple):
     """An image in a registry.
 
     Attributes

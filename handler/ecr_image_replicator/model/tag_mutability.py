@@ -6,15 +6,13 @@ Amazon ECR user guide, "Preventing image tags from being overwritten".
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _IMMUTABLE_KINDS: Final = frozenset({"IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"})
 _WITH_EXCLUSION: Final = "_WITH_EXCLUSION"
 
 
-@dataclass(frozen=True, slots=True)
-class TagMutability:
+class TagMutability(NamedTuple):
     """The tag mutability setting of a repository.
 
     Attributes

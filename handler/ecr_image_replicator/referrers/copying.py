@@ -11,8 +11,8 @@ import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.copy.plan import make_plan
 from ecr_image_replicator.copy.ports import ReferrersList
@@ -46,8 +46,7 @@ _MAX_REFERRERS: Final = 1000
 _PARALLEL_COPIES: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class FoundReferrer:
+class FoundReferrer(NamedTuple):
     """A referrer at the source.
 
     Attributes
@@ -259,7 +258,7 @@ class ReferrerCopier:
                 results = self._transfer(plan.of_blobs(own))
         there = tuple(blob for blob, is_moved in others if is_moved.result())
         left = tuple(blob for blob, _ in others if blob not in there)
-        return merge_results(results, self._transfer(replace(plan, blobs=left, present=there)))
+        return merge_results(results, self._transfer(plan._replace(blobs=left, present=there)))
 
     def _has_tagged(self, found: FoundReferrer) -> bool:
         current = self._destination.find_tagged(found.tag)

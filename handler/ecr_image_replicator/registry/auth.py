@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ProtocolError
 from ecr_image_replicator.registry.error_responses import authentication_error, status_text
@@ -39,17 +39,16 @@ _EXPIRY_MARGIN_SECONDS: Final = 15.0
 _MIN_SECRET_CHARACTERS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Challenges:
+class Challenges(NamedTuple):
     """The challenges of one response, and its URL, against which relative realms resolve."""
 
     url: Url
     challenges: Sequence[Challenge]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Authorization:
-    header: str = field(repr=False)
+    header: str
     expires_at: float
 
 

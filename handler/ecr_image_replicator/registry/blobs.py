@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
-_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+_CONTENT_RANGE: Final = r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)"
 _WITH_BLOB: Final = frozenset({200, 203, 206})
 #: Statuses of a storage whose signed URL has expired.
 _EXPIRED_STATUSES: Final = frozenset({400, 401, 403})
@@ -149,7 +149,7 @@ class BlobRequests:
     ) -> None:
         size = descriptor.size_bytes
         if response.status == 206:
-            extent = _CONTENT_RANGE.fullmatch(response.header("content-range").strip())
+            extent = re.fullmatch(_CONTENT_RANGE, response.header("content-range").strip())
             wanted = (str(start), str((end or size) - 1))
             if extent is None or extent[3] not in {"*", str(size)} or extent.group(1, 2) != wanted:
                 raise ProtocolError(

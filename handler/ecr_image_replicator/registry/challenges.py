@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,8 +14,7 @@ _BLANKS: Final = frozenset(" \t")
 _MAX_CHARACTERS: Final = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """One challenge; the scheme and the names of the parameters are lowercase."""
 
     scheme: str

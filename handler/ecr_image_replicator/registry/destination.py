@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlencode
 
 from ecr_image_replicator.copy.ports import BlobOutcome
@@ -60,8 +59,7 @@ _MOUNT_PROBES: Final = 2
 _RETRIED_MOUNTS: Final = RETRYABLE_STATUSES - {500}
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryQuirks:
+class RegistryQuirks(NamedTuple):
     """How a kind of registry differs from the common ground of the specification.
 
     Attributes
@@ -79,6 +77,9 @@ class RegistryQuirks:
     mounts: bool = True
     manifest_rate: RateLimiter | None = None
     upload_rate: RateLimiter | None = None
+
+
+_NO_QUIRKS: Final = RegistryQuirks()
 
 
 class RegistryDestination:
@@ -111,7 +112,7 @@ class RegistryDestination:
         reference: ImageReference,
         client: RegistryClient,
         backoff: Backoff,
-        quirks: RegistryQuirks = RegistryQuirks(),
+        quirks: RegistryQuirks = _NO_QUIRKS,
         mounts: MountSupport | None = None,
     ) -> None:
         self._reference = reference

@@ -59,10 +59,10 @@ _PERMANENT_CODES: Final = frozenset(
         "UNSUPPORTED",
     }
 )
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_DIGEST: Final = r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}"
 _TITLE: Final = re.compile(r"<title[^<>]{0,80}>([^<]{1,300})", re.IGNORECASE)
 #: Of S3 and its relatives.
-_XML_FIELD: Final = re.compile(r"<(Code|Message)>([^<]{1,300})")
+_XML_FIELD: Final = r"<(Code|Message)>([^<]{1,300})"
 #: Codes for an upload session that is gone, or whose bytes are not those that were sent.
 LOST_UPLOAD_CODES: Final = frozenset(
     {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"}
@@ -274,7 +274,7 @@ def missing_content(response: HttpResponse) -> frozenset[str] | None:
     is_missing = any(map(_MISSING_CONTENT.fullmatch, codes)) or _is_missing_in_ecr(response)
     if response.status not in {400, 404} or not is_missing:
         return None
-    return frozenset(_DIGEST.findall(response.content.decode(errors="replace")))
+    return frozenset(re.findall(_DIGEST, response.content.decode(errors="replace")))
 
 
 def _is_missing_in_ecr(response: HttpResponse) -> bool:
@@ -347,7 +347,7 @@ def _describe(error: dict[str, Any]) -> str:
     message, detail = sanitize(error.get("message"), _MAX_MESSAGE_CHARACTERS), _detail(error)
     if message.lower() in _UNSPECIFIC_MESSAGES:
         return detail or message
-    is_repeated = detail in message or any(each in message for each in _DIGEST.findall(detail))
+    is_repeated = detail in message or any(each in message for each in re.findall(_DIGEST, detail))
     return message if is_repeated else f"{message} ({detail})"
 
 
@@ -372,7 +372,7 @@ def _page(response: HttpResponse) -> str:
     if title := _TITLE.search(text):
         return sanitize(title[1], _MAX_MESSAGE_CHARACTERS)
     if "<Error>" in text:
-        return sanitize(": ".join(value for _, value in _XML_FIELD.findall(text)), 200)
+        return sanitize(": ".join(value for _, value in re.findall(_XML_FIELD, text)), 200)
     if _media_type(response) == "text/plain":
         return sanitize(text.strip().partition("\n")[0], _MAX_MESSAGE_CHARACTERS)
     return ""

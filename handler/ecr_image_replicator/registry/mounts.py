@@ -26,7 +26,7 @@ class SelfMount(Enum):
     IGNORED = "ignored"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Repository:
     """What was sent to a repository while the registry's support is unknown."""
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ThrottledError
 from ecr_image_replicator.model.references import DOCKER_HUB
@@ -34,8 +33,7 @@ _LIMIT_CODE: Final = "TOOMANYREQUESTS"
 _ATTEMPTS_IN_WINDOW: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
-class PullLimit:
+class PullLimit(NamedTuple):
     """A registry's pull rate limit.
 
     Attributes

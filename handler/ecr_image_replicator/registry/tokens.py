@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -22,7 +22,7 @@ _DEFAULT_LIFETIME_SECONDS: Final = 60.0
 _MAX_LIFETIME_SECONDS: Final = 10**6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TokenRequest:
     """A request to a token service.
 
@@ -30,23 +30,23 @@ class TokenRequest:
     """
 
     url: Url
-    headers: dict[str, str] = field(repr=False)
-    form: bytes | None = field(default=None, repr=False)
+    headers: dict[str, str]
+    form: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TokenResponse:
     """The response of a token service."""
 
     status: int
-    content: bytes = field(repr=False)
+    content: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Token:
     """A bearer token and how long it is valid."""
 
-    value: str = field(repr=False)
+    value: str
     lifetime_seconds: float
 
 

@@ -7,8 +7,7 @@ than each of its stacks should.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import NotAllowedError, RequestError
 from ecr_image_replicator.model.archive_references import ArchiveReference
@@ -20,15 +19,12 @@ if TYPE_CHECKING:
 
 SOURCES_VARIABLE: Final = "ALLOWED_SOURCE_HOSTS"
 DESTINATIONS_VARIABLE: Final = "ALLOWED_DESTINATIONS"
-_HOST: Final = re.compile(
-    r"[A-Za-z0-9.*-]+(?::(?:[0-9]{1,5}|\*))?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
-)
-_PATH: Final = re.compile(r"[a-z0-9._/*-]+")
-_BUCKET: Final = re.compile(r"s3://[A-Za-z0-9._*-]+")
+_HOST: Final = r"[A-Za-z0-9.*-]+(?::(?:[0-9]{1,5}|\*))?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
+_PATH: Final = r"[a-z0-9._/*-]+"
+_BUCKET: Final = r"s3://[A-Za-z0-9._*-]+"
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(NamedTuple):
     """A host, and optionally a repository on it; ``*`` matches any characters.
 
     Attributes
@@ -51,10 +47,12 @@ class Pattern:
         RequestError
             The pattern is malformed.
         """
-        if not takes_path and _BUCKET.fullmatch(text):
+        if not takes_path and re.fullmatch(_BUCKET, text):
             return cls(text)
         host, slash, path = text.partition("/")
-        is_sound = _HOST.fullmatch(host) and (not slash or (takes_path and _PATH.fullmatch(path)))
+        is_sound = re.fullmatch(_HOST, host) and (
+            not slash or (takes_path and re.fullmatch(_PATH, path))
+        )
         if not is_sound:
             forms = "host, host:port or " + ("host/repository" if takes_path else "s3://bucket")
             raise RequestError(
@@ -71,8 +69,7 @@ class Pattern:
         return f"{self.host}/{self.path}" if self.path else self.host
 
 
-@dataclass(frozen=True, slots=True)
-class AllowLists:
+class AllowLists(NamedTuple):
     """The allow lists; an empty list allows everything.
 
     Attributes

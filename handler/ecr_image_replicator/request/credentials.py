@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ecr_image_replicator.errors import ReplicationError, RequestError
 from ecr_image_replicator.request.logins import Login
-from ecr_image_replicator.request.secret_formats import SecretReference, parse_secret_reference
 
 if TYPE_CHECKING:
     from ecr_image_replicator.errors import Part
     from ecr_image_replicator.request.logins import Credentials
+    from ecr_image_replicator.request.secret_formats import SecretReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,7 @@ class InlineCredentials:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCredentials:
+class StoredCredentials(NamedTuple):
     """A login that a user stored for a registry, such as `docker login` does."""
 
     login: Login
@@ -80,8 +79,7 @@ class StoredCredentials:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class FirstCredentials:
+class FirstCredentials(NamedTuple):
     """AWS credentials, or a stored login if there are none."""
 
     preferred: Credentials
@@ -119,6 +117,10 @@ def parse_credentials(text: str, setting: Part) -> InlineCredentials | SecretRef
     """
     if ":" in text and not text.startswith("arn:"):
         return parse_inline_credentials(text, setting)
+    from ecr_image_replicator.request.secret_formats import (  # noqa: PLC0415 - few need it
+        parse_secret_reference,
+    )
+
     return parse_secret_reference(text, setting)
 
 

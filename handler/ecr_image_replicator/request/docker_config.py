@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Paths after the host that still mean the whole registry: ``https://index.docker.io/v1/``.
 _WHOLE_REGISTRY: Final = frozenset({"", "v1", "v2"})
 _HELPER_KEYS: Final = frozenset({"credsStore", "credHelpers"})
-_HOST: Final = re.compile(r"(?:https?://)?(?:localhost|[^/\s.:]*+[.:][^/\s]*+)(?:/\S*)?")
+_HOST: Final = r"(?:https?://)?(?:localhost|[^/\s.:]*+[.:][^/\s]*+)(?:/\S*)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class MalformedEntryError(ValueError):
     """The entry for the registry has content that is not a login."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class DockerConfig:
     """A parsed configuration file.
 
@@ -53,7 +53,7 @@ class DockerConfig:
         Registries whose passwords a credential helper keeps outside the file; "" for all.
     """
 
-    entries: Mapping[str, Any] = field(repr=False)
+    entries: Mapping[str, Any]
     helpers: frozenset[str]
 
     @classmethod
@@ -64,7 +64,7 @@ class DockerConfig:
             entries = auths if isinstance(auths, dict) else {}
             return cls(entries, _parse_helpers(document))
         is_legacy = document and all(
-            isinstance(entry, dict) and _HOST.fullmatch(key) for key, entry in document.items()
+            isinstance(entry, dict) and re.fullmatch(_HOST, key) for key, entry in document.items()
         )
         return cls(document, frozenset()) if is_legacy else None
 

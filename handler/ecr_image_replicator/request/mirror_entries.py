@@ -309,8 +309,8 @@ def merge_images(entries: Iterator[MirrorEntry]) -> list[MirrorEntry]:
             continue
         key = dataclasses.replace(
             request,
-            source=dataclasses.replace(request.source, tag="latest", digest=None),
-            destination=dataclasses.replace(request.destination, tag="latest"),
+            source=request.source._replace(tag="latest", digest=None),
+            destination=request.destination._replace(tag="latest"),
             tags=(),
         )
         known = merged.get(key)

@@ -6,7 +6,6 @@ type are rejected before anything is read.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,8 +58,8 @@ _IGNORED: Final = frozenset({"ServiceToken", "ServiceTimeout", "Trigger"})
 KNOWN_PROPERTIES: Final = tuple(PROPERTY_NAMES.values())
 _MAX_TAGS: Final = 100
 #: AWS STS API reference, AssumeRole.
-_EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
-_KMS_KEY: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+")
+_EXTERNAL_ID: Final = r"[A-Za-z0-9_+=,.@:/-]{2,1224}"
+_KMS_KEY: Final = r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+"
 
 
 class Referrers(Enum):
@@ -279,6 +278,8 @@ def _is_dry_run(properties: Mapping[str, Any]) -> bool:
 def _reject_unknown(properties: Mapping[str, Any]) -> None:
     for name in properties:
         if name not in KNOWN_PROPERTIES and name not in _IGNORED:
+            import difflib  # noqa: PLC0415 - for this error only
+
             near = difflib.get_close_matches(str(name), KNOWN_PROPERTIES, n=1, cutoff=0.5)
             hint = (
                 f"Did you mean '{near[0]}'?"
@@ -334,7 +335,7 @@ def _parse_role(
         return None
     if not arn.startswith("arn:") or ":role/" not in arn:
         raise invalid(role, f"{quote(arn)} is not the ARN of a role")
-    if external_id is not None and not _EXTERNAL_ID.fullmatch(external_id):
+    if external_id is not None and not re.fullmatch(_EXTERNAL_ID, external_id):
         raise invalid(external, "STS accepts 2 to 1224 letters, digits and _+=,.@:/-")
     return AssumedRole(arn, external_id or "")
 
@@ -373,7 +374,11 @@ def _parse_format(properties: Mapping[str, Any], *, is_archive: bool) -> Manifes
 def _parse_signature_key(properties: Mapping[str, Any]) -> str | None:
     setting = Setting.VERIFY_SIGNATURE_KEY
     text = read_text(properties, setting)
-    if text is None or text.startswith("-----BEGIN PUBLIC KEY-----") or _KMS_KEY.fullmatch(text):
+    if (
+        text is None
+        or text.startswith("-----BEGIN PUBLIC KEY-----")
+        or re.fullmatch(_KMS_KEY, text)
+    ):
         return text
     # a private key pasted here by mistake must not appear in the message
     shown = quote(text) if text.startswith("arn:") else "the value"

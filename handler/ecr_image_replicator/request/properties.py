@@ -6,8 +6,7 @@ Each reader raises RequestError. The message names the property and quotes its v
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from ecr_image_replicator.errors import Assignment, Part, RequestError, Setting, Term
 
@@ -53,8 +52,7 @@ def property_name(name: Name) -> str:
     return _TERMS[name] if isinstance(name, Term) else PROPERTY_NAMES[name]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """A key of a setting whose value is a map: ``CreateRepository.KmsKey``."""
 
     setting: Setting

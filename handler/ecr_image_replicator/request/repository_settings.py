@@ -40,7 +40,7 @@ _REPOSITORY_KEYS: Final = (
     "Tags",
 )
 #: Amazon ECR API reference, ImageTagMutabilityExclusionFilter.
-_WILDCARD: Final = re.compile(r"[0-9a-zA-Z._*-]{1,128}")
+_WILDCARD: Final = r"[0-9a-zA-Z._*-]{1,128}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _parse_exclusions(values: Mapping[str, Any], mutability: str) -> tuple[str, 
             hint="Use filters together with IMMUTABLE_WITH_EXCLUSION or MUTABLE_WITH_EXCLUSION.",
         )
     for wildcard in wildcards:
-        if not _WILDCARD.fullmatch(wildcard):
+        if not re.fullmatch(_WILDCARD, wildcard):
             raise invalid(
                 key,
                 f"{quote(wildcard)} is not a wildcard",

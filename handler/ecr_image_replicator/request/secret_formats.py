@@ -9,8 +9,7 @@ import base64
 import binascii
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ecr_image_replicator.errors import Part, RequestError, SecretError
 from ecr_image_replicator.request.docker_config import (
@@ -22,9 +21,9 @@ from ecr_image_replicator.request.docker_config import (
 )
 from ecr_image_replicator.request.logins import Login
 
-_ARN: Final = re.compile(r"arn:[a-z-]+:secretsmanager:(?P<region>[a-z0-9-]+):[0-9]{12}:secret:.+")
+_ARN: Final = r"arn:[a-z-]+:secretsmanager:(?P<region>[a-z0-9-]+):[0-9]{12}:secret:.+"
 #: AWS Secrets Manager, CreateSecret: the characters of a name.
-_NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
+_NAME: Final = r"[A-Za-z0-9/_+=.@-]{1,512}"
 #: Compared in lowercase without ``_`` and ``-``, as people type these keys into the console.
 _USERNAME_KEYS: Final = ("username", "user", "login")
 _PASSWORD_KEYS: Final = ("password", "accesstoken", "token", "pass")
@@ -35,8 +34,7 @@ _GOOGLE_KEY_USER: Final = "_json_key"
 _MAX_NESTING: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class SecretReference:
+class SecretReference(NamedTuple):
     """A secret in AWS Secrets Manager.
 
     Attributes
@@ -63,13 +61,13 @@ def parse_secret_reference(text: str, setting: Part) -> SecretReference:
         The message names the setting and does not quote the text, which may be a password.
     """
     if text.startswith("arn:"):
-        found = _ARN.fullmatch(text)
+        found = re.fullmatch(_ARN, text)
         if found is None:
             raise RequestError(
                 "invalid ", setting, ": the ARN is not that of a secret in AWS Secrets Manager"
             )
         return SecretReference(text, found["region"])
-    if not _NAME.fullmatch(text):
+    if not re.fullmatch(_NAME, text):
         raise RequestError(
             "invalid ",
             setting,
@@ -110,8 +108,7 @@ def _decode(content: str | bytes, secret: SecretReference) -> str:
         raise _invalid(secret, "its content is not UTF-8 text") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+class _Reader(NamedTuple):
     """The secret that is read, and the repository that a login is needed for."""
 
     secret: SecretReference

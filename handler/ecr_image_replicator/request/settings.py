@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import RequestError
 from ecr_image_replicator.model.platforms import Platform, is_all
@@ -23,8 +22,7 @@ _DEFAULT_PLATFORMS: Final = "linux/amd64"
 _MAX_STREAMS: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """The function's configuration.
 
     Attributes
@@ -57,7 +55,7 @@ class Settings:
     response_timeout_seconds: float = 600.0
     progress_interval_seconds: float = 5.0
     propagation_seconds: float = WINDOW_SECONDS
-    allowed: AllowLists = field(default_factory=AllowLists)
+    allowed: AllowLists = AllowLists()
     unverified: tuple[str, ...] = ()
 
     @classmethod

@@ -144,7 +144,7 @@ def test_the_next_invocation_is_pinned_and_counted() -> None:
 
 def test_an_archive_is_pinned_to_its_etag_and_its_blobs_are_known() -> None:
     more = {digest_of(b"more"): LAYER}
-    following = next_run(SECOND, dataclasses.replace(STANDING, etag='"new"', made=more))
+    following = next_run(SECOND, STANDING._replace(etag='"new"', made=more))
     assert (following.etag, following.layers) == ('"new"', {**MADE, **more})
     read_again = Continuation.of(
         {CONTINUATION_KEY: json.loads(json.dumps(following.fields()))}, now=NOW
@@ -159,20 +159,20 @@ def test_an_archive_is_pinned_to_its_etag_and_its_blobs_are_known() -> None:
 
 def test_the_fields_fit_into_an_event() -> None:
     made = {digest_of(str(number).encode()): LAYER for number in range(5000)}
-    following = next_run(snapshot=dataclasses.replace(STANDING, made=made))
+    following = next_run(snapshot=STANDING._replace(made=made))
     assert list(following.layers) == list(made)[-400:]
     assert len(json.dumps(following.fields())) < 128 * 1024
 
 
 def test_streams_are_halved_when_more_bytes_were_lost_than_copied() -> None:
-    only_its_config = dataclasses.replace(STANDING, copied_bytes=900, lost_bytes=901)
+    only_its_config = STANDING._replace(copied_bytes=900, lost_bytes=901)
     assert next_run(snapshot=only_its_config, streams=6).streams == 3
-    makes_progress = dataclasses.replace(STANDING, copied_bytes=900, lost_bytes=900)
+    makes_progress = STANDING._replace(copied_bytes=900, lost_bytes=900)
     assert next_run(snapshot=makes_progress, streams=6).streams == 6
 
 
 def test_streams_are_halved_when_no_blob_was_finished() -> None:
-    stuck = dataclasses.replace(STANDING, copied=0)
+    stuck = STANDING._replace(copied=0)
     assert next_run(snapshot=stuck, streams=6).streams == 3
     assert next_run(snapshot=stuck, streams=2).streams == 1
 
@@ -180,7 +180,7 @@ def test_streams_are_halved_when_no_blob_was_finished() -> None:
 @pytest.mark.parametrize(
     ("snapshot", "arguments", "sentence"),
     [
-        (dataclasses.replace(STANDING, pinned=None), {}, "timed out before the source's digest"),
+        (STANDING._replace(pinned=None), {}, "timed out before the source's digest"),
         (
             STANDING,
             {"run": dataclasses.replace(SECOND, invocation=12)},
@@ -188,12 +188,12 @@ def test_streams_are_halved_when_no_blob_was_finished() -> None:
         ),
         (STANDING, {"left_seconds": 0.5}, "Increase the resource's ServiceTimeout"),
         (
-            dataclasses.replace(STANDING, bytes_per_second=50),
+            STANDING._replace(bytes_per_second=50),
             {},
             rf"{LAYER.digest} of 1000 bytes does not fit in one invocation: at the measured 50 ",
         ),
-        (dataclasses.replace(STANDING, copied=0), {"streams": 1}, "does not fit in one invocation"),
-        (dataclasses.replace(STANDING, bytes_per_second=0), {}, "does not fit in one invocation"),
+        (STANDING._replace(copied=0), {"streams": 1}, "does not fit in one invocation"),
+        (STANDING._replace(bytes_per_second=0), {}, "does not fit in one invocation"),
     ],
 )
 def test_when_another_invocation_would_not_help_the_error_says_why(

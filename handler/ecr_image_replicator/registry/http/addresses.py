@@ -25,8 +25,8 @@ _S3_DOMAINS: Final = (
     "cloud.adc-e.uk",
     "csp.hci.ic.gov",
 )
-_REGION: Final = re.compile(r"[a-z]{2,8}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}")
-_VPC_ENDPOINT: Final = re.compile(r"vpce-[0-9a-f]{8,32}-[0-9a-z-]{4,48}")
+_REGION: Final = r"[a-z]{2,8}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}"
+_VPC_ENDPOINT: Final = r"vpce-[0-9a-f]{8,32}-[0-9a-z-]{4,48}"
 #: Names of the metadata service of other clouds, which resolve to a link-local address.
 _METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "metadata", "instance-data"})
 
@@ -93,11 +93,11 @@ def _is_s3_host(host: str) -> bool:
         case [*_, "s3" | "s3-external-1"]:  # the global endpoint and that of us-east-1
             return domain == "amazonaws.com"
         case [*_, "s3" | "s3-fips", region] | [*_, "s3" | "s3-fips", "dualstack", region]:
-            return _REGION.fullmatch(region) is not None
+            return re.fullmatch(_REGION, region) is not None
         case [*_, endpoint, "s3", region, "vpce"]:
-            return bool(_VPC_ENDPOINT.fullmatch(endpoint) and _REGION.fullmatch(region))
+            return bool(re.fullmatch(_VPC_ENDPOINT, endpoint) and re.fullmatch(_REGION, region))
         case [*_, legacy]:  # s3-eu-west-1
-            return legacy.startswith("s3-") and _REGION.fullmatch(legacy[3:]) is not None
+            return legacy.startswith("s3-") and re.fullmatch(_REGION, legacy[3:]) is not None
     return False
 
 

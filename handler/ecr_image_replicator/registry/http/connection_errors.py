@@ -11,9 +11,8 @@ import os
 import re
 import socket
 import ssl
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ReplicationError, Side, TransientError, UnavailableError
 from ecr_image_replicator.registry.http.response_heads import (
@@ -34,7 +33,7 @@ _NOT_TLS_REASONS: Final = frozenset(
 #: The first is also that of a connection closed without a response, and then a ConnectionError.
 _NOT_HTTP: Final = (http.client.BadStatusLine, http.client.UnknownProtocol)
 #: `http.client.HTTPConnection._tunnel` and urllib3 report a proxy's response in this text alone.
-_TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
+_TUNNEL_REFUSED: Final = r"Tunnel connection failed: ([0-9]{3})\b"
 _MAX_TUNNEL_CHARACTERS: Final = 100
 _UNREACHABLE: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
@@ -43,8 +42,7 @@ class SilentServerError(ssl.SSLError):
     """A server sent no byte in a TLS handshake; it may be waiting for a plain HTTP request."""
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelRefusal:
+class TunnelRefusal(NamedTuple):
     """A proxy's response to CONNECT other than 200 (RFC 9110, section 9.3.6)."""
 
     proxy: Proxy
@@ -75,7 +73,7 @@ def find_tunnel_refusal(error: BaseException, proxy: Proxy | None) -> TunnelRefu
     if proxy is None:
         return None
     for cause in _causes(error):
-        if refused := _TUNNEL_REFUSED.match(str(cause)[:_MAX_TUNNEL_CHARACTERS]):
+        if refused := re.match(_TUNNEL_REFUSED, str(cause)[:_MAX_TUNNEL_CHARACTERS]):
             return TunnelRefusal(proxy, int(refused[1]))
     return None
 

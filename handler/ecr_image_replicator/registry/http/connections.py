@@ -28,7 +28,7 @@ MAX_ORIGINS: Final = 64
 _NO_RETRIES: Final = urllib3.Retry(total=False)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Route:
     """The connections to one origin.
 

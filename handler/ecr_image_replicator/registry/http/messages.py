@@ -26,7 +26,7 @@ _KEPT_HEADERS: Final = (
 _LOGGED_HEADER: Final = "docker-ratelimit-source"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class HttpRequest:
     """One request; headers and URL may hold secrets.
 
@@ -34,11 +34,9 @@ class HttpRequest:
     """
 
     method: str
-    url: Url = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes | VerifiedStream | Iterable[bytes | memoryview] | None = field(
-        default=None, repr=False
-    )
+    url: Url
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | VerifiedStream | Iterable[bytes | memoryview] | None = None
 
     @property
     def is_repeatable(self) -> bool:
@@ -100,14 +98,14 @@ class StreamedResponse(Protocol):
         """Keep the connection if the body was read to its end, else close it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class HttpResponse:
     """A response whose body was read."""
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    content: bytes = field(repr=False)
-    url: Url = field(repr=False)
+    headers: Mapping[str, str]
+    content: bytes
+    url: Url
 
     @classmethod
     def of(

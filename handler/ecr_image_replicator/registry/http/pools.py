@@ -40,7 +40,7 @@ _OPTIONS: Final = (_NO_DELAY, _KEEP_ALIVE, _KEEP_ALIVE_SECONDS)
 _CURRENT: Final = threading.local()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ConnectionUse:
     """What an exchange needs of its connection.
 

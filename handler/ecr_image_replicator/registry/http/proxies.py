@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
-import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -73,6 +72,10 @@ def find_proxy(url: Url) -> Proxy | None:
     """
     if is_loopback_name(url.host):
         return None
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    import urllib.request  # noqa: PLC0415 - few need it
+
     proxies = urllib.request.getproxies_environment()
     named = proxies.get(url.scheme) or proxies.get("all")
     if not named or _is_exempt(url, os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""):
