@@ -78,7 +78,7 @@ def ecr_scene(small_trust_store: CertificateAuthority) -> Iterator[Scene]:
         def connect() -> socket.socket:
             target = aws._target(registry.host, 443)  # noqa: SLF001 - past its own proxy
             assert target is not None
-            plain = socket.create_connection(("127.0.0.1", target), timeout=10)
+            plain = socket.create_connection(("127.0.0.1", target), timeout=60)
             context = small_trust_store.client_context()
             return context.wrap_socket(plain, server_hostname=registry.host)
 

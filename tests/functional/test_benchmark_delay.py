@@ -47,7 +47,7 @@ def test_bytes_and_end_of_stream_are_forwarded_in_both_directions(
 
     server = threading.Thread(target=echo)
     server.start()
-    with socket.create_connection(("127.0.0.1", delayed_port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", delayed_port), timeout=60) as client:
         client.sendall(CONTENT)
         client.shutdown(socket.SHUT_WR)
         assert read_to_end(client) == CONTENT + b"that was all"
@@ -57,7 +57,7 @@ def test_bytes_and_end_of_stream_are_forwarded_in_both_directions(
 def test_the_target_connection_is_closed_after_the_client_closes(
     target: socket.socket, delayed_port: int
 ) -> None:
-    with socket.create_connection(("127.0.0.1", delayed_port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", delayed_port), timeout=60) as client:
         accepted, _ = target.accept()
         client.sendall(b"hello")
     with accepted:
@@ -69,5 +69,5 @@ def test_the_client_connection_is_closed_if_the_target_is_not_listening(
     target: socket.socket, delayed_port: int
 ) -> None:
     target.close()
-    with socket.create_connection(("127.0.0.1", delayed_port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", delayed_port), timeout=60) as client:
         assert client.recv(1) == b""

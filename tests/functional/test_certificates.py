@@ -93,7 +93,7 @@ def test_the_responder_trusts_a_ca_bundle_without_key_usage(
         event = endpoint.event("Create", {})
         ids = event["StackId"], event["RequestId"], "Image"
         body = CustomResourceResponse("FAILED", "id", *ids, "no").body()
-        assert deliver(event["ResponseURL"], body, budget_seconds=5)
+        assert deliver(event["ResponseURL"], body, budget_seconds=60)
 
 
 def test_the_message_names_a_ca_bundle_that_does_not_exist(
@@ -123,6 +123,6 @@ def test_aws_calls_trust_the_certificates_in_ssl_cert_dir(
         {"SrcImage": f"{ecr.host}/team/app:1", "DestImage": f"{ecr.host}/team/app:2"}
     )
     replicator = Replicator(Settings(propagation_seconds=0))
-    replicator.replicate(request, deadline=Deadline(30), progress=LoggedProgress())
+    replicator.replicate(request, deadline=Deadline(120), progress=LoggedProgress())
     replicator.close()
     assert "api.ecr.eu-west-1.amazonaws.com" in {tunnel.host for tunnel in aws.tunnels}

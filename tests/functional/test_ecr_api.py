@@ -26,7 +26,7 @@ def _repository(name: str = f"{HOST}/mirror/app") -> EcrRepository:
     registry = parse_ecr_host(reference.registry)
     assert registry is not None
     caller = AwsAccess().open_caller(
-        None, Side.DESTINATION, deadline=Deadline(20), retry_policy=RetryPolicy(1)
+        None, Side.DESTINATION, deadline=Deadline(120), retry_policy=RetryPolicy(1)
     )
     return EcrRepository(reference, registry, caller)
 

@@ -242,7 +242,7 @@ class SynchronizedWritersPolicy(SpecificationPolicy):
                 self._held[operation.action] -= 1
                 is_held = self._held[operation.action] >= 0
             if is_held:
-                self._both.wait(20)
+                self._both.wait(60)
         return response
 
 

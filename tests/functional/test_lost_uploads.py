@@ -89,7 +89,7 @@ def test_a_connection_reset_during_an_upload_counts_as_a_throttle(
         }
     )
 
-    replicator.replicate(request, deadline=Deadline(20), progress=progress)
+    replicator.replicate(request, deadline=Deadline(120), progress=progress)
     replicator.close()
 
     assert progress.counts().throttles == throttles

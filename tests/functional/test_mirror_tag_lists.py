@@ -47,7 +47,7 @@ def _reader(host: str, **properties: Any) -> TagReader:
     request = parse_request(
         {"SrcImage": f"{host}/team/app:1", "DestImage": "d.example/app:1", **properties}
     )
-    deadline = Deadline(20)
+    deadline = Deadline(120)
     endpoints = EndpointFactory(Settings(plain_http=("127.0.0.1",)))
     backoff = Backoff(RetryPolicy(1), deadline)
     return endpoints.open_tag_reader(request, Side.SOURCE, backoff, deadline)

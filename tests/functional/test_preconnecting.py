@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from local.certificates import CertificateAuthority
 from local.web import LoopbackServer, Request, Response
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import Side, TransientError
@@ -18,7 +18,6 @@ from ecr_image_replicator.registry.http.session import Session
 from ecr_image_replicator.registry.http.urls import parse_url
 
 COUNT = 4
-_PATIENCE_SECONDS = 60.0
 
 
 class Client:
@@ -32,7 +31,7 @@ class Client:
 
     def get(self, path: str = "") -> bytes:
         request = HttpRequest("GET", self.url.resolve(path))
-        response = self.session.send(request, side=Side.SOURCE, timeout_seconds=5)
+        response = self.session.send(request, side=Side.SOURCE, timeout_seconds=60)
         return response.read(100)
 
     def get_concurrently(self) -> list[bytes]:
@@ -45,10 +44,8 @@ class Client:
     def wait_for_connections(self, count: int) -> None:
         for thread in threading.enumerate():
             if thread.name == "preconnect":
-                thread.join(_PATIENCE_SECONDS)
-        until = time.monotonic() + _PATIENCE_SECONDS
-        while self.server.accepted_connections < count and time.monotonic() < until:
-            threading.Event().wait(0.005)
+                thread.join(PATIENCE_SECONDS)
+        wait_until(lambda: self.server.accepted_connections >= count)
         assert self.server.accepted_connections == count
 
 
@@ -65,7 +62,7 @@ def client(
 
     def respond(received: Request) -> Response:
         if received.path == "/concurrent":
-            all_received.wait(_PATIENCE_SECONDS)
+            all_received.wait(PATIENCE_SECONDS)
         return Response(200, body=b"hello")
 
     tls = authority.server_context() if request.param == "https" else None
@@ -122,6 +119,6 @@ def test_requests_after_the_deadline_are_an_error(client: Client) -> None:
         client.session.send(
             HttpRequest("GET", client.url),
             side=Side.SOURCE,
-            timeout_seconds=5,
+            timeout_seconds=60,
             deadline=client.deadline,
         )

@@ -45,7 +45,7 @@ def test_tcp_nodelay_is_set_with_and_without_a_proxy(
         if is_proxied:
             monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         session = Session(connections=1)
-        session.send(get(server, host), side=Side.SOURCE, timeout_seconds=5).read(10)
+        session.send(get(server, host), side=Side.SOURCE, timeout_seconds=60).read(10)
         with kept_socket(session) as kept:
             assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         session.close()
@@ -67,10 +67,10 @@ def test_requests_go_through_an_https_proxy(
         monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{port}")
         session = Session(connections=1)
         for _ in range(2):
-            response = session.send(get(server, host), side=Side.SOURCE, timeout_seconds=5)
+            response = session.send(get(server, host), side=Side.SOURCE, timeout_seconds=60)
             assert response.read(len(content)) == content
         put = HttpRequest("PUT", get(server, host).url, body=content)
-        response = session.send(put, side=Side.SOURCE, timeout_seconds=5)
+        response = session.send(put, side=Side.SOURCE, timeout_seconds=60)
         assert response.read(len(content)) == content
         session.close()
         assert [tunnel.status for tunnel in proxy.tunnels] == [200]
@@ -92,10 +92,10 @@ def test_the_proxys_certificate_is_verified_even_if_the_registrys_is_not(
             monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{port}")
             session = Session(connections=1, unverified=frozenset({request.url.authority}))
             if is_verified:
-                session.send(request, side=Side.SOURCE, timeout_seconds=5).read(10)
+                session.send(request, side=Side.SOURCE, timeout_seconds=60).read(10)
             else:
                 with pytest.raises(UntrustedHostError, match="certificate verification failed"):
-                    session.send(request, side=Side.SOURCE, timeout_seconds=5)
+                    session.send(request, side=Side.SOURCE, timeout_seconds=60)
             session.close()
 
 
@@ -109,7 +109,7 @@ def test_a_plain_http_request_through_a_proxy_has_the_absolute_url(
         received = pool.submit(respond_once, proxy)
         session = Session(connections=1)
         request = HttpRequest("GET", parse_url("http://registry.example/v2/?n=1#x"))
-        assert session.send(request, side=Side.SOURCE, timeout_seconds=5).read(10) == b"hello"
+        assert session.send(request, side=Side.SOURCE, timeout_seconds=60).read(10) == b"hello"
         session.close()
     head = received.result().splitlines()
     assert head[0] == "GET http://registry.example/v2/?n=1 HTTP/1.1"

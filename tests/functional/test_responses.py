@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from local.cloudformation import CloudFormationEndpoint
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.functional.conftest import PLACEHOLDER, FakeContext, Function
+from tests.unit.builders import FakeClock
 
 from custom_resource.response import CustomResourceResponse, UndeliveredResponseError, deliver
+from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.trust_store import response_context
 
 Start = Callable[..., RegistryServer]
@@ -65,6 +68,20 @@ def test_the_reason_of_a_failure_ends_with_the_log_stream(
     assert endpoint.violations == ()
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """The clock of deadlines and deliveries: waits take no time."""
+    clock = FakeClock()
+    deadline = functools.partial(Deadline, clock=clock, wait=clock.wait)
+    monkeypatch.setattr("custom_resource.invocation.Deadline", deadline)
+    monkeypatch.setattr(
+        "custom_resource.invocation.deliver",
+        functools.partial(deliver, clock=clock, sleep=clock.sleep),
+    )
+    return clock
+
+
+@pytest.mark.usefixtures("clock")
 def test_a_response_is_delivered_again_after_a_temporary_failure(
     function: Function, cloudformation: StartEndpoint, properties: dict[str, str]
 ) -> None:
@@ -92,9 +109,18 @@ def test_the_trusted_certificates_are_read_once(
         for e in events
     ]
 
-    def deliver_once(number: int, budget_seconds: float = 2) -> bool:
-        url = events[number]["ResponseURL"]
-        return deliver(url, bodies[number], budget_seconds=budget_seconds, tls=response_context())
+    clock = FakeClock()
+
+    def deliver_once(number: int, budget_seconds: float = 60) -> bool:
+        url, tls = events[number]["ResponseURL"], response_context()
+        return deliver(
+            url,
+            bodies[number],
+            budget_seconds=budget_seconds,
+            tls=tls,
+            clock=clock,
+            sleep=clock.sleep,
+        )
 
     assert deliver_once(0)
     trusted.unlink()
@@ -115,15 +141,17 @@ def test_a_403_for_the_response_is_not_retried(
     assert len(endpoint.requests) == 1
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_response_is_retried_until_the_deadline(
     function: Function, cloudformation: StartEndpoint, properties: dict[str, str]
 ) -> None:
     endpoint = cloudformation(statuses=[503] * 100)
 
     with pytest.raises(UndeliveredResponseError):
-        function.send(endpoint.event("Create", properties), seconds=3)
+        function.send(endpoint.event("Create", properties))
 
-    assert len(endpoint.requests) >= 2
+    # after 0.5, 1 and 2 s and so on
+    assert len(endpoint.requests) >= 4
 
 
 def test_a_placeholder_url_only_returns_the_response(
@@ -214,7 +242,7 @@ def test_a_failed_event_has_no_data_of_the_previous_event(
 
 
 def test_a_response_is_sent_before_the_lambda_timeout(
-    function: Function, cloudformation: StartEndpoint
+    function: Function, cloudformation: StartEndpoint, clock: FakeClock
 ) -> None:
     endpoint = cloudformation()
     properties = {
@@ -223,8 +251,10 @@ def test_a_response_is_sent_before_the_lambda_timeout(
         "RetryConfigs": {"numAttempts": "20", "baseDelay": "1", "maxDelay": "30"},
     }
 
-    response = function.send(endpoint.event("Create", properties), seconds=4)
+    began_at = clock()
+    response = function.send(endpoint.event("Create", properties))
 
+    assert clock() - began_at < 54  # the rest is reserved for the response
     assert response["Status"] == "FAILED"
     assert "127.0.0.1:9" in response["Reason"]
     assert len(endpoint.responses) == 1
@@ -248,6 +278,7 @@ def test_a_response_url_on_another_host_is_rejected(
     assert endpoint.requests == registry.requests == ()
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_failed_delivery_logs_its_reason_without_the_url(
     function: Function,
     cloudformation: StartEndpoint,
@@ -260,7 +291,7 @@ def test_a_failed_delivery_logs_its_reason_without_the_url(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
 
     with pytest.raises(UndeliveredResponseError):
-        function.send(event, seconds=1)
+        function.send(event)
 
     assert "cannot connect: unable to get local issuer certificate" in caplog.text
     assert "X-Amz-Signature" not in caplog.text

@@ -56,7 +56,7 @@ def open_account() -> Iterator[MotoAccount]:
     url = f"http://{host}:{port}"
     try:
         # all servers of a process share moto's state, also after they have stopped
-        requests.post(f"{url}/moto-api/reset", timeout=30).raise_for_status()
+        requests.post(f"{url}/moto-api/reset", timeout=60).raise_for_status()
         yield MotoAccount(url)
     finally:
         server.stop()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from local.emulator import (
     LambdaEmulator,
     find_emulator,
 )
+from tests.waiting import wait_until
 
 _FUNCTION = """\
 import os
@@ -96,10 +96,8 @@ def test_all_processes_end_with_the_context(code: Path) -> None:
     with LambdaEmulator(code) as emulator:
         pid = emulator.invoke({})["pid"]
         os.kill(pid, 0)
-    end = time.monotonic() + 5
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
-        time.sleep(0.02)  # the process exists until its parent reaps it
-    assert not Path(f"/proc/{pid}").exists()
+    # the process exists until its parent reaps it
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_the_error_for_a_missing_emulator_has_the_install_command(

@@ -65,7 +65,7 @@ class SourceIndex:
 
 def put_index(host: str, repository: str, tag: str, document: dict[str, Any]) -> None:
     """Push an index document unchanged. Its children must exist."""
-    connection = http.client.HTTPConnection(host, timeout=10)
+    connection = http.client.HTTPConnection(host, timeout=60)
     try:
         connection.request(
             "PUT",

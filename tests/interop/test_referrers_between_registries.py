@@ -49,7 +49,7 @@ def found(registry: Registry, repository: str, subject: str) -> set[str]:
     if isinstance(registry, DockerRegistry):
         reference = f"docker://{registry.host}/{repository}:{fallback_tag(subject)}"
         return set(listed_digests(skopeo_inspect_raw(reference)))
-    connection = http.client.HTTPConnection(registry.host, timeout=10)
+    connection = http.client.HTTPConnection(registry.host, timeout=60)
     with contextlib.closing(connection):
         connection.request("GET", f"/v2/{repository}/referrers/{subject}")
         return set(listed_digests(connection.getresponse().read()))
@@ -148,11 +148,11 @@ class LockstepProxy:
                 self._held[request.method] -= 1
                 is_held = self._held[request.method] >= 0
             if is_held:
-                self._both.wait(20)
+                self._both.wait(60)
         return response
 
     def _forward(self, request: Request) -> Response:
-        connection = http.client.HTTPConnection(self._host, timeout=20)
+        connection = http.client.HTTPConnection(self._host, timeout=60)
         with contextlib.closing(connection):
             target = f"{request.path}?{request.query}" if request.query else request.path
             headers = {

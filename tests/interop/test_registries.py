@@ -21,7 +21,7 @@ from tests.programs import find_program
 
 
 def _get(registry: DockerRegistry, path: str) -> int:
-    connection = http.client.HTTPConnection(registry.host, timeout=5)
+    connection = http.client.HTTPConnection(registry.host, timeout=60)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -120,7 +120,7 @@ def test_a_registry_with_a_certificate_serves_tls_and_logs_requests(tmp_path: Pa
     context = ssl.create_default_context()
     authority.configure_trust(context)
     with DockerRegistry(certificate=certificate, key=key) as registry:
-        connection = http.client.HTTPSConnection(registry.host, timeout=5, context=context)
+        connection = http.client.HTTPSConnection(registry.host, timeout=60, context=context)
         connection.request("GET", "/v2/")
         assert connection.getresponse().status == 200
         connection.close()

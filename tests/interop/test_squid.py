@@ -95,13 +95,13 @@ def squid(request: pytest.FixtureRequest) -> Iterator[Squid]:
         yield Squid(f"{login}{host}", folder / "access.log")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         shutil.rmtree(folder)
 
 
 def _wait_for(host: str) -> None:
     name, _, port = host.partition(":")
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
             socket.create_connection((name, int(port)), timeout=1).close()
@@ -131,7 +131,7 @@ def _copy(source: str, destination: str) -> None:
         }
     )
     try:
-        replicator.replicate(request, deadline=Deadline(30), progress=LoggedProgress())
+        replicator.replicate(request, deadline=Deadline(120), progress=LoggedProgress())
     finally:
         replicator.close()
 

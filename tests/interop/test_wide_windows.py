@@ -79,7 +79,7 @@ def test_layers_with_large_windows_are_read_sequentially(
         if last - first > 20_000:  # not a read of the archive's index
             sent_before.append([each.method for each in destination.requests].count("PATCH"))
             if not is_in_turn:
-                everyone.wait(30)  # passes only if all layers are read concurrently
+                everyone.wait(60)  # passes only if all layers are read concurrently
         return response
 
     storage.alteration = watch

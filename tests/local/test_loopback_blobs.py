@@ -4,12 +4,11 @@ import hashlib
 import http.client
 import os
 import socket
-import time
-from collections.abc import Callable
 
 import pytest
 from local.registry import RegistryServer
 from tests.local.wire_client import WireClient, with_digest
+from tests.waiting import wait_until
 
 CONTENT = bytes(range(256)) * 8
 DIGEST = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
@@ -21,13 +20,6 @@ def start(client: WireClient) -> str:
     response = client.send("POST", UPLOADS)
     assert response.status == 202
     return response.headers["location"]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.01)
 
 
 def test_the_base_endpoint_returns_the_api_version_header(client: WireClient) -> None:
@@ -237,7 +229,7 @@ def test_a_large_blob_is_pushed_with_content_length_and_chunked_encoding(
 ) -> None:
     content = os.urandom(5_000_001)
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
-    connection = http.client.HTTPConnection(registry.host, timeout=10)
+    connection = http.client.HTTPConnection(registry.host, timeout=60)
     try:
         for repository, body in (
             ("a", content),

@@ -20,7 +20,7 @@ def endpoint(authority: CertificateAuthority) -> Iterator[CloudFormationEndpoint
 def put(authority: CertificateAuthority, url: str, body: bytes, **headers: str) -> int:
     parts = urlsplit(url)
     connection = http.client.HTTPSConnection(
-        parts.netloc, context=authority.client_context(), timeout=5
+        parts.netloc, context=authority.client_context(), timeout=60
     )
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     try:

@@ -54,7 +54,7 @@ def test_the_program_serves_demo_images_until_it_is_interrupted(
     process, _ = cloud
     host, _, rest = event_of(tmp_path)["ResourceProperties"]["SrcImage"][9:].partition("/")
     repository, _, tag = rest.partition(":")
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=60)
     connection.request("GET", f"/v2/{repository}/manifests/{tag}")
     document = json.loads(connection.getresponse().read())
     connection.close()
@@ -75,7 +75,7 @@ def test_the_program_serves_docker_hub_and_ecr_by_their_host_names(
     context = ssl.create_default_context(cafile=exports["SSL_CERT_FILE"])
     proxy = exports["HTTPS_PROXY"].removeprefix("http://")
     for host in [*re.findall(r"^Amazon ECR +([^/]+)/", text, re.MULTILINE), "auth.docker.io"]:
-        connection = http.client.HTTPSConnection(proxy, timeout=5, context=context)
+        connection = http.client.HTTPSConnection(proxy, timeout=60, context=context)
         connection.set_tunnel(host, 443)
         connection.request("GET", "/token?scope=repository:library/demo:pull")
         assert connection.getresponse().status == (200 if host == "auth.docker.io" else 404)
@@ -91,7 +91,7 @@ def test_the_program_prints_cloudformation_responses(
     request = urllib.request.Request(  # noqa: S310 - the program's own URL
         url, b'{"Status": "FAILED"}', {"Content-Type": ""}, method="PUT"
     )
-    with urllib.request.urlopen(request, context=context, timeout=5) as response:  # noqa: S310 - the same
+    with urllib.request.urlopen(request, context=context, timeout=60) as response:  # noqa: S310 - the same
         assert response.status == 200
     assert process.stdout is not None
     printed = [process.stdout.readline() for _ in range(5)]

@@ -34,7 +34,7 @@ def proxy(echo: LoopbackServer) -> Iterator[ConnectProxy]:
 
 
 def tunnelled(proxy: ConnectProxy, host: str, port: int = 80) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
     connection.set_tunnel(host, port)
     return connection
 

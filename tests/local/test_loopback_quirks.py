@@ -40,7 +40,7 @@ def test_the_program_serves_a_registry_with_its_quirks_until_a_signal() -> None:
     with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         host = process.stdout.readline().split()[-1]
-        connection = http.client.HTTPConnection(host, timeout=10)
+        connection = http.client.HTTPConnection(host, timeout=60)
         connection.request("GET", "/v2/")
         assert connection.getresponse().getheader("Content-Type") == "text/html"
         connection.close()

@@ -33,7 +33,7 @@ def test_a_tls_client_on_the_plain_port_is_disconnected_and_not_logged(
 ) -> None:
     context = ssl.create_default_context()
     with (
-        socket.create_connection(("127.0.0.1", registry.port), timeout=5) as connection,
+        socket.create_connection(("127.0.0.1", registry.port), timeout=60) as connection,
         pytest.raises((ssl.SSLError, ConnectionError)),
     ):
         context.wrap_socket(connection, server_hostname="localhost")
@@ -47,7 +47,7 @@ def test_images_are_pushed_and_pulled_over_tls(authority: CertificateAuthority) 
         context = authority.client_context()
         host = f"localhost:{registry.port}"
         push(image, host, "app", "1", "https", context=context)
-        connection = http.client.HTTPSConnection(host, context=context, timeout=5)
+        connection = http.client.HTTPSConnection(host, context=context, timeout=60)
         for digest, blob in image.blobs.items():
             connection.request("GET", f"/v2/app/blobs/{digest}")
             assert connection.getresponse().read() == blob
@@ -81,7 +81,7 @@ def test_connections_are_persistent_and_concurrent(
 
 
 def test_an_unread_body_does_not_discard_the_response(registry: RegistryServer) -> None:
-    connection = http.client.HTTPConnection(registry.host, timeout=10)
+    connection = http.client.HTTPConnection(registry.host, timeout=60)
     connection.request("PUT", "/v2/BAD/manifests/x", os.urandom(20_000_000))
     assert connection.getresponse().status == 400
     connection.close()
@@ -89,10 +89,10 @@ def test_an_unread_body_does_not_discard_the_response(registry: RegistryServer) 
 
 def test_100_continue_is_sent_before_the_body_is_read(registry: RegistryServer) -> None:
     head = "HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", registry.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", registry.port), timeout=60) as connection:
         connection.sendall(f"POST /v2/BAD/blobs/uploads/ {head}".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
-    with socket.create_connection(("127.0.0.1", registry.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", registry.port), timeout=60) as connection:
         connection.sendall(f"PUT /v2/app/manifests/1 {head}".encode())
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"abc")
@@ -139,7 +139,7 @@ def test_a_blob_is_redirected_to_a_signed_url(connect: Connect, kind: BlobRedire
             "path": ("", False),
         }[kind]
         assert parts.netloc != registry.host
-        storage = http.client.HTTPConnection(parts.netloc or registry.host, timeout=5)
+        storage = http.client.HTTPConnection(parts.netloc or registry.host, timeout=60)
         target = f"{parts.path}?{parts.query}"
 
         def get(target: str, **headers: str) -> tuple[int, bytes]:

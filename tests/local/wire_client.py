@@ -43,7 +43,7 @@ class WireResponse:
 class WireClient:
     def __init__(self, server: RegistryServer | http.client.HTTPConnection) -> None:
         self._connection = (
-            http.client.HTTPConnection(server.host, timeout=10)
+            http.client.HTTPConnection(server.host, timeout=60)
             if isinstance(server, RegistryServer)
             else server
         )
@@ -52,7 +52,7 @@ class WireClient:
     def through_proxy(cls, aws: LoopbackAws, host: str) -> WireClient:
         context = aws.authority.client_context()
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", aws.proxy.port, timeout=10, context=context
+            "127.0.0.1", aws.proxy.port, timeout=60, context=context
         )
         connection.set_tunnel(host, 443)
         return cls(connection)

@@ -29,7 +29,7 @@ class _MeetingDestination(FakeDestination):
         self.most_in_flight = 0
         self.buffers: set[int] = set()
         self._in_flight = 0
-        self._meeting = threading.Barrier(parties, timeout=10)
+        self._meeting = threading.Barrier(parties, timeout=60)
         self._count_lock = threading.Lock()
 
     def start_upload(
@@ -102,7 +102,7 @@ def _set() -> threading.Event:
 
 
 def test_the_next_upload_is_opened_while_a_body_flows() -> None:
-    both_open = threading.Barrier(2, timeout=10)
+    both_open = threading.Barrier(2, timeout=60)
     opened = threading.Event()
 
     class Destination(FakeDestination):
