@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
 from moto import mock_aws
@@ -201,9 +202,16 @@ class Machine:
 
 @contextmanager
 def deployed(
-    tmp_path: Path, patch: pytest.MonkeyPatch, authority: CertificateAuthority
+    tmp_path: Path,
+    patch: pytest.MonkeyPatch,
+    authority: CertificateAuthority,
+    aws: LoopbackAws | None = None,
 ) -> Iterator[Machine]:
-    """Deploy the machine, a bucket and the function."""
+    """Deploy the machine, a bucket and the function.
+
+    With `aws` the function reaches registries and AWS services by their real names; otherwise only
+    moto, and registries on loopback.
+    """
     for name, value in {
         "AWS_ACCESS_KEY_ID": "tests",
         "AWS_SECRET_ACCESS_KEY": "tests",
@@ -242,17 +250,11 @@ def deployed(
             )["stateMachineArn"]
             pool.configure(
                 {
-                    "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-                    "AWS_ACCESS_KEY_ID": "tests",
-                    "AWS_SECRET_ACCESS_KEY": "tests",
-                    "AWS_REGION": REGION,
-                    "AWS_DEFAULT_REGION": REGION,
-                    "AWS_EC2_METADATA_DISABLED": "true",
+                    **_environment(f"http://{host}:{port}", aws),
                     "MIRROR_BUCKET": BUCKET,
                     "MIRROR_STATE_MACHINE": arn,
                     "MIRROR_SCHEDULE_GROUP": _GROUP,
                     "MIRROR_SCHEDULER_ROLE": _ROLE,
-                    "PLAIN_HTTP_REGISTRIES": "127.0.0.1",
                     "RESPONSE_HOSTS": endpoint.host,
                     "SSL_CERT_FILE": str(authority.ca_file),
                     "POWERTOOLS_LOG_LEVEL": "INFO",
@@ -263,3 +265,23 @@ def deployed(
             yield Machine(pool, endpoint, arn, states, s3, scheduler, history, seconds)
         finally:
             server.stop()
+
+
+def _environment(moto: str, aws: LoopbackAws | None) -> dict[str, str]:
+    """Return the variables that lead the function to its AWS services and registries."""
+    if aws is not None:
+        # what LoopbackAws does not have
+        return {
+            **aws.environment,
+            "AWS_ENDPOINT_URL_SFN": moto,
+            "AWS_ENDPOINT_URL_SCHEDULER": moto,
+        }
+    return {
+        "AWS_ENDPOINT_URL": moto,
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": "tests",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "PLAIN_HTTP_REGISTRIES": "127.0.0.1",
+    }
