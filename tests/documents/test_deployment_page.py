@@ -74,7 +74,7 @@ def test_the_documented_script_is_valid_shell() -> None:
 
 def test_the_first_deployment_has_ten_commands_and_the_stack_of_the_readme() -> None:
     section = PAGE.partition("\n## First deployment\n")[2].partition("\n## ")[0]
-    block = re.findall(r"^```console\n(.+?)^```$", section, re.MULTILINE | re.DOTALL)[0]
+    block = re.findall(r"^```console aws\n(.+?)^```$", section, re.MULTILINE | re.DOTALL)[0]
     commands = re.sub(r"<<'END'\n.*?^END$", "", block, flags=re.MULTILINE | re.DOTALL)
     assert len(commands.strip().splitlines()) == 10
     stack = re.findall(r"<<'END'\n(.*?)^END$", block, re.MULTILINE | re.DOTALL)[0]

@@ -54,7 +54,7 @@ def section(heading: str) -> str:
     return PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
-_FENCES: Final = re.compile(r"^```(\w*)\n(.+?)^```$", re.MULTILINE | re.DOTALL)
+_FENCES: Final = re.compile(r"^```([\w ]*)\n(.+?)^```$", re.MULTILINE | re.DOTALL)
 #: Queries have fences without a language, commands have one.
 QUERIES: Final = [
     text for language, text in _FENCES.findall(section("Ten questions")) if not language
