@@ -15,12 +15,12 @@ from tests.docker_registry import running_docker_registry
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.fault_scenes import (
     DockerRegistry,
-    EcrBehindNames,
+    EcrRegistryByName,
     LocalRegistry,
     Scene,
     scene,
 )
-from tests.faults.hostile_servers import Ends
+from tests.faults.hostile_servers import HostilePair
 
 from ecr_image_replicator.aws.sessions import AwsAccess
 from ecr_image_replicator.replicate import Replicator
@@ -29,7 +29,7 @@ from ecr_image_replicator.request.settings import Settings
 
 @pytest.fixture(scope="session", autouse=True)
 def small_trust_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CertificateAuthority]:
-    """One authority: it loads faster than the system's store, which counts a thousand times."""
+    """A trust store with one authority, which loads faster than the system's."""
     authority = CertificateAuthority(tmp_path_factory.mktemp("authority"))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"):
@@ -59,7 +59,7 @@ def docker_scene(docker_registry: DockerRegistry) -> Iterator[Scene]:
 
 @pytest.fixture(scope="session")
 def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    """Debian's docker-registry, on a directory that tests inspect."""
+    """Debian's docker-registry with a storage directory that tests can inspect."""
     directory = tmp_path_factory.mktemp("docker-registry")
     with running_docker_registry(directory) as (host, data):
         yield DockerRegistry(host, data)
@@ -67,16 +67,16 @@ def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker
 
 @pytest.fixture(scope="module")
 def ecr_scene(small_trust_store: CertificateAuthority) -> Iterator[Scene]:
-    """ECR with its real name, TLS, sign-in and API; faults hit only the registry."""
+    """ECR with its real host name, TLS, authentication and API. Faults affect only the registry."""
     with (
-        # a fast clock: ten manifests a second would slow the walk down
+        # a fast clock: the limit of ten manifests per second would slow the tests down
         LoopbackAws(authority=small_trust_store, clock=lambda: time.time() * 20) as aws,
         pytest.MonkeyPatch.context() as patch,
     ):
         registry = aws.ecr()
 
         def connect() -> socket.socket:
-            target = aws._target(registry.host, 443)  # noqa: SLF001 - past its own proxy
+            target = aws._target(registry.host, 443)  # noqa: SLF001 - bypasses its proxy
             assert target is not None
             plain = socket.create_connection(("127.0.0.1", target), timeout=60)
             context = small_trust_store.client_context()
@@ -92,17 +92,17 @@ def ecr_scene(small_trust_store: CertificateAuthority) -> Iterator[Scene]:
         with faulty, ConnectProxy(find_port) as proxy:
             for name, value in {**aws.environment, "HTTPS_PROXY": proxy.url}.items():
                 patch.setenv(name, value)
-            # making boto3's clients takes longer than copying such an image
+            # creating boto3's clients takes longer than copying the image
             access = AwsAccess()
             patch.setattr("ecr_image_replicator.aws.sessions.AwsAccess", lambda: access)
-            # the same rate by the fast clock
+            # the same rate on the fast clock
             patch.setattr("ecr_image_replicator.endpoint_factory._ECR_RATE", 9 * 20)
-            with scene(EcrBehindNames(registry), destination=faulty) as opened:
+            with scene(EcrRegistryByName(registry), destination=faulty) as opened:
                 yield opened
 
 
 @pytest.fixture
-def ends() -> Iterator[Ends]:
+def pair() -> Iterator[HostilePair]:
     with (
         RegistryServer() as source,
         RegistryServer() as destination,
@@ -112,7 +112,9 @@ def ends() -> Iterator[Ends]:
         image = build_image([build_layer(2000)])
         push(image, source.host, "app", "1")
         replicator = Replicator(Settings(streams=2, plain_http=("127.0.0.1",)))
-        opened = Ends(source, destination, before_source, before_destination, image, replicator)
+        opened = HostilePair(
+            source, destination, before_source, before_destination, image, replicator
+        )
         yield opened
-        opened.replicator.close()  # which a test may have replaced
+        opened.replicator.close()  # a test can have replaced it
         assert not before_source.defects + before_destination.defects

@@ -1,4 +1,4 @@
-"""The faults that the tests inject: what each does to an exchange, and the allowed results."""
+"""The injected faults: their effect on an exchange and the allowed results."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from tests.faults.fault_proxy import Exchange, Fault, Message, Record
 
 @dataclass(frozen=True)
 class FaultKind:
-    """A fault, its name and what is expected.
+    """A fault with its name and the allowed results.
 
     Attributes
     ----------
     passes
-        If it happens once, the image still arrives.
+        The copy succeeds if the fault occurs once.
     hides_response
-        The replicator never sees the registry's response, so it cannot cancel an upload session
+        The replicator does not receive the response, so it cannot cancel an upload session
         that the request opened.
     needs
-        The body that the fault changes. An exchange without such a body is passed on unchanged.
-    is_seen
-        The registry behind the proxy takes part: the fault is worth a test with another registry.
+        The body that the fault changes. An exchange without such a body is forwarded unchanged.
+    reaches_registry
+        The fault involves the registry: it is also tested with other registries.
     """
 
     name: str
-    strike: Fault
+    inject: Fault
     passes: bool = True
     hides_response: bool = False
     needs: Literal["", "request", "response"] = ""
-    is_seen: bool = True
+    reaches_registry: bool = True
 
-    def can_strike(self, record: Record) -> bool:
+    def applies_to(self, record: Record) -> bool:
         wanted = {
             "": True,
             "request": record.request_bytes > 0,
@@ -98,7 +98,7 @@ def respond_slowly(exchange: Exchange) -> None:
 
 
 def respond_with(status: int, code: str = "", header: Callable[[], bytes] | None = None) -> Fault:
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         exchange.read_body()
         content = json.dumps({"errors": [{"code": code, "message": "a fault"}]}).encode()
         body = b"" if exchange.request.method == "HEAD" else content
@@ -106,7 +106,7 @@ def respond_with(status: int, code: str = "", header: Callable[[], bytes] | None
         lines += [header()] if header else []
         exchange.send(Message(b"\r\n".join([*lines, b"", b""]), body))
 
-    return strike
+    return inject
 
 
 def redirect_to_itself(exchange: Exchange) -> None:
@@ -118,7 +118,7 @@ def redirect_to_itself(exchange: Exchange) -> None:
 
 
 def cut_body(where: float, *, by_reset: bool = False, stalls: bool = False) -> Fault:
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         exchange.read_body()
         response = exchange.forward()
         if not response.body:
@@ -132,22 +132,22 @@ def cut_body(where: float, *, by_reset: bool = False, stalls: bool = False) -> F
         else:
             exchange.close()
 
-    return strike
+    return inject
 
 
 def corrupt_body(where: float) -> Fault:
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         exchange.read_body()
         response = exchange.forward()
         exchange.send(Message(response.head, _with_a_flip(response.body, where)))
 
-    return strike
+    return inject
 
 
 def announce_other_length(difference: int) -> Fault:
-    """Announce and send more or fewer bytes than the body has."""
+    """Send a Content-Length and a body with more or fewer bytes."""
 
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         exchange.read_body()
         response = exchange.forward()
         if response.body:
@@ -155,7 +155,7 @@ def announce_other_length(difference: int) -> Fault:
             response = response.announcing(len(response.body))
         exchange.send(response)
 
-    return strike
+    return inject
 
 
 def claim_gzip(exchange: Exchange) -> None:
@@ -164,7 +164,7 @@ def claim_gzip(exchange: Exchange) -> None:
 
 
 def cut_request(where: float) -> Fault:
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         announced = exchange.request.announced_bytes
         if not announced:
             exchange.send(exchange.forward())
@@ -173,16 +173,16 @@ def cut_request(where: float) -> Fault:
         exchange.forward()
         exchange.reset()
 
-    return strike
+    return inject
 
 
 def corrupt_request(where: float) -> Fault:
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         exchange.read_body()
         exchange.request.body = _with_a_flip(exchange.request.body, where)
         exchange.send(exchange.forward())
 
-    return strike
+    return inject
 
 
 def _with_a_flip(body: bytes, where: float) -> bytes:
@@ -197,7 +197,7 @@ def _retry_after_date() -> bytes:
 
 
 def respond_with_temporary_status(exchange: Exchange) -> None:
-    """Respond with one of the temporary statuses after the other."""
+    """Respond with each of the temporary statuses in turn."""
     status = TEMPORARY_STATUSES[exchange.number % len(TEMPORARY_STATUSES)]
     respond_with(status)(exchange)
 
@@ -207,35 +207,41 @@ PLACES = {"its first byte": 0.0, "the middle": 0.5, "its last byte": 1.0}
 KINDS = (
     FaultKind("reset at once", reset_at_once),
     FaultKind("closed without a response", close_at_once),
-    FaultKind("no response", never_respond, is_seen=False),
-    FaultKind("garbage as a response", send_garbage, is_seen=False),
+    FaultKind("no response", never_respond, reaches_registry=False),
+    FaultKind("garbage as a response", send_garbage, reaches_registry=False),
     FaultKind("the response is lost", lose_response, hides_response=True),
     FaultKind("sent twice", send_twice, hides_response=True),
     FaultKind("the head is cut", cut_head, hides_response=True),
-    FaultKind("slow", respond_slowly, is_seen=False),
-    FaultKind("temporary server error", respond_with_temporary_status, is_seen=False),
+    FaultKind("slow", respond_slowly, reaches_registry=False),
+    FaultKind("temporary server error", respond_with_temporary_status, reaches_registry=False),
     FaultKind(
         "throttled for seconds",
         respond_with(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 0"),
-        is_seen=False,
+        reaches_registry=False,
     ),
     FaultKind(
         "throttled until a date",
         respond_with(429, "TOOMANYREQUESTS", _retry_after_date),
-        is_seen=False,
+        reaches_registry=False,
     ),
     FaultKind("denied", respond_with(403, "DENIED"), passes=False),
-    FaultKind("unknown", respond_with(404, "MANIFEST_UNKNOWN"), passes=False, is_seen=False),
-    FaultKind("unsupported", respond_with(405, "UNSUPPORTED"), passes=False, is_seen=False),
-    FaultKind("unauthorized", respond_with(401, "UNAUTHORIZED"), passes=False, is_seen=False),
-    FaultKind("redirected to itself", redirect_to_itself, passes=False, is_seen=False),
+    FaultKind(
+        "unknown", respond_with(404, "MANIFEST_UNKNOWN"), passes=False, reaches_registry=False
+    ),
+    FaultKind(
+        "unsupported", respond_with(405, "UNSUPPORTED"), passes=False, reaches_registry=False
+    ),
+    FaultKind(
+        "unauthorized", respond_with(401, "UNAUTHORIZED"), passes=False, reaches_registry=False
+    ),
+    FaultKind("redirected to itself", redirect_to_itself, passes=False, reaches_registry=False),
     *(
         FaultKind(
             f"the response's body is cut at {place}",
             cut_body(where),
             hides_response=True,
             needs="response",
-            is_seen=False,
+            reaches_registry=False,
         )
         for place, where in PLACES.items()
     ),
@@ -244,14 +250,14 @@ KINDS = (
         cut_body(0.5, by_reset=True),
         hides_response=True,
         needs="response",
-        is_seen=False,
+        reaches_registry=False,
     ),
     FaultKind(
         "the response's body stalls",
         cut_body(0.5, stalls=True),
         hides_response=True,
         needs="response",
-        is_seen=False,
+        reaches_registry=False,
     ),
     *(
         FaultKind(
@@ -259,7 +265,7 @@ KINDS = (
             corrupt_body(where),
             passes=False,
             needs="response",
-            is_seen=False,
+            reaches_registry=False,
         )
         for place, where in PLACES.items()
     ),
@@ -268,21 +274,21 @@ KINDS = (
         announce_other_length(3),
         passes=False,
         needs="response",
-        is_seen=False,
+        reaches_registry=False,
     ),
     FaultKind(
         "the response is shorter",
         announce_other_length(-1),
         passes=False,
         needs="response",
-        is_seen=False,
+        reaches_registry=False,
     ),
     FaultKind(
         "an encoding that was not accepted",
         claim_gzip,
         passes=False,
         hides_response=True,
-        is_seen=False,
+        reaches_registry=False,
     ),
     *(
         FaultKind(f"the request's body is cut at {place}", cut_request(where), needs="request")

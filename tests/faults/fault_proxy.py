@@ -69,7 +69,7 @@ class Message:
 
 @dataclass
 class Exchange:
-    """One request on its way through the proxy, with the operations that faults are made of."""
+    """A request in the proxy, with operations that faults are composed of."""
 
     record: Record
     number: int
@@ -84,7 +84,7 @@ class Exchange:
     def read_body(self, limit_bytes: int | None = None) -> None:
         wanted = self.unread_bytes if limit_bytes is None else min(limit_bytes, self.unread_bytes)
         while wanted:
-            block = bytes(self.received[:wanted])  # what arrived with the head
+            block = bytes(self.received[:wanted])  # bytes received together with the head
             del self.received[: len(block)]
             block = block or self.client.recv(min(_BLOCK_BYTES, wanted))
             if not block:
@@ -94,7 +94,7 @@ class Exchange:
             wanted -= len(block)
 
     def forward(self) -> Message:
-        """Forward the request with the part of its body that was read; return the response."""
+        """Forward the request with the part of its body that was read and return the response."""
         head = _CONNECTION.sub(b"", self.request.head).removesuffix(b"\r\n")
         self.forwarded += 1
         with self.connect() as server:
@@ -136,7 +136,7 @@ class Exchange:
 
 
 Fault = Callable[[Exchange], None]
-"""Handles one exchange; may end the connection with `close` or `reset`."""
+"""Handles one exchange and can end the connection with `close` or `reset`."""
 
 
 def pass_on(exchange: Exchange) -> None:
@@ -146,7 +146,7 @@ def pass_on(exchange: Exchange) -> None:
 
 @dataclass
 class FaultProxy:
-    """A proxy on loopback, serving inside `with`; `choose` returns the fault of each exchange.
+    """A proxy on loopback that runs inside `with`. `choose` returns the fault of each exchange.
 
     `upstream` is a plain ``host:port``, or a function that connects; `tls` is for clients.
     """
@@ -187,7 +187,7 @@ class FaultProxy:
             thread.join()
 
     def start_over(self, choose: Callable[[Exchange], Fault]) -> None:
-        """Forget the exchanges so far, and choose other faults."""
+        """Clear the list of exchanges and replace the choice of faults."""
         with self._lock:
             self.exchanges.clear()
             self.choose = choose

@@ -70,9 +70,9 @@ class LocalRegistry:
 class DockerRegistry:
     """Debian's docker-registry, inspected through its files.
 
-    Only upload sessions that can be cancelled are counted. Once bytes have arrived, docker-registry
-    accepts only the location that its response to them names, and a client whose upload broke off
-    never gets that response. A cancelled session leaves an empty folder.
+    Only upload sessions that can be cancelled are counted. After the first bytes, docker-registry
+    accepts only the location in its response to them, and a client whose upload was interrupted
+    never receives that response. A cancelled session leaves an empty folder.
     """
 
     host: str
@@ -95,8 +95,8 @@ class DockerRegistry:
 
 
 @dataclass(frozen=True)
-class EcrBehindNames:
-    """ECR's stand-in, reached under its real name."""
+class EcrRegistryByName:
+    """The loopback ECR, addressed by its real host name."""
 
     registry: EcrRegistry
 
@@ -204,7 +204,7 @@ def replicate(replicator: Replicator, properties: Mapping[str, Any]) -> Digest |
 
 
 def responding(endpoint: CloudFormationEndpoint) -> Act:
-    """Replicate as the whole function does; check that CloudFormation gets one response."""
+    """Replicate with the whole function and check that CloudFormation receives one response."""
 
     def act(replicator: Replicator, properties: Mapping[str, Any]) -> Digest | ReplicationError:
         responses_before = len(endpoint.responses)
@@ -229,9 +229,9 @@ def scene(
     attempts: int = 6,
     destination: FaultProxy | None = None,
 ) -> Iterator[Scene]:
-    """Push an index to a source that redirects blobs, and put proxies before both registries.
+    """Push an index to a source that redirects blobs, and start proxies for both registries.
 
-    `destination` is the proxy before a registry that is reached by its own name.
+    `destination` is the proxy of a registry that has its own host name.
     """
     index = small_index()
     with ExitStack() as opened:

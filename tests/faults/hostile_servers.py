@@ -1,4 +1,4 @@
-"""A source and a destination that can be made hostile."""
+"""Registries behind proxies that can send arbitrary responses."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SHA = "sha256:" + "0" * 64
 
 
 @dataclass
-class Ends:
-    """A source and a destination behind proxies that can send anything."""
+class HostilePair:
+    """A source and a destination registry behind proxies that can send arbitrary responses."""
 
     source_registry: RegistryServer
     destination_registry: RegistryServer
@@ -94,7 +94,7 @@ def where(part: str, method: str, fault: Fault) -> Callable[[Exchange], Fault]:
 
 
 def respond(body: bytes = b"", status: int = 200, *, media_type: str = "", **headers: str) -> Fault:
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         exchange.read_body()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if media_type:
@@ -104,7 +104,7 @@ def respond(body: bytes = b"", status: int = 200, *, media_type: str = "", **hea
         sent = b"" if exchange.request.method == "HEAD" else body
         exchange.send(Message("\r\n".join([*lines, "", ""]).encode(), sent))
 
-    return strike
+    return inject
 
 
 def send_endlessly(head: bytes, more: bytes, *, then: Callable[[], object] = int) -> Fault:
@@ -116,7 +116,7 @@ def send_endlessly(head: bytes, more: bytes, *, then: Callable[[], object] = int
         Called before the repetitions.
     """
 
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         exchange.read_body()
         exchange.client.sendall(head)
         with contextlib.suppress(OSError):
@@ -126,4 +126,4 @@ def send_endlessly(head: bytes, more: bytes, *, then: Callable[[], object] = int
                 exchange.client.sendall(more)
         exchange.close()
 
-    return strike
+    return inject

@@ -1,4 +1,4 @@
-"""The part of Lambda's API with which a function invokes itself; events are queued for the test."""
+"""Lambda's Invoke API for self-invocations. Events are queued for the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SUFFIX = "/invocations"
 
 
 class LambdaEndpoint:
-    """Accepts asynchronous invocations: `events` in order, and the `functions` that they named."""
+    """Accepts asynchronous invocations and records their `events` and `functions` in order."""
 
     def __init__(self, *, statuses: tuple[int, ...] = ()) -> None:
         self._server = LoopbackServer(self._respond)
@@ -25,7 +25,7 @@ class LambdaEndpoint:
         self.functions: list[str] = []
 
     def environment(self) -> dict[str, str]:
-        """The variables that point a function here, with worthless credentials."""
+        """Environment variables for a function with this endpoint and invalid credentials."""
         return {
             "AWS_ENDPOINT_URL_LAMBDA": self._server.url,
             "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",

@@ -1,4 +1,4 @@
-"""Archives that take several invocations: one version of the object, no layer sent twice."""
+"""Archives that require several invocations read one object version and push each layer once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Stage:
         return self.cloudformation.event("Create", {**named, "RetryConfigs": {"baseDelay": 0}})
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Run one event in a function that is cold, but for its clients of AWS."""
+        """Run one event in a cold function that has cached AWS clients."""
         replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
         resource = ReplicationResource(lambda: replicator, invoke=invoke_patiently)
         try:
@@ -50,7 +50,7 @@ class Stage:
             replicator.close()
 
     def finished(self) -> list[int]:
-        """How often each blob came to its end."""
+        """Return the number of finished uploads of each blob."""
         done = Counter(
             entry.parameters["digest"]
             for entry in self.destination.requests
@@ -80,24 +80,24 @@ def stage(
         yield Stage(storage, destination, cloudformation, functions, time)
 
 
-def test_layers_that_were_made_in_one_invocation_are_found_by_the_next(
+def test_an_invocation_reuses_layers_that_an_earlier_one_pushed(
     stage: Stage, tmp_path: Path
 ) -> None:
     stage.storage.put("app.tar", build_docker_save(tmp_path / "a", [SavedImage(LAYERS)]))
     event = stage.event()
-    told = [stage.invoke(event)]
-    while told[-1]["Status"] == "CONTINUED":
-        told.append(stage.invoke(stage.functions.events.get_nowait()))
-    assert told[-1]["Status"] == "SUCCESS", told[-1]["Reason"]
-    assert len(told) == 3
+    results = [stage.invoke(event)]
+    while results[-1]["Status"] == "CONTINUED":
+        results.append(stage.invoke(stage.functions.events.get_nowait()))
+    assert results[-1]["Status"] == "SUCCESS", results[-1]["Reason"]
+    assert len(results) == 3
     # every layer and the config
     assert stage.finished() == [1] * (len(LAYERS) + 1)
     assert stage.destination.store.open_uploads == ()
-    assert [answer.document for answer in stage.cloudformation.responses] == [told[-1]]
+    assert [response.document for response in stage.cloudformation.responses] == [results[-1]]
 
 
 @pytest.mark.parametrize("kind", ["docker save", "OCI layout"])
-def test_an_archive_that_is_overwritten_meanwhile_is_not_mixed_in(
+def test_an_archive_that_is_overwritten_between_invocations_fails(
     stage: Stage, tmp_path: Path, kind: str
 ) -> None:
     def build(name: str, order: int) -> Path:
@@ -110,9 +110,9 @@ def test_an_archive_that_is_overwritten_meanwhile_is_not_mixed_in(
     event = stage.event()
     assert stage.invoke(event)["Status"] == "CONTINUED"
     stage.storage.put("app.tar", build("second", -1))
-    told = stage.invoke(stage.functions.events.get_nowait())
-    assert told["Status"] == "FAILED"
-    assert "PreconditionFailed" in told["Reason"]
-    assert "deploy again, or pin its version with ?versionId=" in told["Reason"]
+    result = stage.invoke(stage.functions.events.get_nowait())
+    assert result["Status"] == "FAILED"
+    assert "PreconditionFailed" in result["Reason"]
+    assert "deploy again, or pin its version with ?versionId=" in result["Reason"]
     assert stage.destination.store.tags("app") == {}
     assert len(stage.cloudformation.responses) == 1

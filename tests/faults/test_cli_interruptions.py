@@ -1,4 +1,4 @@
-"""The engine from a shell, in the middle of a copy: bars on a terminal, Ctrl-C and SIGTERM."""
+"""The command line during a copy: progress bars, Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _SECONDS = 30.0
 
 @dataclass
 class Stage:
-    """Half of a layer arrives; the other half when a test lets it."""
+    """A source that sends half of a layer and waits before it sends the rest."""
 
     image: Image
     destination: RegistryServer
     layer: str
-    is_half_way: threading.Event = field(default_factory=threading.Event)
-    may_go_on: threading.Event = field(default_factory=threading.Event)
+    half_sent: threading.Event = field(default_factory=threading.Event)
+    continue_sending: threading.Event = field(default_factory=threading.Event)
     source: str = ""
 
     def choose(self, exchange: Exchange) -> Fault:
@@ -38,16 +38,16 @@ class Stage:
 
     def hold(self, exchange: Exchange) -> None:
         exchange.read_body()
-        answer = exchange.forward()
-        half = len(answer.body) // 2
-        exchange.send(answer, half)
-        self.is_half_way.set()
-        assert self.may_go_on.wait(_SECONDS)
-        exchange.send(Message(b"", answer.body[half:]))
+        response = exchange.forward()
+        half = len(response.body) // 2
+        exchange.send(response, half)
+        self.half_sent.set()
+        assert self.continue_sending.wait(_SECONDS)
+        exchange.send(Message(b"", response.body[half:]))
 
     @contextmanager
     def started(self, **streams: int) -> Iterator[subprocess.Popen[bytes]]:
-        """Start a copy, and wait until it is half way."""
+        """Start a copy and wait until half of the layer is sent."""
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(sys.path),
@@ -69,10 +69,10 @@ class Stage:
             **pipes,  # type: ignore[call-overload]
         ) as process:
             try:
-                assert self.is_half_way.wait(_SECONDS)
+                assert self.half_sent.wait(_SECONDS)
                 yield process
             finally:
-                self.may_go_on.set()
+                self.continue_sending.set()
                 process.kill()
 
 
@@ -94,11 +94,11 @@ def test_an_interruption_leaves_no_upload_session_and_no_tag(
 ) -> None:
     with stage.started() as process:
         process.send_signal(number)
-        printed, told = process.communicate(timeout=_SECONDS)
+        printed, errors = process.communicate(timeout=_SECONDS)
 
-    assert process.returncode == status, told
+    assert process.returncode == status, errors
     assert printed == b""
-    assert told.endswith(
+    assert errors.endswith(
         b"error: interrupted: the tags are as they were, cancellation was requested\n"
     )
     assert stage.destination.store.open_uploads == ()
@@ -106,12 +106,12 @@ def test_an_interruption_leaves_no_upload_session_and_no_tag(
     assert "DELETE" in {each.method for each in stage.destination.requests}
 
 
-def test_a_job_that_was_told_to_ignore_ctrl_c_goes_on(stage: Stage) -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which processes inherit
+def test_a_process_that_ignores_sigint_continues(stage: Stage) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # child processes inherit it
     try:
         with stage.started() as process:
             process.send_signal(signal.SIGINT)
-            stage.may_go_on.set()
+            stage.continue_sending.set()
             process.communicate(timeout=_SECONDS)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -121,7 +121,7 @@ def test_a_job_that_was_told_to_ignore_ctrl_c_goes_on(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
-def test_a_registry_that_never_answers_holds_nobody_up(arguments: list[str]) -> None:
+def test_a_silent_registry_does_not_delay_an_interruption(arguments: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = f"127.0.0.1:{silent.getsockname()[1]}"
         with subprocess.Popen(
@@ -141,21 +141,21 @@ def test_a_registry_that_never_answers_holds_nobody_up(arguments: list[str]) -> 
             connection, _ = silent.accept()
             with connection:
                 process.send_signal(signal.SIGINT)
-                _, told = process.communicate(timeout=_SECONDS)
+                _, errors = process.communicate(timeout=_SECONDS)
 
     assert process.returncode == 130
-    assert told.startswith(b"error: interrupted")
-    assert told.count(b"\n") == 1
+    assert errors.startswith(b"error: interrupted")
+    assert errors.count(b"\n") == 1
 
 
-def test_a_terminal_shows_a_bar_for_the_layer_in_flight_and_clears_it(stage: Stage) -> None:
+def test_a_terminal_shows_and_clears_a_progress_bar_of_the_layer(stage: Stage) -> None:
     ours, theirs = pty.openpty()
     shown = b""
     with stage.started(stderr=theirs) as process:
         os.close(theirs)
         while stage.layer[:19].encode() not in shown or b"blobs" not in shown:
             shown += os.read(ours, 4096)
-        stage.may_go_on.set()
+        stage.continue_sending.set()
         while block := _read(ours):
             shown += block
         printed, _ = process.communicate(timeout=_SECONDS)
@@ -163,7 +163,7 @@ def test_a_terminal_shows_a_bar_for_the_layer_in_flight_and_clears_it(stage: Sta
 
     assert process.returncode == 0
     assert printed.startswith(f"{stage.destination.host}/copy:1@{stage.image.digest}".encode())
-    # the layer's bytes and what is left, and in the end nothing of it
+    # the layer's bytes and the remaining time, and finally an empty line
     assert re.search(rb"[0-9.]+/[0-9.]+ [KM]iB", shown)
     assert b"\x1b[2K" in shown
     assert b"copied" not in shown
@@ -173,4 +173,4 @@ def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 4096)
     except OSError:
-        return b""  # Linux says EIO when the last one has left
+        return b""  # Linux raises EIO when the other end is closed

@@ -48,7 +48,7 @@ class Stage:
     def invoke(
         self, event: dict[str, Any], streams: int = 1, arn: str = FUNCTION_ARN
     ) -> dict[str, Any]:
-        """Run one event in a function that is cold."""
+        """Run one event in a cold function."""
         replicator = Replicator(Settings(streams=streams, plain_http=("127.0.0.1",)))
         resource = ReplicationResource(lambda: replicator, invoke=invoke_patiently)
         try:
@@ -110,8 +110,8 @@ def test_a_large_image_is_copied_over_several_invocations(stage: Stage) -> None:
     event = stage.event()
     responses = stage.invoke_to_the_end(event)
     assert [each["Status"] for each in responses] == ["CONTINUED", "CONTINUED", "SUCCESS"]
-    answer = stage.cloudformation.wait_for_response(event["RequestId"])
-    assert (answer.status, answer.document) == ("SUCCESS", responses[-1])
+    response = stage.cloudformation.wait_for_response(event["RequestId"])
+    assert (response.status, response.document) == ("SUCCESS", responses[-1])
     assert len(stage.cloudformation.responses) == 1
     assert not stage.cloudformation.violations
     assert stage.destination.store.tags("copy") == {"1": image.digest}
@@ -120,14 +120,14 @@ def test_a_large_image_is_copied_over_several_invocations(stage: Stage) -> None:
     assert stage.functions.functions == [FUNCTION_ARN] * (len(responses) - 1)
 
 
-def test_work_continues_in_the_function_itself_whatever_alias_was_invoked(stage: Stage) -> None:
+def test_a_continuation_invokes_the_unqualified_function(stage: Stage) -> None:
     push(image_of(*[LAYER_BYTES] * 9), stage.source.host, "app", "1")
     response = stage.invoke(stage.event(), arn=f"{FUNCTION_ARN}:live")
     assert response["Status"] == "CONTINUED"
     assert stage.functions.functions == [FUNCTION_ARN]
 
 
-def test_a_continuation_that_newer_code_cannot_read_starts_again_and_finds_its_blobs(
+def test_an_unreadable_continuation_starts_again_and_reuses_blobs(
     stage: Stage,
 ) -> None:
     image = image_of(*[LAYER_BYTES] * 6)
@@ -152,7 +152,7 @@ def test_a_push_to_the_source_during_a_copy_has_no_effect(stage: Stage) -> None:
     assert stage.destination.store.tags("copy") == {"1": image.digest}
 
 
-def test_layers_that_do_not_fit_together_are_copied_one_by_one(stage: Stage) -> None:
+def test_layers_that_do_not_fit_in_parallel_are_copied_sequentially(stage: Stage) -> None:
     image = image_of(7 * STEP_BYTES, 7 * STEP_BYTES)
     assert 7 * STEP_SECONDS < SPAN_SECONDS < 14 * STEP_SECONDS
     push(image, stage.source.host, "app", "1")
@@ -167,7 +167,7 @@ def test_layers_that_do_not_fit_together_are_copied_one_by_one(stage: Stage) -> 
     assert finished_uploads(stage.destination) == Counter(dict.fromkeys(image.blobs, 1))
 
 
-def test_a_layer_that_does_not_fit_alone_is_reported_with_the_rate(stage: Stage) -> None:
+def test_the_error_for_a_layer_that_does_not_fit_has_the_rate(stage: Stage) -> None:
     image = image_of(20 * STEP_BYTES)
     push(image, stage.source.host, "app", "1")
     event = stage.event()
@@ -180,7 +180,7 @@ def test_a_layer_that_does_not_fit_alone_is_reported_with_the_rate(stage: Stage)
     assert stage.destination.store.open_uploads == ()
 
 
-def test_a_service_timeout_ends_the_invocations_in_time(stage: Stage) -> None:
+def test_invocations_end_before_the_service_timeout(stage: Stage) -> None:
     push(image_of(*[LAYER_BYTES] * 30), stage.source.host, "app", "1")
     event = stage.event(ServiceTimeout=str(2 * SPAN_SECONDS + 20))  # which are for the response
     responses = stage.invoke_to_the_end(event)
@@ -191,7 +191,7 @@ def test_a_service_timeout_ends_the_invocations_in_time(stage: Stage) -> None:
     assert len(stage.cloudformation.responses) == 1
 
 
-def test_without_a_response_url_work_does_not_continue(stage: Stage) -> None:
+def test_a_direct_call_is_not_continued(stage: Stage) -> None:
     push(image_of(*[LAYER_BYTES] * 9), stage.source.host, "app", "1")
     response = stage.invoke({**stage.event(), "ResponseURL": "http://pre-signed"})
     assert response["Status"] == "FAILED"
@@ -200,7 +200,7 @@ def test_without_a_response_url_work_does_not_continue(stage: Stage) -> None:
         stage.functions.events.get_nowait()
 
 
-def test_a_function_without_permission_to_invoke_itself_says_so(
+def test_a_denied_self_invocation_is_in_the_error(
     small_trust_store: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     functions = LambdaEndpoint(statuses=(403, 403, 403))

@@ -1,4 +1,4 @@
-"""Downloads that break off, and servers that go on in odd ways; streams that hold nothing up."""
+"""Interrupted downloads, invalid range responses and expired signed URLs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Stage:
         self.layer = next(d for d, blob in image.blobs.items() if blob != image.config)
 
     def on_layer(self, *faults: Fault, part: str = "") -> None:
-        """Let one fault after another strike the requests for the layer."""
+        """Inject these faults, one each, into the requests for the layer."""
         left = list(faults)
 
         def choose(exchange: Exchange) -> Fault:
@@ -64,13 +64,13 @@ def stage() -> Iterator[Stage]:
 
 
 def with_range(content_range: str, *, status: int = 206) -> Fault:
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         response = exchange.forward()
         lines = [f"HTTP/1.1 {status} Partial", f"Content-Length: {len(response.body)}"]
         lines += [f"Content-Range: {content_range}"] if content_range else []
         exchange.send(Message("\r\n".join([*lines, "", ""]).encode(), response.body))
 
-    return strike
+    return inject
 
 
 def without_range(exchange: Exchange) -> None:
@@ -82,7 +82,7 @@ def without_range(exchange: Exchange) -> None:
     pass_on(exchange)
 
 
-def test_a_download_goes_on_after_the_last_byte_that_came(stage: Stage) -> None:
+def test_a_download_resumes_after_the_last_received_byte(stage: Stage) -> None:
     stage.on_layer(cut_body(0.3), cut_body(0.5), pass_on)
     outcome = stage.replicate()
     assert str(outcome.digest) == stage.image.digest
@@ -91,7 +91,7 @@ def test_a_download_goes_on_after_the_last_byte_that_came(stage: Stage) -> None:
     assert len(uploads) == len(stage.image.blobs) + 1
 
 
-def test_a_server_without_ranges_is_read_from_the_start(stage: Stage) -> None:
+def test_a_download_without_range_support_restarts(stage: Stage) -> None:
     stage.on_layer(cut_body(0.5), without_range)
     stage.replicate()
     assert stage.destination.store.tags("copy") == {"1": stage.image.digest}
@@ -101,7 +101,7 @@ def test_a_server_without_ranges_is_read_from_the_start(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "content_range", ["", "bytes 0-1/2", "bytes 0-99999/*", "bytes 5-9", "items 1-2/3", "x"]
 )
-def test_another_range_than_requested_is_an_error(stage: Stage, content_range: str) -> None:
+def test_a_wrong_range_in_a_response_is_an_error(stage: Stage, content_range: str) -> None:
     stage.on_layer(cut_body(0.5), with_range(content_range))
     with pytest.raises(ProtocolError, match="other bytes than requested"):
         stage.replicate()
@@ -112,12 +112,12 @@ def test_a_download_without_progress_is_an_error(stage: Stage) -> None:
     stage.on_layer(*[cut_body(0.1)] * 100)
     with pytest.raises(UnavailableError, match="after 3 attempts"):
         stage.replicate()
-    # and the upload does not begin it all again
+    # the upload does not restart the download
     assert stage.requests_for_layer() == 3
     assert stage.destination.store.open_uploads == ()
 
 
-def test_an_expired_signed_url_is_requested_again(stage: Stage) -> None:
+def test_an_expired_signed_url_is_renewed(stage: Stage) -> None:
     with FaultProxy(stage.source.upstream) as storage:
         faults = [respond_with(403, "AccessDenied"), pass_on]
         storage.start_over(lambda _: faults.pop(0))
@@ -134,16 +134,16 @@ def test_an_expired_signed_url_is_requested_again(stage: Stage) -> None:
     assert stage.destination.store.tags("copy") == {"1": stage.image.digest}
 
 
-def test_a_signed_url_that_runs_out_in_the_middle_of_a_body_is_renewed(stage: Stage) -> None:
+def test_a_signed_url_that_expires_during_a_body_is_renewed(stage: Stage) -> None:
     ranges: list[bytes] = []
 
     def noted(fault: Fault) -> Fault:
-        def strike(exchange: Exchange) -> None:
+        def inject(exchange: Exchange) -> None:
             lines = exchange.request.head.split(b"\r\n")
             ranges.extend(each for each in lines if each.lower().startswith(b"range:"))
             fault(exchange)
 
-        return strike
+        return inject
 
     with FaultProxy(stage.source.upstream) as storage:
         expired = respond_with(403, "AccessDenied")
@@ -158,7 +158,7 @@ def test_a_signed_url_that_runs_out_in_the_middle_of_a_body_is_renewed(stage: St
         stage.on_layer(redirect, redirect, redirect)
         stage.replicate()
         assert len(storage.exchanges) == 3
-    # the registry signs another URL each time, and received bytes are not requested again
+    # the registry signs a new URL each time, and received bytes are not requested again
     assert stage.requests_for_layer() == 3
     assert len(set(ranges)) == 1
     assert int(ranges[0].removeprefix(b"Range: bytes=").removesuffix(b"-")) > 0
@@ -166,7 +166,7 @@ def test_a_signed_url_that_runs_out_in_the_middle_of_a_body_is_renewed(stage: St
     assert sum(each.method == "POST" for each in stage.destination.requests) == 2
 
 
-def test_a_storage_that_rejects_a_signed_url_gets_two_requests(stage: Stage) -> None:
+def test_a_rejected_signed_url_is_requested_twice(stage: Stage) -> None:
     with FaultProxy(stage.source.upstream, lambda _: respond_with(403, "AccessDenied")) as storage:
 
         def redirect(exchange: Exchange) -> None:
@@ -180,7 +180,7 @@ def test_a_storage_that_rejects_a_signed_url_gets_two_requests(stage: Stage) -> 
         assert len(storage.exchanges) == 2
 
 
-def test_a_stream_that_waits_does_not_hold_a_failure_up(stage: Stage) -> None:
+def test_a_waiting_stream_does_not_delay_a_failure(stage: Stage) -> None:
     config = next(d for d, blob in stage.image.blobs.items() if blob == stage.image.config)
     waiting = threading.Event()
 

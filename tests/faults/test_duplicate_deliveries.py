@@ -28,7 +28,7 @@ def cloudformation(small_trust_store: CertificateAuthority) -> Iterator[CloudFor
         yield opened
 
 
-def test_two_functions_with_one_event_respond_and_copy_the_same(
+def test_two_functions_with_one_event_send_the_same_response(
     cloudformation: CloudFormationEndpoint,
 ) -> None:
     image = build_image([build_layer(30_000, seed=seed) for seed in range(4)])
@@ -36,7 +36,7 @@ def test_two_functions_with_one_event_respond_and_copy_the_same(
     waited: list[str] = []
 
     def meet(exchange: Exchange) -> None:
-        """Hold the first request for the manifest until the second arrives."""
+        """Delay the first request for the manifest until the second is received."""
         if len(waited) < 2 and exchange.request.method == "GET":
             waited.append(exchange.request.target)
             both.wait()
@@ -48,7 +48,7 @@ def test_two_functions_with_one_event_respond_and_copy_the_same(
         finally:
             replicator.close()
 
-    # made before other threads start, which would see the variable that crhelper needs
+    # created before the threads start, which would read the variable that crhelper needs
     replicators = [Replicator(Settings(streams=2, plain_http=("127.0.0.1",))) for _ in range(2)]
     resources = [ReplicationResource(partial(_itself, each)) for each in replicators]
     with (

@@ -1,4 +1,4 @@
-"""Every fault at every request of a replication to the loopback registry."""
+"""Each fault at each request of a replication to the loopback registry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.faults.fault_walk import walk
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_no_fault_at_any_request_hangs_or_leaves_half_an_image(
+def test_no_fault_causes_a_hang_or_a_partial_image(
     local_scene: Scene, endpoint: CloudFormationEndpoint, kind: FaultKind
 ) -> None:
     walk(local_scene, kind, ("source", "destination"), responding(endpoint))

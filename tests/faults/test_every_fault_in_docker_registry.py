@@ -1,4 +1,4 @@
-"""Faults at every request of a replication to Debian's docker-registry."""
+"""Faults at each request of a replication to Debian's docker-registry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.faults.fault_walk import SEEN_KINDS, walk
 
 
 @pytest.mark.parametrize("kind", SEEN_KINDS, ids=lambda kind: kind.name)
-def test_no_fault_before_docker_registry_hangs_or_leaves_half_an_image(
+def test_no_fault_in_docker_registry_causes_a_hang_or_a_partial_image(
     docker_scene: Scene, kind: FaultKind
 ) -> None:
     walk(docker_scene, kind, ("destination",))

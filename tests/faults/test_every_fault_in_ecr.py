@@ -1,4 +1,4 @@
-"""Faults at every request of a replication to ECR."""
+"""Faults at each request of a replication to ECR."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.faults.fault_walk import SEEN_KINDS, walk
 
 
 @pytest.mark.parametrize("kind", SEEN_KINDS, ids=lambda kind: kind.name)
-def test_no_fault_before_ecr_hangs_or_leaves_half_an_image(
+def test_no_fault_in_ecr_causes_a_hang_or_a_partial_image(
     ecr_scene: Scene, kind: FaultKind
 ) -> None:
     walk(ecr_scene, kind, ("destination",))

@@ -67,14 +67,14 @@ def stage(content: Image | Index) -> Iterator[Stage]:
 
 
 def after(act: Callable[[], object]) -> Fault:
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         act()
         pass_on(exchange)
 
-    return strike
+    return inject
 
 
-def test_a_missing_blob_is_pushed_again_and_no_other() -> None:
+def test_only_the_missing_blob_is_pushed_again() -> None:
     image = build_image([SHARED, build_layer(2000, seed=2)])
     lost = SHARED.digest
     with stage(image) as scene:
@@ -115,7 +115,7 @@ def test_a_missing_child_manifest_and_its_blob_are_pushed_again() -> None:
         (404, "ReferencedImagesNotFound"),
     ],
 )
-def test_without_a_digest_in_the_error_everything_is_pushed_again(status: int, code: str) -> None:
+def test_all_content_is_pushed_again_if_the_error_has_no_digest(status: int, code: str) -> None:
     image = build_image([SHARED])
     with stage(image) as scene:
         scene.on_manifest("1", respond_with(status, code))
@@ -124,7 +124,7 @@ def test_without_a_digest_in_the_error_everything_is_pushed_again(status: int, c
         assert scene.puts("/blobs/") == 2 * len(image.blobs)
 
 
-def test_content_that_is_missing_again_is_reported() -> None:
+def test_content_that_is_still_missing_is_an_error() -> None:
     image = build_image([SHARED])
     unknown = respond_with(400, "MANIFEST_BLOB_UNKNOWN")
     with stage(image) as scene:
@@ -136,7 +136,7 @@ def test_content_that_is_missing_again_is_reported() -> None:
     assert (caught.value.status, caught.value.code) == (400, "MANIFEST_BLOB_UNKNOWN")
 
 
-def test_after_another_error_nothing_is_pushed_again() -> None:
+def test_other_errors_do_not_push_content_again() -> None:
     image = build_image([SHARED])
     with stage(image) as scene:
         scene.on_manifest("1", respond_with(403, "DENIED"))
@@ -149,7 +149,7 @@ def test_after_another_error_nothing_is_pushed_again() -> None:
 def test_a_digest_in_the_text_of_an_error_is_found() -> None:
     image = build_image([SHARED, build_layer(2000, seed=2)])
 
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         exchange.read_body()
         message = f"Layers with digests '[{SHARED.digest}]' required for pushing image not found"
         error = {"errors": [{"code": "BLOB_UNKNOWN", "message": message}]}
@@ -158,6 +158,6 @@ def test_a_digest_in_the_text_of_an_error_is_found() -> None:
         exchange.send(Message(head.encode(), content))
 
     with stage(image) as scene:
-        scene.on_manifest("1", strike)
+        scene.on_manifest("1", inject)
         scene.replicate()
         assert scene.puts("/blobs/") == len(image.blobs) + 1

@@ -1,4 +1,4 @@
-"""Public registries that redirect into private networks: blocked by the address."""
+"""Redirects from public registries to private addresses are blocked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ecr_image_replicator.request.settings import Settings
 
 @pytest.fixture
 def addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use three loopback addresses as a public, a private and a link-local one, with names."""
+    """Give three loopback addresses names and treat them as public, private and link-local."""
     names = {
         "public.example": "127.0.0.2",
         "elsewhere.example": "127.0.0.2",
@@ -51,7 +51,7 @@ PLAIN = ("public.example", "elsewhere.example", "private.example", "local.exampl
 
 @dataclass
 class Scene:
-    """A registry with a public address, and hosts that it redirects to."""
+    """A registry with a public address and the hosts of its redirects."""
 
     public: FaultProxy
     private: FaultProxy
@@ -75,7 +75,7 @@ def _port(proxy: FaultProxy) -> str:
 
 
 @pytest.fixture
-def scene(addresses: None) -> Iterator[Scene]:  # noqa: ARG001 - by which it is reached
+def scene(addresses: None) -> Iterator[Scene]:  # noqa: ARG001 - defines the registry's address
     with (
         RegistryServer() as source,
         RegistryServer() as destination,
@@ -130,22 +130,22 @@ def test_a_connection_kept_for_a_private_registry_is_not_used_for_a_public_one(
     assert len(scene.private.exchanges) == before
 
 
-def test_a_public_registry_may_redirect_to_another_public_host(scene: Scene) -> None:
-    def strike(exchange: Exchange) -> None:
+def test_a_public_registry_can_redirect_to_another_public_host(scene: Scene) -> None:
+    def inject(exchange: Exchange) -> None:
         target = exchange.request.target
         url = f"http://elsewhere.example:{_port(scene.public)}{target}?from=public"
         respond(b"", 307, Location=url)(exchange)
 
     def choose(exchange: Exchange) -> Fault:
         is_first = "/blobs/" in exchange.request.target and "?" not in exchange.request.target
-        return strike if is_first else pass_on
+        return inject if is_first else pass_on
 
     scene.public.start_over(choose)
     scene.replicate()
     assert scene.destination.store.tags("copy")
 
 
-def test_a_private_registry_may_redirect_to_a_private_host_but_not_to_this_machine(
+def test_a_private_registry_can_redirect_to_a_private_host_but_not_to_loopback(
     scene: Scene,
 ) -> None:
     request: dict[str, Any] = {"SrcImage": f"private.example:{_port(scene.private)}/app:1"}

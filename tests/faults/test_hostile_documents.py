@@ -1,4 +1,4 @@
-"""Hostile manifests and indexes: each has a limit and ends in an error message."""
+"""Hostile manifests and indexes are limited and rejected with an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 from tests.faults.fault_proxy import Exchange
-from tests.faults.hostile_servers import CONFIG, INDEX, LAYER, MANIFEST, SHA, Ends, respond, where
+from tests.faults.hostile_servers import (
+    CONFIG,
+    INDEX,
+    LAYER,
+    MANIFEST,
+    SHA,
+    HostilePair,
+    respond,
+    where,
+)
 
 from ecr_image_replicator.errors import (
     DigestMismatchError,
@@ -37,17 +46,19 @@ def manifest_of(*layers: dict[str, Any]) -> dict[str, Any]:
         (descriptor(digest="sha256:../../etc/passwd"), "invalid digest"),
     ],
 )
-def test_an_invalid_descriptor_is_rejected(ends: Ends, layer: dict[str, Any], message: str) -> None:
-    ends.source_serves(manifest_of(layer))
-    ends.assert_fails(InvalidManifestError, message)
+def test_an_invalid_descriptor_is_rejected(
+    pair: HostilePair, layer: dict[str, Any], message: str
+) -> None:
+    pair.source_serves(manifest_of(layer))
+    pair.assert_fails(InvalidManifestError, message)
 
 
-def test_a_layer_with_a_size_of_exabytes_is_rejected(ends: Ends) -> None:
-    digest = next(iter(ends.image.blobs))
+def test_a_layer_with_a_size_of_exabytes_is_rejected(pair: HostilePair) -> None:
+    digest = next(iter(pair.image.blobs))
     document = manifest_of(descriptor(digest=digest, size=2**62))
-    document["config"] = {**descriptor(CONFIG, digest), "size": len(ends.image.blobs[digest])}
-    ends.source_serves(document)
-    ends.assert_fails(ReplicationError, "bytes and the manifest says 4611686018427387904")
+    document["config"] = {**descriptor(CONFIG, digest), "size": len(pair.image.blobs[digest])}
+    pair.source_serves(document)
+    pair.assert_fails(ReplicationError, "bytes and the manifest says 4611686018427387904")
 
 
 @pytest.mark.parametrize(
@@ -64,20 +75,20 @@ def test_a_layer_with_a_size_of_exabytes_is_rejected(ends: Ends) -> None:
         (b'"text"', "not a JSON object"),
     ],
 )
-def test_a_json_bomb_is_rejected(ends: Ends, content: bytes, message: str) -> None:
-    ends.source_serves(content)
-    ends.assert_fails(InvalidManifestError, message)
+def test_a_json_bomb_is_rejected(pair: HostilePair, content: bytes, message: str) -> None:
+    pair.source_serves(content)
+    pair.assert_fails(InvalidManifestError, message)
 
 
-def serve_children(ends: Ends, make: Callable[[str], tuple[bytes, str]]) -> None:
-    """Serve for every reference the manifest that a function makes of it."""
+def serve_children(pair: HostilePair, make: Callable[[str], tuple[bytes, str]]) -> None:
+    """Serve each reference with the manifest that `make` returns for it."""
 
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         reference = exchange.request.target.rpartition("/")[2]
         content, media_type = make(reference)
         respond(content, media_type=media_type)(exchange)
 
-    ends.source.start_over(where("/manifests/", "", strike))
+    pair.source.start_over(where("/manifests/", "", inject))
 
 
 def index_of(children: list[dict[str, Any]], padding: str = "") -> bytes:
@@ -92,8 +103,8 @@ def index_of(children: list[dict[str, Any]], padding: str = "") -> bytes:
 
 
 def nested(levels: int, width: int, padding: str = "") -> tuple[bytes, dict[str, bytes]]:
-    """Indexes in indexes, as deep and as wide as wanted: the outermost, and all by digest."""
-    import hashlib  # noqa: PLC0415 - for this alone
+    """Return nested indexes of this depth and width: the outermost one, and all by digest."""
+    import hashlib  # noqa: PLC0415 - used only here
 
     known: dict[str, bytes] = {}
     level = [index_of([], f"{padding}{number}") for number in range(width)]
@@ -115,15 +126,15 @@ def nested(levels: int, width: int, padding: str = "") -> tuple[bytes, dict[str,
         (1, 6, "x" * 3_500_000, "larger than 16777216 bytes together"),
     ],
 )
-def test_an_index_without_end_is_followed_to_its_limits(
-    ends: Ends, levels: int, width: int, padding: str, message: str
+def test_deep_and_wide_indexes_are_limited(
+    pair: HostilePair, levels: int, width: int, padding: str, message: str
 ) -> None:
     outermost, known = nested(levels, width, padding)
-    serve_children(ends, lambda reference: (known.get(reference, outermost), INDEX))
-    ends.assert_fails(InvalidManifestError, message, Platforms="all")
+    serve_children(pair, lambda reference: (known.get(reference, outermost), INDEX))
+    pair.assert_fails(InvalidManifestError, message, Platforms="all")
 
 
-def test_an_index_that_says_to_hold_itself_is_found_out(ends: Ends) -> None:
+def test_an_index_that_contains_itself_is_a_digest_mismatch(pair: HostilePair) -> None:
     content = index_of([descriptor(INDEX, SHA, 100)])
-    serve_children(ends, lambda _: (content, INDEX))
-    ends.assert_fails(DigestMismatchError, f"the manifest {SHA} from .* hashes to", Platforms="all")
+    serve_children(pair, lambda _: (content, INDEX))
+    pair.assert_fails(DigestMismatchError, f"the manifest {SHA} from .* hashes to", Platforms="all")

@@ -1,4 +1,4 @@
-"""Events whose text must not suppress log lines."""
+"""Events with text that must not suppress log lines."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Hostile registries: everything that they send has a limit, and ends in an error message."""
+"""Hostile registries: all responses are limited and rejected with an error."""
 
 from __future__ import annotations
 
 import pytest
 from tests.faults.fault_proxy import Exchange, pass_on
-from tests.faults.hostile_servers import SHA, Ends, ExpiringDeadline, respond, send_endlessly
+from tests.faults.hostile_servers import SHA, ExpiringDeadline, HostilePair, respond, send_endlessly
 from tests.waiting import wait_until
 
 from ecr_image_replicator.errors import (
@@ -17,16 +17,16 @@ from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
 
 
-def test_an_endless_manifest_is_read_to_its_limit(ends: Ends) -> None:
-    ends.source_responds("/manifests/", send_endlessly(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536))
-    ends.assert_fails(
+def test_an_endless_manifest_is_read_up_to_the_limit(pair: HostilePair) -> None:
+    pair.source_responds("/manifests/", send_endlessly(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536))
+    pair.assert_fails(
         ProtocolError, "invalid response from .*: 200 OK with more than 4194304 bytes"
     )
 
 
-def test_an_endless_error_response_is_read_to_its_limit(ends: Ends) -> None:
-    ends.source_responds("/blobs/", send_endlessly(b"HTTP/1.1 404 Not\r\n\r\n", b"x" * 65536))
-    ends.assert_fails(ProtocolError, "404 Not Found with more than 1048576 bytes")
+def test_an_endless_error_response_is_read_up_to_the_limit(pair: HostilePair) -> None:
+    pair.source_responds("/blobs/", send_endlessly(b"HTTP/1.1 404 Not\r\n\r\n", b"x" * 65536))
+    pair.assert_fails(ProtocolError, "404 Not Found with more than 1048576 bytes")
 
 
 @pytest.mark.parametrize(
@@ -39,64 +39,68 @@ def test_an_endless_error_response_is_read_to_its_limit(ends: Ends) -> None:
         ),
     ],
 )
-def test_an_endless_blob_is_read_to_its_size(ends: Ends, head: bytes, more: bytes) -> None:
-    ends.source_responds("/blobs/", send_endlessly(head, more))
-    ends.assert_fails(DigestMismatchError, "it is longer")
+def test_an_endless_blob_is_read_up_to_its_size(
+    pair: HostilePair, head: bytes, more: bytes
+) -> None:
+    pair.source_responds("/blobs/", send_endlessly(head, more))
+    pair.assert_fails(DigestMismatchError, "it is longer")
 
 
-def test_a_blob_with_another_content_length_is_not_read(ends: Ends) -> None:
-    ends.source_responds("/blobs/", respond(b"x" * 99))
-    ends.assert_fails(DigestMismatchError, "has 99 bytes and the manifest says")
+def test_a_blob_with_a_wrong_content_length_is_not_read(pair: HostilePair) -> None:
+    pair.source_responds("/blobs/", respond(b"x" * 99))
+    pair.assert_fails(DigestMismatchError, "has 99 bytes and the manifest says")
 
 
-def test_endless_redirects_are_followed_five_times(ends: Ends) -> None:
+def test_at_most_five_redirects_are_followed(pair: HostilePair) -> None:
     numbers = iter(range(10**6))
 
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         location = f"{exchange.request.target}?{next(numbers)}"
         respond(b"", 307, Location=location)(exchange)
 
-    ends.source_responds("/blobs/", strike)
-    ends.assert_fails(ProtocolError, "more than 5 redirects in a row", Platforms="all")
-    assert len([each for each in ends.source.exchanges if "/blobs/" in each.target]) <= 12
+    pair.source_responds("/blobs/", inject)
+    pair.assert_fails(ProtocolError, "more than 5 redirects in a row", Platforms="all")
+    assert len([each for each in pair.source.exchanges if "/blobs/" in each.target]) <= 12
 
 
 @pytest.mark.parametrize("location", ["", "http://[", "ftp://example.com/x", "file:///etc/passwd"])
-def test_an_invalid_redirect_is_rejected(ends: Ends, location: str) -> None:
-    ends.source_responds("/manifests/", respond(b"", 307, Location=location))
-    ends.assert_fails(ProtocolError, "invalid response from .*redirect")
+def test_an_invalid_redirect_is_rejected(pair: HostilePair, location: str) -> None:
+    pair.source_responds("/manifests/", respond(b"", 307, Location=location))
+    pair.assert_fails(ProtocolError, "invalid response from .*redirect")
 
 
-def test_a_body_that_trickles_is_cut_by_the_deadline(ends: Ends) -> None:
-    config, layer = sorted(ends.image.blobs, key=lambda each: len(ends.image.blobs[each]))
-    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(ends.image.blobs[layer])}\r\n\r\n".encode()
+def test_a_slow_body_ends_at_the_deadline(pair: HostilePair) -> None:
+    config, layer = sorted(pair.image.blobs, key=lambda each: len(pair.image.blobs[each]))
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(pair.image.blobs[layer])}\r\n\r\n".encode()
     deadline = ExpiringDeadline()
 
     def expire() -> None:
         # a POST that the deadline cuts would leave the config's upload session open
-        wait_until(lambda: ends.destination_registry.store.has_blob("copy", config))
+        wait_until(lambda: pair.destination_registry.store.has_blob("copy", config))
         deadline.expire()
 
-    ends.source_responds(layer, send_endlessly(head, b"x", then=expire))
-    ends.assert_fails(OutOfTimeError, "timed out after 120 s", deadline=deadline)
+    pair.source_responds(layer, send_endlessly(head, b"x", then=expire))
+    pair.assert_fails(OutOfTimeError, "timed out after 120 s", deadline=deadline)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
-def test_a_content_encoding_that_was_not_requested_is_rejected(ends: Ends, encoding: str) -> None:
-    ends.source_responds("/blobs/", respond(b"x", Content_Encoding=encoding))
-    ends.assert_fails(ProtocolError, "a Content-Encoding that was not requested")
+def test_a_content_encoding_that_was_not_requested_is_rejected(
+    pair: HostilePair, encoding: str
+) -> None:
+    pair.source_responds("/blobs/", respond(b"x", Content_Encoding=encoding))
+    pair.assert_fails(ProtocolError, "a Content-Encoding that was not requested")
 
 
-def test_a_digest_on_which_head_and_get_disagree_is_not_used(ends: Ends) -> None:
-    ends.source_responds("/manifests/", respond(b"", Docker_Content_Digest=SHA), "HEAD")
-    ends.assert_fails(ReplicationError, f"{SHA}.*image not found")
+def test_different_digests_of_head_and_get_are_an_error(pair: HostilePair) -> None:
+    pair.source_responds("/manifests/", respond(b"", Docker_Content_Digest=SHA), "HEAD")
+    pair.assert_fails(ReplicationError, f"{SHA}.*image not found")
 
 
-def test_a_retry_after_of_years_fails_the_request_and_not_the_next_one(ends: Ends) -> None:
-    ends.source_responds("/manifests/", respond(b"", 429, Retry_After="9" * 40), "HEAD")
-    ends.assert_fails(OutOfTimeError, "the next attempt in 999999999 s exceeds")
-    ends.source.start_over(lambda _: pass_on)
+def test_a_retry_after_of_years_fails_only_one_request(pair: HostilePair) -> None:
+    pair.source_responds("/manifests/", respond(b"", 429, Retry_After="9" * 40), "HEAD")
+    pair.assert_fails(OutOfTimeError, "the next attempt in 999999999 s exceeds")
+    pair.source.start_over(lambda _: pass_on)
     replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
-    ends.replicator.close()
-    ends.replicator = replicator
-    ends.replicate()
+    pair.replicator.close()
+    pair.replicator = replicator
+    pair.replicate()

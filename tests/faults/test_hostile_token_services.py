@@ -8,7 +8,7 @@ from local.images import build_image, build_layer, push
 from local.registry import BearerAuthentication, RegistryServer
 from local.web import LoopbackServer, Request, Response
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
-from tests.faults.hostile_servers import Ends, respond, send_endlessly
+from tests.faults.hostile_servers import HostilePair, respond, send_endlessly
 
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
@@ -21,16 +21,16 @@ from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
 
 
-def test_an_endless_token_response_is_read_to_its_limit(ends: Ends) -> None:
-    realm = f'Bearer realm="http://{ends.source.host}/token"'
+def test_an_endless_token_response_is_read_up_to_the_limit(pair: HostilePair) -> None:
+    realm = f'Bearer realm="http://{pair.source.host}/token"'
     forever = send_endlessly(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536)
 
     def choose(exchange: Exchange) -> Fault:
         is_token = exchange.request.target.startswith("/token")
         return forever if is_token else respond(b"", 401, WWW_Authenticate=realm)
 
-    ends.source.start_over(choose)
-    ends.assert_fails(ProtocolError, "more than 1048576 bytes")
+    pair.source.start_over(choose)
+    pair.assert_fails(ProtocolError, "more than 1048576 bytes")
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_an_endless_token_response_is_read_to_its_limit(ends: Ends) -> None:
         "Bearer realm=" + "=" * 40_000,
     ],
 )
-def test_a_hostile_challenge_is_parsed_in_linear_time(ends: Ends, challenge: str) -> None:
-    ends.source_responds("/manifests/", respond(b"", 401, WWW_Authenticate=challenge), "HEAD")
-    ends.assert_fails(RegistryError, "its challenge names no supported|access denied")
+def test_a_hostile_challenge_is_parsed_in_linear_time(pair: HostilePair, challenge: str) -> None:
+    pair.source_responds("/manifests/", respond(b"", 401, WWW_Authenticate=challenge), "HEAD")
+    pair.assert_fails(RegistryError, "its challenge names no supported|access denied")
 
 
 def test_credentials_are_not_sent_over_plain_http_for_a_registry_with_tls(

@@ -1,4 +1,4 @@
-"""URLs that a registry sends and that parsers disagree about."""
+"""URLs of a registry that parsers interpret differently."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ecr_image_replicator.request.settings import Settings
 
 @dataclass
 class Scene:
-    """A registry that attacks, and another stack's destination that needs a password."""
+    """A hostile registry, and another stack's destination that requires a password."""
 
     attacker: FaultProxy
     victim: RegistryServer
@@ -75,7 +75,7 @@ def _location(scene: Scene, form: str, target: str) -> str:
     return form.format(attacker=scene.attacker.host, victim=scene.victim.host, target=target)
 
 
-def _assert_the_victims_password_goes_to_the_victim_only(scene: Scene) -> None:
+def _assert_password_is_sent_only_to_the_victim(scene: Scene) -> None:
     heads: list[bytes] = []
 
     def record(exchange: Exchange) -> Fault:
@@ -90,30 +90,30 @@ def _assert_the_victims_password_goes_to_the_victim_only(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_redirect_cannot_make_another_hosts_connections_its_own(scene: Scene, form: str) -> None:
-    def strike(exchange: Exchange) -> None:
+def test_a_redirect_cannot_reuse_connections_of_another_host(scene: Scene, form: str) -> None:
+    def inject(exchange: Exchange) -> None:
         location = _location(scene, form, exchange.request.target)
         respond(b"", 307, Location=location)(exchange)
 
-    scene.attacker.start_over(where("/manifests/", "", strike))
+    scene.attacker.start_over(where("/manifests/", "", inject))
     with pytest.raises(ProtocolError, match=r"invalid response|redirects in a row"):
         scene.copy_from_attacker()
     assert scene.victim.requests == ()
-    _assert_the_victims_password_goes_to_the_victim_only(scene)
+    _assert_password_is_sent_only_to_the_victim(scene)
 
 
 @pytest.mark.parametrize("form", [each for each in FORMS if not each.startswith("//")])
-def test_a_realm_cannot_make_another_hosts_connections_its_own(scene: Scene, form: str) -> None:
+def test_a_realm_cannot_reuse_connections_of_another_host(scene: Scene, form: str) -> None:
     realm = f'Bearer realm="{_location(scene, form, "/token")}"'.replace("\\", "\\\\")
     scene.attacker.start_over(where("/v2/", "", respond(b"", 401, WWW_Authenticate=realm)))
     with pytest.raises(ProtocolError, match="invalid response"):
         scene.copy_from_attacker()
     assert scene.victim.requests == ()
-    _assert_the_victims_password_goes_to_the_victim_only(scene)
+    _assert_password_is_sent_only_to_the_victim(scene)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_upload_location_cannot_make_another_hosts_connections_its_own(
+def test_an_upload_location_cannot_reuse_connections_of_another_host(
     scene: Scene, form: str
 ) -> None:
     location = _location(scene, form, "/v2/copy/blobs/uploads/1")
@@ -121,4 +121,4 @@ def test_an_upload_location_cannot_make_another_hosts_connections_its_own(
     with pytest.raises(ProtocolError, match="invalid response"):
         scene.copy_from_attacker()
     assert scene.victim.requests == ()
-    _assert_the_victims_password_goes_to_the_victim_only(scene)
+    _assert_password_is_sent_only_to_the_victim(scene)

@@ -55,14 +55,14 @@ def emulator(authority: CertificateAuthority, **more: Any) -> LambdaEmulator:
 
 
 def kill_runtime(function: LambdaEmulator) -> None:
-    """Kill the function's own process, as Lambda does when memory runs out."""
+    """Kill the function's process, as Lambda does when memory runs out."""
     os.kill(function.pid, signal.SIGKILL)
 
 
 def killing(kill: Callable[[], None], moment: str) -> Fault:
-    """Kill before a request arrives, in the middle of a body, or after the response."""
+    """Kill before a request is forwarded, in the middle of a body, or after the response."""
 
-    def strike(exchange: Exchange) -> None:
+    def inject(exchange: Exchange) -> None:
         announced = exchange.request.announced_bytes
         if moment == "before":
             kill()
@@ -78,10 +78,10 @@ def killing(kill: Callable[[], None], moment: str) -> Fault:
             kill()
         exchange.reset()
 
-    return strike
+    return inject
 
 
-def test_a_killed_function_finds_its_finished_blobs_and_copies_each_once(
+def test_a_retry_after_a_kill_reuses_finished_blobs(
     request: pytest.FixtureRequest,
     small_trust_store: CertificateAuthority,
     cloudformation: CloudFormationEndpoint,
@@ -108,17 +108,17 @@ def test_a_killed_function_finds_its_finished_blobs_and_copies_each_once(
         returned = None
         while returned is None:
             done = _finished(destination)
-            # later requests are not reached every time, as less is left to copy
+            # a retry can have fewer requests, since fewer blobs are left to copy
             proxy, last = generator.choice([(before_source, 13), (before_destination, 28)])
             number = generator.randrange(last)
-            strike = killing(
+            inject = killing(
                 functools.partial(kill_runtime, function),
                 generator.choice(("before", "amid", "after")),
             )
             before_source.start_over(lambda _: pass_on)
             before_destination.start_over(lambda _: pass_on)
             if kills < KILLS:
-                proxy.start_over(_at(number, strike))
+                proxy.start_over(_at(number, inject))
             source.clear_requests()
             try:
                 returned = function.invoke(event)
@@ -136,8 +136,8 @@ def test_a_killed_function_finds_its_finished_blobs_and_copies_each_once(
     assert [each.status for each in cloudformation.responses] == ["SUCCESS"]
 
 
-def _at(number: int, strike: Fault) -> Choice:
-    return lambda exchange: strike if exchange.number == number else pass_on
+def _at(number: int, inject: Fault) -> Choice:
+    return lambda exchange: inject if exchange.number == number else pass_on
 
 
 def _finished(registry: RegistryServer) -> Counter[str]:
@@ -197,7 +197,7 @@ def test_the_responder_responds_for_a_function_that_cannot_deliver(
     assert body is not None
     assert body["Status"] == "FAILED"
     assert "the function could not deliver its response" in body["Reason"]
-    # the image is there; the rollback's Delete does nothing for this ID
+    # the image exists; the rollback's Delete does nothing for this ID
     assert destination.store.tags("copy") == {"1": image.digest}
     assert body["PhysicalResourceId"].startswith("not-created/")
 
@@ -261,7 +261,7 @@ def test_a_function_under_the_emulator_continues_in_further_invocations(
             # what is imported at the first copy takes long on a busy machine
             function.invoke({"RequestType": "Create", "ResourceProperties": small})
             destination.clear_requests()
-            # the fourth blob does not arrive before the time is over
+            # the fourth blob is not received before the timeout
             proxy.start_over(_at(5, Exchange.wait_for_client_to_go))
             assert function.invoke(event)["Status"] == "CONTINUED"
             proxy.start_over(lambda _: pass_on)

@@ -86,12 +86,12 @@ def scene() -> Iterator[Scene]:
         scene.replicator.close()
 
 
-def test_one_rejection_costs_the_images_that_follow_nothing(scene: Scene) -> None:
+def test_one_rejected_mount_adds_no_requests_to_later_images(scene: Scene) -> None:
     scene.copy(with_shared=True)
     scene.copy(with_shared=True)  # mounts the shared layer, so mounts are known to be honoured
     assert scene.copy() == HONOURED
 
-    # the streams of the image may mount both blobs before the first is rejected
+    # the streams of the image can mount both blobs before the first is rejected
     rejected = scene.copy(is_rejected=True)
     assert rejected - Counter({"mount": 1}) >= NOT_MOUNTED
     assert rejected <= NOT_MOUNTED + HONOURED
@@ -99,7 +99,7 @@ def test_one_rejection_costs_the_images_that_follow_nothing(scene: Scene) -> Non
     assert scene.copy() == HONOURED
 
 
-def test_after_two_rejections_no_blob_is_mounted_any_more(scene: Scene) -> None:
+def test_two_rejected_mounts_disable_mounts(scene: Scene) -> None:
     scene.copy(with_shared=True)
     scene.copy(with_shared=True)
     for _ in range(2):
@@ -109,7 +109,7 @@ def test_after_two_rejections_no_blob_is_mounted_any_more(scene: Scene) -> None:
     assert scene.copy() == NOT_MOUNTED
 
 
-def test_a_registry_that_rejects_the_first_mount_gets_no_other(scene: Scene) -> None:
+def test_a_rejected_first_mount_disables_mounts(scene: Scene) -> None:
     first = scene.copy(is_rejected=True)
     assert first - Counter({"mount": 1}) >= NOT_MOUNTED
 

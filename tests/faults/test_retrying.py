@@ -1,4 +1,4 @@
-"""What is tried again, how often, and what never is: counted at real servers."""
+"""Retried and permanent errors, with the number of requests counted at servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.replicating import replicate_once
 from ecr_image_replicator.errors import OutOfTimeError, ReplicationError, UnavailableError
 from ecr_image_replicator.outcome import Outcome
 
-#: A request of each kind that a replication of one image makes, by its side.
+#: One request of each kind in a replication of one image, with its endpoint.
 REQUESTS = {
     "the source's tag": ("source", "HEAD", "/manifests/"),
     "the source's manifest": ("source", "GET", "/manifests/"),
@@ -55,8 +55,8 @@ class Stage:
             streams=1,
         )
 
-    def strike(self, what: str, *faults: Fault) -> Callable[[], int]:
-        """Let faults strike the first request of a kind and its repetitions; counts them."""
+    def inject(self, what: str, *faults: Fault) -> Callable[[], int]:
+        """Inject faults into the first request of a kind and its retries, and count them."""
         side, method, part = REQUESTS[what]
         left, targets = list(faults), list[str]()
 
@@ -64,7 +64,7 @@ class Stage:
             target = exchange.request.target.partition("?")[0]
             if exchange.request.method != method or part not in target:
                 return pass_on
-            # an upload that begins again has another address
+            # a restarted upload has another URL
             if not targets or target == targets[0] or part == "/uploads/":
                 targets.append(target)
                 return left.pop(0) if left else pass_on
@@ -77,7 +77,7 @@ class Stage:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    # its config is its only blob, so that nothing happens side by side
+    # the config is the only blob, so that requests are sequential
     image = build_image([])
     with (
         RegistryServer() as source,
@@ -95,22 +95,22 @@ def stage() -> Iterator[Stage]:
         (what, status)
         for what in REQUESTS
         for status in TEMPORARY_STATUSES
-        # a GET settles a HEAD, and another one a manifest that cannot be read by its digest
+        # a GET replaces a failed HEAD, and a GET by tag replaces one by digest
         if (what != "the source's tag" or status == 429)
         and (what, status) != ("the source's manifest", 500)
     ],
 )
 def test_a_transient_status_is_retried_once(stage: Stage, what: str, status: int) -> None:
-    untouched = stage.strike(what)
+    untouched = stage.inject(what)
     stage.replicate()
     stage.registry.store.delete_manifest("copy", stage.image.digest)
     for digest in stage.image.blobs:
         stage.registry.store.delete_blob("copy", digest)
 
-    struck = stage.strike(what, respond_with(status))
+    struck = stage.inject(what, respond_with(status))
     stage.replicate()
 
-    # an upload's body was sent, so that it takes another opening too
+    # after its body was sent, an upload also requires a new POST
     assert struck() == untouched() + 1
     assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
     assert stage.registry.store.open_uploads == ()
@@ -119,8 +119,8 @@ def test_a_transient_status_is_retried_once(stage: Stage, what: str, status: int
 @pytest.mark.parametrize(
     "what", [each for each in REQUESTS if each not in {"an upload", "the source's tag"}]
 )
-def test_a_status_that_stays_is_retried_as_often_as_configured(stage: Stage, what: str) -> None:
-    struck = stage.strike(what, *[respond_with(503)] * 99)
+def test_a_persistent_status_is_retried_as_often_as_configured(stage: Stage, what: str) -> None:
+    struck = stage.inject(what, *[respond_with(503)] * 99)
     with pytest.raises(UnavailableError, match=r"unavailable \(503 .* after 3 attempts"):
         stage.replicate()
     assert struck() == 3
@@ -132,7 +132,7 @@ def test_a_status_that_stays_is_retried_as_often_as_configured(stage: Stage, wha
     [
         *(("a blob", status, 1) for status in (400, 403, 404, 405)),
         *(("the destination's tag", status, 1) for status in (400, 405)),
-        # with a mount, which some registries reject, and without
+        # once with a mount, which some registries reject, and once without
         *(("the opening of an upload", status, 2) for status in (400, 403, 404, 405)),
         *(("an upload", status, 1) for status in (400, 403, 405)),
         *(("the manifest", status, 1) for status in (400, 403, 405)),
@@ -141,7 +141,7 @@ def test_a_status_that_stays_is_retried_as_often_as_configured(stage: Stage, wha
 def test_a_permanent_status_is_not_retried(
     stage: Stage, what: str, status: int, times: int
 ) -> None:
-    struck = stage.strike(what, *[respond_with(status, "UNSUPPORTED")] * 99)
+    struck = stage.inject(what, *[respond_with(status, "UNSUPPORTED")] * 99)
     with pytest.raises(ReplicationError, match=f"{status}"):
         stage.replicate()
     assert struck() == times
@@ -149,16 +149,16 @@ def test_a_permanent_status_is_not_retried(
     assert stage.registry.store.open_uploads == ()
 
 
-def test_no_pause_that_the_deadline_does_not_allow_is_begun(stage: Stage) -> None:
+def test_a_retry_pause_past_the_deadline_fails_at_once(stage: Stage) -> None:
     later = respond_with(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 3600")
-    struck = stage.strike("the source's manifest", later)
+    struck = stage.inject("the source's manifest", later)
     with pytest.raises(OutOfTimeError, match="the next attempt in 3600 s exceeds the deadline"):
         stage.replicate()
     assert struck() == 1
     assert stage.registry.store.tags("copy") == {}
 
 
-def test_a_registry_that_is_not_up_yet_is_waited_for(stage: Stage) -> None:
+def test_a_registry_that_starts_late_is_retried(stage: Stage) -> None:
     with socket.socket() as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
@@ -166,7 +166,7 @@ def test_a_registry_that_is_not_up_yet_is_waited_for(stage: Stage) -> None:
     started: list[RegistryServer] = []
 
     class Starter(logging.Handler):
-        """Starts the registry with the first line that says that it is not there."""
+        """Starts the registry after the first log line about a refused connection."""
 
         def emit(self, record: logging.LogRecord) -> None:
             if "connection refused" in record.getMessage() and not started:
@@ -187,14 +187,14 @@ def test_a_registry_that_is_not_up_yet_is_waited_for(stage: Stage) -> None:
 
 def test_an_unreachable_registry_is_an_error_after_all_attempts(stage: Stage) -> None:
     with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))  # and never listens
+        reserved.bind(("127.0.0.1", 0))  # the socket never listens
         host = f"127.0.0.1:{reserved.getsockname()[1]}"
         with pytest.raises(UnavailableError, match=r"connection refused.* after 3 attempts"):
             stage.replicate(source=host)
     assert stage.registry.store.tags("copy") == {}
 
 
-def test_a_connection_that_is_reset_while_it_is_made_is_tried_again(
+def test_a_connection_reset_during_connect_is_retried(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect, left = socket.socket.connect, [errno.ECONNRESET, errno.EPIPE]
@@ -212,9 +212,9 @@ def test_a_connection_that_is_reset_while_it_is_made_is_tried_again(
 
 
 class HandshakeProxy(FaultProxy):
-    """Spoils the first handshakes."""
+    """Breaks the first TLS handshakes."""
 
-    def spoil(self, *faults: Callable[[socket.socket], None]) -> None:
+    def break_handshake(self, *faults: Callable[[socket.socket], None]) -> None:
         self._left = list(faults)
         self._left_lock = threading.Lock()
 
@@ -239,12 +239,12 @@ def close_in_the_middle(client: socket.socket) -> None:
 
 
 def alert(client: socket.socket) -> None:
-    """Say ``internal_error`` (RFC 8446, section 6), as a server does that is being restarted."""
+    """Send the alert ``internal_error`` (RFC 8446, section 6), like a server during a restart."""
     client.recv(65536)
     client.sendall(bytes([21, 3, 3, 0, 2, 2, 80]))
 
 
-# ssl leaves a socket to the garbage collector that was reset before it could be wrapped
+# ssl does not close a socket that is reset before it is wrapped
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
 @pytest.mark.parametrize("fault", [reset, close_in_the_middle, alert])
 def test_a_failed_handshake_is_retried(
@@ -254,7 +254,7 @@ def test_a_failed_handshake_is_retried(
 ) -> None:
     upstream = stage.source.upstream
     with HandshakeProxy(upstream, tls=small_trust_store.server_context()) as proxy:
-        proxy.spoil(fault, fault)
+        proxy.break_handshake(fault, fault)
         port = proxy.host.partition(":")[2]
         stage.replicate(source=f"localhost:{port}")
         assert not proxy.defects

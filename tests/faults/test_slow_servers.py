@@ -1,4 +1,4 @@
-"""Servers that are silent or late, and the limits of each wait."""
+"""Silent and slow servers, and the timeout of each wait."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, FaultProxy
-from tests.faults.hostile_servers import Ends, where
+from tests.faults.hostile_servers import HostilePair, where
 from tests.faults.stalls import declared_stalls, stall, timeout_of_client
 from tests.waiting import wait_until
 
@@ -53,7 +53,7 @@ def _send(session: Session, method: str, url: str, body: bytes | None = None) ->
         ("POST", None, POST_SECONDS),
     ],
 )
-def test_the_response_to_a_stored_body_may_take_longer_than_others(
+def test_the_response_to_an_upload_can_take_longer_than_others(
     method: str, body: bytes | None, seconds: float
 ) -> None:
     def respond(exchange: Exchange) -> None:
@@ -72,7 +72,7 @@ def test_the_response_to_a_stored_body_may_take_longer_than_others(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_response_that_does_not_come_is_timed_out(impatient: Session, method: str) -> None:
+def test_a_missing_response_times_out(impatient: Session, method: str) -> None:
     with (
         FaultProxy("", lambda _: Exchange.wait_for_client_to_go) as server,
         pytest.raises(TransientError, match=r"cannot connect to .*: connection timed out"),
@@ -80,7 +80,7 @@ def test_a_response_that_does_not_come_is_timed_out(impatient: Session, method: 
         _send(impatient, method, f"http://{server.host}/")
 
 
-def test_a_body_that_stalls_is_timed_out(impatient: Session) -> None:
+def test_a_stalled_body_times_out(impatient: Session) -> None:
     def respond(exchange: Exchange) -> None:
         exchange.read_body()
         exchange.client.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nx")
@@ -93,22 +93,24 @@ def test_a_body_that_stalls_is_timed_out(impatient: Session) -> None:
         _send(impatient, "PUT", f"http://{server.host}/", b"x")
 
 
-def test_the_response_to_a_blob_may_be_late(ends: Ends) -> None:
+def test_the_response_to_a_blob_can_be_late(pair: HostilePair) -> None:
     def respond_late(exchange: Exchange) -> None:
         exchange.read_body()
         response = exchange.forward()
         wait_until(lambda: (timeout_of_client(exchange.client) or 0) > STALL_SECONDS)
         exchange.send(response)
 
-    ends.destination_responds("digest=", respond_late, "PUT")
+    pair.destination_responds("digest=", respond_late, "PUT")
     with declared_stalls():
-        ends.replicate()
-    sent = [each.target for each in ends.destination.exchanges if "digest=" in each.target]
-    assert len(sent) == len(set(sent)) == len(ends.image.blobs)
+        pair.replicate()
+    sent = [each.target for each in pair.destination.exchanges if "digest=" in each.target]
+    assert len(sent) == len(set(sent)) == len(pair.image.blobs)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_a_silent_server_on_loopback_does_not_use_tls(impatient: Session, method: str) -> None:
+def test_a_silent_server_on_loopback_is_used_over_plain_http(
+    impatient: Session, method: str
+) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(NotTlsError, match="TLS handshake timed out"),
@@ -125,7 +127,7 @@ class LineServer(FaultProxy):
         super()._serve(accepted)
 
 
-def test_a_registry_that_waits_for_a_request_line_is_used_over_plain_http() -> None:
+def test_a_server_that_ignores_a_tls_handshake_is_used_over_plain_http() -> None:
     with (
         declared_stalls(),
         RegistryServer() as store,
@@ -145,11 +147,11 @@ def test_a_registry_that_waits_for_a_request_line_is_used_over_plain_http() -> N
 
 
 @pytest.mark.parametrize("encoding", ["aws-chunked", "AWS-Chunked", "aws-chunked,", "identity"])
-def test_an_encoding_that_leaves_bytes_as_they_are_is_accepted(ends: Ends, encoding: str) -> None:
+def test_the_identity_content_encoding_is_accepted(pair: HostilePair, encoding: str) -> None:
     def label(exchange: Exchange) -> None:
         response = exchange.forward()
         exchange.send(response.with_header(f"Content-Encoding: {encoding}".encode()))
 
-    ends.source.start_over(where("/blobs/", "GET", label))
-    ends.replicate()
-    assert ends.destination_registry.store.tags("copy") == {"1": ends.image.digest}
+    pair.source.start_over(where("/blobs/", "GET", label))
+    pair.replicate()
+    assert pair.destination_registry.store.tags("copy") == {"1": pair.image.digest}

@@ -1,4 +1,4 @@
-"""Many faults at once, chosen at random: each replication still ends in exactly one response."""
+"""Random faults at many requests: each replication ends with exactly one response."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def parallel_scene() -> Iterator[Scene]:
 
 def random_faults(generator: random.Random, probability: float) -> Choice:
     def choose(_: Exchange) -> Fault:
-        strikes = generator.random() < probability
-        return generator.choice(KINDS).strike if strikes else pass_on
+        is_injected = generator.random() < probability
+        return generator.choice(KINDS).inject if is_injected else pass_on
 
     return choose
 
 
 @pytest.mark.parametrize("seed", range(STORMS))
-def test_many_faults_at_once_end_in_one_correct_response(
+def test_many_random_faults_end_with_one_correct_response(
     parallel_scene: Scene, endpoint: CloudFormationEndpoint, seed: int
 ) -> None:
     generator = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Uploads whose sign-in runs out, and the sessions that they leave."""
+"""Uploads whose token expires, and their upload sessions."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def stage() -> Iterator[Stage]:
         yield Stage(before_source, before_destination, destination, authentication, image)
 
 
-def test_a_token_that_runs_out_before_a_body_lets_the_blob_begin_again(stage: Stage) -> None:
+def test_a_token_that_expires_before_a_body_restarts_the_upload(stage: Stage) -> None:
     was_revoked: list[bool] = []
 
     def revoke(exchange: Exchange) -> None:
@@ -75,16 +75,16 @@ def test_a_token_that_runs_out_before_a_body_lets_the_blob_begin_again(stage: St
     stage.replicate()
     assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
     assert stage.registry.store.open_uploads == ()
-    # the layer's and, if it was on its way by then, the config's
+    # the layer's and, if it had started, the config's
     assert 1 <= stage.requests()["PUT", 401] <= 2
     assert stage.requests()["DELETE", 204] == stage.requests()["PUT", 401]
 
 
-def test_a_token_that_runs_out_before_the_end_does_not_leave_a_session_open(stage: Stage) -> None:
+def test_a_token_that_expires_before_the_end_leaves_no_open_session(stage: Stage) -> None:
     was_revoked: list[bool] = []
 
     def reject(exchange: Exchange) -> None:
-        # once: a rejection of the other blob would revoke the token that the cancellation uses
+        # only once: rejecting the other blob would revoke the token of the cancellation
         if not was_revoked:
             was_revoked.append(True)
             stage.authentication.revoke_all()

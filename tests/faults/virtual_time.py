@@ -1,4 +1,4 @@
-"""Time that passes with the bytes that a copy reads, so that no result depends on the machine."""
+"""Virtual time that advances with the bytes that a copy reads, whatever the machine's speed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ecr_image_replicator.registry.client import RegistryClient
 
 #: The timeout of a function, less the 20 s that it reserves for its response.
 TIMEOUT_SECONDS, SPAN_SECONDS = 900, 880
-#: Time passes in steps this long. No request starts with less than 80 s left, so that the
-#: timeouts of connections, which are real and at most the rest of the time, are long.
+#: Length of a step of time. No request starts with less than 80 s left, so that the
+#: real timeouts of connections, which the remaining time limits, are long.
 STEP_SECONDS = 100
 _PATIENT_BUDGET_SECONDS = 300.0
 
@@ -31,7 +31,7 @@ _PATIENT_BUDGET_SECONDS = 300.0
 class VirtualTime:
     """The clock and the timers of a function.
 
-    Time stands still when a timer has fired, until the next invocation.
+    The time stops when a timer has fired, until the next invocation.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ class VirtualTime:
     Attributes
     ----------
     parallel_blobs
-        How many blobs are read in turns. With one, time passes for a blob only when the one before
-        is finished.
+        Number of blobs that are read in turns. With one, time advances for a blob when the
+        previous one is finished.
     """
 
     def __init__(self, step_bytes: int) -> None:
@@ -51,7 +51,7 @@ class VirtualTime:
         self._now = 1_000_000.0
         self._bytes = 0
         self._timers: list[_VirtualTimer] = []
-        self._stands_still = False
+        self._is_stopped = False
         self._counts: dict[Descriptor, int] = {}
         self._opening_uploads = 0
         self.parallel_blobs = 1
@@ -60,7 +60,7 @@ class VirtualTime:
         return self._now
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        """Give this time to the invocations of custom resources."""
+        """Use this clock and its timers for invocations of custom resources."""
         deadline = functools.partial(Deadline, clock=self)
         progress = functools.partial(_TimedProgress, self)
         clocks = SimpleNamespace(time=self, monotonic=self)
@@ -80,13 +80,13 @@ class VirtualTime:
     def new_context(self, *, arn: str = FUNCTION_ARN) -> LambdaContext:
         """Return the context of an invocation that starts now."""
         with self._lock:
-            self._stands_still = False
+            self._is_stopped = False
             self._counts.clear()
             self._bytes = 0
         return LambdaContext(TIMEOUT_SECONDS, invoked_function_arn=arn, clock=self)
 
     def read(self, blob: Descriptor, count_bytes: int) -> None:
-        """Let the time pass that these bytes of a blob take."""
+        """Advance the time by these bytes of a blob."""
         with self._lock:
             self._counts.setdefault(blob, 0)
             assert self._lock.wait_for(lambda: self._is_in_turn(blob), PATIENCE_SECONDS)
@@ -98,7 +98,7 @@ class VirtualTime:
             self._lock.notify_all()
 
     def finish(self, blob: Descriptor) -> None:
-        """Let other blobs take their turns."""
+        """Wait for the turns of other blobs."""
         with self._lock:
             self._counts.pop(blob, None)
             self._lock.notify_all()
@@ -115,7 +115,7 @@ class VirtualTime:
 
     @contextmanager
     def _opening(self) -> Iterator[None]:
-        """Let no time end while an upload is opened: a session could be left open."""
+        """Delay timers while an upload is opened, which could leave its session open."""
         with self._lock:
             self._opening_uploads += 1
         try:
@@ -126,7 +126,7 @@ class VirtualTime:
                 self._lock.notify_all()
 
     def _is_in_turn(self, blob: Descriptor) -> bool:
-        if self._stands_still:
+        if self._is_stopped:
             return True
         if self.parallel_blobs == 1:
             return next(iter(self._counts)) == blob
@@ -135,7 +135,7 @@ class VirtualTime:
         )
 
     def _pass(self, seconds: int) -> None:
-        if self._stands_still:
+        if self._is_stopped:
             return
         end = self._now + seconds
         first = min(self._timers, key=lambda timer: timer.due, default=None)
@@ -143,19 +143,19 @@ class VirtualTime:
             self._now = end
             return
         assert self._lock.wait_for(lambda: not self._opening_uploads, PATIENCE_SECONDS)
-        self._now, self._stands_still = first.due, True
+        self._now, self._is_stopped = first.due, True
         self._timers.remove(first)
         first.function()
 
 
 def invoke_patiently(function_arn: str, event: Mapping[str, Any], budget_seconds: float) -> None:
-    """Invoke a function, with a budget that a busy machine does not exceed."""
+    """Invoke a function with a large budget of real time."""
     assert budget_seconds > 0
     invoke_later(function_arn, event, _PATIENT_BUDGET_SECONDS)
 
 
 class _VirtualTimer:
-    """`threading.Timer` on a virtual time; its function runs in the thread that reads."""
+    """`threading.Timer` on virtual time. Its function runs in the reading thread."""
 
     def __init__(self, time: VirtualTime, seconds: float, function: Callable[[], None]) -> None:
         self.seconds = seconds
@@ -172,11 +172,11 @@ class _VirtualTimer:
         self._time.cancel(self)
 
     def join(self) -> None:
-        """Return at once: the function runs only while a blob is read."""
+        """Return immediately: the function runs only while a blob is read."""
 
 
 class _TimedProgress(LoggedProgress):
-    """A progress whose bytes take time."""
+    """A progress that advances the virtual time."""
 
     def __init__(self, time: VirtualTime, *interval_seconds: float) -> None:
         super().__init__(*interval_seconds, clock=time)
