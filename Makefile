@@ -75,7 +75,8 @@ invoke: dev sam ## send EVENT=events/….json to the function, with make cloud r
 
 # ---- tests ----------------------------------------------------------------------------------
 
-PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+# a test that hangs ends its process: do not start it again in another one
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --max-worker-restart=0
 # the longest files first, so that all processes end at about the same time
 QUICK_FOLDERS := tests/local tests/documents tests/unit
 TEST_FOLDERS := tests/faults tests/functional $(QUICK_FOLDERS)
