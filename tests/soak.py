@@ -58,7 +58,15 @@ class Conditions:
 
     def command(self, tests: Sequence[str]) -> list[str]:
         """Return the pytest command of this run."""
-        command = [sys.executable, "-m", "pytest", "-q", "--dist", "loadfile", "--max-worker-restart=0"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--dist",
+            "loadfile",
+            "--max-worker-restart=0",
+        ]
         command += ["-n", str(self.workers), "--random-order", str(self.seed)]
         command += ["--switch-interval", str(self.switch_interval_seconds)]
         command += ["--hypothesis-seed", str(self.seed), "-p", "no:cacheprovider"]

@@ -11,9 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from local.images import Image, build_image, build_layer, push
 from local.registry import RegistryServer
-from moto.server import ThreadedMotoServer
 from tests.functional.conftest import Function
 from tests.functional.cosign_fixtures import SignedCopy, payload, signature
+from tests.moto_server import running_moto
 
 Start = Callable[..., RegistryServer]
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -34,11 +34,8 @@ def signed_copy(function: Function, registries: Start, image: Image) -> SignedCo
 @pytest.fixture(scope="module")
 def moto_url() -> Iterator[str]:
     """A KMS server for all tests of the module: it takes half a second to stop."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running_moto() as url:
+        yield url
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from local.aws import LoopbackAws
 from local.certificates import CertificateAuthority
 from local.cloudformation import CloudFormationEndpoint
 from moto import mock_aws
-from moto.server import ThreadedMotoServer
 from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
 from tests.interop.function_pool import FunctionPool
+from tests.moto_server import running_moto
 
 from custom_resource.mirror_ids import mirror_id
 
@@ -230,41 +230,33 @@ def deployed(
         return planned.pop(0) if mirror.get("Step") == "Copy" and planned else 60.0
 
     pool = FunctionPool(tmp_path, seconds_of)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     endpoint = CloudFormationEndpoint(authority.server_context())
     config: Any = {"stepfunctions": {"execute_state_machine": True}}
-    with mock_aws(config=config), pool, endpoint:
-        server.start()
-        try:
-            host, port = server.get_host_and_port()
-            patch.setenv("AWS_ENDPOINT_URL_LAMBDA", pool.url)
-            s3: Any = boto3.client("s3")
-            states: Any = boto3.client("stepfunctions")
-            scheduler: Any = boto3.client("scheduler")
-            s3.create_bucket(
-                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
-            )
-            scheduler.create_schedule_group(Name=_GROUP)
-            arn = states.create_state_machine(
-                name="mirrors", definition=definition(), roleArn=_ROLE
-            )["stateMachineArn"]
-            pool.configure(
-                {
-                    **_environment(f"http://{host}:{port}", aws),
-                    "MIRROR_BUCKET": BUCKET,
-                    "MIRROR_STATE_MACHINE": arn,
-                    "MIRROR_SCHEDULE_GROUP": _GROUP,
-                    "MIRROR_SCHEDULER_ROLE": _ROLE,
-                    "RESPONSE_HOSTS": endpoint.host,
-                    "SSL_CERT_FILE": str(authority.ca_file),
-                    "POWERTOOLS_LOG_LEVEL": "INFO",
-                    "POWERTOOLS_METRICS_NAMESPACE": "tests",
-                }
-            )
-            history = History(patch)
-            yield Machine(pool, endpoint, arn, states, s3, scheduler, history, seconds)
-        finally:
-            server.stop()
+    with running_moto() as moto_url, mock_aws(config=config), pool, endpoint:
+        patch.setenv("AWS_ENDPOINT_URL_LAMBDA", pool.url)
+        s3: Any = boto3.client("s3")
+        states: Any = boto3.client("stepfunctions")
+        scheduler: Any = boto3.client("scheduler")
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        scheduler.create_schedule_group(Name=_GROUP)
+        arn = states.create_state_machine(name="mirrors", definition=definition(), roleArn=_ROLE)[
+            "stateMachineArn"
+        ]
+        pool.configure(
+            {
+                **_environment(moto_url, aws),
+                "MIRROR_BUCKET": BUCKET,
+                "MIRROR_STATE_MACHINE": arn,
+                "MIRROR_SCHEDULE_GROUP": _GROUP,
+                "MIRROR_SCHEDULER_ROLE": _ROLE,
+                "RESPONSE_HOSTS": endpoint.host,
+                "SSL_CERT_FILE": str(authority.ca_file),
+                "POWERTOOLS_LOG_LEVEL": "INFO",
+                "POWERTOOLS_METRICS_NAMESPACE": "tests",
+            }
+        )
+        history = History(patch)
+        yield Machine(pool, endpoint, arn, states, s3, scheduler, history, seconds)
 
 
 def _environment(moto: str, aws: LoopbackAws | None) -> dict[str, str]:

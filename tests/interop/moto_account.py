@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import boto3
-import requests
-from moto.server import ThreadedMotoServer
+from tests.moto_server import running_moto
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -49,14 +48,6 @@ class MotoAccount:
 
 @contextmanager
 def open_account() -> Iterator[MotoAccount]:
-    """Serve an empty account. A process can have only one at a time."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    try:
-        # all servers of a process share moto's state, also after they have stopped
-        requests.post(f"{url}/moto-api/reset", timeout=60).raise_for_status()
+    """Open an empty account. A process can have only one at a time."""
+    with running_moto() as url:
         yield MotoAccount(url)
-    finally:
-        server.stop()

@@ -21,10 +21,10 @@ from local.archives import DockerAge, SavedImage, build_docker_save
 from local.emulator import LambdaEmulator
 from local.images import build_image, build_index, build_layer, push
 from local.registry import RegistryServer
-from moto.server import ThreadedMotoServer
 from tests.interop.conftest import HANDLER
 from tests.interop.makers import Buildah, Podman, Storage
 from tests.interop.registries import DockerRegistry, skopeo_copy, skopeo_inspect_raw
+from tests.moto_server import running_moto
 from tests.programs import find_program
 
 BUCKET = "archives-of-programs"  # moto shares its buckets with other tests of the process
@@ -64,10 +64,18 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    url = f"http://{host}:{port}"
+    with running_moto() as url:
+        s3 = _new_bucket(url)
+        environment = {"AWS_ENDPOINT_URL_S3": url, **CREDENTIALS}
+        function = LambdaEmulator(HANDLER, environment=environment, timeout_seconds=120)
+        try:
+            with DockerRegistry() as destination, function:
+                yield Cloud(s3, destination, function)
+        finally:
+            s3.close()
+
+
+def _new_bucket(url: str) -> Any:
     s3 = boto3.client(
         "s3",
         endpoint_url=url,
@@ -76,14 +84,7 @@ def cloud() -> Iterator[Cloud]:
         aws_secret_access_key="tests",
     )
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    environment = {"AWS_ENDPOINT_URL_S3": url, **CREDENTIALS}
-    function = LambdaEmulator(HANDLER, environment=environment, timeout_seconds=120)
-    try:
-        with DockerRegistry() as destination, function:
-            yield Cloud(s3, destination, function)
-    finally:
-        s3.close()
-        moto.stop()
+    return s3
 
 
 def unpacked(blob: bytes) -> bytes:
