@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from ecr_image_replicator.cli.display import NullDisplay
 from ecr_image_replicator.cli.report import size
-from ecr_image_replicator.mirror.compare import Verdict
+from ecr_image_replicator.mirror.compare import ComparisonStatus
 from ecr_image_replicator.mirror.results import ImageStatus
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ class MirrorLines:
 
     def prepared(self, preparation: Preparation) -> None:
         """Print what was chosen."""
-        self._total = preparation.count(Verdict.CHANGED, Verdict.UNCOMPARED)
+        self._total = preparation.count(ComparisonStatus.CHANGED, ComparisonStatus.UNCOMPARED)
         self._began_at = self._clock()
         if not self._is_quiet:
-            unchanged = preparation.count(Verdict.UNCHANGED)
+            unchanged = preparation.count(ComparisonStatus.UNCHANGED)
             self.show(
                 f"{preparation.chosen} images chosen, {unchanged} unchanged, "
                 f"{self._total} to copy or compare"

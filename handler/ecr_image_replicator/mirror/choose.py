@@ -1,4 +1,4 @@
-"""Choosing the tags of one repository: pure, from the list of tags and the selection."""
+"""Selection of the tags of one repository, without I/O."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN_CHARACTERS: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class TagDecision:
-    """A tag, and why it was chosen or left out."""
+    """A tag with the reason why it was selected or excluded."""
 
     tag: str
     reason: str
@@ -30,20 +30,20 @@ class TagDecision:
 
 @dataclass(frozen=True, slots=True)
 class TagChoice:
-    """What a selection makes of a repository's tags.
+    """The result of selecting tags of a repository.
 
     Attributes
     ----------
     chosen
         In the order in which they are copied: neighbours share layers.
     left_out
-        Tags that match, and are left out by Exclude or by Newest.
+        Tags that match but are excluded by Exclude or Newest.
     missing
         Exact tags that the repository does not have.
     warnings
-        Patterns without a match, and names that are no tags.
+        Patterns without a match, and names that are not valid tags.
     unmatched
-        How many other tags there are.
+        Number of other tags.
     """
 
     chosen: tuple[TagDecision, ...] = ()
@@ -54,9 +54,9 @@ class TagChoice:
 
 
 def choose_tags(listed: Iterable[str], selection: Selection) -> TagChoice:
-    """Choose from the tags that a repository lists, in any order.
+    """Select from the tags of a repository, listed in any order.
 
-    A tag that stands for a digest (``sha256-…``) is never chosen.
+    Tags that represent digests (``sha256-…``) are never selected.
     """
     tags, warnings = _usable(listed)
     excluded = {
@@ -89,7 +89,7 @@ def choose_tags(listed: Iterable[str], selection: Selection) -> TagChoice:
 
 
 def _choose_by_patterns(tags: Iterable[str], selection: Selection) -> dict[str, str]:
-    """Return the tags that Tags matches, with the reason."""
+    """Return the tags that match Tags, with the reason."""
     chosen = {}
     for tag in tags:
         pattern = next((each for each in selection.tags if each.matches(tag)), None)
@@ -112,7 +112,7 @@ def _without_match(tags: Iterable[str], selection: Selection) -> list[str]:
 
 
 def _usable(listed: Iterable[str]) -> tuple[dict[str, None], list[str]]:
-    """Separate tags from what some registries list beside them."""
+    """Separate valid tags from other names that some registries list."""
     tags: dict[str, None] = {}
     others: list[str] = []
     digests = 0
@@ -145,7 +145,7 @@ def _matching_versions(tags: Iterable[str], selection: Selection) -> list[str]:
 
 
 def _version_in(tag: str, selection: Selection) -> Version | None:
-    """Parse a tag as a version in the range and with the suffix; None when it is none."""
+    """Parse a tag as a version in the range and with the suffix, or return None."""
     version, versions = parse_version(tag), selection.versions
     if version is None or versions is None or not versions.contains(version):
         return None

@@ -1,4 +1,4 @@
-"""Comparing chosen tags with the destination, by digests alone: no manifest is read."""
+"""Comparison of selected tags with the destination by digest, without reading manifests."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class MirrorImage:
     Attributes
     ----------
     selector
-        The source's tag, or its digest; an archive's reference as it was written.
+        The tag or digest of the source, or the unchanged reference of an archive.
     destination_tags
-        The tags that are to point at it.
+        The tags to push.
     digest
-        What the source's tag points at; None when that is not known yet.
+        The digest of the source's tag, None if unknown.
     reason
-        Why it was chosen.
+        The reason for its selection.
     is_new
-        Whether comparing found none of the destination tags; False when that is not known.
+        Whether none of the destination tags exists, False if unknown.
     """
 
     selector: str
@@ -55,8 +55,8 @@ class MirrorImage:
     is_new: bool = False
 
 
-class Verdict(Enum):
-    """What comparing said of an image."""
+class ComparisonStatus(Enum):
+    """The result of comparing an image."""
 
     CHANGED = "changed"
     UNCHANGED = "unchanged"
@@ -66,28 +66,28 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ComparedImage:
-    """An image and what comparing said of it.
+    """An image with the result of its comparison.
 
     Attributes
     ----------
     error
-        Of an image that cannot be copied; None otherwise.
+        The error of an image that cannot be copied, or None.
     """
 
     image: MirrorImage
-    verdict: Verdict
+    status: ComparisonStatus
     error: ReplicationError | None = None
 
 
 class DestinationDigests:
-    """What a destination repository's tags point at: listed at once, or looked up one by one.
+    """The digests of a destination repository's tags, listed at once or looked up one by one.
 
     Parameters
     ----------
     listed
-        Every tag with its digest; None when tags are looked up.
+        All tags with their digests, None to look tags up.
     find
-        Looks a tag up.
+        Looks up a tag.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class DestinationDigests:
         self._find = find
 
     def find(self, tag: str) -> tuple[bool, Digest | None]:
-        """Return whether a tag exists, and its digest if that is known."""
+        """Return whether a tag exists, and its digest if known."""
         if self._listed is not None:
             return tag in self._listed, self._listed.get(tag)
         head = self._find(tag)
@@ -116,11 +116,11 @@ class Comparer:
     destination
         The digests of the destination's tags.
     known
-        What earlier runs saw.
+        Digests of earlier runs.
     default_platforms
-        Taken from an index when the request chooses none.
+        Platforms to copy if the request has none.
     only_missing
-        Whether a tag that exists is not compared.
+        Whether to skip the comparison of existing tags.
     """
 
     def __init__(
@@ -146,22 +146,22 @@ class Comparer:
     def compare_all(
         self, images: Iterable[MirrorImage], pool: ThreadPoolExecutor, deadline: Deadline
     ) -> list[ComparedImage]:
-        """Compare images in parallel; those that the time does not suffice for stay uncompared."""
+        """Compare images in parallel. At the deadline, the remaining images stay uncompared."""
 
         def compare(image: MirrorImage) -> ComparedImage:
             if self._is_unreachable:
-                return ComparedImage(image, Verdict.UNCOMPARED)
+                return ComparedImage(image, ComparisonStatus.UNCOMPARED)
             try:
                 deadline.check("compare")
                 return self._compare(image)
             except (NotFoundError, DeniedError) as error:
-                return ComparedImage(image, Verdict.FAILED, error)
+                return ComparedImage(image, ComparisonStatus.FAILED, error)
             except StoppedError:
                 raise
             except ReplicationError as error:
                 self._is_unreachable |= isinstance(error, UnavailableError) and not error.status
-                # the worker tries again, waits if need be, and reports
-                return ComparedImage(image, Verdict.UNCOMPARED)
+                # the worker retries, waits if necessary, and reports errors
+                return ComparedImage(image, ComparisonStatus.UNCOMPARED)
 
         return list(pool.map(compare, images))
 
@@ -169,23 +169,25 @@ class Comparer:
         there = {tag: self._find_destination(tag) for tag in image.destination_tags}
         exists = all(found for found, _ in there.values())
         if self._only_missing and exists:
-            return ComparedImage(image, Verdict.UNCHANGED)
+            return ComparedImage(image, ComparisonStatus.UNCHANGED)
         head = self._source.find(image.selector)
         if head is None:
-            return ComparedImage(image, Verdict.FAILED, _missing(self._request, image))
+            return ComparedImage(image, ComparisonStatus.FAILED, _missing(self._request, image))
         is_new = all(found is False for found, _ in there.values())
         image = replace(image, digest=head.digest, is_new=is_new)
         digests = [digest for _, digest in there.values()]
         if head.digest is None or (exists and None in digests):
-            return ComparedImage(image, Verdict.UNCOMPARED)
+            return ComparedImage(image, ComparisonStatus.UNCOMPARED)
         is_same = exists and self._is_same(image, head, there)
-        return ComparedImage(image, Verdict.UNCHANGED if is_same else Verdict.CHANGED)
+        return ComparedImage(
+            image, ComparisonStatus.UNCHANGED if is_same else ComparisonStatus.CHANGED
+        )
 
     def _find_destination(self, tag: str) -> tuple[bool | None, Digest | None]:
         try:
             return self._destination.find(tag)
         except DeniedError:
-            # some registries deny what does not exist: the push decides
+            # some registries return access denied for missing repositories: the push decides
             return None, None
 
     def _is_same(
@@ -194,9 +196,9 @@ class Comparer:
         head: TagHead,
         there: Mapping[str, tuple[bool | None, Digest | None]],
     ) -> bool:
-        """Return whether every destination tag has what the source's digest stands for."""
+        """Return whether all destination tags have the content of the source's digest."""
         if self._request.referrers is not Referrers.IGNORED or self._request.arch_tags:
-            return False  # signatures may have been added since, and other tags count too
+            return False  # signatures can have been added since, and platform tags are not compared
         if all(
             self._is_known(self._known.find(f"{self._request.destination.name}:{tag}"), head, own)
             for tag, (_, own) in there.items()

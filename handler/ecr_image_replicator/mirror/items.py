@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.errors import ContentError, RequestError
-from ecr_image_replicator.mirror.compare import MirrorImage, Verdict
+from ecr_image_replicator.mirror.compare import ComparisonStatus, MirrorImage
 from ecr_image_replicator.mirror.results import parse_optional_digest
 from ecr_image_replicator.mirror.state import Run
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.mirror.preparation import Preparation
 
-#: An item is the input of a child execution, of at most 256 KiB.
+#: An item is the input of a child execution, which has at most 256 KiB.
 _MAX_IMAGES: Final = 500
 _MAX_BYTES: Final = 200 * 1024
-#: Of an image in an item: comparing found none of its destination tags.
+#: Field of an image in an item: none of its destination tags exists.
 _NEW: Final = "new"
 
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """What one worker is to do, and how far it came.
+    """The task of one worker and its position.
 
     Attributes
     ----------
     run
-        The run that it belongs to.
+        The run of the item.
     host, number
         The source host ("" for the entry's own), and the item's number among the host's.
     entry
@@ -41,9 +41,9 @@ class WorkItem:
     not_after_seconds
         The end of the run, in seconds since 1970.
     part
-        How many invocations have worked on it before.
+        Number of previous invocations for the item.
     position, tries
-        The next image, and how often it was begun already.
+        The next image and the number of its previous attempts.
     """
 
     run: Run
@@ -57,7 +57,7 @@ class WorkItem:
     tries: int = 0
 
     def body(self) -> dict[str, Any]:
-        """Return the event that a worker is invoked with."""
+        """Return the event for invoking a worker."""
         return {
             "Mirror": {
                 "Step": "Copy",
@@ -92,7 +92,7 @@ class WorkItem:
         Raises
         ------
         RequestError
-            They are something else.
+            The fields are invalid.
         """
         try:
             images = tuple(
@@ -125,10 +125,10 @@ class WorkItem:
 def make_items(
     preparation: Preparation, run: Run, not_after_seconds: float
 ) -> dict[str, list[WorkItem]]:
-    """Divide what is to be copied into items, by source host."""
+    """Divide the images to copy into items, by source host."""
     items: dict[str, list[WorkItem]] = {}
     for prepared in preparation.entries:
-        compared = prepared.with_verdict(Verdict.CHANGED, Verdict.UNCOMPARED)
+        compared = prepared.with_status(ComparisonStatus.CHANGED, ComparisonStatus.UNCOMPARED)
         host = prepared.entry.source_host
         for images in _divide([each.image for each in compared]):
             own = items.setdefault(host, [])
@@ -138,12 +138,12 @@ def make_items(
 
 
 def whole_seconds(seconds: float) -> int:
-    """Round a wait up."""
+    """Round a wait up to whole seconds."""
     return max(0, math.ceil(seconds))
 
 
 def _divide(images: Sequence[MirrorImage]) -> Iterator[tuple[MirrorImage, ...]]:
-    """Cut a list of images where an item would be too large."""
+    """Split a list of images at the size limit of items."""
     current: list[MirrorImage] = []
     size_bytes = 0
     for image in images:

@@ -1,8 +1,8 @@
-"""Digests that an earlier run saw: known.json.
+"""Digests of earlier runs: known.json.
 
-A subset of an index has another digest than the index, so the digests of source and destination
-alone do not tell that nothing changed. What is known is a hint: it counts only while both digests
-are the ones that were seen.
+A subset of an index has a different digest than the index, so the digests of source and destination
+alone do not show that nothing changed. An entry is valid only if both digests are equal to the
+recorded ones.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class KnownDigests:
-    """What a destination tag was copied from.
+    """The digests of a copied destination tag.
 
     Attributes
     ----------
     source, destination
-        The digests of both sides at that time.
+        The digests of both tags at that time.
     options
         A fingerprint of the options that decide which content is copied.
     """
@@ -44,14 +44,14 @@ class KnownDigests:
 
 
 class KnownImages:
-    """What earlier runs saw, by destination tag (``host/repository:tag``)."""
+    """Digests of earlier runs, by destination tag (``host/repository:tag``)."""
 
     def __init__(self) -> None:
         self._images: dict[str, KnownDigests] = {}
 
     @classmethod
     def parse(cls, content: bytes | None) -> KnownImages:
-        """Read known.json; one that is missing or malformed is empty."""
+        """Parse known.json. A missing or malformed file is empty."""
         known = cls()
         if content is None:
             return known
@@ -66,7 +66,7 @@ class KnownImages:
         return known
 
     def render(self) -> bytes:
-        """Write known.json."""
+        """Return the content of known.json."""
         images = {
             name: [str(each.source), str(each.destination), each.options]
             for name, each in sorted(self._images.items())
@@ -74,11 +74,11 @@ class KnownImages:
         return json.dumps({"Version": _VERSION, "Images": images}, indent=0).encode()
 
     def find(self, name: str) -> KnownDigests | None:
-        """Return what is known of a destination tag."""
+        """Return the digests of a destination tag, or None."""
         return self._images.get(name)
 
     def remember(self, name: str, digests: KnownDigests) -> None:
-        """Add or replace what is known of a destination tag."""
+        """Add or replace the digests of a destination tag."""
         self._images[name] = digests
 
     def tags_of(self, repository: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A whole mirror in one process: repositories at once, with a limit per source host."""
+"""A whole mirror in one process: repositories in parallel, with a limit per source host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ecr_image_replicator.mirror.compare import Verdict
+from ecr_image_replicator.mirror.compare import ComparisonStatus
 from ecr_image_replicator.mirror.preparation import prepare
 from ecr_image_replicator.mirror.report import (
     ChoiceSummary,
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from ecr_image_replicator.replicate import Replicator
     from ecr_image_replicator.request.mirror import MirrorRequest
 
-#: Copies at a time over all hosts: memory is that of one image for each.
+#: Concurrent copies over all hosts. Each needs the memory of one image.
 _MAX_WORKERS: Final = 8
 
 
 class MirrorDisplay(Protocol):
-    """Shows how far a mirror is; called from several threads at once."""
+    """Shows the progress of a mirror. Must be thread-safe."""
 
     def prepared(self, preparation: Preparation) -> None:
-        """Show what is to be done."""
+        """Show the images to copy."""
 
     def image_progress(self, entry: PreparedEntry, image: MirrorImage) -> Progress:
-        """Return the progress of an image that begins."""
+        """Return the progress display of an image."""
 
     def image_done(self, result: ImageResult) -> None:
-        """Show what became of an image."""
+        """Show the result of an image."""
 
     def wait(self, host: str, seconds: float, reason: str) -> None:
-        """Show that a host is left alone for so long."""
+        """Show that a host is not used for this time."""
 
 
 class LocalRun:
@@ -60,11 +60,11 @@ class LocalRun:
     mirror
         What to copy.
     known
-        What earlier runs saw; what this one sees is added.
+        Digests of earlier runs. This run adds its own.
     deadline
-        Ends the run, or is stopped.
+        Limits the run, and stops it.
     display
-        Shows how far it is.
+        Shows the progress.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class LocalRun:
         self._streams = 1
 
     def prepare(self) -> Preparation:
-        """Choose and compare.
+        """Select and compare images.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class LocalRun:
         return preparation
 
     def copy(self, preparation: Preparation) -> MirrorReport:
-        """Copy what differs; what the registries reject is in the report.
+        """Copy the changed images. The report has those that failed.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class LocalRun:
         """
         hosts: dict[str, list[PreparedEntry]] = {}
         for prepared in preparation.entries:
-            if prepared.with_verdict(Verdict.CHANGED, Verdict.UNCOMPARED):
+            if prepared.with_status(ComparisonStatus.CHANGED, ComparisonStatus.UNCOMPARED):
                 hosts.setdefault(prepared.entry.source_host, []).append(prepared)
         sizes = {
             host: min(len(entries), self._mirror.concurrency_of(host))
@@ -129,13 +129,16 @@ class LocalRun:
         return self.report()
 
     def report(self) -> MirrorReport:
-        """Return what was done so far."""
+        """Return the report of the results so far."""
         with self._lock:
             results = tuple(self._results)
         return MirrorReport(self._choice, results, time.monotonic() - self._began_at)
 
     def _copy_entry(self, prepared: PreparedEntry, turns: threading.Semaphore) -> None:
-        images = [each.image for each in prepared.with_verdict(Verdict.CHANGED, Verdict.UNCOMPARED)]
+        images = [
+            each.image
+            for each in prepared.with_status(ComparisonStatus.CHANGED, ComparisonStatus.UNCOMPARED)
+        ]
         shown: list[ImageResult] = []
         worker = RepositoryWorker(
             self._replicator,
@@ -159,7 +162,7 @@ class LocalRun:
                 self._deadline.wait(outcome.wait_seconds)
 
     def _show(self, results: Sequence[ImageResult], shown: list[ImageResult]) -> None:
-        """Keep and show the results of an entry that are new."""
+        """Store and show new results of an entry."""
         new = results[len(shown) :]
         shown += new
         with self._lock:

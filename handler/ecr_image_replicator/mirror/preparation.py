@@ -1,4 +1,4 @@
-"""Choosing and comparing for every entry of a mirror: hosts and repositories at once."""
+"""Selection and comparison for all entries of a mirror, hosts and repositories in parallel."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ecr_image_replicator.mirror.choose import TagChoice, choose_tags
 from ecr_image_replicator.mirror.compare import (
     ComparedImage,
     Comparer,
+    ComparisonStatus,
     DestinationDigests,
     MirrorImage,
-    Verdict,
 )
 from ecr_image_replicator.model.archive_references import ArchiveReference
 from ecr_image_replicator.model.references import ImageReference
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _LOGGER: Final = logging.getLogger(__name__)
 MAX_IMAGES: Final = 10_000
-#: Afterwards the rest is left to the workers, which compare each image themselves.
+#: Time limit. Workers compare the remaining images.
 COMPARE_SECONDS: Final = 300.0
 #: Of that time: a host that does not send its lists leaves the rest to the others.
 LIST_SECONDS: Final = 120.0
@@ -51,20 +51,20 @@ _HEADS_AT_ONCE: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class PreparedEntry:
-    """What is to be done for an entry.
+    """The selected and compared images of an entry.
 
     Attributes
     ----------
     index
         The entry's position in the mirror.
     choice
-        Of its tags; empty for images that were listed one by one.
+        The selection of its tags, empty for images that are listed one by one.
     images
-        Every chosen image, compared.
+        All selected images with their comparison.
     vanished
-        Tags that an earlier run copied and that the source no longer lists.
+        Tags of earlier runs that the source no longer has.
     error
-        Why its tags could not be listed; None when they were.
+        The error of listing its tags, or None.
     """
 
     index: int
@@ -74,28 +74,28 @@ class PreparedEntry:
     vanished: tuple[str, ...] = ()
     error: ReplicationError | None = None
 
-    def with_verdict(self, *verdicts: Verdict) -> tuple[ComparedImage, ...]:
-        """Return the images that comparing said this of."""
-        return tuple(each for each in self.images if each.verdict in verdicts)
+    def with_status(self, *statuses: ComparisonStatus) -> tuple[ComparedImage, ...]:
+        """Return the images with this status."""
+        return tuple(each for each in self.images if each.status in statuses)
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What is to be done for a mirror."""
+    """The selected and compared images of a mirror."""
 
     entries: tuple[PreparedEntry, ...]
 
     @property
     def chosen(self) -> int:
-        """How many images were chosen, those that cannot be found included."""
+        """Number of selected images, including missing ones."""
         return sum(
             len(each.images) + len(each.choice.missing) + (each.error is not None)
             for each in self.entries
         )
 
-    def count(self, *verdicts: Verdict) -> int:
-        """Count the images that comparing said this of."""
-        return sum(len(each.with_verdict(*verdicts)) for each in self.entries)
+    def count(self, *statuses: ComparisonStatus) -> int:
+        """Count the images with this status."""
+        return sum(len(each.with_status(*statuses)) for each in self.entries)
 
 
 def prepare(
@@ -108,7 +108,7 @@ def prepare(
     list_seconds: float = LIST_SECONDS,
     propagation: PermissionPropagation | None = None,
 ) -> Preparation:
-    """Choose and compare every entry's images.
+    """Select and compare the images of all entries.
 
     Parameters
     ----------
@@ -122,9 +122,9 @@ def prepare(
     Raises
     ------
     RequestError
-        More than 10,000 images are chosen, or two entries have the same destination.
+        More than 10,000 images are selected, or two entries have the same destination.
     NotAllowedError
-        The function does not serve an entry.
+        An entry is not allowed by the function's settings.
     StoppedError
         The deadline was stopped.
     """
@@ -142,7 +142,7 @@ def prepare(
     with ThreadPoolExecutor(max(1, len(hosts)), "hosts") as pool:
         with listing.enforced():
             list(pool.map(_HostPreparation.choose, hosts.values()))
-        # before the time for looking up every tag is spent
+        # before the tags are looked up, which takes longer
         _check(Preparation(tuple(each for host in hosts.values() for each in host.entries)))
         with comparing.enforced():
             list(pool.map(_HostPreparation.compare, hosts.values()))
@@ -151,7 +151,7 @@ def prepare(
 
 
 class _HostPreparation:
-    """The entries of one source host, prepared with a limit on requests at once."""
+    """The entries of one source host, prepared with a limit on concurrent requests."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class _HostPreparation:
             self.entries = list(pool.map(self._choose, self.entries))
 
     def compare(self) -> None:
-        """Compare the images of every entry, as far as the time suffices."""
+        """Compare the images of all entries until the time limit."""
         with (
             ThreadPoolExecutor(_HEADS_AT_ONCE, "heads") as heads,
             ThreadPoolExecutor(_REPOSITORIES_AT_ONCE, "repositories") as repositories,
@@ -229,7 +229,7 @@ class _HostPreparation:
         except StoppedError:
             raise
         except ReplicationError as error:
-            # without it no image can be copied either; the first worker finds and reports it
+            # the same error prevents copies: the first worker reports it
             _LOGGER.warning("cannot compare with %s: %s", entry.destination_name, error)
             return prepared
         images = [each.image for each in prepared.images]
@@ -248,7 +248,7 @@ class _HostPreparation:
         try:
             listed = lister.list_tag_digests() if lister is not None else None
         except NotFoundError:
-            listed = {}  # the repository may be created by the first copy
+            listed = {}  # the first copy can create the repository
         return Comparer(
             request,
             source,
@@ -268,7 +268,7 @@ def _late_list(entry: MirrorEntry) -> UnavailableError:
 
 
 def _uncompared(images: Iterable[MirrorImage]) -> tuple[ComparedImage, ...]:
-    return tuple(ComparedImage(image, Verdict.UNCOMPARED) for image in images)
+    return tuple(ComparedImage(image, ComparisonStatus.UNCOMPARED) for image in images)
 
 
 def _only_missing(selection: Selection | None) -> bool:
@@ -284,12 +284,12 @@ def _images(choice: TagChoice) -> list[MirrorImage]:
 
 
 def _check(preparation: Preparation) -> None:
-    """Reject what only the tags show to be wrong.
+    """Reject errors that depend on the listed tags.
 
     Raises
     ------
     RequestError
-        Too many images are chosen, or a destination tag is written to twice.
+        Too many images are selected, or two images have the same destination tag.
     """
     if preparation.chosen > MAX_IMAGES:
         raise RequestError(

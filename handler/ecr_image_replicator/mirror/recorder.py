@@ -1,4 +1,4 @@
-"""Counts what a copy does, and passes its progress on."""
+"""A progress that counts copied blobs and forwards all calls."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 class ProgressRecorder:
-    """Remembers the source's digest and what was copied.
+    """Records the source's digest and the copied blobs.
 
     Parameters
     ----------
     progress
-        The progress that is notified too.
+        The progress to forward calls to.
 
     Attributes
     ----------
     pinned
-        What the source's tag stands for; None until it was read.
+        The digest of the source's tag, None until it is read.
     blobs_copied, bytes_copied
-        Blobs that arrived at the destination.
+        Blobs that were copied to the destination.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -41,20 +41,20 @@ class ProgressRecorder:
         self._lock = threading.Lock()
 
     def pin(self, digest: Digest, etag: str = "") -> None:
-        """Remember the digest."""
+        """Record the digest."""
         self.pinned = digest
         self._progress.pin(digest, etag)
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
-        """Pass on."""
+        """Forward the call."""
         self._progress.plan(blobs)
 
     def start(self, blob: Descriptor) -> None:
-        """Pass on."""
+        """Forward the call."""
         self._progress.start(blob)
 
     def advance(self, blob: Descriptor, count_bytes: int) -> None:
-        """Pass on."""
+        """Forward the call."""
         self._progress.advance(blob, count_bytes)
 
     def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
@@ -66,17 +66,17 @@ class ProgressRecorder:
         self._progress.finish(blob, outcome)
 
     def make(self, stored: Descriptor, blob: Descriptor) -> None:
-        """Pass on."""
+        """Forward the call."""
         self._progress.make(stored, blob)
 
     def retry(self, error: TransientError) -> None:
-        """Pass on."""
+        """Forward the call."""
         self._progress.retry(error)
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Pass on."""
+        """Forward the call."""
         return self._progress.stage(name)
 
     def summary(self) -> str:
-        """Pass on."""
+        """Forward the call."""
         return self._progress.summary()

@@ -1,4 +1,4 @@
-"""What a run of a mirror came to: counts, failures, and what the next run may know."""
+"""The report of a mirror's run: counts, failures and digests for the next run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ecr_image_replicator.mirror.compare import Verdict
+from ecr_image_replicator.mirror.compare import ComparisonStatus
 from ecr_image_replicator.mirror.known import KnownDigests, options_fingerprint
 from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_kind, error_text
 from ecr_image_replicator.mirror.worker import source_text
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.platforms import Platform
     from ecr_image_replicator.request.mirror import MirrorRequest
 
-#: Of the messages of failures that `Fn::GetAtt` gives.
+#: Limit for the messages of failures in `Fn::GetAtt`.
 _MAX_FAILURES_BYTES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceSummary:
-    """What choosing and comparing came to, without the images that are to be copied.
+    """The results of selection and comparison, without the images to copy.
 
     Attributes
     ----------
     chosen, unchanged
         Images.
     failed
-        Images that cannot be copied, as results.
+        Images that cannot be copied.
     vanished
-        Destinations of tags that the source no longer lists.
+        Destinations of tags that the source no longer has.
     warnings
-        Patterns without a match, and names that are no tags.
+        Patterns without a match, and names that are not valid tags.
     """
 
     chosen: int = 0
@@ -48,10 +48,10 @@ class ChoiceSummary:
 
     @classmethod
     def of(cls, preparation: Preparation) -> ChoiceSummary:
-        """Summarise what was prepared."""
+        """Summarise a preparation."""
         return cls(
             chosen=preparation.chosen,
-            unchanged=preparation.count(Verdict.UNCHANGED),
+            unchanged=preparation.count(ComparisonStatus.UNCHANGED),
             failed=tuple(_failed(preparation)),
             vanished=tuple(
                 f"{each.entry.destination_name}:{tag}"
@@ -66,7 +66,7 @@ class ChoiceSummary:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is stored."""
+        """Return the stored form."""
         return {
             "Chosen": self.chosen,
             "Unchanged": self.unchanged,
@@ -77,7 +77,7 @@ class ChoiceSummary:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> ChoiceSummary:
-        """Read what was stored."""
+        """Parse the stored form."""
         return cls(
             chosen=fields["Chosen"],
             unchanged=fields["Unchanged"],
@@ -89,12 +89,12 @@ class ChoiceSummary:
 
 @dataclass(frozen=True, slots=True)
 class MirrorReport:
-    """What a run came to.
+    """The report of a run.
 
     Attributes
     ----------
     results
-        Of every image that a worker had.
+        Results of all images of all workers.
     """
 
     choice: ChoiceSummary
@@ -110,16 +110,16 @@ class MirrorReport:
 
     @property
     def left(self) -> tuple[ImageResult, ...]:
-        """Images for which the time did not suffice."""
+        """Images that were not copied in time."""
         return tuple(each for each in self.results if each.status is ImageStatus.LEFT)
 
     @property
     def copied(self) -> tuple[ImageResult, ...]:
-        """Images of which something was pushed."""
+        """Images with pushed content."""
         return tuple(each for each in self.results if each.status is ImageStatus.COPIED)
 
     def values(self) -> dict[str, str]:
-        """Return the values that `Fn::GetAtt` reads."""
+        """Return the values for `Fn::GetAtt`."""
         counts = Counter(each.status for each in self.results)
         return {
             "Chosen": str(self.choice.chosen),
@@ -167,17 +167,17 @@ def first_failures(failed: Sequence[ImageResult]) -> str:
 
 
 def choice_lines(preparation: Preparation) -> Iterator[dict[str, str]]:
-    """Yield every decision of a mirror with its reason, as dry runs show it."""
+    """Yield all decisions of a mirror with their reasons, for dry runs."""
     for prepared in preparation.entries:
         entry = prepared.entry
         for compared in prepared.images:
             image = compared.image
-            if compared.verdict is Verdict.FAILED:
+            if compared.status is ComparisonStatus.FAILED:
                 continue
             yield {
                 "Source": source_text(entry, image),
                 "Destination": f"{entry.destination_name}:{image.destination_tags[0]}",
-                "Action": _ACTIONS[compared.verdict],
+                "Action": _ACTIONS[compared.status],
                 "Reason": image.reason,
             }
         for decision in prepared.choice.left_out:
@@ -197,9 +197,9 @@ def choice_lines(preparation: Preparation) -> Iterator[dict[str, str]]:
 
 
 _ACTIONS: Final = {
-    Verdict.CHANGED: "copy",
-    Verdict.UNCHANGED: "unchanged",
-    Verdict.UNCOMPARED: "compare and copy",
+    ComparisonStatus.CHANGED: "copy",
+    ComparisonStatus.UNCHANGED: "unchanged",
+    ComparisonStatus.UNCOMPARED: "compare and copy",
 }
 
 
@@ -209,7 +209,7 @@ def remember_digests(
     results: Iterable[ImageResult],
     default_platforms: Sequence[Platform],
 ) -> None:
-    """Add the digests of copied and unchanged images to what is known."""
+    """Record the digests of copied and unchanged images."""
     options = {
         entry.destination_name: options_fingerprint(entry.template, default_platforms)
         for entry in mirror.entries
@@ -230,10 +230,10 @@ def remember_digests(
 def remember_unchanged(
     known: KnownImages, preparation: Preparation, default_platforms: Sequence[Platform]
 ) -> None:
-    """Add images whose digests are the same on both sides to what is known."""
+    """Record images whose source and destination digests are equal."""
     for prepared in preparation.entries:
         options = options_fingerprint(prepared.entry.template, default_platforms)
-        for compared in prepared.with_verdict(Verdict.UNCHANGED):
+        for compared in prepared.with_status(ComparisonStatus.UNCHANGED):
             digest = compared.image.digest
             for tag in compared.image.destination_tags if digest else ():
                 name = f"{prepared.entry.destination_name}:{tag}"
@@ -243,7 +243,7 @@ def remember_unchanged(
 
 
 def _failed(preparation: Preparation) -> Iterator[ImageResult]:
-    """Yield the images that no worker needs to try."""
+    """Yield the images that cannot be copied."""
     for prepared in preparation.entries:
         entry = prepared.entry
         if prepared.error is not None:
@@ -265,7 +265,7 @@ def _failed(preparation: Preparation) -> Iterator[ImageResult]:
                 "list of tags. Check the tag.",
                 kind="NotFound",
             )
-        for compared in prepared.with_verdict(Verdict.FAILED):
+        for compared in prepared.with_status(ComparisonStatus.FAILED):
             yield _failed_image(prepared, compared)
 
 

@@ -1,4 +1,4 @@
-"""What became of each image, as a value that is stored between invocations."""
+"""The result of each image, as stored between invocations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.errors import Name, ReplicationError
     from ecr_image_replicator.request.mirror import MirrorEntry
 
-#: The properties that an entry of Repositories has instead of an image's.
+#: Properties of an entry of Repositories, by the property of an image.
 _REPOSITORY_NAMES: Final[Mapping[Name, str]] = {
     Setting.SOURCE: "SrcRepository",
     Setting.DESTINATION: "DestRepository",
@@ -25,7 +25,7 @@ _TERMS: Final[Mapping[Name, str]] = {Term.RETRY: "run the mirror again"}
 
 
 class ImageStatus(Enum):
-    """What became of an image."""
+    """The status of an image."""
 
     COPIED = "Copied"
     UNCHANGED = "Unchanged"
@@ -35,22 +35,22 @@ class ImageStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """One image of a run.
+    """The result of one image of a run.
 
     Attributes
     ----------
     source, destination
-        As references: ``host/repository:tag``, the destination's first tag.
+        References, ``host/repository:tag``. The destination has the first tag.
     destination_tags
-        All of its tags.
+        All destination tags.
     status
-        What became of it.
+        The status of the image.
     source_digest, destination_digest
-        What was read and what the tags point at; None if unknown.
+        The digest that was read and the digest of the tags, None if unknown.
     bytes_copied
-        Of blobs.
+        Copied bytes of blobs.
     error, kind
-        Of an image that failed or was left: the message and its class.
+        Message and class of the error of an image that was not copied.
     """
 
     source: str
@@ -64,7 +64,7 @@ class ImageResult:
     kind: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is stored."""
+        """Return the stored form."""
         fields = {
             "Source": self.source,
             "Destination": self.destination,
@@ -80,12 +80,12 @@ class ImageResult:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> ImageResult:
-        """Read what was stored.
+        """Parse the stored form.
 
         Raises
         ------
         KeyError, ValueError, InvalidDigestError
-            It is something else.
+            The value is invalid.
         """
         return cls(
             source=fields["Source"],
@@ -101,7 +101,7 @@ class ImageResult:
 
 
 def parse_optional_digest(text: str | None) -> Digest | None:
-    """Parse a digest; None for none."""
+    """Parse a digest, or return None for None."""
     return Digest.parse(text) if text else None
 
 
@@ -113,7 +113,7 @@ def error_text(error: ReplicationError, entry: MirrorEntry | None = None) -> str
     Parameters
     ----------
     entry
-        The entry that it is about; None for the mirror.
+        The entry of the error, None for the mirror.
     """
     has_tags = entry is not None and entry.selection is not None
     names = {**_TERMS, **_REPOSITORY_NAMES} if has_tags else _TERMS
@@ -124,5 +124,5 @@ def error_text(error: ReplicationError, entry: MirrorEntry | None = None) -> str
 
 
 def error_kind(error: ReplicationError) -> str:
-    """Name an error's class, for counting: ``Denied``."""
+    """Return a short name of an error's class, such as ``Denied``, for counting."""
     return type(error).__name__.removesuffix("Error")

@@ -1,4 +1,4 @@
-"""Where the state of mirrors is, and the ports of what keeps and runs them."""
+"""Keys of the state of mirrors, and ports for storage, executions and schedules."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class StateStore(Protocol):
         """The bucket's name."""
 
     def read(self, key: str) -> bytes | None:
-        """Read an object; None when it does not exist."""
+        """Read an object, or return None if it does not exist."""
 
     def write(self, key: str, content: bytes) -> None:
         """Write an object."""
 
     def find_keys(self, prefix: str) -> Sequence[str]:
-        """List the keys that begin with a prefix."""
+        """List the keys with a prefix."""
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects."""
@@ -41,16 +41,16 @@ class Runs(Protocol):
     """Runs of mirrors, by name."""
 
     def arn_of(self, name: str) -> str:
-        """Return what names a run for users."""
+        """Return the ARN of a run."""
 
     def start(self, name: str, run: str) -> bool:
-        """Start a run; False when it was started before and has ended."""
+        """Start a run. Return False if a run of the name has ended before."""
 
     def running(self, prefix: str) -> Iterator[str]:
-        """Yield the names of running ones."""
+        """Yield the names of running executions."""
 
     def stop(self, name: str, cause: str) -> None:
-        """Stop one."""
+        """Stop a run."""
 
 
 class Schedules(Protocol):
@@ -65,14 +65,14 @@ class Schedules(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a mirror, and the keys of its state.
+    """One run of a mirror with the keys of its state.
 
     Attributes
     ----------
     mirror
         The mirror's ID.
     name
-        Unique among its runs.
+        The name, unique among the mirror's runs.
     """
 
     mirror: str
@@ -85,7 +85,7 @@ class Run:
         Raises
         ------
         RequestError
-            It is something else.
+            The value is invalid.
         """
         found = _RUN_PATH.fullmatch(text) if isinstance(text, str) else None
         if found is None:
@@ -94,7 +94,7 @@ class Run:
 
     @classmethod
     def of_request(cls, mirror: str, request_id: str) -> Run:
-        """Return the run of a request: the same for a duplicate of its event."""
+        """Return the run of a request, which is the same for a duplicate event."""
         name = request_id
         if not _NAME.fullmatch(name):
             name = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:32]
@@ -110,12 +110,12 @@ class Run:
 
     @property
     def prefix(self) -> str:
-        """What the keys of this run begin with."""
+        """The prefix of this run's keys."""
         return f"{PREFIX}{self.mirror}/{self.name}/"
 
     @property
     def mirror_prefix(self) -> str:
-        """What the keys of every run of the mirror begin with."""
+        """The prefix of the keys of all runs of the mirror."""
         return f"{PREFIX}{self.mirror}/"
 
     @property
@@ -130,7 +130,7 @@ class Run:
 
     @property
     def choice(self) -> str:
-        """The key of what was chosen."""
+        """The key of the selection."""
         return f"{self.prefix}choice.json"
 
     @property
@@ -140,12 +140,12 @@ class Run:
 
     @property
     def results(self) -> str:
-        """What the keys of results begin with."""
+        """The prefix of the keys of results."""
         return f"{self.prefix}results/"
 
     @property
     def progress(self) -> str:
-        """What the keys of positions begin with."""
+        """The prefix of the keys of positions."""
         return f"{self.prefix}progress/"
 
     def items(self, host: str) -> str:

@@ -1,6 +1,6 @@
 """The steps of a mirror that runs over several invocations: choose, copy, summarise.
 
-What calls them in turn is not their concern. All state is in a store, under the run's keys.
+The state machine calls the steps. All state is in a store under the run's keys.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.request.mirror import MirrorEntry, MirrorRequest
 
 _LOGGER: Final = logging.getLogger(__name__)
-#: Kept of the time for comparing, to write what was found.
+#: Time reserved for writing the results of the comparison.
 _WRITE_SECONDS: Final = 30.0
 #: Fields that a stored event has beside CloudFormation's. The first: a schedule started the run.
 SCHEDULED: Final = "Scheduled"
@@ -47,14 +47,14 @@ KILLED: Final = "its worker was killed"
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """A request for a run, as it is stored.
+    """A stored request for a run.
 
     Attributes
     ----------
     event
-        CloudFormation's event; without ResponseURL once it has its response.
+        CloudFormation's event, without ResponseURL after the response.
     started_at_seconds, not_after_seconds
-        Of the run, in seconds since 1970.
+        Start and end of the run, in seconds since 1970.
     """
 
     event: dict[str, Any]
@@ -62,7 +62,7 @@ class StoredRequest:
     not_after_seconds: float
 
     def render(self) -> bytes:
-        """Return what is stored: the event, with the run's times."""
+        """Return the stored form: the event with the run's times."""
         times = {_STARTED_AT: self.started_at_seconds, _NOT_AFTER: self.not_after_seconds}
         return json.dumps({**self.event, **times}).encode()
 
@@ -73,7 +73,7 @@ class StoredRequest:
         Raises
         ------
         RequestError
-            There is none: the mirror was deleted meanwhile.
+            There is no request, since the mirror was deleted.
         """
         content = store.read(run.request)
         if content is None:
@@ -83,12 +83,12 @@ class StoredRequest:
 
     @property
     def response_url(self) -> str:
-        """Where CloudFormation waits for the response; "" when it does not."""
+        """The response URL, "" if CloudFormation waits for no response."""
         return str(self.event.get("ResponseURL") or "")
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether a schedule started the run, not CloudFormation."""
+        """Whether a schedule started the run."""
         return SCHEDULED in self.event
 
     def mirror(self) -> MirrorRequest:
@@ -97,14 +97,14 @@ class StoredRequest:
         Raises
         ------
         RequestError
-            They are invalid.
+            The properties are invalid.
         """
         return parse_mirror(self.event.get("ResourceProperties") or {})
 
 
 @dataclass(frozen=True, slots=True)
 class HostItems:
-    """Where the work items of one source host are, and how many may run at a time."""
+    """The key of one source host's work items and their concurrency limit."""
 
     host: str
     key: str
@@ -113,12 +113,12 @@ class HostItems:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What choosing came to.
+    """The result of the selection step.
 
     Attributes
     ----------
     error
-        Why nothing can be chosen; "" otherwise.
+        The error that prevents the selection, or "".
     """
 
     request: StoredRequest
@@ -133,9 +133,9 @@ class MirrorSteps:
     Parameters
     ----------
     replicator
-        The engine, warm between invocations.
+        The engine, cached between invocations.
     store
-        Where the state is.
+        The store of the state.
     clock
         Seconds since 1970.
     """
@@ -150,13 +150,13 @@ class MirrorSteps:
         self._replicator = replicator
         self._store = store
         self._clock = clock
-        #: Of the last run: its request does not change.
+        #: The request of the last run, which does not change.
         self._last: tuple[Run, MirrorRequest] | None = None
 
     def choose(self, run: Run, deadline: Deadline) -> Chosen:
-        """Choose and compare; store the work items of each host.
+        """Select and compare images, and store the work items of each host.
 
-        A mirror that cannot be chosen is a result, not an exception.
+        An invalid mirror is a result, not an exception.
         """
         request = StoredRequest.read(self._store, run)
         known = KnownImages.parse(self._store.read(run.known))
@@ -205,7 +205,7 @@ class MirrorSteps:
         began_at_seconds: float | None,
         run_seconds_left: float = float("inf"),
     ) -> Preparation:
-        """Choose and compare, within the time of an invocation.
+        """Select and compare images within the time of an invocation.
 
         Parameters
         ----------
@@ -213,7 +213,7 @@ class MirrorSteps:
             When the Create or Update began, in seconds since 1970: shortly afterwards a denial by
             AWS is retried. None if a denial is final.
         run_seconds_left
-            Of the whole run.
+            Remaining time of the whole run.
         """
         seconds = min(
             COMPARE_SECONDS,
@@ -238,7 +238,7 @@ class MirrorSteps:
         )
 
     def preview(self, run: Run, mirror: MirrorRequest, deadline: Deadline) -> ChoiceSummary:
-        """Choose and compare, and write the choice as the report; copy nothing."""
+        """Select and compare images and write the selection as the report, without copying."""
         known = KnownImages.parse(self._store.read(run.known))
         preparation = self.prepare(mirror, known, deadline, began_at_seconds=self._clock())
         summary = ChoiceSummary.of(preparation)
@@ -249,19 +249,19 @@ class MirrorSteps:
         return summary
 
     def copy(self, item: WorkItem, retries: int, deadline: Deadline) -> dict[str, Any]:
-        """Copy images of an item; return what the next invocation is to do.
+        """Copy images of an item and return the event of the next invocation.
 
         Parameters
         ----------
         retries
-            How often this invocation was tried before: a worker may have been killed.
+            Number of previous attempts of this invocation, whose worker can have been killed.
         deadline
-            Ends this invocation.
+            The deadline of this invocation.
 
         Returns
         -------
         dict
-            Empty when the item is finished; else its next event, with WaitSeconds.
+            Empty if the item is finished, else its next event with WaitSeconds.
         """
         entry = self._entry(item)
         item = replace(item, host=item.host or entry.source_host)
@@ -303,7 +303,7 @@ class MirrorSteps:
         return output
 
     def _after_kill(self, item: WorkItem) -> tuple[WorkItem, list[ImageResult]]:
-        """Go on after the image whose worker was killed, and report that image as failed."""
+        """Continue after the image whose worker was killed, and report that image as failed."""
         content = self._store.read(item.run.position(item.host, item.number))
         document = json.loads(content) if content is not None else None
         if document is None or document["Part"] != item.part:
@@ -327,12 +327,12 @@ class MirrorSteps:
         self._write(item.run.position(item.host, item.number), document)
 
     def _entry(self, item: WorkItem) -> MirrorEntry:
-        """Return the entry of the stored request that an item belongs to.
+        """Return the entry of an item in the stored request.
 
         Raises
         ------
         RequestError
-            There is none.
+            There is no such entry.
         """
         run = item.run
         if self._last is None or self._last[0] != run:

@@ -1,4 +1,4 @@
-"""Summarising a run: every worker's results, also of workers that were killed."""
+"""The summary of a run: the results of all workers, including killed ones."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run came to.
+    """The report of a run.
 
     Attributes
     ----------
     mirror
-        None when its properties are invalid.
+        The mirror, None if its properties are invalid.
     error
-        Why nothing was chosen; "" otherwise.
+        The error that prevented the selection, or "".
     """
 
     request: StoredRequest
@@ -47,7 +47,7 @@ class RunSummary:
 
     @property
     def is_exceeded(self) -> bool:
-        """Whether the mirror failed."""
+        """Whether the number of failures exceeds the limit."""
         allowed = self.mirror.max_failures if self.mirror else 0
         return bool(self.error) or len(self.report.failed) > allowed
 
@@ -55,7 +55,7 @@ class RunSummary:
 def summarise(
     store: StateStore, run: Run, default_platforms: Sequence[Platform], *, now: float
 ) -> RunSummary:
-    """Read every result of a run, write its report, and remember digests.
+    """Read all results of a run, write its report and record digests.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def summarise(
 
 
 class _Collector:
-    """Puts the results of all workers together."""
+    """Collects the results of all workers."""
 
     def __init__(self, store: StateStore, run: Run, mirror: MirrorRequest) -> None:
         self._store = store
@@ -118,7 +118,7 @@ class _Collector:
     def _collect_unfinished(
         self, places: Sequence[_Place], parts: Mapping[_Place, Sequence[Mapping[str, Any]]]
     ) -> Iterator[ImageResult]:
-        """Yield results of workers that were killed for good."""
+        """Yield results of workers that were killed permanently."""
         positions = {
             (each["Host"], each["Item"]): each for each in self._read_all(self._run.progress)
         }

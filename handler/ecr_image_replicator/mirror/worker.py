@@ -1,8 +1,8 @@
 """Copying the images of one repository pair, one after the other.
 
-Images of one repository share layers, so that one worker with warm connections copies all of them.
-A worker whose time ends, or that meets a rate limit, returns the position of the next image and the
-seconds to wait before it. Calling it again is its caller's part.
+Images of one repository share layers, so one worker with warm connections copies all of them.
+At its deadline or at a rate limit, a worker returns the position of the next image and the
+seconds to wait before it. The caller invokes it again.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
 _LOGGER: Final = logging.getLogger(__name__)
-#: An image is not begun with less.
+#: Minimum remaining time for starting an image.
 _MIN_SECONDS: Final = 3.0
-#: A rate limit that does not say when it ends: doubled each time that it is met again.
+#: Wait at a rate limit without Retry-After. Doubled each time.
 _FIRST_WAIT_SECONDS: Final = 60.0
 _MAX_WAIT_SECONDS: Final = 1800.0
-#: Invocations that an image may take without a blob arriving in the last of them.
+#: Maximum number of invocations of an image if the last one copied no blob.
 _MAX_TRIES: Final = 3
 #: Images in a row whose host did not respond; the others of the repository are not tried.
 _MAX_UNREACHABLE: Final = 3
@@ -51,20 +51,20 @@ _MAX_UNREACHABLE: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class WorkerOutcome:
-    """How far a worker came.
+    """The outcome of a worker's invocation.
 
     Attributes
     ----------
     results
-        Of the images that it is done with.
+        Results of the finished images.
     position
-        The next image; the number of images when it is done with all.
+        Position of the next image, or the number of images if all are finished.
     wait_seconds
-        Seconds to wait before the next image is begun; None when it is done with all.
+        Seconds to wait before the next image, None if all are finished.
     tries
-        How often the next image was begun already.
+        Number of previous attempts of the next image.
     reason
-        Why it waits, for people.
+        The reason for the wait, for logs.
     """
 
     results: tuple[ImageResult, ...]
@@ -80,19 +80,19 @@ class RepositoryWorker:
     Parameters
     ----------
     replicator
-        The engine, warm from one image to the next.
+        The engine, with warm connections.
     entry
-        Where the images come from and go to, and their options.
+        Source, destination and options of the images.
     deadline
-        Ends this invocation.
+        The deadline of this invocation.
     progress
-        Makes the progress of one image.
+        Creates the progress of one image.
     before_image
-        Called with an image's position and the results so far, before each image.
+        Called before each image with its position and the results so far.
     run_seconds_left
-        Tells how much time the whole run has left.
+        Returns the remaining time of the whole run.
     most_streams
-        Blobs in flight at most; None for the function's setting.
+        Maximum number of parallel blobs, None for the function's setting.
     """
 
     def __init__(
@@ -125,14 +125,14 @@ class RepositoryWorker:
         tries: int = 0,
         results: Sequence[ImageResult] = (),
     ) -> WorkerOutcome:
-        """Copy the images from a position on.
+        """Copy the images from a position.
 
         Parameters
         ----------
         tries
-            How often the first of them was begun already.
+            Number of previous attempts of the first image.
         results
-            Of images that were dealt with before, to go on from.
+            Results of earlier images.
 
         Raises
         ------
@@ -167,7 +167,7 @@ class RepositoryWorker:
         return WorkerOutcome(tuple(done), position)
 
     def result(self, image: MirrorImage, status: ImageStatus, error: str = "") -> ImageResult:
-        """Return a result of an image that was not begun."""
+        """Return the result of an image that was not started."""
         return ImageResult(
             source=source_text(self._entry, image),
             destination=f"{self._entry.destination_name}:{image.destination_tags[0]}",
@@ -180,14 +180,14 @@ class RepositoryWorker:
     def _copy(
         self, image: MirrorImage, recorder: ProgressRecorder, *, is_first_try: bool
     ) -> ImageResult:
-        """Copy an image; what the registries reject is a result.
+        """Copy an image. Errors of registries are results.
 
-        A try that was cut off may have pushed the tags, so that the next one reads them.
+        An interrupted attempt can have pushed the tags, so the next one reads them.
 
         Raises
         ------
         ThrottledError, OutOfTimeError
-            Another time may do.
+            A later attempt can succeed.
         StoppedError
             The deadline was stopped.
         """
@@ -208,7 +208,7 @@ class RepositoryWorker:
             is_unreachable = isinstance(error, UnavailableError) and not error.status
             self._unreachable = self._unreachable + 1 if is_unreachable else 0
             return self._failed(image, error_text(error, self._entry), error_kind(error))
-        except Exception as error:  # noqa: BLE001 - one bad image must not end the others
+        except Exception as error:  # noqa: BLE001 - a defect in one image must not stop the others
             return self._failed(image, _defect(error), "Defect")
         self._unreachable = 0
         result = self.result(
@@ -244,7 +244,7 @@ class RepositoryWorker:
         return replace(self.result(image, ImageStatus.FAILED, error), kind=kind)
 
     def _left_after(self, error: ReplicationError, tries: int) -> str | None:
-        """Return why the rest is left, None when the run's time allows another attempt."""
+        """Return the reason to skip the rest, None if the run's time allows another attempt."""
         wait_seconds = _throttle_seconds(error, tries) or _MIN_SECONDS
         return error_text(error, self._entry) if wait_seconds >= self._run_seconds_left() else None
 
@@ -269,14 +269,14 @@ class RepositoryWorker:
 
 
 def source_text(entry: MirrorEntry, image: MirrorImage) -> str:
-    """Write an image's source as a reference."""
+    """Return an image's source as a reference."""
     if isinstance(entry.template.source, ArchiveReference):
         return image.selector
     return f"{entry.source_name}{'@' if ':' in image.selector else ':'}{image.selector}"
 
 
 def _throttle_seconds(error: ReplicationError, tries: int) -> float | None:
-    """Return how long to wait for a rate limit; None when the error is none."""
+    """Return the wait for a rate limit, None for other errors."""
     cause = error.__cause__
     if isinstance(error, ThrottledError):
         after_seconds = error.retry_after_seconds
@@ -290,7 +290,7 @@ def _throttle_seconds(error: ReplicationError, tries: int) -> float | None:
 
 
 def _defect(error: Exception) -> str:
-    """Name an unexpected exception by its place: its message may quote secrets."""
+    """Describe an unexpected exception by its location, since its message can contain secrets."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}:{frame.lineno}"
     _LOGGER.error("defect", extra={"kind": type(error).__name__, "place": place})
