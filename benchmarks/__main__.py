@@ -49,7 +49,7 @@ def sections(extent: rows.Extent, text: str = "") -> dict[str, Callable[[Report]
     text
         Measure only rows whose name has this in it.
     """
-    repeats = extent.repeats
+    repeats = extent.section_repeats
     copied = [(row, extent.repeats_of(row)) for row in extent.rows if text in row.name]
     found: dict[str, Callable[[Report], None]] = {
         "starts": lambda report: coldstart.run(report, repeats),
@@ -61,7 +61,7 @@ def sections(extent: rows.Extent, text: str = "") -> dict[str, Callable[[Report]
         "memory": lambda report: memory.run(report, extent.zeros_bytes),
     }
     if extent.is_full:
-        found["longlayer"] = lambda report: longlayer.run(report, repeats)
+        found["longlayer"] = lambda report: longlayer.run(report, extent.repeats)
         found["instructions"] = instructions.run
     return found
 

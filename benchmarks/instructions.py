@@ -35,6 +35,7 @@ NOTABLE: Final = 0.1
 _OBJECT: Final = re.compile(r"ob=\((\d+)\)(?: (.*))?")
 _CALLED: Final = re.compile(r"cob=\((\d+)\)(?: (.*))?")
 _COST: Final = re.compile(r"[+*\-]?\d*\s(\d+)")
+_MOST_SECONDS: Final = 600
 _TITLE: Final = "Hot path, without libcrypto"
 
 
@@ -104,7 +105,7 @@ def _count(source: str, destination: str, sizes: list[int]) -> int:
             *("valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={output}"),
             *(sys.executable, "-m", "benchmarks.hotpath", source, destination, *map(str, sizes)),
         ]
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, timeout=_MOST_SECONDS)
         executed = parse_instructions(output.read_text())
     return sum(count for name, count in executed.items() if "libcrypto" not in name)
 

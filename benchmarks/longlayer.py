@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     Copy = Callable[[str, str], Usage]
 
-_SIZE_BYTES: Final = 256 * MEBIBYTE
+#: A shorter one is read by one connection for much of its length.
+_SIZE_BYTES: Final = 512 * MEBIBYTE
 _CAP_BYTES: Final = 48 * MEBIBYTE
 _TITLE: Final = (
     f"One layer of {_SIZE_BYTES // MEBIBYTE} MiB, "

@@ -11,14 +11,14 @@ from benchmarks.registries import NETWORKS, Network
 STATES: Final = ("missing", "partly", "there")
 SMALL: Final = Shape("small", 1, 3, MEBIBYTE)
 MANY: Final = Shape("many", 1, 40, 2 * MEBIBYTE)
-BIG: Final = Shape("big", 1, 6, 100 * MEBIBYTE)
+BIG: Final = Shape("big", 1, 6, 64 * MEBIBYTE)
 #: For a quick run; fixed costs weigh more there, so ratios mean less.
-BIG_QUICK: Final = Shape("big", 1, 6, 50 * MEBIBYTE)
+BIG_QUICK: Final = Shape("big", 1, 6, 32 * MEBIBYTE)
 MULTI: Final = Shape("multi", 4, 3, MEBIBYTE)
 _PLAIN: Final = Network(tls=False, far=False)
 _NEAR: Final = Network(tls=True, far=False)
 _FAR: Final = Network(tls=True, far=True)
-_OFTEN: Final = 2
+_OFTEN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,11 @@ class Extent:
     rows
         Copies between registries.
     repeats
-        Copies by each program in each row and section.
+        Copies by each program in each row.
     often
-        Rows that are copied twice as often: a goal's ratio is to be told from noise.
+        Rows that are copied three times as often: a goal's ratio is to be told from noise.
+    section_repeats
+        Copies by each program in the other sections.
     zeros_bytes
         Blobs of the memory section.
     archive_layer_bytes
@@ -60,6 +62,7 @@ class Extent:
     rows: tuple[Row, ...]
     repeats: int
     often: tuple[Row, ...]
+    section_repeats: int
     zeros_bytes: tuple[int, ...]
     archive_layer_bytes: int
     mirror_tags: int
@@ -81,8 +84,9 @@ def full(repeats: int | None = None) -> Extent:
     )
     return Extent(
         rows,
-        repeats or 3,
+        repeats or 2,
         often=_goal_rows(BIG),
+        section_repeats=repeats or 3,
         zeros_bytes=tuple(n * MEBIBYTE for n in (1, 64, 1024, 10240)),
         archive_layer_bytes=32 * MEBIBYTE,
         mirror_tags=112,
@@ -96,6 +100,7 @@ def quick(repeats: int | None = None) -> Extent:
         _goal_rows(BIG_QUICK),
         repeats or 2,
         often=(),
+        section_repeats=repeats or 2,
         zeros_bytes=tuple(n * MEBIBYTE for n in (1, 64, 1024)),
         archive_layer_bytes=16 * MEBIBYTE,
         mirror_tags=14,
