@@ -23,6 +23,7 @@ _UPLOADS = re.compile(r"/v2/.+/blobs/uploads/?")
 _UPLOAD = re.compile(r"/v2/.+/blobs/uploads/[^/]+")
 _BLOB = re.compile(r"/v2/.+/blobs/[^/]+:[^/]+")
 _REFERRERS = re.compile(r"/v2/.+/referrers/[^/]+")
+_LOGIN_PAGE = "/users/sign_in"
 _HTML = {"Content-Type": "text/html"}
 _EXPIRED = "Your authorization token has expired. Reauthenticate and try again."
 
@@ -40,6 +41,13 @@ class Quirks:
         without a challenge.
     challenges_at_ping_only
         A 401 for anything but ``/v2/`` has no challenge.
+    challenge_status
+        In place of a 401; the challenge stays.
+    omits_challenges
+        No response has a challenge, not even that of ``/v2/``.
+    has_login_page
+        Requests without Authorization, but those for ``/v2/`` and the token service, are redirected
+        to a web page.
     expired_token_status
         In place of a 401 for a token that is not valid any more, without a challenge, as ECR
         Public responds.
@@ -84,6 +92,9 @@ class Quirks:
 
     anonymous_status: int = 0
     challenges_at_ping_only: bool = False
+    challenge_status: int = 0
+    omits_challenges: bool = False
+    has_login_page: bool = False
     expired_token_status: int = 0
     missing_tag_status: int = 0
     gitlab_fallback_tag: bool = False
@@ -133,6 +144,8 @@ class QuirkyApplication:
         """Return the response to a request."""
         if self._quirks.is_web_server:
             return Response(200, _HTML, b"<html><head><title>Welcome</title></head></html>")
+        if request.path == _LOGIN_PAGE:
+            return Response(200, _HTML, b"<html><head><title>Sign in</title></head></html>")
         is_moved = request.path.startswith(f"{_MOVED}/")
         request = replace(request, path=request.path.removeprefix(_MOVED))
         early = None if is_moved else self._redirect(request)
@@ -144,6 +157,8 @@ class QuirkyApplication:
 
     def _redirect(self, request: Request) -> Response | None:
         quirks = self._quirks
+        if quirks.has_login_page and _is_anonymous(request):
+            return Response(302, {"Location": _LOGIN_PAGE})
         status = 0
         if request.method == "POST" and _UPLOADS.fullmatch(request.path):
             status = quirks.upload_redirect
@@ -173,10 +188,7 @@ class QuirkyApplication:
         return None
 
     def _anonymous_status(self, request: Request) -> int:
-        is_ping = request.path.rstrip("/") == "/v2"
-        is_api = request.path.startswith("/v2/") and not is_ping
-        is_anonymous = "authorization" not in request.headers
-        return self._quirks.anonymous_status if is_api and is_anonymous else 0
+        return self._quirks.anonymous_status if _is_anonymous(request) else 0
 
     def _status(self, request: Request) -> int:
         """Return the status that a quirk gives a request, 0 for none."""
@@ -210,7 +222,9 @@ class QuirkyApplication:
 
     def _change(self, request: Request, response: Response) -> Response:
         quirks = self._quirks
-        status, headers, body = response.status, dict(response.headers), response.body
+        if response.status == 401:
+            response = self._change_challenge(request, response)
+        status, headers = response.status, dict(response.headers)
         is_closing = request.method == "PUT" and _UPLOAD.fullmatch(request.path)
         if is_closing and status == 201:
             self._lose(request)
@@ -219,14 +233,6 @@ class QuirkyApplication:
         manifest = _MANIFEST.fullmatch(request.path)
         if manifest is not None and status == 404 and ":" not in manifest["reference"]:
             status = quirks.missing_tag_status or status
-        if status == 401 and request.path.rstrip("/") != "/v2":
-            if "authorization" in request.headers and quirks.expired_token_status:
-                error = RegistryError(
-                    ErrorCode.DENIED, _EXPIRED, status=quirks.expired_token_status
-                )
-                return error.response()
-            if quirks.challenges_at_ping_only:
-                headers.pop("WWW-Authenticate", None)
         if request.method == "PUT" and manifest is not None and quirks.rejects_layer_urls:
             rejection = self._layer_urls_error(manifest["repository"], manifest["reference"])
             if rejection is not None:
@@ -234,7 +240,18 @@ class QuirkyApplication:
         for name in ("Location", "WWW-Authenticate"):
             if name in headers:
                 headers[name] = self._written(request, name, headers[name])
-        return replace(response, status=status, headers=headers, body=body)
+        return replace(response, status=status, headers=headers)
+
+    def _change_challenge(self, request: Request, response: Response) -> Response:
+        """Change a 401 and its challenge."""
+        quirks, headers = self._quirks, dict(response.headers)
+        is_ping = request.path.rstrip("/") == "/v2"
+        if quirks.expired_token_status and not is_ping and "authorization" in request.headers:
+            status = quirks.expired_token_status
+            return RegistryError(ErrorCode.DENIED, _EXPIRED, status=status).response()
+        if quirks.omits_challenges or (quirks.challenges_at_ping_only and not is_ping):
+            headers.pop("WWW-Authenticate", None)
+        return replace(response, status=quirks.challenge_status or 401, headers=headers)
 
     def _written(self, request: Request, name: str, value: str) -> str:
         """Return a header as a registry behind a proxy that ends TLS writes it."""
@@ -273,6 +290,13 @@ class QuirkyApplication:
             self._drops_left -= drops
         if drops:
             raise DroppedConnectionError
+
+
+def _is_anonymous(request: Request) -> bool:
+    """Return whether a request for content has no Authorization."""
+    is_ping = request.path.rstrip("/") == "/v2"
+    is_api = request.path.startswith("/v2/") and not is_ping
+    return is_api and "authorization" not in request.headers
 
 
 def _error(status: int) -> Response:

@@ -46,7 +46,7 @@ LIMITS: Final[dict[str, list[tuple[str, str, int]]]] = {
         ("archive.compression", "_MAX_EXPANSION", 1),
         ("archive.compression", "_FREE_EXPANSION_BYTES", 1024 * _MIB),
     ],
-    "text of a registry in a message": [("registry.error_responses", "_MAX_MESSAGE_CHARACTERS", 1)],
+    "text of a registry in a message": [("registry.error_bodies", "_MAX_MESSAGE_CHARACTERS", 1)],
 }
 
 

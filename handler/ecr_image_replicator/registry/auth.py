@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ProtocolError
-from ecr_image_replicator.registry.error_responses import authentication_error, status_text
+from ecr_image_replicator.registry.error_bodies import status_text
+from ecr_image_replicator.registry.error_responses import authentication_error
 from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url
 from ecr_image_replicator.registry.tokens import (
     Token,

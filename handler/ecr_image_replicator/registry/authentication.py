@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import TransientError
 from ecr_image_replicator.registry.auth import Challenges
-from ecr_image_replicator.registry.challenges import parse_challenges
+from ecr_image_replicator.registry.challenges import Challenge, parse_challenges
 from ecr_image_replicator.registry.error_responses import OverloadedError, is_expired_token
 from ecr_image_replicator.registry.http.hosts import registry_url
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
@@ -105,8 +105,9 @@ class _Exchange:
         for _ in range(_MAX_AUTHENTICATIONS):
             authorization = self._authenticator.authorization or self._fresh
             response = self._follow(request, authorization)
+            is_page = authorization is None and _is_page(response)
             if (
-                response.status not in _AUTH_STATUSES
+                not (response.status in _AUTH_STATUSES or is_page)
                 or not self._transport.is_registry_origin(response.url)
                 or (response.status == 404 and authorization is not None)
             ):
@@ -139,14 +140,17 @@ class _Exchange:
         authenticator = self._authenticator
         if response.status == 401:
             challenges = (
-                self._challenges(response) or authenticator.last_challenges or self._probe()
+                self._challenges(response)
+                or authenticator.last_challenges
+                or self._probe()
+                or self._basic(response)
             )
             if challenges is None:
                 return False
             self._authenticate(challenges, rejected)
             return True
         if rejected is None:
-            return response.status != 400 and self._authenticate_unchallenged()
+            return response.status != 400 and self._authenticate_unchallenged(response)
         with authenticator.lock:
             if authenticator.refresh_preemptive(rejected):
                 return True
@@ -160,13 +164,15 @@ class _Exchange:
         self._authenticate(authenticator.last_challenges, rejected)
         return True
 
-    def _authenticate_unchallenged(self) -> bool:
-        """Use the configured credentials before a 403 or 404 is believed.
+    def _authenticate_unchallenged(self, response: StreamedResponse) -> bool:
+        """Use the configured credentials before a 403, a 404 or a web page is believed.
 
         A registry that serves anonymous users may respond so for a private repository, and send
         its challenge from ``/v2/`` only (containerd#3291).
         """
-        challenges = self._probe() if self._authenticator.has_credentials() else None
+        if not self._authenticator.has_credentials():
+            return False
+        challenges = self._challenges(response) or self._probe()
         if challenges is None:
             return False
         self._authenticate(challenges, None)
@@ -180,10 +186,16 @@ class _Exchange:
                 url = registry_url(self._transport.host, self._scheme, "/v2/")
                 response = self._follow(HttpRequest("GET", url), None)
                 response.read(MAX_BODY_BYTES)
-                if response.status == 401:
+                if response.status in {401, 403}:
                     authenticator.offered = self._challenges(response)
                 authenticator.is_probed = True
             return authenticator.offered
+
+    def _basic(self, response: StreamedResponse) -> Challenges | None:
+        """Return Basic for configured credentials, if a 401 names no scheme, nor does ``/v2/``."""
+        if not self._authenticator.has_credentials():
+            return None
+        return Challenges(response.url, [Challenge("basic", {})])
 
     def _challenges(self, response: StreamedResponse) -> Challenges | None:
         found = parse_challenges(response.header_values("www-authenticate"))
@@ -219,6 +231,12 @@ class _Exchange:
             operation = f"authenticate with {url.authority}"
             raise OverloadedError(whole, operation, retry_after_seconds=after)
         return TokenResponse(response.status, content)
+
+
+def _is_page(response: StreamedResponse) -> bool:
+    """Return whether a response is a web page, perhaps one to sign in, that redirects lead to."""
+    media_type = response.header("content-type").partition(";")[0].strip().lower()
+    return response.status == 200 and media_type == "text/html"
 
 
 def _is_same_service(service: Url, target: Url) -> bool:

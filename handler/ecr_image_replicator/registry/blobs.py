@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _LOGGER: Final = logging.getLogger(__name__)
 _CONTENT_RANGE: Final = r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)"
-_WITH_BLOB: Final = frozenset({200, 203, 206})
+#: Of a GET, with the blob or the part that was requested; others have no content by definition.
+_WITH_BLOB: Final = frozenset(range(200, 300)) - {202, 204, 205}
 #: Statuses of a storage whose signed URL has expired.
 _EXPIRED_STATUSES: Final = frozenset({400, 401, 403})
 

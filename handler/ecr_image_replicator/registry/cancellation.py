@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import ReplicationError, TransientError
-from ecr_image_replicator.registry.error_responses import describe_response
+from ecr_image_replicator.registry.error_bodies import describe_response
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
 from ecr_image_replicator.registry.transport import MAX_BODY_BYTES
 

@@ -16,9 +16,9 @@ from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.propagation import is_explicit_deny
 from ecr_image_replicator.registry.authentication import AuthenticatedTransport
 from ecr_image_replicator.registry.cancellation import UploadCanceller
+from ecr_image_replicator.registry.error_bodies import describe_response
 from ecr_image_replicator.registry.error_responses import (
     OverloadedError,
-    describe_response,
     error_from_response,
     is_permanent,
     retries_exhausted,

@@ -21,12 +21,8 @@ from ecr_image_replicator.errors import (
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.blobs import has_blob
 from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
-from ecr_image_replicator.registry.error_responses import (
-    describe_response,
-    error_code,
-    is_html,
-    missing_content,
-)
+from ecr_image_replicator.registry.error_bodies import describe_response, error_code, is_html
+from ecr_image_replicator.registry.error_responses import missing_content
 from ecr_image_replicator.registry.manifest_responses import (
     ACCEPT_MANIFESTS,
     announced_digest,

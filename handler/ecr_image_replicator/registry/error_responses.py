@@ -5,10 +5,8 @@ OCI distribution specification 1.1, "Error Codes".
 
 from __future__ import annotations
 
-import http
-import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import (
     DeniedError,
@@ -24,25 +22,27 @@ from ecr_image_replicator.errors import (
     UnknownHostError,
     UntrustedHostError,
 )
-from ecr_image_replicator.sanitize import sanitize
+from ecr_image_replicator.registry.error_bodies import (
+    beginning,
+    describe_response,
+    error_code,
+    error_codes,
+    media_type,
+    named_digests,
+)
 
 if TYPE_CHECKING:
     from ecr_image_replicator.errors import Part
     from ecr_image_replicator.registry.http.messages import HttpResponse
 
-_MAX_MESSAGE_CHARACTERS: Final = 200
-#: Of a page or a text; its title or first line is within.
-_MAX_TEXT_BYTES: Final = 4096
 _THROTTLES: Final = frozenset({429, 503})
-#: Codes that name no reason.
-_UNSPECIFIC_CODES: Final = frozenset({"", "UNKNOWN", "INTERNAL_ERROR", "INTERNAL_SERVER_ERROR"})
-#: Messages that some registries give to every error.
-_UNSPECIFIC_MESSAGES: Final = frozenset({"", "unknown error", "internal server error"})
 #: Codes for a manifest that came before its parts, the last two as ECR's API names them.
 _MISSING_CONTENT: Final = re.compile(
     r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN|MANIFEST_UNKNOWN|BLOB_UPLOAD_UNKNOWN"
     r"|LayersNotFound(?:Exception)?|ReferencedImagesNotFound(?:Exception)?"
 )
+#: Codes for what does not exist.
+_NOT_FOUND: Final = frozenset({"BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "NAME_UNKNOWN"})
 #: Codes of requests that fail again when they are repeated, whatever the status.
 _PERMANENT_CODES: Final = frozenset(
     {
@@ -59,10 +59,6 @@ _PERMANENT_CODES: Final = frozenset(
         "UNSUPPORTED",
     }
 )
-_DIGEST: Final = r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}"
-_TITLE: Final = re.compile(r"<title[^<>]{0,80}>([^<]{1,300})", re.IGNORECASE)
-#: Of S3 and its relatives.
-_XML_FIELD: Final = r"<(Code|Message)>([^<]{1,300})"
 #: Codes for an upload session that is gone, or whose bytes are not those that were sent.
 LOST_UPLOAD_CODES: Final = frozenset(
     {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"}
@@ -125,8 +121,8 @@ def error_from_response(
         )
     if status == 403:
         return _access_denied(failed, found, side, login_origin, code)
-    if status == 404:
-        return _not_found(failed, found, side, login_origin, code)
+    if is_not_found(response):
+        return _not_found(failed, found, side, login_origin, status, code)
     if status < 400:
         return ProtocolError(
             f"{failed}: invalid response ({found})", side=side, status=status, code=code
@@ -164,8 +160,14 @@ def _access_denied(
     )
 
 
+def is_not_found(response: HttpResponse) -> bool:
+    """Return whether what was requested does not exist: by the status, or by the error's code."""
+    is_rejected = 400 <= response.status < 500 and response.status not in {401, 403, 429}
+    return response.status in {404, 410} or (is_rejected and error_code(response) in _NOT_FOUND)
+
+
 def _not_found(
-    failed: str, found: str, side: Side, login_origin: Part | None, code: str
+    failed: str, found: str, side: Side, login_origin: Part | None, status: int, code: str
 ) -> NotFoundError:
     hint: tuple[Part, ...]
     if code == "BLOB_UNKNOWN" and side is Side.SOURCE:
@@ -173,7 +175,7 @@ def _not_found(
             f"{failed}: blob not found ({found})",
             hint="Push the image to the source again: its content there is incomplete.",
             side=side,
-            status=404,
+            status=status,
             code=code,
         )
     if side is Side.DESTINATION or code == "NAME_UNKNOWN":
@@ -188,7 +190,7 @@ def _not_found(
         f"{failed}: {missing} not found ({found})",
         hint=(*hint, "."),
         side=side,
-        status=404,
+        status=status,
         code=code,
     )
 
@@ -233,7 +235,7 @@ def not_a_registry(response: HttpResponse, operation: str, host: str, side: Side
     """Return the error for a web page where the registry's API should be."""
     return ProtocolError(
         f"cannot {operation}: invalid response, {host} is not a container registry "
-        f"({describe_response(response)}, {_media_type(response) or 'no content type'})",
+        f"({describe_response(response)}, {media_type(response) or 'no content type'})",
         hint=("Check the host name in ", REFERENCE_SETTINGS[side], "."),
         side=side,
         status=response.status,
@@ -270,11 +272,11 @@ def missing_content(response: HttpResponse) -> frozenset[str] | None:
 
     None when it was rejected for another reason; empty when the parts are not named.
     """
-    codes = [_text(error.get("code")) for error in _errors(response)]
+    codes = error_codes(response)
     is_missing = any(map(_MISSING_CONTENT.fullmatch, codes)) or _is_missing_in_ecr(response)
     if response.status not in {400, 404} or not is_missing:
         return None
-    return frozenset(re.findall(_DIGEST, response.content.decode(errors="replace")))
+    return named_digests(response)
 
 
 def _is_missing_in_ecr(response: HttpResponse) -> bool:
@@ -284,7 +286,7 @@ def _is_missing_in_ecr(response: HttpResponse) -> bool:
     BLOB_UPLOAD_UNKNOWN in mapbox/ecs-conex#50; ``Images with digests`` for the children of an
     index (int128/docker-manifest-create-action#63).
     """
-    text = response.content[:_MAX_TEXT_BYTES]
+    text = beginning(response)
     return b"Layers with digests" in text or b"Images with digests" in text
 
 
@@ -294,106 +296,10 @@ def is_expired_token(response: HttpResponse) -> bool:
     ECR: 400, 401 or 403 "Your authorization token has expired. Reauthenticate and try again."
     (ECR Public: aws/containers-roadmap#2835).
     """
-    text = response.content[:_MAX_TEXT_BYTES].lower()
+    text = beginning(response).lower()
     return response.status in {400, 401, 403} and b"authorization token has expired" in text
 
 
 def is_permanent(response: HttpResponse) -> bool:
     """Return whether an error code says that the same request fails again, whatever the status."""
-    return any(_text(error.get("code")) in _PERMANENT_CODES for error in _errors(response))
-
-
-def is_html(response: HttpResponse) -> bool:
-    """Return whether a response is a web page."""
-    return _media_type(response) in {"text/html", "application/xhtml+xml"}
-
-
-def error_code(response: HttpResponse) -> str:
-    """Return the first error code that names a reason, else the first one; "" for none."""
-    codes = [sanitize(error.get("code"), 64) for error in _errors(response)]
-    specific = (code for code in codes if code not in _UNSPECIFIC_CODES)
-    return next(specific, codes[0] if codes else "")
-
-
-def describe_response(response: HttpResponse) -> str:
-    """Return status, code and reason of a response: ``404 Not Found, MANIFEST_UNKNOWN: …``."""
-    status = status_text(response.status)
-    code, reason = error_code(response), _reason(response)
-    if not reason or reason.lower() == status.lower():
-        return f"{status}, {code}" if code else status
-    return f"{status}, {code}: {reason}" if code else f"{status}, {reason}"
-
-
-def status_text(status: int) -> str:
-    """Return a status with its reason phrase (RFC 9110, section 15): ``404 Not Found``."""
-    try:
-        return f"{status} {http.HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
-
-
-def _reason(response: HttpResponse) -> str:
-    """Return the reason that a body gives: the first error with a code or detail of its own."""
-    errors = _errors(response)
-    specific = (
-        each for each in errors if _text(each.get("code")) not in _UNSPECIFIC_CODES or _detail(each)
-    )
-    chosen = next(specific, errors[0] if errors else None)
-    return _describe(chosen) if chosen else _page(response)
-
-
-def _describe(error: dict[str, Any]) -> str:
-    """Join an error's message and detail."""
-    message, detail = sanitize(error.get("message"), _MAX_MESSAGE_CHARACTERS), _detail(error)
-    if message.lower() in _UNSPECIFIC_MESSAGES:
-        return detail or message
-    is_repeated = detail in message or any(each in message for each in re.findall(_DIGEST, detail))
-    return message if is_repeated else f"{message} ({detail})"
-
-
-def _detail(error: dict[str, Any]) -> str:
-    """Return an error's detail on one line; it may be any JSON value."""
-    detail = error.get("detail")
-    if not detail or isinstance(detail, bool | int | float):
-        return ""
-    text = detail if isinstance(detail, str) else json.dumps(detail, separators=(", ", ": "))
-    return sanitize(text if isinstance(detail, str) else text.replace('"', ""), 200)
-
-
-def _page(response: HttpResponse) -> str:
-    """Return a web page's title, S3's code and message, or the first line of a plain text."""
-    if response.status < 400:
-        return ""
-    document = _document(response)
-    for name in ("message", "error_description", "error"):  # of gateways, RFC 6749, GitLab
-        if message := sanitize(document.get(name), _MAX_MESSAGE_CHARACTERS):
-            return message
-    text = response.content[:_MAX_TEXT_BYTES].decode(errors="replace")
-    if title := _TITLE.search(text):
-        return sanitize(title[1], _MAX_MESSAGE_CHARACTERS)
-    if "<Error>" in text:
-        return sanitize(": ".join(value for _, value in re.findall(_XML_FIELD, text)), 200)
-    if _media_type(response) == "text/plain":
-        return sanitize(text.strip().partition("\n")[0], _MAX_MESSAGE_CHARACTERS)
-    return ""
-
-
-def _media_type(response: HttpResponse) -> str:
-    return sanitize(response.header("content-type").partition(";")[0], 80).lower()
-
-
-def _document(response: HttpResponse) -> dict[str, Any]:
-    try:
-        document: Any = json.loads(response.content) if response.content else None
-    except (ValueError, RecursionError):
-        document = None
-    return document if isinstance(document, dict) else {}
-
-
-def _errors(response: HttpResponse) -> list[dict[str, Any]]:
-    errors = _document(response).get("errors")
-    return [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return not _PERMANENT_CODES.isdisjoint(error_codes(response))

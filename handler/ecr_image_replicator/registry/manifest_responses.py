@@ -12,7 +12,8 @@ from ecr_image_replicator.model.manifests import (
     MAX_MANIFEST_BYTES,
     parse_manifest,
 )
-from ecr_image_replicator.registry.error_responses import is_html, not_a_registry
+from ecr_image_replicator.registry.error_bodies import is_html
+from ecr_image_replicator.registry.error_responses import is_not_found, not_a_registry
 from ecr_image_replicator.retries import RETRYABLE_STATUSES
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from ecr_image_replicator.registry.http.messages import HttpResponse
 
 ACCEPT_MANIFESTS: Final = ", ".join(sorted(MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES))
-#: Statuses of a response that has the manifest: OK, and OK through a transforming proxy.
-_WITH_MANIFEST: Final = frozenset({200, 203})
+#: Statuses of success whose response to a GET has no content, or a part of it.
+_WITHOUT_MANIFEST: Final = frozenset({202, 204, 205, 206})
 
 
 def get_manifest(
@@ -47,7 +48,7 @@ def get_manifest(
 
 def has_manifest(response: HttpResponse) -> bool:
     """Return whether a response to a GET has the manifest as its body."""
-    return response.status in _WITH_MANIFEST
+    return is_success(response) and response.status not in _WITHOUT_MANIFEST
 
 
 def read_manifest(
@@ -95,7 +96,7 @@ def find_manifest(
     """
     operation = f"read {reference.name}:{tag}"
     response = get_manifest(client, reference.repository, tag, operation)
-    if response.status == 404 or (response.status == 403 and forbidden_is_missing):
+    if is_not_found(response) or (response.status == 403 and forbidden_is_missing):
         return None
     if not has_manifest(response):
         raise client.error(response, operation)

@@ -27,7 +27,7 @@ from ecr_image_replicator.model.manifests import (
     parse_json_object,
     parse_manifest,
 )
-from ecr_image_replicator.registry.error_responses import error_code
+from ecr_image_replicator.registry.error_bodies import error_code
 from ecr_image_replicator.registry.http.link_header import find_next_link
 from ecr_image_replicator.registry.manifest_responses import find_manifest, is_success
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import LostUploadError, ProtocolError
-from ecr_image_replicator.registry.error_responses import status_text
+from ecr_image_replicator.registry.error_bodies import status_text
 from ecr_image_replicator.registry.http.addresses import AddressScope, scope_of_name
 from ecr_image_replicator.registry.http.hosts import api_host, registry_url
 from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.registry.http.session import Session
     from ecr_image_replicator.registry.http.urls import Origin
 
-_MAX_REDIRECTS: Final = 5
+_MAX_REDIRECTS: Final = 10
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 #: Of an error body, a list page or the response to an upload; manifests have a limit of their own.
 MAX_BODY_BYTES: Final = 1024 * 1024

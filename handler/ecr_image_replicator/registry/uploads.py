@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING, Final
 from ecr_image_replicator.errors import LostUploadError, ReplicationError, TransientError
 from ecr_image_replicator.propagation import PendingPermissionError
 from ecr_image_replicator.registry.blobs import has_blob
-from ecr_image_replicator.registry.error_responses import (
-    LOST_UPLOAD_CODES,
-    OverloadedError,
-    describe_response,
-    error_code,
-)
+from ecr_image_replicator.registry.error_bodies import describe_response, error_code
+from ecr_image_replicator.registry.error_responses import LOST_UPLOAD_CODES, OverloadedError
 from ecr_image_replicator.registry.manifest_responses import is_stored, is_success
 
 if TYPE_CHECKING:

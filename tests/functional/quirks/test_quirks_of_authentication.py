@@ -55,6 +55,72 @@ def test_the_challenge_is_read_from_ping_after_a_401_without_www_authenticate(
     check_copy(response, destination, image)
 
 
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("kind", ["basic", "bearer"])
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_challenge_with_another_status_than_401_is_answered(
+    function: Function, registries: Start, image: Image, side: str, kind: str, status: int
+) -> None:
+    authentication = (
+        BasicAuthentication(LOGIN)
+        if kind == "basic"
+        else BearerAuthentication(LOGIN, anonymous_pull=False)
+    )
+    private = registries(authentication=authentication, quirks=Quirks(challenge_status=status))
+    public = registries()
+    source, destination = (private, public) if side == "source" else (public, private)
+    place(image, source.store, "team/app", "1")
+
+    name = "SrcCreds" if side == "source" else "DestCreds"
+    response = replicate(function, source, destination, **{name: CREDENTIALS})
+
+    check_copy(response, destination, image)
+
+
+def test_basic_is_used_where_no_response_has_a_challenge(
+    function: Function, registries: Start, source: RegistryServer, image: Image
+) -> None:
+    destination = registries(
+        authentication=BasicAuthentication(LOGIN), quirks=Quirks(omits_challenges=True)
+    )
+
+    response = replicate(function, source, destination, DestCreds=CREDENTIALS)
+
+    check_copy(response, destination, image)
+    assert [each.status for each in destination.requests].count(401) == 2  # with that of /v2/
+
+
+def test_wrong_credentials_are_reported_as_used_where_no_response_has_a_challenge(
+    function: Function, registries: Start, source: RegistryServer
+) -> None:
+    destination = registries(
+        authentication=BasicAuthentication(LOGIN), quirks=Quirks(omits_challenges=True)
+    )
+
+    response = replicate(function, source, destination, DestCreds="robot:wrong-password")
+
+    assert response["Status"] == "FAILED"
+    assert "authentication failed (401 Unauthorized" in response["Reason"]
+    assert "with the credentials in DestCreds" in response["Reason"]
+
+
+def test_a_login_page_is_passed_with_credentials(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source = registries(
+        authentication=BasicAuthentication(LOGIN), quirks=Quirks(has_login_page=True)
+    )
+    place(image, source.store, "team/app", "1")
+    destination = registries()
+
+    anonymous = replicate(function, source, destination)
+    response = replicate(function, source, destination, SrcCreds=CREDENTIALS)
+
+    assert anonymous["Status"] == "FAILED"
+    assert "is not a container registry" in anonymous["Reason"]
+    check_copy(response, destination, image)
+
+
 def test_a_404_of_a_registry_without_authentication_is_final_after_one_ping(
     function: Function, registries: Start, source: RegistryServer
 ) -> None:

@@ -24,10 +24,11 @@ from tests.functional.quirks.replicating import Start, check_copy, replicate
 KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-def test_a_403_for_a_missing_tag_at_the_destination_does_not_stop_the_copy(
-    function: Function, registries: Start, source: RegistryServer, image: Image
+@pytest.mark.parametrize("status", [400, 403, 405, 410, 422])
+def test_the_status_for_a_missing_tag_at_the_destination_does_not_stop_the_copy(
+    function: Function, registries: Start, source: RegistryServer, image: Image, status: int
 ) -> None:
-    destination = registries(quirks=Quirks(missing_tag_status=403))
+    destination = registries(quirks=Quirks(missing_tag_status=status))
 
     response = replicate(function, source, destination, CopyReferrers="true")
 
@@ -102,6 +103,42 @@ def test_a_2xx_response_with_content_type_html_is_a_success(
 
     check_copy(response, destination, image)
     assert not [each for each in destination.requests if each.method == "HEAD"][2:]
+
+
+class GetPolicy(SpecificationPolicy):
+    """Responds to each GET of a manifest or a blob with another status of success."""
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        response = super().after(operation, request, response)
+        is_content = request.method == "GET" and response.status == 200
+        return replace(response, status=self._status) if is_content else response
+
+
+@pytest.mark.parametrize("status", [201, 203, 207, 299])
+def test_content_is_read_with_another_status_of_success(
+    function: Function, registries: Start, image: Image, status: int
+) -> None:
+    source = registries(policy=GetPolicy(status))
+    place(image, source.store, "team/app", "1")
+    destination = registries()
+
+    check_copy(replicate(function, source, destination), destination, image)
+
+
+@pytest.mark.parametrize("status", [202, 204, 205])
+def test_a_status_of_success_without_content_is_an_error(
+    function: Function, registries: Start, image: Image, status: int
+) -> None:
+    source = registries(policy=GetPolicy(status))
+    place(image, source.store, "team/app", "1")
+
+    response = replicate(function, source, registries())
+
+    assert response["Status"] == "FAILED"
+    assert f"invalid response ({status} " in response["Reason"]
 
 
 class HtmlPolicy(SpecificationPolicy):

@@ -17,10 +17,9 @@ from ecr_image_replicator.errors import (
     TransientError,
     UnavailableError,
 )
+from ecr_image_replicator.registry.error_bodies import describe_response, error_code
 from ecr_image_replicator.registry.error_responses import (
     OverloadedError,
-    describe_response,
-    error_code,
     error_from_response,
     is_expired_token,
     is_permanent,
@@ -62,6 +61,7 @@ def _raised(
         (401, DeniedError, "access denied"),
         (403, DeniedError, "access denied"),
         (404, NotFoundError, "not found"),
+        (410, NotFoundError, "not found"),
         (400, RegistryError, "request rejected"),
         (405, RegistryError, "request rejected"),
         (413, RegistryError, "request too large"),
@@ -82,6 +82,20 @@ def test_an_error_names_the_operation_and_the_response(
     assert f"({status} " in str(error)
     assert ", CODE: the words)" in str(error)
     assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize("code", ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN"])
+@pytest.mark.parametrize("status", [400, 404, 405, 410, 422])
+def test_a_code_for_what_does_not_exist_counts_with_any_status(status: int, code: str) -> None:
+    error = _raised(_response(status, _error(code)))
+    assert type(error) is NotFoundError
+    assert error.status == status
+    assert f"not found ({status} " in str(error)
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500])
+def test_a_code_for_what_does_not_exist_does_not_hide_a_denial(status: int) -> None:
+    assert not isinstance(_raised(_response(status, _error("NAME_UNKNOWN"))), NotFoundError)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +204,18 @@ def test_a_413_explains_the_limit_of_a_proxy() -> None:
         (encoded([]), "404 Not Found"),
         (encoded({"errors": []}), "404 Not Found"),
         (encoded({"errors": "x"}), "404 Not Found"),
-        (encoded({"errors": ["x"]}), "404 Not Found"),
+        (encoded({"errors": ["x"]}), "404 Not Found, x"),
+        (encoded({"errors": {"code": "DENIED", "message": "x"}}), "404 Not Found, DENIED: x"),
+        (encoded([{"code": "DENIED", "message": "x"}]), "404 Not Found, DENIED: x"),
+        (
+            encoded({"error": {"code": 403, "message": "x", "status": "PERMISSION_DENIED"}}),
+            "404 Not Found, PERMISSION_DENIED: x",
+        ),
+        (encoded({"type": "about:blank", "title": "Quota"}), "404 Not Found, Quota"),
+        (encoded({"title": "Quota", "detail": "0 left"}), "404 Not Found, 0 left"),
+        (b"no such host\r\nsee below", "404 Not Found, no such host"),
+        (b"\x00\x01", "404 Not Found"),
+        (b"\xff\xfe\xfd", "404 Not Found"),
         (encoded({"message": "no Route"}), "404 Not Found, no Route"),
         (encoded({"error": "invalid_scope"}), "404 Not Found, invalid_scope"),
         (_error(7, ["x"]), "404 Not Found"),
@@ -207,7 +232,7 @@ def test_a_413_explains_the_limit_of_a_proxy() -> None:
         ),
         (
             b"<html><head><title>Page &lt;missing&gt;</title></head></html>",
-            "404 Not Found, Page &lt;missing&gt;",
+            "404 Not Found, Page <missing>",
         ),
     ],
 )
