@@ -4,9 +4,10 @@
 # Usage: scripts/check_in_aws.sh [STACK]
 #
 # Needs the AWS CLI, curl and python3, credentials for a test account, and AWS_REGION. With STACK, the name
-# of the function's deployed stack, it also checks how long a new permission takes to reach the function.
-# It creates one ECR repository, one role and no other resources, and deletes both. Uploading the large
-# layer sends LAYER_GIB (default 12) GiB to ECR; set LAYER_GIB=0 to skip it.
+# of the function's deployed stack, it also checks a direct call and a mirror. For the mirror the stack needs
+# its parameter MirrorBucket; set MIRROR_BUCKET to a bucket's name, and this script sets the parameter.
+# It creates ECR repositories, a role and a stack, and deletes them. Uploading the large layer sends LAYER_GIB
+# (default 12) GiB to ECR; set LAYER_GIB=0 to skip it.
 set -euo pipefail
 
 stack=${1:-}
@@ -21,12 +22,19 @@ work=$(mktemp -d)
 found() { printf '%-34s %s\n' "$1" "$2"; }
 
 clean_up() {
+  aws cloudformation delete-stack --stack-name "$name" >/dev/null 2>&1 || true
   aws ecr delete-repository --repository-name "$name" --force >/dev/null 2>&1 || true
+  aws ecr delete-repository --repository-name "$name-mirror" --force >/dev/null 2>&1 || true
   aws iam delete-role-policy --role-name "$name" --policy-name check >/dev/null 2>&1 || true
   aws iam delete-role --role-name "$name" >/dev/null 2>&1 || true
   rm -rf "$work"
 }
 trap clean_up EXIT
+
+output() { # STACK NAME
+  aws cloudformation describe-stacks --stack-name "$1" --output text \
+    --query "Stacks[0].Outputs[?OutputKey=='$2'].OutputValue"
+}
 
 # The password is passed to curl in a file, so that it is in no list of processes.
 login() {
@@ -125,15 +133,146 @@ fi
 
 # 5. The function: one direct call that copies the image to another tag.
 if [ -n "$stack" ]; then
-  function=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
-    --query "Stacks[0].Outputs[?OutputKey=='FunctionName'].OutputValue")
+  function=$(output "$stack" FunctionName)
   aws lambda invoke --function-name "$function" --cli-binary-format raw-in-base64-out --payload \
     "{\"SrcImage\":\"$host/$name:index\",\"DestImage\":\"$host/$name:copied\",\"Platforms\":\"all\"}" \
     "$work/values" >/dev/null
   found 'a direct call of the function' "$(head -c 300 "$work/values")"
 fi
 
-# 6. The response time for a large layer: from the last byte to the response.
+# 6. A mirror of three tags: the first run, a scheduled one, an update, a stopped execution, the deletion.
+parameter() { # NAME
+  aws cloudformation describe-stacks --stack-name "$stack" --output text \
+    --query "Stacks[0].Parameters[?ParameterKey=='$1'].ParameterValue"
+}
+
+enable_mirrors() { # BUCKET
+  local key others=()
+  for key in $(aws cloudformation describe-stacks --stack-name "$stack" --output text \
+    --query "Stacks[0].Parameters[?ParameterKey!='MirrorBucket'].ParameterKey"); do
+    others+=("ParameterKey=$key,UsePreviousValue=true")
+  done
+  aws cloudformation update-stack --stack-name "$stack" --use-previous-template \
+    --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND \
+    --parameters "ParameterKey=MirrorBucket,ParameterValue=$1" "${others[@]}" >/dev/null
+  aws cloudformation wait stack-update-complete --stack-name "$stack"
+}
+
+push_tags() {
+  local tag
+  for tag in 1.0 1.1 1.2; do
+    printf '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"config":{"Labels":{"tag":"%s"}}}' \
+      "$tag" >"$work/config"
+    push_blob "$work/config" >/dev/null
+    manifest "$work/config" "$layer_digest" "$layer_size" >"$work/image"
+    put_manifest "$work/image" "$tag" "$image_type" >/dev/null
+  done
+}
+
+write_mirror_template() { # SERVICE_TOKEN
+  cat >"$work/mirror.yaml" <<END
+Parameters:
+  Run:
+    Type: String
+  Host:
+    Type: String
+    Default: $host
+Resources:
+  Mirror:
+    Type: Custom::ECRImageMirror
+    Properties:
+      ServiceToken: $1
+      Schedule: rate(1 day)
+      Trigger: !Ref Run
+      Repositories:
+        - SrcRepository: !Sub \${Host}/$name
+          DestRepository: $host/$name-mirror
+          Versions: 1.*
+Outputs:
+  Id:
+    Value: !Ref Mirror
+  ReportUri:
+    Value: !GetAtt Mirror.ReportUri
+  ExecutionArn:
+    Value: !GetAtt Mirror.ExecutionArn
+  Counts:
+    Value: !Sub "chosen \${Mirror.Chosen}, copied \${Mirror.Copied}, unchanged \${Mirror.Unchanged}, failed \${Mirror.Failed}"
+END
+}
+
+deploy_mirror() { # RUN
+  aws cloudformation deploy --stack-name "$name" --template-file "$work/mirror.yaml" \
+    --parameter-overrides "Run=$1" >/dev/null
+}
+
+running_execution() { # MACHINE
+  aws stepfunctions list-executions --state-machine-arn "$1" --status-filter RUNNING --output text \
+    --query 'executions[0].executionArn' | grep -v None
+}
+
+run_schedule() { # BUCKET REPORT_URI
+  local run=${2#*/mirrors/} at key
+  run=${run%/report.json}
+  at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+  aws lambda invoke --function-name "$function" --cli-binary-format raw-in-base64-out --payload \
+    "{\"Mirror\":{\"Step\":\"Start\",\"Run\":\"$run\",\"At\":\"$at\"}}" "$work/started" >/dev/null
+  key="mirrors/${run%/*}/scheduled-${at//[-:]/}/report.json"
+  aws s3api wait object-exists --bucket "$1" --key "$key"
+  aws s3 cp "s3://$1/$key" - |
+    python3 -c 'import json,sys; s = json.load(sys.stdin)["Summary"]; print(*(f"{n.lower()} {s[n]}" for n in ("Copied", "Unchanged", "Failed", "BytesCopied")))'
+}
+
+# Stops the execution of an update whose source does not respond, and prints why the update failed.
+stop_update() { # MACHINE
+  local execution
+  aws cloudformation update-stack --stack-name "$name" --use-previous-template --parameters \
+    ParameterKey=Run,ParameterValue=3 ParameterKey=Host,ParameterValue=192.0.2.1 >/dev/null
+  until execution=$(running_execution "$1"); do sleep 1; done
+  aws stepfunctions stop-execution --execution-arn "$execution" >/dev/null
+  aws cloudformation wait stack-rollback-complete --stack-name "$name"
+  aws cloudformation describe-stack-events --stack-name "$name" --output text \
+    --query "StackEvents[?LogicalResourceId=='Mirror' && ResourceStatus=='UPDATE_FAILED'].ResourceStatusReason | [0]"
+}
+
+check_mirror() { # BUCKET
+  local machine id uri
+  machine=$(output "$stack" MirrorStateMachine)
+  aws ecr create-repository --repository-name "$name-mirror" >/dev/null
+  push_tags
+  write_mirror_template "$(output "$stack" ServiceToken)"
+  deploy_mirror 1
+  found 'a mirror of three tags' "$(output "$name" Counts)"
+  found 'map runs of its execution' "$(aws stepfunctions list-map-runs --output text --query 'length(mapRuns)' \
+    --execution-arn "$(output "$name" ExecutionArn)")"
+  id=$(output "$name" Id)
+  uri=$(output "$name" ReportUri)
+  found 'the next run, as scheduled' "$(run_schedule "$1" "$uri")"
+  deploy_mirror 2
+  found 'an update of the mirror' "$(output "$name" Counts)"
+  found 'a stopped execution' "$(stop_update "$machine" | head -c 300)"
+  aws cloudformation delete-stack --stack-name "$name"
+  aws cloudformation wait stack-delete-complete --stack-name "$name"
+  found 'schedules after the deletion' "$(aws scheduler list-schedules --group-name "$stack-mirrors" \
+    --output text --query "length(Schedules[?Name=='$id'])")"
+  found 'state after the deletion' "$(aws s3 ls --recursive "s3://$1/mirrors/$id/" | wc -l) objects"
+  found 'tags after the deletion' "$(aws ecr list-images --repository-name "$name-mirror" --output text \
+    --query 'length(imageIds)')"
+}
+
+if [ -n "$stack" ]; then
+  bucket=$(parameter MirrorBucket)
+  if [ -z "$bucket" ] && [ -n "${MIRROR_BUCKET:-}" ]; then
+    bucket=$MIRROR_BUCKET
+    enable_mirrors "$bucket"
+  fi
+  if [ -n "$bucket" ]; then
+    check_mirror "$bucket"
+  else
+    found 'a mirror' 'not checked: set MIRROR_BUCKET'
+  fi
+fi
+
+# 7. The response time for a large layer: from the last byte to the response.
 if [ "$layer_gib" -gt 0 ]; then
   truncate -s "${layer_gib}G" "$work/large"
   found "blob of $layer_gib GiB" "$(push_blob "$work/large")"
