@@ -45,3 +45,17 @@ def test_the_example_stack_has_valid_properties(tmp_path: Path) -> None:
         for each in exports
         if "Export" in each
     }
+
+
+def test_each_of_ten_scenarios_has_an_example_that_a_test_executes() -> None:
+    """By the name of the example's file or folder, in the text of a test of examples."""
+    rows = re.findall(r"^\| ([^|]+) \| (.+) \|$", section("By scenario"), re.MULTILINE)[1:]
+    tests = "".join(each.read_text() for each in (ROOT / "tests" / "examples").glob("test_*.py"))
+    assert len(rows) == 10
+    for scenario, links in rows:
+        targets = [Path(each) for each in re.findall(r"\((examples/[^)]+)\)", links)]
+        assert targets, scenario
+        for target in targets:
+            name = target.stem if target.suffix == ".yaml" else target.parent.name
+            assert (ROOT / target).exists()
+            assert re.search(rf'["/`]{re.escape(name)}["`/]', tests), name

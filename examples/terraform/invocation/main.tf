@@ -1,6 +1,6 @@
 # An image in ECR, copied by a direct call of the replicator's function.
 #
-#   terraform init && terraform apply
+#   terraform init && terraform apply -var function_name=FUNCTION
 #
 # The copy must fit one invocation (15 minutes). A failure fails the apply with the function's
 # message. Destroying the resource keeps the image and its tags.
@@ -15,10 +15,16 @@ terraform {
   }
 }
 
-variable "source_image" {
-  description = "The image to copy."
+variable "source_repository" {
+  description = "The repository to copy from."
   type        = string
-  default     = "public.ecr.aws/docker/library/nginx:1.27"
+  default     = "public.ecr.aws/docker/library/nginx"
+}
+
+variable "tag" {
+  description = "The tag, at the source and in ECR."
+  type        = string
+  default     = "1.27"
 }
 
 variable "function_name" {
@@ -36,8 +42,8 @@ resource "aws_lambda_invocation" "image" {
   lifecycle_scope = "CRUD"
 
   input = jsonencode({
-    SrcImage  = var.source_image
-    DestImage = "${aws_ecr_repository.nginx.repository_url}:1.27"
+    SrcImage  = "${var.source_repository}:${var.tag}"
+    DestImage = "${aws_ecr_repository.nginx.repository_url}:${var.tag}"
     Platforms = ["linux/amd64", "linux/arm64"]
   })
 }

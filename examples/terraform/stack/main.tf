@@ -14,10 +14,16 @@ terraform {
   }
 }
 
-variable "source_image" {
-  description = "The image to copy."
+variable "source_repository" {
+  description = "The repository to copy from."
   type        = string
-  default     = "public.ecr.aws/docker/library/nginx:1.27"
+  default     = "public.ecr.aws/docker/library/nginx"
+}
+
+variable "tag" {
+  description = "The tag, at the source and in ECR."
+  type        = string
+  default     = "1.27"
 }
 
 variable "replicator_stack" {
@@ -40,8 +46,8 @@ resource "aws_cloudformation_stack" "image" {
         Type = "Custom::ECRImage"
         Properties = {
           ServiceToken = { "Fn::ImportValue" = "${var.replicator_stack}-ServiceToken" }
-          SrcImage     = var.source_image
-          DestImage    = "${aws_ecr_repository.nginx.repository_url}:1.27"
+          SrcImage     = "${var.source_repository}:${var.tag}"
+          DestImage    = "${aws_ecr_repository.nginx.repository_url}:${var.tag}"
           Platforms    = ["linux/amd64", "linux/arm64"]
         }
       }
