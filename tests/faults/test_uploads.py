@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from local.images import Image, build_image, build_layer, push
 from local.registry import BearerAuthentication, RegistryServer
-from tests.faults.fault_kinds import respond_with
+from tests.faults.fault_kinds import never_respond, respond_with
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+from tests.faults.stalls import declared_stalls
 from tests.replicating import replicate_once
 
 from ecr_image_replicator.errors import DeniedError
@@ -78,6 +79,21 @@ def test_a_token_that_expires_before_a_body_restarts_the_upload(stage: Stage) ->
     # the layer's and, if it had started, the config's
     assert 1 <= stage.requests()["PUT", 401] <= 2
     assert stage.requests()["DELETE", 204] == stage.requests()["PUT", 401]
+
+
+def test_a_cancellation_that_times_out_is_not_sent_again(stage: Stage) -> None:
+    stage.source.start_over(
+        lambda exchange: (
+            respond_with(403, "DENIED") if "/blobs/" in exchange.request.target else pass_on
+        )
+    )
+    stage.destination.start_over(
+        lambda exchange: never_respond if exchange.request.method == "DELETE" else pass_on
+    )
+    with declared_stalls(), pytest.raises(DeniedError):
+        stage.replicate()
+    methods = Counter(each.method for each in stage.destination.exchanges)
+    assert methods["DELETE"] == stage.requests()["POST", 202] >= 1
 
 
 def test_a_token_that_expires_before_the_end_leaves_no_open_session(stage: Stage) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ecr_image_replicator.errors import ReplicationError, TransientError
 from ecr_image_replicator.registry.error_bodies import describe_response
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
+from ecr_image_replicator.registry.http.session import ConnectionTimeoutError
 from ecr_image_replicator.registry.transport import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ class UploadCanceller:
         self._transport = transport
 
     def cancel(self, url: Url) -> None:
-        """Send a DELETE, in seconds, at most twice; never raises.
+        """Send a DELETE, in 5 seconds; never raises.
 
         A registry that rejects it removes the session when that expires.
         """
         try:
             try:
                 self._delete(url)
+            except ConnectionTimeoutError:
+                raise  # it would only delay the error that is reported
             except TransientError:
                 # a kept connection may have been cut together with the others
                 self._delete(url)

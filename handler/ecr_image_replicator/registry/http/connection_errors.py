@@ -86,6 +86,11 @@ def describe_status(status: int) -> str:
         return str(status)
 
 
+def is_timeout(error: BaseException) -> bool:
+    """Return whether nothing was received or sent in time."""
+    return any(isinstance(cause, TimeoutError) for cause in _causes(error))
+
+
 def describe_failure(error: BaseException) -> str:  # noqa: PLR0911 - one for each kind
     """Return why a connection failed, in the field's terms and without a URL."""
     if any(isinstance(cause, SilentServerError) for cause in _causes(error)):

@@ -36,6 +36,7 @@ from ecr_image_replicator.registry.http.connection_errors import (
     is_malformed_head,
     is_not_tls,
     is_oversized_head,
+    is_timeout,
     is_unknown_host,
 )
 from ecr_image_replicator.registry.http.connections import Connections
@@ -71,6 +72,10 @@ _LIBRARY_ERRORS: Final = (
 
 class NotTlsError(TransientError):
     """The server does not use TLS; plain HTTP may work, where it is allowed."""
+
+
+class ConnectionTimeoutError(TransientError):
+    """A connection on which nothing was received or sent in time."""
 
 
 class Session:
@@ -370,4 +375,5 @@ def _error_of(
         return NotTlsError(message)
     if is_unknown_host(error):
         return UnknownHostError(message, hint=hint_for(error))
-    return TransientError(message, hint=hint_for(error))
+    kind = ConnectionTimeoutError if is_timeout(error) else TransientError
+    return kind(message, hint=hint_for(error))
