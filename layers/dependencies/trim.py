@@ -1,6 +1,7 @@
 """Remove from installed packages what the function does not use: `trim.py DIRECTORY`.
 
-- botocore's models of services that the function does not call, boto3's resource models;
+- botocore's models and endpoints of services that the function does not call, boto3's resource
+  models;
 - zstandard's CFFI backend, which CPython does not use;
 - parts of Powertools that `handler/app.py` and `custom_resource` do not import;
 - symbols and debugging information of compiled modules, for any architecture;
@@ -11,6 +12,8 @@ Tests load every remaining module and make a client of every service from the re
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 import struct
 import sys
@@ -54,14 +57,33 @@ _ELF64_LITTLE_ENDIAN = b"\x7fELF\x02\x01"
 
 def main(packages: Path) -> None:
     """Trim the packages in this directory."""
-    for directory in (packages / "botocore" / "data").iterdir():
+    data = packages / "botocore" / "data"
+    for directory in data.iterdir():
         if directory.is_dir() and directory.name not in SERVICES:
             remove(directory)
+    endpoints = data / "endpoints.json"
+    names = {endpoint_name(model) for model in data.glob("*/*/service-2.json.gz")}
+    endpoints.write_text(without_services(endpoints.read_text(), kept=names))
     for pattern in UNUSED:
         for path in list(packages.glob(pattern)):
             remove(path)
     for path in packages.rglob("*.so"):
         path.write_bytes(stripped(path.read_bytes()))
+
+
+def endpoint_name(model: Path) -> str:
+    """Return the name by which botocore's endpoints.json lists a service."""
+    metadata = json.loads(gzip.decompress(model.read_bytes()))["metadata"]
+    return str(metadata["endpointPrefix"])
+
+
+def without_services(endpoints: str, *, kept: set[str]) -> str:
+    """Remove other services from botocore's endpoints.json, which the first client parses."""
+    document = json.loads(endpoints)
+    for partition in document["partitions"]:
+        services = partition["services"]
+        partition["services"] = {name: services[name] for name in services if name in kept}
+    return json.dumps(document, separators=(",", ":"))
 
 
 def remove(path: Path) -> None:
