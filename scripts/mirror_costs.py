@@ -32,10 +32,29 @@ class Run:
     loops: int = 0
 
     @property
+    def changed_hosts(self) -> int:
+        """Source hosts with changes; a run without changes enters none."""
+        return self.hosts if self.changed else 0
+
+    @property
     def transitions(self) -> int:
-        """State transitions; a run without changes enters no host."""
-        hosts = self.hosts if self.changed else 0
-        return 5 + 2 * hosts + 3 * self.repositories + 3 * self.loops
+        """State transitions."""
+        return 5 + 2 * self.changed_hosts + 3 * self.repositories + 3 * self.loops
+
+    @property
+    def invocations(self) -> int:
+        """Invocations of the function: the start, the first and the last step, and workers."""
+        return 3 + self.repositories + self.loops
+
+    @property
+    def puts(self) -> int:
+        """PUTs and LISTs, which cost the same."""
+        return 7 + self.changed_hosts + self.changed + self.repositories + self.loops
+
+    @property
+    def gets(self) -> int:
+        """GETs, those of Step Functions included."""
+        return 6 + self.changed_hosts + 2 * (self.repositories + self.loops)
 
     @property
     def lambda_seconds(self) -> float:
@@ -45,15 +64,12 @@ class Run:
     @property
     def dollars(self) -> float:
         """The price of Step Functions, Lambda and S3 together."""
-        calls = 2 + self.repositories + self.loops
-        puts = 5 + self.hosts + self.changed + self.repositories + self.loops
-        gets = 6 + 2 * (self.repositories + self.loops)
         return (
             self.transitions * TRANSITION_DOLLARS
             + self.lambda_seconds * MEMORY_GB * GB_SECOND_DOLLARS
-            + calls * REQUEST_DOLLARS
-            + puts * PUT_DOLLARS
-            + gets * GET_DOLLARS
+            + self.invocations * REQUEST_DOLLARS
+            + self.puts * PUT_DOLLARS
+            + self.gets * GET_DOLLARS
         )
 
     @property

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +32,7 @@ FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:replicator"
 DEFINITION = Path(__file__).parents[2] / "statemachine" / "mirror.asl.json"
 _ROLE = "arn:aws:iam::123456789012:role/machine"
 _GROUP = "mirrors"
+_BUCKET_REQUEST = re.compile(rf"(GET|PUT|DELETE|HEAD) /{BUCKET}([/?])")
 
 
 def definition() -> str:
@@ -108,6 +112,38 @@ class History:
             self._events.clear()
 
 
+class BucketRequests(logging.Handler):
+    """The requests to the bucket over HTTP, which are all but Step Functions' own.
+
+    moto's server logs each request.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """The number of requests by method; LIST for those of the bucket itself."""
+        return Counter(self._counts)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count a request of the server's log."""
+        found = _BUCKET_REQUEST.search(record.getMessage())
+        if found:
+            self._counts["LIST" if found[2] == "?" else found[1]] += 1
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count until the end of the context."""
+        logger = logging.getLogger("werkzeug")
+        logger.addHandler(self)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
+
+
 @dataclass
 class Machine:
     """A deployed mirror: state machine, function, bucket and CloudFormation endpoint."""
@@ -119,6 +155,7 @@ class Machine:
     s3: Any
     scheduler: Any
     history: History
+    bucket_requests: BucketRequests
     seconds: dict[int, list[float]] = field(default_factory=dict)
 
     def event(self, request_type: Any, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -255,8 +292,9 @@ def deployed(
                 "POWERTOOLS_METRICS_NAMESPACE": "tests",
             }
         )
-        history = History(patch)
-        yield Machine(pool, endpoint, arn, states, s3, scheduler, history, seconds)
+        history, requests = History(patch), BucketRequests()
+        with requests.counting():
+            yield Machine(pool, endpoint, arn, states, s3, scheduler, history, requests, seconds)
 
 
 def _environment(moto: str, aws: LoopbackAws | None) -> dict[str, str]:

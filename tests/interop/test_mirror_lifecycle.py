@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.interop.mirror_machine import FUNCTION, Machine
-from tests.interop.mirror_scene import MirrorScene
+from tests.interop.mirror_scene import TAGS, MirrorScene
 
 from custom_resource.mirror_ids import mirror_id
 
+ROOT = Path(__file__).parents[2]
 #: moto's interpreter fails by itself when it is stopped within a Map; AWS reports ABORTED.
 STOPPED = {"ABORTED", "FAILED"}
 
@@ -210,3 +213,25 @@ def test_a_step_whose_worker_is_killed_each_time_leads_to_one_response(
     assert (response.status, response.physical_resource_id) == ("FAILED", mirror_id(create))
     reason = "its worker was killed" if responds_itself else "the mirror's run failed"
     assert reason in (response.reason or "")
+
+
+def test_a_run_costs_what_the_page_says(mirror_scene: MirrorScene, machine: Machine) -> None:
+    computed = runpy.run_path(str(ROOT / "scripts" / "mirror_costs.py"))["Run"]
+    entries = [*mirror_scene.entries[:2], *mirror_scene.entries[15:17]]
+    mirror = {"Repositories": entries}
+    images = len(entries) * len(TAGS)
+
+    for kind, changed, repositories in (("Create", images, len(entries)), ("Update", 0, 0)):
+        machine.history.clear()
+        requests, events = machine.bucket_requests.counts, len(machine.pool.events)
+        sent = machine.event(kind, {**mirror, "Trigger": kind}, physical_resource_id="x")
+        assert machine.send(sent)["Status"] == "STARTED"
+        machine.wait_until_ended()
+
+        run = computed(images=images, changed=changed, repositories=repositories, hosts=2)
+        assert machine.history.transitions == run.transitions
+        assert len(machine.pool.events) - events == run.invocations
+        counts = machine.bucket_requests.counts - requests
+        assert counts["PUT"] + counts["LIST"] == run.puts
+        # the interpreter reads the work items of each host in this process
+        assert counts["GET"] + run.changed_hosts == run.gets
