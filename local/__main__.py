@@ -1,4 +1,4 @@
-"""`python -m local`: registries, AWS and CloudFormation's endpoint on loopback, until Ctrl-C."""
+"""`python -m local`: registries, AWS and a CloudFormation endpoint on loopback, until Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""AWS and Docker Hub on loopback, under their real host names, through one proxy.
+"""AWS and Docker Hub on loopback, with their real host names, through one proxy.
 
 A program with `LoopbackAws.environment` connects to `123456789012.dkr.ecr.eu-west-1.amazonaws.com`,
-`sts.eu-west-1.amazonaws.com` or `registry-1.docker.io` on loopback, with TLS, and to nothing else.
+`sts.eu-west-1.amazonaws.com` or `registry-1.docker.io` on loopback with TLS, and to no other hosts.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from local.web import AccessLogEntry, Application, LoopbackServer
 
 DEFAULT_ACCOUNT = "123456789012"
 DEFAULT_REGION = "eu-west-1"
-_SECRET_ACCESS_KEY = "loopback/secret/key/which/opens/nothing"  # noqa: S105 - it opens nothing
+_SECRET_ACCESS_KEY = "loopback/secret/key/which/opens/nothing"  # noqa: S105 - not a real secret
 
 
 class LoopbackAws(Running):
-    """ECR, ECR Public, Docker Hub, STS, Secrets Manager, S3, KMS and IAM, from `with` to its end.
+    """ECR, ECR Public, Docker Hub, STS, Secrets Manager, S3, KMS and IAM. Runs inside `with`.
 
     `environment` has the variables for a program. `docker_hub` and `public_ecr` are registries,
     `ecr` returns any account's registry in any region. `clock` returns seconds since 1970, for
@@ -102,7 +102,7 @@ class LoopbackAws(Running):
         return self._ecr.registry(account, region)
 
     def authorization(self, account: str = DEFAULT_ACCOUNT, region: str = DEFAULT_REGION) -> str:
-        """Return an Authorization header of an account for a region's registries; sends nothing."""
+        """Return an account's Authorization header for a region's registries without a request."""
         caller = Caller(account, f"arn:aws:iam::{account}:root")
         return f"Basic {self._ecr.tokens.issue(caller, region).authorization_token}"
 
@@ -117,7 +117,7 @@ class LoopbackAws(Running):
         self._hosts.add_names(application, host)
 
     def add_role(self, arn: str, *, external_id: str | None = None) -> str:
-        """Allow a role to be assumed, with an external ID if one is given; return its ARN."""
+        """Allow a role to be assumed, with an external ID if one is given, and return its ARN."""
         self.services.roles[arn] = external_id
         return arn
 
@@ -141,7 +141,7 @@ class LoopbackAws(Running):
         Raises
         ------
         UnsupportedPolicyError
-            A document has something that the evaluator does not support.
+            A document has an element that the evaluator does not support.
         """
         self.add_role(role_arn)
         session = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="function")
@@ -200,11 +200,11 @@ class LoopbackAws(Running):
 
     @property
     def tunnels(self) -> tuple[Tunnel, ...]:
-        """Every CONNECT request to the proxy."""
+        """All CONNECT requests to the proxy."""
         return self.proxy.tunnels
 
     def clear_requests(self) -> None:
-        """Forget requests, tunnels and calls so far."""
+        """Clear the lists of requests, tunnels and calls."""
         self._server.access_log.clear()
         self.proxy.clear_tunnels()
         self._ecr.clear_calls()
@@ -218,7 +218,7 @@ class LoopbackAws(Running):
         return self
 
     def close(self) -> None:
-        """Stop serving and delete all content. May be called twice."""
+        """Stop serving and delete all content. Can be called twice."""
         self._opened.close()
 
     def _target(self, host: str, port: int) -> int | None:

@@ -42,7 +42,7 @@ class ServiceCall:
 
 
 def read_call(request: Request, body: bytes) -> ServiceCall:
-    """Return the call that a request makes; the action is `?` if it is not known."""
+    """Return the call of a request. The action is `?` if it is unknown."""
     host = request.headers.get("host", "")
     found = _REGION.search(host)
     region = found[0] if found else "us-east-1"
@@ -58,7 +58,7 @@ def read_call(request: Request, body: bytes) -> ServiceCall:
 
 
 def needed_permission(call: ServiceCall, account: str) -> Permission:
-    """Return the permission that a call needs itself, without those for encryption keys."""
+    """Return the permission of a call, without those for encryption keys."""
     parameters = call.parameters
     if call.service == "s3":
         bucket, key = parameters["Bucket"], parameters["Key"]
@@ -67,7 +67,7 @@ def needed_permission(call: ServiceCall, account: str) -> Permission:
     if call.service == "secretsmanager":
         secret_id = str(parameters.get("SecretId", "*"))
         prefix = f"arn:aws:secretsmanager:{call.region}:{account}:secret:"
-        # a name's ARN ends in six random characters; see `AwsServices` for those that exist
+        # the ARN of a name ends in six random characters; `AwsServices` looks up existing ones
         resource = secret_id if secret_id.startswith("arn:") else f"{prefix}{secret_id}-??????"
     elif call.service == "kms":
         key_id = str(parameters.get("KeyId", "*"))
@@ -112,6 +112,6 @@ def _read_s3_call(request: Request, host: str, region: str) -> ServiceCall:
         action = "ListBucket" if request.method in {"GET", "HEAD"} else "CreateBucket"
         return ServiceCall(f"s3:{action}", parameters, region)
     action = _S3_ACTIONS.get(request.method, "?")
-    # S3 User Guide: a version needs a permission of its own
+    # S3 User Guide: a version requires a separate permission
     is_version = request.parameter("versionId") is not None and action == "GetObject"
     return ServiceCall(f"s3:{action}{'Version' if is_version else ''}", parameters, region)

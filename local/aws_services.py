@@ -1,6 +1,6 @@
-"""STS, Secrets Manager, S3, KMS and IAM under their real host names, implemented by moto.
+"""STS, Secrets Manager, S3, KMS and IAM with their real host names, implemented by moto.
 
-moto keeps its accounts in the process: two of these at once share them.
+moto has one set of accounts per process: concurrent instances share it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _MANAGED_KEY = re.compile(r".*alias/aws/.*")
 
 
 class AwsServices:
-    """The services beside ECR. moto is imported with the first request; `reset` empties it.
+    """The services other than ECR. The first request imports moto; `reset` deletes its content.
 
-    `roles` are the ARNs that may be assumed, with the external ID that each requires or None.
-    `denials` are the IAM actions that are denied to everybody, or for their next calls.
+    `roles` are the ARNs that can be assumed, with their required external ID or None.
+    `denials` are the IAM actions that are denied to all callers, or for their next calls.
     `policies` are the identity policies of roles.
     """
 
@@ -51,17 +51,17 @@ class AwsServices:
 
     @property
     def denied_actions(self) -> set[str]:
-        """The IAM actions that are denied to everybody; may be changed."""
+        """The IAM actions that are denied to all callers. Can be changed."""
         return self.denials.actions
 
     @property
     def calls(self) -> tuple[ServiceCall, ...]:
-        """Every request so far, denied ones too."""
+        """All requests, including denied ones."""
         with self._lock:
             return tuple(self._calls)
 
     def clear_calls(self) -> None:
-        """Forget the requests so far."""
+        """Clear the list of requests."""
         with self._lock:
             self._calls.clear()
 
@@ -71,12 +71,12 @@ class AwsServices:
         return self._respond if known else None
 
     def find_caller(self, access_key_id: str) -> Caller | None:
-        """Return the principal of an access key: the account, a user or a session; or None."""
+        """Return the principal of an access key (account, user or session), or None."""
         from moto.iam.models import (  # noqa: PLC0415 - moto is slow to import
             get_account_id_from,
             iam_backends,
         )
-        from moto.sts.models import sts_backends  # noqa: PLC0415 - the same
+        from moto.sts.models import sts_backends  # noqa: PLC0415 - moto is slow to import
 
         account = get_account_id_from(access_key_id)
         issued = access_key_id in iam_backends[account]["aws"].access_keys
@@ -87,9 +87,9 @@ class AwsServices:
         return Caller(account, arn)
 
     def reset(self) -> None:
-        """Forget every bucket, secret, role and key."""
+        """Delete all buckets, secrets, roles and keys."""
         if "moto.core.base_backend" not in sys.modules:
-            return  # nothing is stored yet, and importing it takes a second
+            return  # without an import there is no content, and importing takes a second
         from moto.moto_api._internal.models import moto_api_backend  # noqa: PLC0415 - slow
 
         moto_api_backend.reset()
@@ -111,7 +111,7 @@ class AwsServices:
         whole = replace(request, body=io.BytesIO(body), content_length=len(body))
         response = self._started_moto()(whole)
         if call.service == "s3" and response.status == 404 and call.parameters["Key"]:
-            # S3 User Guide: without s3:ListBucket a missing object is a denied one
+            # S3 User Guide: without s3:ListBucket, a missing object is AccessDenied
             bucket = Permission("s3:ListBucket", f"arn:aws:s3:::{call.parameters['Bucket']}")
             decision = self._decide(bucket, caller)
             if decision is not Decision.ALLOWED:
@@ -125,7 +125,7 @@ class AwsServices:
         return self.policies.decide(caller.arn, permission) if caller else Decision.ALLOWED
 
     def _needed(self, call: ServiceCall, caller: Caller | None) -> Iterator[Permission]:
-        """Yield the permissions that a call needs, that for its encryption key last."""
+        """Yield the permissions that a call requires, the one for its encryption key last."""
         account = caller.account if caller else ""
         if call.action == "sts:GetCallerIdentity":
             return  # needs no permission
@@ -143,7 +143,7 @@ class AwsServices:
             yield Permission("kms:Decrypt", arn, {"kms:ViaService": via})
 
     def _find_stored(self, call: ServiceCall, account: str) -> Any:
-        """Return moto's secret or object that a call reads, None if there is none."""
+        """Return moto's secret or object that a call reads, or None."""
         if call.action == "secretsmanager:GetSecretValue":
             from moto.secretsmanager.models import (  # noqa: PLC0415 - moto is slow to import
                 secretsmanager_backends,
@@ -152,7 +152,7 @@ class AwsServices:
             secrets = secretsmanager_backends[account][call.region].secrets
             return secrets.get(str(call.parameters.get("SecretId")))
         if call.action in {"s3:GetObject", "s3:GetObjectVersion"}:
-            from moto.s3.models import s3_backends  # noqa: PLC0415 - the same
+            from moto.s3.models import s3_backends  # noqa: PLC0415 - moto is slow to import
 
             bucket = s3_backends[account]["aws"].buckets.get(call.parameters["Bucket"])
             return bucket.keys.get(call.parameters["Key"]) if bucket is not None else None

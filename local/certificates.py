@@ -12,7 +12,7 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class CertificateAuthority:
-    """A new certificate authority.
+    """A certificate authority with a new key.
 
     `ca_file` (PEM, without the key) is written into `directory`, for SSL_CERT_FILE,
     REQUESTS_CA_BUNDLE or AWS_CA_BUNDLE.

@@ -1,4 +1,4 @@
-"""The local cloud: two registries, AWS, Docker Hub and CloudFormation's endpoint on loopback.
+"""The local cloud: two registries, AWS, Docker Hub and a CloudFormation endpoint on loopback.
 
 `python -m local` runs it, `python -m local.invoke` and the tests use it.
 """
@@ -29,18 +29,18 @@ _MEBIBYTE = 1024 * 1024
 _SBOM_TYPE = "application/spdx+json"
 ARCHIVE_BUCKET = "demo-archives"
 ARCHIVE_KEY = "app.tar"
-#: What `events/` calls the registries.
+#: Hosts of the registries in `events/`.
 SOURCE_PORT, DESTINATION_PORT, CLOUDFORMATION_PORT, PROXY_PORT = 5001, 5002, 5003, 5004
 _Server = TypeVar("_Server", bound=Running)
 
 
 class PortInUseError(Exception):
-    """A port is in use; the message names it and the option that changes it."""
+    """A port is in use. The message has the port and the option to change it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports to listen on; 0 lets the kernel choose."""
+    """The ports to listen on; 0 is a free port."""
 
     source: int = SOURCE_PORT
     destination: int = DESTINATION_PORT
@@ -49,19 +49,19 @@ class Ports:
 
 
 class LocalCloud:
-    """Servers on loopback with demo content, from `with` to its end.
+    """Servers on loopback with demo content, which run inside `with`.
 
     Parameters
     ----------
     directory
         For the CA certificate and the environment files.
     ports
-        Where to listen.
+        The ports to listen on.
 
     Raises
     ------
     PortInUseError
-        On entering, when a port is in use.
+        On entering the context, if a port is in use.
     """
 
     source: RegistryServer
@@ -70,7 +70,7 @@ class LocalCloud:
     aws: LoopbackAws
 
     def __init__(self, directory: Path, ports: Ports = Ports()) -> None:
-        # the files name absolute paths: the function runs in another directory
+        # absolute paths, since the function runs in another directory
         self.directory = directory.resolve()
         self._ports = ports
         self._opened = contextlib.ExitStack()
@@ -119,12 +119,12 @@ class LocalCloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which a program uses this cloud."""
+        """Environment variables for a program that uses this cloud."""
         return {**self.aws.environment, "RESPONSE_HOSTS": self.cloudformation.host}
 
     @property
     def environment_file(self) -> Path:
-        """Lines of ``NAME=value`` that a shell can read."""
+        """Lines of ``NAME=value`` for a shell."""
         return self.directory / "environment"
 
     @property
@@ -133,7 +133,7 @@ class LocalCloud:
         return self.directory / "cloud.json"
 
     def example_event(self) -> dict[str, Any]:
-        """Return an event that copies demo/app:1.0 and is answered at the endpoint."""
+        """Return an event that copies demo/app:1.0 and has a response URL of the endpoint."""
         return self.cloudformation.event(
             "Create",
             {
@@ -144,7 +144,7 @@ class LocalCloud:
         )
 
     def _check_ports(self) -> None:
-        """Fail before anything is written if a port is in use."""
+        """Raise an error before files are written if a port is in use."""
         for name, port in dataclasses.asdict(self._ports).items():
             try:
                 socket.create_server(("127.0.0.1", port)).close()
@@ -152,7 +152,7 @@ class LocalCloud:
                 raise _port_in_use(name, port, error) from error
 
     def _check_directory(self) -> None:
-        """Fail if a running cloud uses the directory: its certificate would be replaced."""
+        """Raise an error if a running cloud uses the directory and its certificate."""
         with contextlib.suppress(OSError, ValueError):
             host, _, port = json.loads(self.description_file.read_text())["source"].rpartition(":")
             socket.create_connection((host, int(port)), timeout=2).close()

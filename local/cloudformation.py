@@ -1,4 +1,4 @@
-"""CloudFormation for custom resources: it makes events, and receives responses at presigned URLs.
+"""CloudFormation for custom resources: creates events, receives responses at presigned URLs.
 
 Implements the AWS CloudFormation User Guide, "Custom resource response objects", and S3's rules for
 a PUT to a presigned URL.
@@ -44,16 +44,16 @@ _DEFAULT_FUNCTION_ARN = "arn:aws:lambda:eu-central-1:123456789012:function:repli
 class CloudFormationEndpoint(Running):
     """An HTTPS server that issues response URLs and stores the responses.
 
-    `tls` is what `CertificateAuthority.server_context` returns. The first correctly signed PUTs get
-    the `statuses`, one each, before PUTs are stored: failures to retry. A response that
-    CloudFormation would reject is stored, as S3 does, and named in `violations`.
+    `tls` is a `CertificateAuthority.server_context`. The first correctly signed PUTs fail with
+    the `statuses`, one each, to test retries. A response that CloudFormation would reject is
+    stored, as S3 does, and described in `violations`.
 
-    A function contacts it only if its variable RESPONSE_HOSTS names `host`.
+    A function sends responses here only if its variable RESPONSE_HOSTS has `host`.
 
     Raises
     ------
     OSError
-        The port is taken.
+        The port is in use.
     """
 
     def __init__(self, tls: ssl.SSLContext, *, port: int = 0, statuses: Sequence[int] = ()) -> None:
@@ -75,9 +75,9 @@ class CloudFormationEndpoint(Running):
         stack_id: str | None = None,
         logical_resource_id: str | None = None,
     ) -> str:
-        """Return the presigned URL for a request's response; nobody can guess it.
+        """Return the presigned, unguessable URL for the response to a request.
 
-        The response has to name the request's ID, and the other two when they are given here.
+        The response must have the request's ID, and the other two IDs if they are given.
         """
         with self._changed:
             self._expectations[request_id] = Expectation(request_id, stack_id, logical_resource_id)
@@ -118,19 +118,19 @@ class CloudFormationEndpoint(Running):
 
     @property
     def responses(self) -> tuple[CustomResourceResponse, ...]:
-        """Every PUT that was stored, duplicates too, in the order of their arrival."""
+        """All stored PUTs, including duplicates, in order of receipt."""
         with self._changed:
             return tuple(self._responses)
 
     @property
     def violations(self) -> tuple[str, ...]:
-        """A sentence for each rule that a PUT broke, rejected ones included."""
+        """A sentence for each rule that a PUT violated, including rejected PUTs."""
         with self._changed:
             return tuple(self._violations)
 
     @property
     def requests(self) -> tuple[AccessLogEntry, ...]:
-        """A snapshot of the HTTP requests, whatever their status."""
+        """A snapshot of all HTTP requests."""
         return self._server.requests
 
     def wait_for_response(
@@ -141,7 +141,7 @@ class CloudFormationEndpoint(Running):
         Raises
         ------
         TimeoutError
-            There was none in time.
+            There was no response in time.
         """
         deadline = time.monotonic() + timeout_seconds
         with self._changed:
@@ -154,12 +154,12 @@ class CloudFormationEndpoint(Running):
                     raise TimeoutError(message)
 
     def start(self) -> Self:
-        """Start to accept connections."""
+        """Start accepting connections."""
         self._server.start()
         return self
 
     def close(self) -> None:
-        """Stop serving. May be called twice."""
+        """Stop serving. Can be called twice."""
         self._server.close()
 
     def _respond(self, request: Request) -> Response:

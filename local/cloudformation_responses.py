@@ -1,4 +1,4 @@
-"""A custom resource's response, and the rules that it has to keep.
+"""A custom resource's response and the rules for it.
 
 The rules are those of the AWS CloudFormation User Guide, "Custom resource response objects".
 """
@@ -30,7 +30,7 @@ _KNOWN_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a response has to echo; None for what is not known."""
+    """The IDs that a response must return, or None for any value."""
 
     request_id: str
     stack_id: str | None
@@ -39,9 +39,9 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class CustomResourceResponse:
-    """One stored response: its bytes, and the JSON object in them (empty if there is none).
+    """One stored response: its bytes and their JSON object (empty if there is none).
 
-    `violations` has a sentence for each rule that it breaks; CloudFormation accepts only responses
+    `violations` has a sentence for each violated rule. CloudFormation accepts only responses
     without violations. `received_at_seconds` is on the monotonic clock.
     """
 
@@ -74,7 +74,7 @@ class CustomResourceResponse:
 
 
 def read_response(body: bytes, expectation: Expectation) -> CustomResourceResponse:
-    """Return a response with the rules that it breaks; never raises for its content."""
+    """Return a response with its violations. Invalid content raises no exception."""
     try:
         document = json.loads(body)
     except ValueError:

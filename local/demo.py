@@ -49,7 +49,7 @@ class _Context:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Run the demo; return 0 when every claim that it prints was seen to hold."""
+    """Run the demo and return 0 if every printed claim is true."""
     parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
     parser.add_argument("--logs", action="store_true", help="show the function's log lines")
     shows_logs = parser.parse_args(arguments).logs
@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] = ()) -> int:
             "CloudFormation received SUCCESS": first["Status"] == "SUCCESS",
             "the destination's tag has the source's digest": served == digest,
             "the response has that digest": first.get("Data", {}).get("ImageDigest") == digest,
-            "the second time nothing moved": second.get("Data", {}).get("Changed") == "false",
-            "one request per registry was enough": requests == (1, 1),
+            "the second time nothing was copied": second.get("Data", {}).get("Changed") == "false",
+            "the second time one request per registry was sent": requests == (1, 1),
             "CloudFormation accepts both responses": not endpoint.violations,
         }
     for claim, holds in claims.items():
@@ -147,7 +147,7 @@ def _invoke(
 
 
 def _served_digest(registry: RegistryServer, image: str) -> str:
-    """Read over plain HTTP which digest a registry serves under an image's tag."""
+    """Return the digest of an image's tag, read over plain HTTP."""
     repository, _, tag = image.removeprefix("docker://").partition("/")[2].rpartition(":")
     connection = http.client.HTTPConnection(registry.host)
     try:

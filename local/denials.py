@@ -1,4 +1,4 @@
-"""Denied IAM actions: for good, or for a number of calls as while a new policy propagates."""
+"""Denied IAM actions: permanently, or for some calls as while a new policy propagates."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from local.permissions import Decision
 
 
 class Denials:
-    """The actions that are denied to everybody. Safe for threads.
+    """Actions that are denied to all callers. Thread-safe.
 
-    `actions` are denied for want of an Allow, `explicit` by an explicit Deny; both may be changed.
-    `next_calls` says how many of an action's next calls are denied, `{"s3:GetObject": 3}`.
+    `actions` are denied implicitly, `explicit` by an explicit Deny. Both can be changed.
+    `next_calls` is the number of next calls of an action to deny: `{"s3:GetObject": 3}`.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Denials:
         self._lock = threading.Lock()
 
     def take(self, action: str) -> Decision | None:
-        """Return why this call of an action is denied, and count it; None if it is not."""
+        """Return the reason why this call of an action is denied, or None, and count the call."""
         if action in self.explicit:
             return Decision.DENIED
         with self._lock:

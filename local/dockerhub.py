@@ -1,7 +1,7 @@
 """Docker Hub on loopback: registry-1.docker.io, auth.docker.io, blob storage, pull limit.
 
 Docker's documentation, "Docker Hub pull usage and limits": the GET of a manifest is a pull; its
-HEAD and the layers' GETs are not.
+HEAD and the GETs of layers are not pulls.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class DockerHub:
     """Docker Hub's hosts as applications.
 
     `pull_limit` is the limit of anonymous users per six hours, `private_repositories` are those
-    that only accounts may pull; both may be changed. `users` are the accounts by name. `clock`
+    that only accounts can pull. Both can be changed. `users` are the accounts by name. `clock`
     returns seconds.
     """
 
@@ -86,7 +86,7 @@ class DockerHub:
         self.store.close()
 
     def put(self, content: Content, repository: str, tag: str | None = None) -> Digest:
-        """Store an image or index in a repository, `library/nginx`; no request is sent."""
+        """Store an image or index in a repository, such as `library/nginx`, without a request."""
         return place(content, self.store, repository, tag)
 
     def expire_tokens(self) -> None:
@@ -110,7 +110,7 @@ class DockerHub:
 
 
 class _TokenAuthentication:
-    """Accepts tokens and issues none, as the registry's host."""
+    """Validates tokens like the registry's host, which does not issue them."""
 
     def __init__(self, tokens: BearerAuthentication) -> None:
         self._tokens = tokens
@@ -118,12 +118,12 @@ class _TokenAuthentication:
     def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
         self._tokens.authorize(request, accesses)
 
-    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - the protocol's signature
+    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - signature of Authentication
         return None
 
 
 class _HubPolicy(SpecificationPolicy):
-    """Counts pulls by source; challenges for missing and for private repositories alike."""
+    """Counts pulls by source, and challenges for missing and private repositories alike."""
 
     def __init__(
         self, hub: DockerHub, tokens: BearerAuthentication, clock: Callable[[], float]

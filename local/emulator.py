@@ -28,11 +28,11 @@ _STOP_SECONDS: Final = 30.0
 
 
 class EmulatorError(Exception):
-    """The emulator is missing, does not start, or sent no response."""
+    """The emulator is not installed, does not start, or sent no response."""
 
 
 class FunctionError(Exception):
-    """The function raised an exception: `kind` is its class, the message its message."""
+    """The function raised an exception. `kind` is its class name."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")
@@ -65,7 +65,7 @@ def find_emulator() -> Path:
 
 
 class LambdaEmulator:
-    """A function as Lambda runs it: one event at a time, warm in between, stopped at its timeout.
+    """A function in Lambda's emulator: handles one event at a time and is killed at its timeout.
 
     Parameters
     ----------
@@ -146,12 +146,12 @@ class LambdaEmulator:
 
     @property
     def log(self) -> str:
-        """The output of the function and the emulator so far; removed at the exit."""
+        """The output of the function and the emulator. Deleted at the exit."""
         return self._log.read_text(errors="replace")
 
     @property
     def pid(self) -> int:
-        """The process ID of the function, which the first event starts.
+        """The process ID of the function. The first event starts the process.
 
         Raises
         ------
@@ -166,14 +166,14 @@ class LambdaEmulator:
         return found[0]
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
-        """Give the function an event and return what it returns.
+        """Invoke the function with an event and return its result.
 
         Raises
         ------
         FunctionError
-            The function raised.
+            The function raised an exception.
         FunctionTimeoutError
-            It took longer than its timeout.
+            The function took longer than its timeout.
         EmulatorError
             The emulator sent no readable response; the message has the log.
         """
@@ -218,10 +218,10 @@ class LambdaEmulator:
 
 
 def _free_ports() -> tuple[int, int]:
-    """Choose two ports that the kernel gives to nobody else before the emulator listens on them.
+    """Choose two ports that the kernel does not assign before the emulator listens on them.
 
-    The emulator cannot report a port that the kernel chose for it, so both are below the range that
-    connections and other servers get theirs from.
+    The emulator cannot report a port that the kernel assigned, so both are below the range of
+    ports for connections and other servers.
     """
     first, second = random.SystemRandom().sample(range(*_PORTS), 2)
     try:
@@ -233,7 +233,7 @@ def _free_ports() -> tuple[int, int]:
 
 
 def _end_session(leader: subprocess.Popen[bytes]) -> None:
-    """Stop the emulator and its children: the runtime has a process group of its own."""
+    """Stop the emulator and its children. The runtime has a separate process group."""
     started = _process_groups(leader.pid)
     leader.terminate()
     try:
@@ -252,7 +252,7 @@ def _process_groups(session: int) -> set[int]:
     groups = set()
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
-            # after the name, which may hold spaces: state, parent, group, session
+            # after the name, which can contain spaces: state, parent, group, session
             fields = status.read_text().rpartition(")")[2].split()
         except OSError:
             continue  # the process has just ended

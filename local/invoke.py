@@ -21,7 +21,7 @@ _DESCRIPTION = Path(".cloud/cloud.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Invoke the function once; return 0 for SUCCESS or values, 1 for a failure."""
+    """Invoke the function once. Return 0 for SUCCESS or a result, 1 for a failure."""
     options = _parser().parse_args(arguments)
     try:
         cloud = json.loads(options.cloud.read_text())
@@ -102,7 +102,7 @@ def _is_listening(host: str) -> bool:
 
 
 def _print_log(emulator: LambdaEmulator, options: argparse.Namespace) -> None:
-    """Print the function's log: as JSON, or its messages alone."""
+    """Print the function's log as JSON, or only its messages."""
     for line in emulator.log.splitlines():
         if not line.startswith("{"):
             continue
@@ -117,7 +117,7 @@ def _print_log(emulator: LambdaEmulator, options: argparse.Namespace) -> None:
 
 
 def _readable(result: Any) -> str:
-    """Render a response: the status, the reason or the values, one per line."""
+    """Render a response with one line for the status and each value."""
     if not isinstance(result, dict):
         return json.dumps(result, indent=2)
     values = result.get("Data", result)

@@ -1,7 +1,7 @@
 """A bucket of S3 on loopback: objects with ranges, versions and conditions.
 
 Amazon S3 API reference, GetObject and HeadObject. Signatures are not verified. Objects are files,
-so that they may have many gigabytes, and the bytes read are counted.
+so that they can have many gigabytes, and the bytes read are counted.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ _MESSAGES = {
 }
 
 Alteration = Callable[[Request, Response], Response]
-"""Replaces the right response by another one, to simulate a fault."""
+"""Replaces a response to simulate a fault."""
 
 
 class ObjectStorage(Running):
     """One bucket on a loopback port, from `start` (or `with`) to `close`.
 
-    `alteration` may be set at any time.
+    `alteration` can be set at any time.
     """
 
     def __init__(self, bucket: str = "archives") -> None:
         self.bucket = bucket
         self.alteration: Alteration | None = None
         self._versions: dict[str, list[Path]] = {}
-        self._server = LoopbackServer(self._answer)
+        self._server = LoopbackServer(self._respond)
         self.url = self._server.url
 
     def put(self, key: str, path: Path) -> str:
-        """Add a file as an object or as a new version of one; return the version ID."""
+        """Add a file as an object or as a new version of an object, and return the version ID."""
         versions = self._versions.setdefault(key, [])
         versions.append(path)
         return f"v{len(versions)}"
 
     @property
     def requests(self) -> tuple[AccessLogEntry, ...]:
-        """The requests so far, in the order of their responses."""
+        """The requests, in the order of their responses."""
         return self._server.requests
 
     @property
@@ -60,11 +60,11 @@ class ObjectStorage(Running):
         return sum(entry.response_bytes for entry in self.requests if entry.status in {200, 206})
 
     def clear_requests(self) -> None:
-        """Forget the requests so far."""
+        """Clear the list of requests."""
         self._server.access_log.clear()
 
     def start(self) -> Self:
-        """Begin to accept connections."""
+        """Start accepting connections."""
         self._server.start()
         return self
 
@@ -72,30 +72,30 @@ class ObjectStorage(Running):
         """Stop serving."""
         self._server.close()
 
-    def _answer(self, request: Request) -> Response:
+    def _respond(self, request: Request) -> Response:
         response = self._object(request)
         return self.alteration(request, response) if self.alteration else response
 
     def _object(self, request: Request) -> Response:
         if request.method not in {"GET", "HEAD"}:
-            return refused("MethodNotAllowed")
+            return error_response("MethodNotAllowed")
         bucket, _, key = request.path.lstrip("/").partition("/")
         if bucket != self.bucket:
-            return refused("NoSuchBucket")
+            return error_response("NoSuchBucket")
         versions = self._versions.get(key)
         if not versions:
-            return refused("NoSuchKey")
+            return error_response("NoSuchKey")
         version = request.parameter("versionId") or f"v{len(versions)}"
         if version not in {f"v{number + 1}" for number in range(len(versions))}:
-            return refused("NoSuchVersion")
+            return error_response("NoSuchVersion")
         path = versions[int(version[1:]) - 1]
         etag = f'"{hashlib.sha256(f"{path} {version}".encode()).hexdigest()[:32]}"'
         if request.headers.get("if-match", etag) != etag:
-            return refused("PreconditionFailed")
+            return error_response("PreconditionFailed")
         return _served(path, request.headers.get("range", ""), etag)
 
 
-def refused(code: str, message: str = "", status: int = 0) -> Response:
+def error_response(code: str, message: str = "", status: int = 0) -> Response:
     """Return an error response of S3."""
     usual_status, usual_message = _MESSAGES.get(code, (403, "Access Denied"))
     body = (
@@ -117,6 +117,6 @@ def _served(path: Path, range_header: str, etag: str) -> Response:
     first = int(wanted[1])
     last = min(int(wanted[2] or size_bytes), size_bytes - 1)
     if first >= size_bytes:
-        return refused("InvalidRange")
+        return error_response("InvalidRange")
     headers["Content-Range"] = f"bytes {first}-{last}/{size_bytes}"
     return Response(206, headers, FileSpan(path, first, last - first + 1))

@@ -1,8 +1,8 @@
-"""An evaluator of IAM policies: who may do what, as a role's identity policies say.
+"""An evaluator of IAM identity policies.
 
-IAM User Guide, "Policy evaluation logic": an explicit Deny wins, an Allow is needed, and everything
-else is denied. Covers what the project's templates use; anything else in a policy is an error, so
-that no test passes because a statement was not understood.
+IAM User Guide, "Policy evaluation logic": an explicit Deny wins, an Allow is required, everything
+else is denied. Supports the elements in the project's templates. Others are errors, so
+that no test passes because of an ignored statement.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Decision(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """One thing that a request needs: an action on a resource, in a context.
+    """A permission that a request requires: an action on a resource, in a context.
 
     `context` has condition keys with their values, `kms:ViaService` for example.
     """
@@ -42,16 +42,16 @@ class Permission:
 
 
 class UnsupportedPolicyError(ValueError):
-    """A policy has an element or an operator that this evaluator does not know."""
+    """A policy has an unsupported element or operator."""
 
 
 def evaluate(policies: Sequence[Mapping[str, Any]], permission: Permission) -> Decision:
-    """Return what policy documents, with their variables resolved, say about a permission.
+    """Return the decision of policy documents, with resolved variables, on a permission.
 
     Raises
     ------
     UnsupportedPolicyError
-        A document has something that is not supported.
+        A document has an unsupported element.
     """
     effects = {
         statement["Effect"]
@@ -67,7 +67,7 @@ def evaluate(policies: Sequence[Mapping[str, Any]], permission: Permission) -> D
 class IdentityPolicies:
     """The policies of roles. A principal without an entry is an administrator.
 
-    Safe for threads.
+    Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -83,13 +83,13 @@ class IdentityPolicies:
     ) -> None:
         """Replace the policies of a role.
 
-        `context` has condition keys of every request that the role makes,
-        `lambda:SourceFunctionArn` for example.
+        `context` has the condition keys of all requests of the role, such as
+        `lambda:SourceFunctionArn`.
 
         Raises
         ------
         UnsupportedPolicyError
-            A document has something that is not supported.
+            A document has an unsupported element.
         """
         for policy in policies:
             for statement in _as_list(policy["Statement"]):
@@ -100,7 +100,7 @@ class IdentityPolicies:
             self._contexts[name] = dict(context or {})
 
     def decide(self, principal_arn: str, permission: Permission) -> Decision:
-        """Return whether a principal's policies give it a permission."""
+        """Return whether a principal's policies grant a permission."""
         name = _role_name(principal_arn)
         with self._lock:
             policies = self._policies.get(name)
@@ -134,7 +134,7 @@ def _check(statement: Mapping[str, Any]) -> None:
 def _applies(statement: Mapping[str, Any], permission: Permission) -> bool:
     _check(statement)
     return (
-        # actions are compared without case, resources with it
+        # actions are case-insensitive, resources case-sensitive
         _names(statement, "Action", permission.action, flags=re.IGNORECASE)
         and _names(statement, "Resource", permission.resource)
         and all(
@@ -152,7 +152,7 @@ def _names(statement: Mapping[str, Any], kind: str, value: str, *, flags: int = 
 
 
 def _is_met(operator: str, key: str, values: Any, context: Mapping[str, str]) -> bool:
-    """Return whether a condition holds; of several values one is enough, none for a negation."""
+    """Return whether a condition is true: for one of its values, or for none with a negation."""
     test, is_negated, is_optional = _test_of(operator)
     lowered = {name.lower(): value for name, value in context.items()}
     found = lowered.get(key.lower())
@@ -190,7 +190,7 @@ def _is_like(pattern: str, value: str, flags: int = 0) -> bool:
 
 
 def _is_arn_like(pattern: str, value: str) -> bool:
-    """Compare ARNs part by part: a wildcard does not reach over a colon, except in the last."""
+    """Compare ARNs part by part: a wildcard does not match a colon, except in the last part."""
     patterns, values = pattern.split(":", 5), value.split(":", 5)
     return len(patterns) == len(values) and all(map(_is_like, patterns, values))
 

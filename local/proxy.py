@@ -1,7 +1,7 @@
-"""An HTTP proxy that opens tunnels (CONNECT, RFC 9110, section 9.3.6) to loopback and nowhere else.
+"""An HTTP proxy that opens tunnels (CONNECT, RFC 9110, section 9.3.6) only to loopback.
 
-Programs find it by `HTTPS_PROXY`; they then resolve no names and use TLS with the names that
-they know, through the tunnel.
+Programs with `HTTPS_PROXY` resolve no names and use TLS with the original host names through
+the tunnel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BLOCK_BYTES = 256 * 1024
 _HEAD_SECONDS = 60.0
 
 TunnelTarget = Callable[[str, int], int | None]
-"""Returns the loopback port for a host and port, None for a host that is rejected."""
+"""Returns the loopback port for a host and port, or None to reject the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class Tunnel:
 
 
 class ConnectProxy(Running):
-    """A proxy on 127.0.0.1, served from `start` (or `with`) to `close`; port 0 takes a free one.
+    """A proxy on 127.0.0.1 that runs from `start` (or `with`) to `close`. Port 0 is a free port.
 
-    While `rejection` is set, a status such as 407, every CONNECT gets it.
+    If `rejection` is set, all CONNECT requests fail with this status, such as 407.
 
     Raises
     ------
     OSError
-        The port is taken.
+        The port is in use.
     """
 
     def __init__(self, target: TunnelTarget, *, port: int = 0) -> None:
@@ -52,7 +52,7 @@ class ConnectProxy(Running):
 
     @property
     def rejection(self) -> int | None:
-        """The status of every CONNECT; None to open tunnels."""
+        """The status of all CONNECT requests, or None to open tunnels."""
         return self._server.rejection
 
     @rejection.setter
@@ -61,17 +61,17 @@ class ConnectProxy(Running):
 
     @property
     def tunnels(self) -> tuple[Tunnel, ...]:
-        """Every CONNECT so far, in the order of the responses."""
+        """All CONNECT requests, in the order of their responses."""
         with self._server.lock:
             return tuple(self._server.tunnels)
 
     def clear_tunnels(self) -> None:
-        """Forget the tunnels so far; open ones stay open."""
+        """Clear the list of tunnels. Open tunnels stay open."""
         with self._server.lock:
             self._server.tunnels.clear()
 
     def start(self) -> Self:
-        """Begin to accept connections."""
+        """Start accepting connections."""
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), name="proxy", daemon=True
         )
@@ -79,7 +79,7 @@ class ConnectProxy(Running):
         return self
 
     def close(self) -> None:
-        """Stop accepting and end all tunnels. May be called twice."""
+        """Stop accepting and close all tunnels. Can be called twice."""
         if self._thread is not None:
             with contextlib.suppress(OSError):
                 # the thread ends at once, or at its next poll on systems that reject this
@@ -171,7 +171,7 @@ class _ProxyHandler(socketserver.BaseRequestHandler):
 
 
 def _read_head(client: socket.socket) -> tuple[str, bytes]:
-    """Return the request line, and what came after the head."""
+    """Return the request line and the bytes after the head."""
     received = b""
     while b"\r\n\r\n" not in received and len(received) < _HEAD_LIMIT_BYTES:
         block = client.recv(4096)
@@ -183,7 +183,7 @@ def _read_head(client: socket.socket) -> tuple[str, bytes]:
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
-    """Carry bytes till one side ends; then end the other side's reading."""
+    """Forward bytes until one side ends, then end the reading of the other side."""
     block = memoryview(bytearray(_BLOCK_BYTES))
     with contextlib.suppress(OSError):
         while count := source.recv_into(block):

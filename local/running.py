@@ -8,15 +8,15 @@ from typing import Self
 
 
 class Running(ABC):
-    """Something that runs inside `with`, or from `start` to `close`."""
+    """A server that runs inside `with`, or from `start` to `close`."""
 
     @abstractmethod
     def start(self) -> Self:
-        """Start to run."""
+        """Start the server."""
 
     @abstractmethod
     def close(self) -> None:
-        """Stop."""
+        """Stop the server."""
 
     def __enter__(self) -> Self:
         return self.start()

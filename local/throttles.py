@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 class TokenBucket:
-    """Allows `rate_per_second` requests on average, and bursts of as many (a token bucket).
+    """A token bucket that allows `rate_per_second` requests on average and in a burst.
 
-    `clock` returns seconds. Safe for threads.
+    `clock` returns seconds. Thread-safe.
     """
 
     def __init__(self, rate_per_second: float, clock: Callable[[], float]) -> None:

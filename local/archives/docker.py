@@ -26,7 +26,7 @@ _OCI = "application/vnd.oci.image"
 
 @dataclass(frozen=True, slots=True)
 class SavedImage:
-    """An image to save, with its names; layers are uncompressed except for `compressed`."""
+    """An image to save, with its names. Layers are uncompressed except for `compressed`."""
 
     layers: Sequence[Layer | LayerFile]
     names: Sequence[str] = ()
@@ -61,7 +61,7 @@ def build_docker_save(
     backwards: bool = False,
     **options: Any,
 ) -> Path:
-    """Write an archive of images; `options` are those of `write_tar`.
+    """Write an archive of images. `options` are those of `write_tar`.
 
     With `backwards`, manifest.json comes first; Docker writes it last.
     """

@@ -1,4 +1,4 @@
-"""Files of tar archives, and a writer."""
+"""Files of tar archives and a writer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COPY_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFile:
-    """A file, or with `target` a symbolic link; content on disk is not read into memory."""
+    """A file, or a symbolic link with `target`. Content on disk is not read into memory."""
 
     name: str
     content: bytes | Path = field(default=b"", repr=False)
@@ -29,9 +29,9 @@ def write_tar(
     files: Iterable[ArchiveFile],
     format: TarFormat = tarfile.GNU_FORMAT,  # noqa: A002 - as in tarfile
 ) -> Path:
-    """Write an archive, each folder before its files, and return its path.
+    """Write an archive with each folder before its files, and return its path.
 
-    Holes of sparse files stay holes, so that an archive of zeros takes no space.
+    Holes of sparse files remain holes, so that an archive of zeros takes no space.
     """
     folders: set[str] = set()
     with path.open("wb") as archive:

@@ -1,4 +1,4 @@
-"""Layers as files, which may be larger than memory."""
+"""Layers as files, which can be larger than memory."""
 
 from __future__ import annotations
 

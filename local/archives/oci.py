@@ -29,7 +29,7 @@ def build_oci_layout(
         index.json comes first, then manifests and blobs, the smallest first, so that a compressed
         archive needs one pass. Programs write index.json last.
     index
-        Another index.json than the one that follows from the contents.
+        An index.json that replaces the generated one.
     options
         Of `write_tar`.
     """

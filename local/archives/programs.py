@@ -1,4 +1,4 @@
-"""Archives in the form that each program documents: the names of its files differ.
+"""Archives with the file names that each program documents.
 
 Sources: `docker save` (Docker image specification 1.2), go-containerregistry's tarball package
 (crane, kaniko, ko), jib's tar exporter, nixpkgs' dockerTools, bazel's rules_oci, containerd's
@@ -21,7 +21,7 @@ from local.registry.digests import digest_of
 Program = Literal["docker for windows", "podman", "kaniko", "ko", "jib", "nix", "rules_oci"]
 """Programs that write manifest.json without an OCI layout."""
 
-#: The names of config and layer, from the hex digests of the config and of the stored layer.
+#: Names of config and layer, built from the hex digests of config and stored layer.
 _NAMES: Mapping[Program, tuple[Callable[[str], str], Callable[[str], str]]] = {
     "docker for windows": (lambda hex_: f"{hex_}.json", lambda hex_: f"{hex_}\\layer.tar"),
     "podman": (lambda hex_: f"{hex_}.json", lambda hex_: f"{hex_}.tar"),
@@ -37,7 +37,7 @@ _NAMES: Mapping[Program, tuple[Callable[[str], str], Callable[[str], str]]] = {
 
 
 def build_archive_of(path: Path, program: Program, image: SavedImage) -> Path:
-    """Write an archive of one image as a program does; layers are stored as they are given."""
+    """Write an archive of one image as a program does, with unchanged layers."""
     name_config, name_layer = _NAMES[program]
     config = ArchiveFile(name_config(_hex(image.config)), image.config)
     layers = [_layer_file(layer, name_layer) for layer in image.layers]
@@ -47,7 +47,7 @@ def build_archive_of(path: Path, program: Program, image: SavedImage) -> Path:
         "Layers": [layer.name for layer in layers] or None,
     }
     manifest = ArchiveFile("manifest.json", json.dumps([entry]).encode())
-    # containers/image writes each layer once, though two entries name it
+    # containers/image writes each layer once, even if two entries refer to it
     return write_tar(path, [*{each.name: each for each in (config, *layers)}.values(), manifest])
 
 
@@ -64,9 +64,9 @@ def build_export(
     Parameters
     ----------
     index, manifest
-        Another index.json or manifest.json than the one that follows from the contents.
+        An index.json or manifest.json that replaces the generated one.
     without
-        Digests of manifests and blobs that are left out, as of platforms that were not pulled.
+        Digests of manifests and blobs to omit, such as those of platforms that were not pulled.
     """
     left_out = {f"blobs/{digest.replace(':', '/')}" for digest in without}
     files = [file for file in layout_files(contents, index=index) if file.name not in left_out]
@@ -89,7 +89,7 @@ def build_cosign_save(path: Path, image: Image, signatures: Image) -> Path:
 
 def _entry(content: Content, name: str) -> dict[str, Any]:
     image = content.images[0] if isinstance(content, Index) else content
-    assert isinstance(image, Image)  # noqa: S101 - no index in an index here
+    assert isinstance(image, Image)  # noqa: S101 - nested indexes are unsupported
     document = json.loads(image.manifest)
     return {
         "Config": _blob_name(document["config"]["digest"]),

@@ -49,7 +49,7 @@ class EcrAuthentication:
             raise RegistryError(ErrorCode.DENIED, EXPIRED_TOKEN, status=status, headers=headers)
         return found
 
-    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - the protocol's signature
+    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - signature of Authentication
         """Return None: there is no token service."""
         return None
 

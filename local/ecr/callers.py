@@ -1,4 +1,4 @@
-"""Principals, and what a repository policy allows them."""
+"""Principals and repository policies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def parse_signature(authorization: str | None) -> Signature | None:
 def policy_allows(policy_text: str | None, caller: Caller, action: str) -> bool:
     """Return whether a repository policy allows an action.
 
-    Reads Effect, Principal and Action; conditions count as met. An explicit Deny wins.
+    Evaluates Effect, Principal and Action, and ignores conditions. An explicit Deny wins.
     """
     statements = _as_list(json.loads(policy_text).get("Statement", [])) if policy_text else []
     effects = {

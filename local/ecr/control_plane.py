@@ -1,4 +1,4 @@
-"""ECR's API: AWS JSON 1.1, one POST per call, the operation in X-Amz-Target."""
+"""ECR's API: AWS JSON 1.1, one POST per call with the operation in X-Amz-Target."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _registry_id(operation: str, parameters: Mapping[str, Any], caller: Caller) 
 
 
 def _repositories(operation: str, parameters: Mapping[str, Any]) -> list[str | None]:
-    """Return the repositories that the caller needs a permission on; None for `*`."""
+    """Return the repositories that require a permission, None for `*`."""
     if operation == "DescribeRepositories":
         return list(parameters.get("repositoryNames") or [None])
     if operation == "TagResource":

@@ -81,7 +81,7 @@ def invalid_parameter(name: str, constraint: str) -> EcrError:
 def references_not_found(
     kind: str, digests: Sequence[str], repository: str, account: str
 ) -> EcrError:
-    """Return LayersNotFoundException or ReferencedImagesNotFoundException; `kind` leads it."""
+    """Return LayersNotFoundException or ReferencedImagesNotFoundException, starting with `kind`."""
     code = "LayersNotFoundException" if kind == "Layers" else "ReferencedImagesNotFoundException"
     return EcrError(
         code,

@@ -17,7 +17,7 @@ _REFERRERS_LIMIT = 50
 
 
 def batch_get_image(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return at most 100 manifests as they were pushed, whatever types are accepted."""
+    """Return at most 100 manifests unchanged, and ignore the accepted media types."""
     repository = registry.repository(str(parameters.get("repositoryName"))).name
     images, failures = [], []
     for image_id in _image_ids(parameters):
@@ -64,7 +64,7 @@ def describe_images(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dic
 
 
 def list_images(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one page of a repository's image IDs: one per tag, and one per untagged digest."""
+    """Return one page of a repository's image IDs: one for each tag and each untagged digest."""
     repository = registry.repository(str(parameters.get("repositoryName"))).name
     tag_status = (parameters.get("filter") or {}).get("tagStatus", "ANY")
     if tag_status not in {"ANY", "TAGGED", "UNTAGGED"}:

@@ -1,4 +1,4 @@
-"""How ECR's registries differ from the specification."""
+"""Differences between ECR's registries and the specification."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class EcrPolicy(SpecificationPolicy):
         self._first_ranges: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the registry has it
-        """Check permission, repository and rate; import what a pull-through cache rule covers."""
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - signature of Policy
+        """Check permission, repository and rate, and import images of pull-through cache rules."""
         if operation.action is Action.PING:
             return
         self._check_permission(operation, request)
@@ -65,7 +65,7 @@ class EcrPolicy(SpecificationPolicy):
         self._check_repository(operation)
         match operation.action:
             case Action.PUT_MANIFEST:
-                if not self._registry.take_put_image():
+                if not self._registry.allows_put_image():
                     raise RegistryError(ErrorCode.TOOMANYREQUESTS, "Rate exceeded")
             case Action.LIST_TAGS:
                 _check_page(request)
@@ -76,8 +76,8 @@ class EcrPolicy(SpecificationPolicy):
             case Action.DELETE_BLOB | Action.DELETE_MANIFEST:
                 raise RegistryError(ErrorCode.UNSUPPORTED, "use BatchDeleteImage", status=404)
 
-    def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - the registry has it
-        """Allow it if the account setting is on, for referenced blobs with the same encryption."""
+    def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - signature of Policy
+        """Allow mounts of referenced, equally encrypted blobs if the account setting is on."""
         known = self._registry.find_repository(source), self._registry.find_repository(target)
         return (
             self._registry.account_settings["BLOB_MOUNTING"] == "ENABLED"
@@ -87,7 +87,7 @@ class EcrPolicy(SpecificationPolicy):
             and self._registry.refers_to(source, digest)
         )
 
-    def before_blob(self, session: UploadSession, digest: Digest, store: Store) -> None:  # noqa: ARG002 - empty is empty
+    def before_blob(self, session: UploadSession, digest: Digest, store: Store) -> None:  # noqa: ARG002 - signature of Policy
         """Reject an empty blob."""
         if session.received_bytes == 0:
             store.cancel_upload(session)
@@ -101,7 +101,7 @@ class EcrPolicy(SpecificationPolicy):
     def before_manifest(
         self, repository: str, reference: str, manifest: Manifest, store: Store
     ) -> None:
-        """Reject an immutable tag, a tag above the limit, or a body that ECR misreads."""
+        """Reject an immutable tag, a tag above the limit, or a body that ECR does not support."""
         body_types = {manifest.document.get("mediaType"), manifest.media_type}
         if self._registry.quirks.rejects_bodies_without_media_type and len(body_types) > 1:
             raise RegistryError(ErrorCode.UNSUPPORTED, _INVALID_JSON)
@@ -109,7 +109,7 @@ class EcrPolicy(SpecificationPolicy):
             return
         tags = store.tags(repository)
         settings = self._registry.repository(repository)
-        if reference in tags and settings.keeps_tag(reference):
+        if reference in tags and settings.is_immutable(reference):
             what = "repository" if settings.mutability == "IMMUTABLE" else "tag"
             raise RegistryError(
                 ErrorCode.TAG_INVALID,
@@ -131,8 +131,8 @@ class EcrPolicy(SpecificationPolicy):
         error = references_not_found(kind, missing, repository, self._registry.account)
         return RegistryError(ErrorCode(self._registry.quirks.missing_layers_code), error.message)
 
-    def after(self, operation: Operation, request: Request, response: Response) -> Response:  # noqa: ARG002 - the response has it all
-        """Send ECR's response to a chunk; leave digests out if the quirk is set."""
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:  # noqa: ARG002 - signature of Policy
+        """Send ECR's response to a chunk, and omit digests if the quirk is set."""
         if operation.action is Action.APPEND_UPLOAD and response.status == 202:
             return self._chunk_response(operation.reference, response)
         if operation.action in {Action.FINISH_UPLOAD, Action.CANCEL_UPLOAD}:
@@ -142,7 +142,7 @@ class EcrPolicy(SpecificationPolicy):
             digest = response.headers["Docker-Content-Digest"]
             self._registry.note_push(operation.repository, digest)
         manifests = {Action.GET_MANIFEST, Action.PUT_MANIFEST}
-        if operation.action in manifests and not self._registry.quirks.states_digests:
+        if operation.action in manifests and not self._registry.quirks.sends_digests:
             return _without(response, "Docker-Content-Digest")
         return response
 
@@ -210,7 +210,7 @@ class EcrPolicy(SpecificationPolicy):
         raise RegistryError(ErrorCode.NAME_UNKNOWN, error.message)
 
     def _check_reference(self, operation: Operation, request: Request) -> None:
-        """Reject the GET of a blob that no manifest refers to; a HEAD finds it."""
+        """Reject the GET of a blob that no manifest refers to. A HEAD succeeds."""
         blob = self._registry.store.find_blob(operation.repository, operation.reference)
         if blob is None or request.method == "HEAD":
             return

@@ -38,7 +38,7 @@ _TOKEN_PATHS = ("/token/", "/token")
 class EcrPublic:
     """ECR Public's registry, token service and API, with all accounts' repositories.
 
-    Pulls may be anonymous. `owners` has the account that may push below an alias, the first part
+    Pulls can be anonymous. `owners` has the account that can push below an alias, the first part
     of a repository's name. `denials` are the IAM actions that are denied.
     `anonymous_pulls_per_second` and `pulls_per_second` limit the GETs of manifests, None for no
     limit. `clock` returns seconds since 1970. `policies` are the identity policies of roles.
@@ -72,7 +72,7 @@ class EcrPublic:
 
     @property
     def denied_actions(self) -> set[str]:
-        """The IAM actions that are denied to everybody; may be changed."""
+        """The IAM actions that are denied to all callers. Can be changed."""
         return self.denials.actions
 
     def permit(self, caller: Caller, action: str, resource: str = "*") -> None:
@@ -95,7 +95,7 @@ class EcrPublic:
         self.store.close()
 
     def put(self, content: Content, repository: str, tag: str | None = None) -> Digest:
-        """Store an image or index in a repository, `docker/library/nginx`; no request is sent."""
+        """Store an image or index in a repository without a request."""
         return place(content, self.store, repository, tag)
 
     def expire_tokens(self) -> None:
@@ -134,7 +134,7 @@ class EcrPublic:
 
 
 class PublicAuthentication:
-    """Bearer tokens of the registry's own token service, anonymous ones or for a caller.
+    """Bearer tokens of the registry's token service, anonymous or for a caller.
 
     For an invalid or expired token ECR Public sends 400 without a challenge.
     """

@@ -1,4 +1,4 @@
-"""How ECR Public's registry differs from the specification."""
+"""Differences between ECR Public's registry and the specification."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PublicSettings(Protocol):
 
 
 class PublicPolicy(SpecificationPolicy):
-    """Pushes below the caller's alias into existing repositories; rate-limited pulls."""
+    """Allows pushes to repositories below the caller's alias, and limits the rate of pulls."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class PublicPolicy(SpecificationPolicy):
         if operation.action is Action.GET_MANIFEST and request.method == "GET":
             self._check_rate(caller)
 
-    def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - nothing is mounted
+    def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - signature of Policy
         """Return False."""
         return False
 

@@ -1,4 +1,4 @@
-"""How ECR differs from the specification, from its own guide, or between days."""
+"""Differences between ECR and the specification or its own guide."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from local.registry import Store
 
 @dataclass(slots=True)
 class EcrQuirks:
-    """The behaviour of one registry; may be changed between requests.
+    """The behaviour of one registry. Can be changed between requests.
 
     Attributes
     ----------
     expired_token_status
-        403 with DENIED and no challenge is what clients report; the specification says 401.
+        403 with DENIED and no challenge, as clients report, or 401 as in the specification.
     drops_uploads_to_missing_repositories
         The connection is closed without a response to the upload's POST, instead of 404
         NAME_UNKNOWN.
     drops_denied_uploads
         The same if `ecr:InitiateLayerUpload` is denied, instead of 403 DENIED.
     put_images_per_second
-        More manifests are answered with 429; None for no limit.
+        Rate limit of manifests, above which the status is 429; None for no limit.
     rejects_bodies_without_media_type
         405 UNSUPPORTED for OCI manifests without `mediaType`.
     creates_on_push
         The prefix of the repository names that a push creates, from a repository creation template
         for CREATE_ON_PUSH; None for no such template.
-    states_digests
-        Docker-Content-Digest is sent.
+    sends_digests
+        Whether to send Docker-Content-Digest.
     missing_layers_code
-        The code with which a manifest is rejected whose layers are missing; the second is from a
+        The error code for a manifest with missing layers. The second value is from a
         trace (mapbox/ecs-conex#50).
     pull_through
-        Upstream registries by the prefix of their repositories: pull-through cache rules.
+        Pull-through cache rules: upstream registries by repository prefix.
     archived
         Digests of images in the archive storage class.
     denials
-        IAM actions that are denied to everybody, or for their next calls.
+        IAM actions that are denied to all callers, or for their next calls.
     throttled_actions
-        How many of an action's next API calls are answered with ThrottlingException.
+        How many of the next API calls of an action fail with ThrottlingException.
     """
 
     expired_token_status: Literal[401, 403] = 403
@@ -51,7 +51,7 @@ class EcrQuirks:
     put_images_per_second: float | None = 10
     rejects_bodies_without_media_type: bool = False
     creates_on_push: str | None = None
-    states_digests: bool = True
+    sends_digests: bool = True
     missing_layers_code: Literal["MANIFEST_BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN"] = (
         "MANIFEST_BLOB_UNKNOWN"
     )
@@ -62,7 +62,7 @@ class EcrQuirks:
 
     @property
     def denied_actions(self) -> set[str]:
-        """The IAM actions, `ecr:PutImage`, that are denied to everybody."""
+        """The IAM actions, such as `ecr:PutImage`, that are denied to all callers."""
         return self.denials.actions
 
     @denied_actions.setter

@@ -64,7 +64,7 @@ class EcrRegistry:
         self._lock = threading.RLock()
 
     def close(self) -> None:
-        """Remove what the registry keeps on disk."""
+        """Delete the content of the registry."""
         self.store.close()
 
     # Repositories
@@ -97,7 +97,7 @@ class EcrRegistry:
         return repository
 
     def open_repository(self, name: str) -> Repository:
-        """Return a repository; create it with the default settings if it is missing."""
+        """Return a repository. Create it with the default settings if it does not exist."""
         with self._lock:
             return self._repositories.get(name) or self.create_repository(name)
 
@@ -120,7 +120,7 @@ class EcrRegistry:
         return found
 
     def change_repository(self, name: str, **changes: Any) -> Repository:
-        """Replace some of a repository's settings, named as in `Repository`; see `repository`."""
+        """Change settings of a repository, named as in `Repository`. Raises like `repository`."""
         with self._lock:
             changed = replace(self.repository(name), **changes)
             self._repositories[name] = changed
@@ -134,7 +134,7 @@ class EcrRegistry:
     # Images
 
     def put(self, content: Content, repository: str, tag: str | None = None) -> Digest:
-        """Store an image or index in a repository, created if missing; no request is sent."""
+        """Store an image or index without a request. Create the repository if it does not exist."""
         self.open_repository(repository)
         return place(content, self.store, repository, tag)
 
@@ -157,7 +157,7 @@ class EcrRegistry:
             for each in descriptors_of(manifest)
         )
 
-    def take_put_image(self) -> bool:
+    def allows_put_image(self) -> bool:
         """Return whether the rate limit allows one more PutImage."""
         rate = self.quirks.put_images_per_second
         if rate is None:
@@ -217,7 +217,7 @@ class EcrRegistry:
                 self.quirks.throttled_actions[action] = left - 1
             return left > 0
 
-    # Calls so far
+    # Calls
 
     @property
     def calls(self) -> tuple[ApiCall, ...]:
@@ -232,7 +232,7 @@ class EcrRegistry:
 
     @property
     def used_actions(self) -> frozenset[str]:
-        """The IAM actions that callers needed, in the API and the registry, denied ones too."""
+        """All IAM actions that calls and requests required, including denied ones."""
         with self._lock:
             return frozenset(self._actions)
 
@@ -242,14 +242,14 @@ class EcrRegistry:
             self._calls.append(call)
 
     def clear_calls(self) -> None:
-        """Forget the calls and actions so far."""
+        """Clear the lists of calls and actions."""
         with self._lock:
             self._calls.clear()
             self._actions.clear()
 
 
 def descriptors_of(manifest: Manifest) -> list[Mapping[str, Any]]:
-    """Return the descriptors of the config and layers that a manifest names."""
+    """Return the descriptors of a manifest's config and layers."""
     document = manifest.document
     descriptors = [document.get("config"), *(document.get("layers") or [])]
     return [each for each in descriptors if isinstance(each, dict)]

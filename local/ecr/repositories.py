@@ -39,11 +39,11 @@ class Repository:
 
     @property
     def encryption(self) -> tuple[str, str | None]:
-        """What two repositories must share for a blob to be mounted."""
+        """The encryption settings, which must be equal in two repositories to mount a blob."""
         return self.encryption_type, self.kms_key
 
-    def keeps_tag(self, tag: str) -> bool:
-        """Return whether a tag that is there must stay where it is."""
+    def is_immutable(self, tag: str) -> bool:
+        """Return whether a tag is immutable."""
         excluded = any(fnmatch.fnmatchcase(tag, each) for each in self.exclusion_filters)
         match self.mutability:
             case "IMMUTABLE":
@@ -77,7 +77,7 @@ class Repository:
 
 
 def check_name(name: Any) -> str:
-    """Return a text that may name a repository.
+    """Return a valid repository name.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def check_name(name: Any) -> str:
 
 
 def parse_repository(parameters: Mapping[str, Any], *, account: str, now: float) -> Repository:
-    """Return the repository that CreateRepository asks for.
+    """Return the repository for parameters of CreateRepository.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def parse_repository(parameters: Mapping[str, Any], *, account: str, now: float)
     kind = encryption.get("encryptionType")
     key = encryption.get("kmsKey")
     if kind not in {"AES256", "KMS", "KMS_DSSE"} or (kind == "AES256" and key):
-        raise invalid_parameter("encryptionConfiguration", "a KMS key goes with KMS or KMS_DSSE")
+        raise invalid_parameter("encryptionConfiguration", "a KMS key requires KMS or KMS_DSSE")
     if kind != "AES256" and not key:
         key = f"arn:aws:kms:::{account}:alias/aws/ecr"
     scanning = parameters.get("imageScanningConfiguration") or {}
@@ -139,7 +139,7 @@ def parse_tags(tags: Any) -> dict[str, str]:
 
 
 def check_policy_text(name: str, text: Any, member: str) -> str:
-    """Return a JSON document that has a list of statements or rules.
+    """Return a policy text after checking that it has a list of statements or rules.
 
     Raises
     ------

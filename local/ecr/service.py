@@ -52,7 +52,7 @@ class EcrService:
             return self._registries[place]
 
     def clear_calls(self) -> None:
-        """Forget the calls of all registries."""
+        """Clear the calls of all registries."""
         with self._lock:
             for registry in self._registries.values():
                 registry.clear_calls()

@@ -25,7 +25,7 @@ class IssuedToken:
 
 
 class Rejection(Enum):
-    """Why a password is rejected."""
+    """The reason why a password is rejected."""
 
     INVALID = "invalid"
     EXPIRED = "expired"
@@ -39,7 +39,7 @@ class _Grant:
 
 
 class AuthorizationTokens:
-    """Issues tokens and finds their callers.
+    """Issues tokens and looks up their callers.
 
     `lifetime_seconds` may be changed for later tokens.
     """
@@ -60,7 +60,7 @@ class AuthorizationTokens:
         return IssuedToken(token, expires_at)
 
     def find_caller(self, user: str, password: str, region: str) -> Caller | Rejection:
-        """Return the caller that a user name and password belong to in a region."""
+        """Return the caller of a user name and password in a region."""
         with self._lock:
             grant = self._grants.get(password)
         if user != USER or grant is None or grant.region != region:

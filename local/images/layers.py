@@ -22,7 +22,7 @@ _SUFFIXES = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer's blob. With `urls` it is a foreign layer: in the manifest, never pushed."""
+    """A layer's blob. With `urls` it is a foreign layer, which is not pushed."""
 
     content: bytes = field(repr=False)
     digest: Digest
@@ -70,7 +70,7 @@ def build_layer(
 ) -> Layer:
     """Return a layer of four files with `size_bytes` of content between them.
 
-    The content is random, so the blob is about as large. `zstd` gives a valid frame of
+    The content is random, so the blob is about as large. `zstd` creates a valid frame of
     uncompressed blocks.
     """
     archive = _archive(size_bytes, seed)

@@ -31,7 +31,7 @@ _CREATED = "2025-01-01T00:00:00Z"
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image's or artifact's manifest and everything it refers to that can be pushed.
+    """The manifest of an image or artifact with its pushable blobs.
 
     `platform` is None for artifacts. `blobs` has the config and the layers except foreign ones.
     """
@@ -79,7 +79,7 @@ class Index:
 
 
 Content = Image | Index
-"""What a tag can point at."""
+"""Content that a tag can point at."""
 
 
 def build_image(

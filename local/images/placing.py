@@ -1,4 +1,4 @@
-"""Writes content to a registry's store without a request, as the start of a scenario."""
+"""Writes content to a registry's store without a request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from local.registry.store import Store
 
 
 def place(content: Content, store: Store, repository: str, tag: str | None = None) -> Digest:
-    """Store an image or index with everything it refers to, and return its digest."""
+    """Store an image or index with all its content and return its digest."""
     if isinstance(content, Index):
         for image in content.images:
             place(image, store, repository)

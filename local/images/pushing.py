@@ -26,7 +26,7 @@ def push(
     *,
     context: ssl.SSLContext | None = None,
 ) -> Digest:
-    """Push an image or index with everything it refers to, and return its digest.
+    """Push an image or index with all its content and return its digest.
 
     Existing blobs are not pushed again. Without a tag the manifest is pushed by digest.
     `authorization` is a whole header value; `context` is for https.

@@ -1,10 +1,9 @@
 """An OCI registry on loopback (distribution specification 1.1).
 
-Reading order: `digests`, `errors`; `store` and `uploads` keep content and know no HTTP; `routes`
-names what a request wants; `blobs`, `blob_uploads`, `manifests` and `listings` do it; `policy` is
-where a kind of registry differs, `quirks` are those of real ones; `authentication` and `tokens`
-authorize requests;
-`application` composes these into request -> response; `server` puts that on a port.
+Reading order: `digests`, `errors`; `store` and `uploads` store content without HTTP; `routes`
+parses operations; `blobs`, `blob_uploads`, `manifests` and `listings` perform them; `policy` is
+the interface for registry differences, `quirks` has those of real registries; `authentication` and
+`tokens` authorize requests; `application` combines these; `server` serves it on a port.
 """
 
 from local.registry.authentication import (

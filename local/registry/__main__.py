@@ -36,7 +36,7 @@ def parse_quirks(settings: Sequence[str]) -> Quirks:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until a signal; returns the exit code."""
+    """Serve until a signal and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.registry", description=__doc__)
     parser.add_argument("quirks", nargs="*", metavar="QUIRK[=VALUE]")
     parser.add_argument("--port", type=int, default=5010)

@@ -15,7 +15,7 @@ from local.web import Request, Response
 _Endpoint = Callable[[RegistryContext, Operation, Request], Response]
 
 
-def _ping(context: RegistryContext, operation: Operation, request: Request) -> Response:  # noqa: ARG001 - the end points share a signature
+def _ping(context: RegistryContext, operation: Operation, request: Request) -> Response:  # noqa: ARG001 - all endpoints have one signature
     return Response(200, {"Content-Type": "application/json"}, b"{}")
 
 
@@ -37,7 +37,7 @@ _ENDPOINTS: dict[Action, _Endpoint] = {
 
 
 class RegistryApplication:
-    """Resolves, authorizes and performs operations; errors become responses of the specification.
+    """Resolves, authorizes and performs operations, and returns errors as in the specification.
 
     Calling it may raise `DroppedConnectionError` (a policy's) and `AbortedBodyError` (the client's
     disconnection), which the server handles.
@@ -52,7 +52,7 @@ class RegistryApplication:
         own = self._authentication.serve(request)
         if own is not None:
             return own
-        # at an origin of its own the storage is another server's
+        # with a separate origin, another server is the storage
         storage = None if self._context.storage_origin else self._context.blob_storage
         if storage is not None and storage.serves(request):
             return storage.handle(request)

@@ -36,7 +36,7 @@ class Authentication(Protocol):
         ...
 
     def serve(self, request: Request) -> Response | None:
-        """Return the response of an endpoint of its own (a token service), None for other paths."""
+        """Return the response of the token service, or None for other paths."""
         ...
 
 
@@ -46,15 +46,15 @@ class NoAuthentication:
     def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
         """Accept every request."""
 
-    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - the protocol's signature
+    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - signature of Authentication
         """Return None: there is no endpoint."""
         return None
 
 
 class BasicAuthentication:
-    """User names and passwords with every request; each user may do everything.
+    """HTTP Basic with a user name and password in each request. Each user has all rights.
 
-    The challenge names `realm` and, when given, `service`. With `anonymous_pull` reading needs
+    The challenge has `realm` and, if given, `service`. With `anonymous_pull`, reading requires
     no credentials.
     """
 
@@ -71,7 +71,7 @@ class BasicAuthentication:
         self._challenge = f'Basic realm="{realm}"' + (f',service="{service}"' if service else "")
 
     def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
-        """Accept a user's request, and an anonymous pull if that is allowed."""
+        """Accept a user's request, and an anonymous pull if allowed."""
         header = request.headers.get("authorization")
         if header is None:
             pulls = accesses and all(access.action == "pull" for access in accesses)
@@ -82,7 +82,7 @@ class BasicAuthentication:
         if user is None:
             self._reject("wrong user name or password")
 
-    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - the protocol's signature
+    def serve(self, request: Request) -> Response | None:  # noqa: ARG002 - signature of Authentication
         """Return None: there is no endpoint."""
         return None
 
@@ -93,7 +93,7 @@ class BasicAuthentication:
 
 
 def required_accesses(operation: Operation, request: Request) -> tuple[Access, ...]:
-    """Return the rights an operation needs; a mount needs `pull` on its source as well."""
+    """Return the rights that an operation requires. A mount also requires `pull` on its source."""
     repository = operation.repository
     match operation.action:
         case Action.PING:

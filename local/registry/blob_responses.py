@@ -13,7 +13,7 @@ _SINGLE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 def serve_blob(blob: Blob, range_header: str | None) -> Response:
     """Return a blob (200), one range of it (206), or 416.
 
-    A range of another unit, several ranges, and nonsense are ignored, as the RFC allows.
+    Ranges with another unit, several ranges and invalid ranges are ignored, as the RFC allows.
     """
     headers = {
         "Content-Type": "application/octet-stream",

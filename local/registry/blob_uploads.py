@@ -1,7 +1,7 @@
 """Pushing and mounting blobs (OCI distribution specification 1.1, end-4a to end-6, end-11, end-13).
 
-An upload's Location carries a `_state` which has to come back, so that a client that rebuilds the
-URL instead of following it gets an error.
+The Location of an upload has a `_state` which is required, so that a client that rebuilds the
+URL instead of following it receives an error.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d+)-(\d+)(?:/(?:\d+|\*))?")
 
 
 def start_upload(context: RegistryContext, operation: Operation, request: Request) -> Response:
-    """Mount a blob (201), take one whole (201 with `digest`), or open a session (202).
+    """Mount a blob (201), store a blob (201 with `digest`), or open a session (202).
 
-    A mount whose source does not have the blob opens a session.
+    If the source of a mount does not have the blob, open a session.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def start_upload(context: RegistryContext, operation: Operation, request: Reques
 
 
 def get_upload(context: RegistryContext, operation: Operation, request: Request) -> Response:
-    """Return how much of an upload was received (204 with Range).
+    """Return the received range of an upload (204 with Range).
 
     Raises
     ------
@@ -77,9 +77,9 @@ def append_upload(context: RegistryContext, operation: Operation, request: Reque
 
 
 def finish_upload(context: RegistryContext, operation: Operation, request: Request) -> Response:
-    """Append the body, if there is one, and make the upload a blob (201).
+    """Append the body, if there is one, and store the upload as a blob (201).
 
-    An upload that does not have the digest is cancelled.
+    A digest mismatch cancels the upload.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def finish_upload(context: RegistryContext, operation: Operation, request: Reque
 
 
 def cancel_upload(context: RegistryContext, operation: Operation, request: Request) -> Response:
-    """Forget an upload (204).
+    """Cancel an upload (204).
 
     Raises
     ------
@@ -143,7 +143,7 @@ def _check_order(
     if first != session.received_bytes:
         raise RegistryError(
             ErrorCode.BLOB_UPLOAD_INVALID,
-            f"the next byte to come is {session.received_bytes}, not {first}",
+            f"the next expected byte is {session.received_bytes}, not {first}",
             status=416,
             headers=_session_headers(context, session, request),
         )
@@ -170,7 +170,7 @@ def _session(context: RegistryContext, operation: Operation, request: Request) -
     if session is None:
         raise _unknown(operation)
     if request.parameter("_state") != session.state:
-        message = "the upload's Location was not used as it was given: its _state is missing"
+        message = "the URL is not the upload's Location: its _state is missing"
         raise RegistryError(ErrorCode.BLOB_UPLOAD_INVALID, message)
     return session
 

@@ -33,7 +33,7 @@ def get_blob(context: RegistryContext, operation: Operation, request: Request) -
     return serve_blob(blob, request.headers.get("range"))
 
 
-def delete_blob(context: RegistryContext, operation: Operation, request: Request) -> Response:  # noqa: ARG001 - the end points share a signature
+def delete_blob(context: RegistryContext, operation: Operation, request: Request) -> Response:  # noqa: ARG001 - all endpoints have one signature
     """Remove a blob from its repository.
 
     Raises

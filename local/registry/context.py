@@ -1,4 +1,4 @@
-"""What the end points share."""
+"""The context of all endpoints."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from local.web import Request
 
 @dataclass(frozen=True, slots=True)
 class RegistryContext:
-    """A registry's store and the ways in which it was configured.
+    """A registry's store and configuration.
 
-    `blob_storage` is where blobs are redirected to, at `storage_origin`, or None to send them from
+    `blob_storage` is the target of blob redirects at `storage_origin`, or None to send blobs from
     here. With `requires_foreign_layers`, a manifest needs these like its other layers.
     """
 
@@ -29,12 +29,12 @@ class RegistryContext:
     requires_foreign_layers: bool = False
 
     def location(self, request: Request, path: str) -> str:
-        """Return a path as this registry writes it into Location and Link."""
+        """Return a path as in this registry's Location and Link headers."""
         return request.origin + path if self.absolute_locations else path
 
 
 def requested_digest(text: str) -> Digest:
-    """Return a digest that a request names.
+    """Return the digest in a request.
 
     Raises
     ------

@@ -26,7 +26,7 @@ def parse_digest(text: str) -> Digest:
     Raises
     ------
     DigestError
-        The algorithm is neither sha256 nor sha512, or the rest does not fit it.
+        The algorithm is neither sha256 nor sha512, or the value is invalid.
     """
     form = _FORMS.get(text.partition(":")[0])
     if form is None or not form.fullmatch(text):

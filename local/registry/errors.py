@@ -1,4 +1,4 @@
-"""Errors as the specification prints them (OCI distribution specification 1.1, "Error Codes")."""
+"""Errors of the OCI distribution specification 1.1, "Error Codes"."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _STATUSES: dict[str, int] = {
 class RegistryError(Exception):
     """An error response: a status, a code and a message.
 
-    The status is the one that belongs to the code, 400 for most, unless another is given.
+    The default status is that of the code, 400 for most.
     """
 
     def __init__(

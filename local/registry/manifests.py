@@ -30,7 +30,7 @@ _INDEX_MEDIA_TYPES = frozenset(
 
 
 def get_manifest(context: RegistryContext, operation: Operation, request: Request) -> Response:  # noqa: ARG001 - all endpoints have one signature
-    """Return a manifest exactly as it was pushed, whatever Accept says.
+    """Return a manifest unchanged, and ignore the Accept header.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def get_manifest(context: RegistryContext, operation: Operation, request: Reques
 
 
 def put_manifest(context: RegistryContext, operation: Operation, request: Request) -> Response:
-    """Store a manifest whose blobs and children are there (201).
+    """Store a manifest whose blobs and children exist (201).
 
     The response has OCI-Subject when the manifest has a subject and the referrers API is on.
 
@@ -128,7 +128,7 @@ def _parse(content: bytes, reference: str, content_type: str | None) -> Manifest
     stated = document.get("mediaType")
     media_type = content_type.partition(";")[0].strip() if content_type else stated
     if stated is not None and stated != media_type:
-        raise _invalid(f"the manifest says that it is {stated}, Content-Type {media_type}")
+        raise _invalid(f"the manifest has the media type {stated}, Content-Type {media_type}")
     if media_type not in _IMAGE_MEDIA_TYPES | _INDEX_MEDIA_TYPES:
         raise _invalid(f"{media_type} is not a known type of manifest")
     algorithm = algorithm_of(parse_digest(reference)) if ":" in reference else "sha256"
@@ -139,7 +139,7 @@ def _parse(content: bytes, reference: str, content_type: str | None) -> Manifest
 
 
 def _check_references(context: RegistryContext, repository: str, manifest: Manifest) -> None:
-    """Reject a manifest with parts that are malformed or not in the repository.
+    """Reject a manifest with malformed or missing references.
 
     A subject may be missing: referrers can be pushed first.
     """
@@ -168,7 +168,7 @@ def _required_blobs(manifest: Manifest, *, with_foreign: bool) -> Iterator[Diges
     for layer in _descriptors(manifest, "layers"):
         digest = _descriptor_digest(layer)
         media_type = str(layer.get("mediaType", ""))
-        # layers that may not be distributed are fetched from their own urls
+        # clients download foreign layers from their urls
         is_foreign = "nondistributable" in media_type or ".foreign." in media_type
         if with_foreign or not is_foreign:
             yield digest

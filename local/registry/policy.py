@@ -1,8 +1,8 @@
-"""How a kind of registry differs from the specification.
+"""The interface for differences between a registry and the specification.
 
-A policy is called at each point where registries differ. It rejects by `RegistryError` (a throttled
-PutImage: 429 with Retry-After; an immutable tag; an empty blob), by `DroppedConnectionError`
-(no response at all), or by changing the response.
+The registry calls a policy at each point where registries differ. A policy raises `RegistryError`
+(a throttled PutImage: 429 with Retry-After; an immutable tag; an empty blob), raises
+`DroppedConnectionError` (no response), or changes the response.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from local.web import Request, Response
 
 
 class Policy(Protocol):
-    """The decisions of a registry; every method may be called from several threads at once."""
+    """The decisions of a registry. All methods must be thread-safe."""
 
     def before(self, operation: Operation, request: Request, store: Store) -> None:
         """Reject an authorized operation before its body is read, or return."""
         ...
 
     def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:
-        """Return whether a blob of `source` may be mounted into `target`.
+        """Return whether a blob of `source` can be mounted into `target`.
 
-        If not, the POST opens an upload session, as the specification says.
+        If not, the POST opens an upload session, as in the specification.
         """
         ...
 
@@ -54,12 +54,12 @@ class Policy(Protocol):
 
 
 class SpecificationPolicy:
-    """The specification; a base class for policies that change a point of it."""
+    """The behaviour of the specification, and a base class for other policies."""
 
     def before(self, operation: Operation, request: Request, store: Store) -> None:
         """Accept every operation."""
 
-    def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - overridden by policies that look
+    def may_mount(self, source: str, target: str, digest: Digest, store: Store) -> bool:  # noqa: ARG002 - subclasses use it
         """Allow every mount."""
         return True
 
@@ -74,16 +74,16 @@ class SpecificationPolicy:
     def missing_references(
         self,
         repository: str,
-        manifest: Manifest,  # noqa: ARG002 - overridden by policies that look
+        manifest: Manifest,  # noqa: ARG002 - subclasses use it
         missing: Sequence[Digest],
     ) -> RegistryError:
-        """Name what is missing in MANIFEST_BLOB_UNKNOWN."""
+        """Return MANIFEST_BLOB_UNKNOWN with the missing digests."""
         return RegistryError(
             ErrorCode.MANIFEST_BLOB_UNKNOWN,
             f"{repository} does not have {', '.join(missing[:5])}",
             detail=[{"digest": digest} for digest in missing],
         )
 
-    def after(self, operation: Operation, request: Request, response: Response) -> Response:  # noqa: ARG002 - overridden by policies that look
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:  # noqa: ARG002 - subclasses use it
         """Send every response unchanged."""
         return response

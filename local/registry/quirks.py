@@ -1,6 +1,6 @@
 """Quirks of real registries and of the proxies in front of them, each as a named setting.
 
-Each one stands for a public report; docs/local.md lists them with their sources.
+Each quirk has a public report. docs/local.md lists them with their sources.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from local.registry.errors import ErrorCode, RegistryError
 from local.registry.store import Store
 from local.web import DroppedConnectionError, Request, Response
 
-#: Where redirects lead on the same host.
+#: The path prefix of redirects on the same host.
 _MOVED = "/moved"
 _FALLBACK_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})")
 _MANIFEST = re.compile(r"/v2/(?P<repository>.+)/manifests/(?P<reference>[^/]+)")
@@ -32,7 +32,7 @@ Application = Callable[[Request], Response]
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """How a registry differs from the specification; a status of 0 leaves a quirk out.
+    """Differences between a registry and the specification. A status of 0 disables a quirk.
 
     Attributes
     ----------
@@ -49,23 +49,23 @@ class Quirks:
         Requests without Authorization, but those for ``/v2/`` and the token service, are redirected
         to a web page.
     expired_token_status
-        In place of a 401 for a token that is not valid any more, without a challenge, as ECR
+        Instead of a 401 for an expired token, without a challenge, as ECR
         Public responds.
     missing_tag_status
-        In place of a 404 for a tag.
+        Instead of a 404 for a tag.
     gitlab_fallback_tag
         The tag ``sha256-HEX`` is the manifest ``sha256:HEX``, unless it was pushed.
     referrers_status
         Of the referrers API.
     plain_http_locations
-        Location and challenges name the registry with ``http://``.
+        Location and challenges have URLs with ``http://``.
     location_fragment
         Added to every Location.
     upload_redirect, body_redirect, manifest_redirect, token_redirect
         Of the POST for an upload, of the PUT that sends a blob, of the PUT of a manifest, and of
         requests to the token service.
     redirect_origin
-        Where these lead, ``https://host:port``; by default to other paths of the same host.
+        Target of these redirects, ``https://host:port``, by default other paths of the same host.
     mount_status
         Of a mount.
     manifest_by_digest_status
@@ -75,17 +75,17 @@ class Quirks:
     head_manifest_status, head_blob_status
         Of a HEAD for a manifest, and for a blob.
     blob_put_status
-        In place of a 201 for a stored blob.
+        Instead of a 201 for a stored blob.
     loses_blobs
-        A stored blob is forgotten; with `blob_put_status` 202, a blob that never arrives.
+        A stored blob is deleted. With `blob_put_status` 202, the blob never exists.
     dropped_blob_responses
-        So many times, the connection is closed in place of the response to a stored blob.
+        How many times the connection is closed instead of the response to a stored blob.
     rejects_layer_urls
-        A manifest with ``urls`` in its layers gets the distribution project's 500.
+        A manifest with ``urls`` in its layers fails with the 500 of the distribution project.
     requires_foreign_layers
         A manifest is rejected until its foreign layers are there, as any other layer.
     max_body_bytes
-        Larger bodies get the 413 of nginx, a web page; 0 for no limit.
+        Larger bodies fail with nginx's 413 and a web page; 0 for no limit.
     is_web_server
         Every response is a web page with status 200.
     """
@@ -126,9 +126,9 @@ class QuirkyApplication:
     Parameters
     ----------
     application
-        The registry without them.
+        The registry without quirks.
     quirks
-        To add.
+        Quirks to add.
     store
         The registry's content.
     """
@@ -176,7 +176,7 @@ class QuirkyApplication:
         return Response(status, {"Location": location, **_HTML}, b"<html>moved</html>")
 
     def _reject(self, request: Request) -> Response | None:
-        """Return an error response, None when the registry takes the request."""
+        """Return an error response, or None to forward the request to the registry."""
         quirks = self._quirks
         status = self._anonymous_status(request) or self._status(request)
         if status:
@@ -191,7 +191,7 @@ class QuirkyApplication:
         return self._quirks.anonymous_status if _is_anonymous(request) else 0
 
     def _status(self, request: Request) -> int:
-        """Return the status that a quirk gives a request, 0 for none."""
+        """Return the status of a quirk for a request, 0 for none."""
         quirks, method = self._quirks, request.method
         if _REFERRERS.fullmatch(request.path):
             return quirks.referrers_status
@@ -254,7 +254,7 @@ class QuirkyApplication:
         return replace(response, status=quirks.challenge_status or 401, headers=headers)
 
     def _written(self, request: Request, name: str, value: str) -> str:
-        """Return a header as a registry behind a proxy that ends TLS writes it."""
+        """Return a header as from a registry behind a proxy that terminates TLS."""
         if self._quirks.plain_http_locations:
             plain = request.origin.replace("https://", "http://")
             value = plain + value if value.startswith("/") else value.replace(request.origin, plain)

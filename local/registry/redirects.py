@@ -15,7 +15,7 @@ from local.registry.store import Store
 from local.web import Request, Response
 
 BlobRedirects = Literal["absolute", "network-path", "path"]
-"""How Location names the storage: `http://host:port/…`, `//host:port/…`, or `/…` on the registry.
+"""The form of the storage's Location: `http://host:port/…`, `//host:port/…` or `/…`.
 
 The first two are another origin, which rejects Authorization; with `path` the registry's own
 origin serves the signed URL and ignores Authorization.
@@ -28,7 +28,7 @@ _LIFETIME_SECONDS = 3600
 class SignedBlobStorage:
     """Creates signed URLs of blobs, and serves them.
 
-    `clock` gives seconds; a URL is good for an hour. `prefix` begins every path.
+    `clock` returns seconds. A URL is valid for an hour. `prefix` is the start of each path.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a request wants (OCI distribution specification 1.1, "Endpoints")."""
+"""Operations of requests (OCI distribution specification 1.1, "Endpoints")."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME_LIMIT = 255
 
 
 class Action(Enum):
-    """The end points, named by what they do; HEAD is the same action as GET."""
+    """The endpoints. HEAD is the same action as GET."""
 
     PING = "ping"
     GET_BLOB = "get blob"
@@ -74,12 +74,12 @@ _ROUTES: tuple[tuple[re.Pattern[str], dict[str, Action]], ...] = (
 
 
 def resolve(method: str, path: str) -> Operation:
-    """Return the operation that a method and a decoded path ask for.
+    """Return the operation of a method and a decoded path.
 
     Raises
     ------
     RegistryError
-        404 for no such end point, 405 UNSUPPORTED for a method it does not have, 400
+        404 for an unknown endpoint, 405 UNSUPPORTED for an unsupported method, 400
         NAME_INVALID for a malformed repository name.
     """
     for pattern, actions in _ROUTES:
@@ -94,14 +94,14 @@ def resolve(method: str, path: str) -> Operation:
         if action is not Action.PING and not is_repository_name(name):
             raise RegistryError(ErrorCode.NAME_INVALID, f"not a repository name: {name!r}")
         return Operation(action, name, groups.get("reference") or "")
-    raise RegistryError(ErrorCode.UNKNOWN, f"no such end point: {path}", status=404)
+    raise RegistryError(ErrorCode.UNKNOWN, f"no such endpoint: {path}", status=404)
 
 
 def is_repository_name(text: str) -> bool:
-    """Return whether a text may name a repository."""
+    """Return whether a text is a valid repository name."""
     return len(text) <= _NAME_LIMIT and _REPOSITORY_NAME.fullmatch(text) is not None
 
 
 def is_tag(text: str) -> bool:
-    """Return whether a text may be a tag."""
+    """Return whether a text is a valid tag."""
     return _TAG.fullmatch(text) is not None

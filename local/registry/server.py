@@ -21,16 +21,16 @@ from local.web import AccessLogEntry, LoopbackServer
 class RegistryServer(Running):
     """An OCI registry (distribution specification 1.1) served from `start` (or `with`) to `close`.
 
-    Port 0 takes a free port. `tls` serves HTTPS. With `referrers_api=False` it responds 404
+    Port 0 is a free port. `tls` enables HTTPS. With `referrers_api=False` it responds with 404
     there, as registries before 1.1 do. `blob_redirects` redirects GETs of blobs to signed URLs
     (307, see `BlobRedirects`). `absolute_locations` writes Location and Link with scheme and
-    host. Content is kept in `directory`, by default a temporary one which `close` removes.
+    host. Content is stored in `directory`, by default a temporary one which `close` removes.
     `quirks` are those of real registries.
 
     Raises
     ------
     OSError
-        The port is taken.
+        The port is in use.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a server
@@ -111,12 +111,12 @@ class RegistryServer(Running):
             self._storage_server.access_log.clear()
 
     def start(self) -> Self:
-        """Start to accept connections."""
+        """Start accepting connections."""
         if self._storage_server is not None:
             self._storage_server.start()
         self._server.start()
         return self
 
     def close(self) -> None:
-        """Stop serving and remove the temporary directory, if there is one. May be called twice."""
+        """Stop serving and remove the temporary directory, if there is one. Can be called twice."""
         self._opened.close()

@@ -1,4 +1,4 @@
-"""Content on disk and the repositories that name it. No HTTP in here."""
+"""Content on disk, by repository, without HTTP."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest exactly as it was pushed, and the JSON object in it."""
+    """A manifest unchanged as pushed, with its JSON object."""
 
     digest: Digest
     content: bytes
@@ -48,10 +48,10 @@ class _Repository:
 
 
 class Store:
-    """Blobs by digest in files below `directory`, each visible only where it was put or linked.
+    """Blobs in files below `directory`, each visible only in repositories that stored or linked it.
 
-    Without a directory a temporary one is made, and removed by `close`. Which repository has what
-    is kept in memory and ends with the object. Safe for threads.
+    Without a directory a temporary one is created, and removed by `close`. The index of
+    repositories is in memory only. Thread-safe.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -77,7 +77,7 @@ class Store:
             return tuple(sorted(self._repositories))
 
     def create_repository(self, repository: str) -> None:
-        """Make an empty repository, if it does not exist; putting content does so too."""
+        """Create an empty repository if it does not exist. Storing content also creates it."""
         with self._lock:
             self._repositories.setdefault(repository, _Repository())
 
@@ -93,7 +93,7 @@ class Store:
         return digest
 
     def link_blob(self, repository: str, digest: Digest) -> None:
-        """Make a blob which some repository has visible in this one too (a mount)."""
+        """Make a blob of another repository visible in this one (a mount)."""
         with self._lock:
             self.create_repository(repository)
             self._repositories[repository].blobs.add(digest)
@@ -131,7 +131,7 @@ class Store:
             return frozenset(known.blobs) if known else frozenset()
 
     def delete_blob(self, repository: str, digest: str) -> bool:
-        """Take a blob out of a repository; return whether it was there."""
+        """Remove a blob from a repository and return whether it existed."""
         with self._lock:
             known = self._repositories.get(repository)
             if known is None or digest not in known.blobs:
@@ -157,7 +157,7 @@ class Store:
         return session if session is not None and session.repository == repository else None
 
     def finish_upload(self, session: UploadSession, digest: Digest) -> bool:
-        """Make a session's bytes, verified by the caller, a blob; False when it was cancelled."""
+        """Store a session's verified bytes as a blob. Return False if the session was cancelled."""
         with self._lock:
             if self._uploads.pop(session.id, None) is None:
                 return False
@@ -166,14 +166,14 @@ class Store:
         return True
 
     def cancel_upload(self, session: UploadSession) -> None:
-        """Forget a session and its bytes."""
+        """Delete a session and its bytes."""
         with self._lock:
             self._uploads.pop(session.id, None)
         session.path.unlink(missing_ok=True)
 
     @property
     def open_uploads(self) -> tuple[OpenUpload, ...]:
-        """The sessions which are neither finished nor cancelled, oldest first."""
+        """The sessions that are neither finished nor cancelled, oldest first."""
         with self._lock:
             return tuple(
                 OpenUpload(session.repository, session.id, session.received_bytes)
@@ -187,12 +187,12 @@ class Store:
     ) -> Digest:
         """Store a manifest under a tag or its digest and return the digest.
 
-        Its content is not checked, so that tests can create a broken repository.
+        The content is not checked, so that tests can create a broken repository.
 
         Raises
         ------
         DigestError
-            The reference is a digest, and not the content's.
+            The reference is a digest that does not match the content.
         ValueError
             The content is not JSON.
         """
@@ -212,7 +212,7 @@ class Store:
         return digest
 
     def find_manifest(self, repository: str, reference: str) -> Manifest | None:
-        """Return the manifest that a tag or digest names, or None."""
+        """Return the manifest of a tag or digest, or None."""
         with self._lock:
             known = self._repositories.get(repository)
             if known is None:
@@ -221,7 +221,7 @@ class Store:
             return known.manifests.get(digest)
 
     def manifest(self, repository: str, reference: str) -> Manifest:
-        """Return the manifest that a tag or digest names.
+        """Return the manifest of a tag or digest.
 
         Raises
         ------
@@ -234,7 +234,7 @@ class Store:
         return found
 
     def manifests(self, repository: str) -> tuple[Manifest, ...]:
-        """Return a repository's manifests in the order in which they were first put."""
+        """Return a repository's manifests in the order of their first push."""
         with self._lock:
             known = self._repositories.get(repository)
             return tuple(known.manifests.values()) if known else ()
@@ -246,13 +246,13 @@ class Store:
             return dict(sorted(known.tags.items())) if known else {}
 
     def delete_tag(self, repository: str, tag: str) -> bool:
-        """Remove a tag and leave its manifest; return whether it was there."""
+        """Remove a tag but not its manifest, and return whether it existed."""
         with self._lock:
             known = self._repositories.get(repository)
             return known is not None and known.tags.pop(tag, None) is not None
 
     def delete_manifest(self, repository: str, digest: str) -> bool:
-        """Remove a manifest and all tags which point at it; return whether it was there."""
+        """Remove a manifest and all its tags, and return whether it existed."""
         with self._lock:
             known = self._repositories.get(repository)
             if known is None or known.manifests.pop(Digest(digest), None) is None:

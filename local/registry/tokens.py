@@ -1,4 +1,4 @@
-"""Bearer tokens and the service that issues them.
+"""Bearer tokens and their token service.
 
 Implements the "Docker Registry v2 authentication via central service" flow: GET and POST for
 `/token` on the registry's own server.
@@ -25,9 +25,9 @@ _FORM_LIMIT_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class TokenService:
-    """How tokens are issued.
+    """Settings of a token service.
 
-    `lifetime_seconds` is enforced by the registry; `states_expiry` says whether the response has
+    The registry enforces `lifetime_seconds`. `states_expiry` is whether the response has
     `expires_in` and `issued_at`; `token_fields` are the names of the token in the response
     (`token`, `access_token` or both). `first_scope_only` reads only one `scope` parameter, as some
     services do. `identity_tokens` maps refresh tokens to users. `realm` is the service's URL on
@@ -54,9 +54,9 @@ class _Grant:
 class BearerAuthentication:
     """Short-lived tokens for the requested repositories and actions.
 
-    With `anonymous_pull` everyone gets a token for pulling. A user of `users` gets what was
-    requested, or what `permissions` (user -> repository -> actions, `*` for any repository)
-    contains. `clock` returns seconds; tests may replace it.
+    With `anonymous_pull` anonymous users receive tokens for pulls. A user of `users` receives all
+    requested rights, or those of `permissions` (user -> repository -> actions, `*` for any
+    repository). `clock` returns seconds and can be replaced.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class BearerAuthentication:
         if grant is None or grant.expires_at <= self._clock():
             raise self._rejection(request, accesses, "the token is not valid", "invalid_token")
         if not grant.accesses.issuperset(accesses):
-            raise self._rejection(request, accesses, "too few permissions", "insufficient_scope")
+            raise self._rejection(request, accesses, "access denied", "insufficient_scope")
 
     def serve(self, request: Request) -> Response | None:
         """Return the token service's response: 200 with a token, 400 or 401."""
@@ -104,7 +104,7 @@ class BearerAuthentication:
     def challenge(
         self, request: Request, accesses: tuple[Access, ...], message: str
     ) -> RegistryError:
-        """Return the error for a token with too few permissions."""
+        """Return the error for a token with insufficient permissions."""
         return self._rejection(request, accesses, message, "insufficient_scope")
 
     def revoke_all(self) -> None:

@@ -1,4 +1,4 @@
-"""Upload sessions: bytes that are arriving and are not a blob yet."""
+"""Upload sessions: received bytes that are not a blob yet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BusyUploadError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
-    """A session that was neither closed nor cancelled, as tests see it."""
+    """An open session, for tests."""
 
     repository: str
     id: str
@@ -30,9 +30,9 @@ class OpenUpload:
 
 
 class UploadSession:
-    """Takes a blob's bytes in order, into a file, hashing them as they pass.
+    """Writes a blob's bytes to a file in order and hashes them.
 
-    What had arrived before a body was aborted stays, as the offset says, so that a client can
+    Bytes before an aborted body's end are kept and counted in the offset, so that a client can
     continue there.
     """
 
@@ -48,12 +48,12 @@ class UploadSession:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the session for one request.
+        """Reserve the session for one request.
 
         Raises
         ------
         BusyUploadError
-            Another request has held it for the last five seconds.
+            Another request has reserved it for the last five seconds.
         """
         if not self._lock.acquire(timeout=_BUSY_SECONDS):
             message = f"another request is writing to the upload session {self.id}"
@@ -69,7 +69,7 @@ class UploadSession:
         Raises
         ------
         AbortedBodyError
-            The client went away; the bytes before that are kept.
+            The client disconnected. The received bytes are kept.
         """
         before = self.received_bytes
         block = memoryview(bytearray(BLOCK_BYTES))
@@ -78,7 +78,7 @@ class UploadSession:
             try:
                 while count := body.readinto(block[filled:]):
                     filled += count
-                    # a client's chunks may be small: the disk gets whole blocks
+                    # chunks of clients can be small; writes are whole blocks
                     if filled == BLOCK_BYTES:
                         self._write(file, block)
                         filled = 0

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on loopback: messages without sockets, and a server that carries them."""
+"""HTTP/1.1 on loopback: messages without sockets, and a server."""
 
 from local.web.access_log import AccessLog, AccessLogEntry
 from local.web.messages import (

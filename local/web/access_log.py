@@ -33,7 +33,7 @@ class AccessLogEntry:
 
     @property
     def host(self) -> str:
-        """The host that the client addressed, with the port where it named one."""
+        """The host in the request, with the port if there is one."""
         return self.headers.get("host", "")
 
     @property
@@ -58,10 +58,10 @@ class AccessLog:
         return number
 
     def correct_response_bytes(self, number: int, response_bytes: int) -> None:
-        """Set how much of the response was sent when the connection broke.
+        """Set the number of sent bytes of a response whose connection broke.
 
         Entries are recorded before the first byte is sent, so that a client that has its response
-        always finds the request here.
+        always finds the request in the log.
         """
         with self._lock:
             if number in self._entries:

@@ -1,4 +1,4 @@
-"""Request bodies as they come over a connection (RFC 9112, sections 6 and 7)."""
+"""Request bodies of a connection (RFC 9112, sections 6 and 7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ConnectionBody:
     """A body framed by Content-Length or, when that is None, by the chunked transfer coding.
 
     `before_first_read` is called once, just before the connection is read: the moment at which a
-    client that sent `Expect: 100-continue` must hear that its body is wanted.
+    client that sent `Expect: 100-continue` must receive `100 Continue`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ConnectionBody:
         return count
 
     def discard(self, limit_bytes: int) -> bool:
-        """Read away what is left if that is at most `limit_bytes`; return whether it was."""
+        """Discard the rest if it has at most `limit_bytes`, and return whether it had."""
         if self.awaited or (not self._chunked and self._left_bytes > limit_bytes):
             return self.finished
         block = memoryview(bytearray(min(BLOCK_BYTES, limit_bytes)))
@@ -87,7 +87,7 @@ class ConnectionBody:
             raise AbortedBodyError(message) from error
         if self._left_bytes == 0:
             while self._read_line():
-                pass  # trailers carry nothing that is used here
+                pass  # trailers are not used
             self.finished = True
 
     def _read_line(self) -> bytes:
@@ -96,6 +96,6 @@ class ConnectionBody:
         except OSError as error:
             raise AbortedBodyError(str(error)) from error
         if not line.endswith(b"\n"):
-            message = "the connection ended inside the chunked coding"
+            message = "the connection ended in the chunked encoding"
             raise AbortedBodyError(message)
         return line.rstrip(b"\r\n")

@@ -36,8 +36,8 @@ _NO_CONTENT_LENGTH = frozenset({204, 304})
 class ConnectionHandler(BaseHTTPRequestHandler):
     """Serves the requests of one keep-alive connection.
 
-    A TLS ClientHello on a plain port ends the connection without a response or a record, as clients
-    that try TLS first expect from a server without TLS.
+    A TLS ClientHello on a plain port closes the connection without a response or log entry, as
+    clients that try TLS first expect from a server without TLS.
     """
 
     protocol_version = "HTTP/1.1"
@@ -72,12 +72,12 @@ class ConnectionHandler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def handle_expect_100(self) -> bool:
-        """Leave `100 Continue` to the moment at which the body is first read."""
+        """Delay `100 Continue` until the body is first read."""
         self._expects_continue = True
         return True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Print nothing: the access log is the record."""
+        """Print nothing, since the access log has all requests."""
 
     def _respond(self, stream: io.BufferedReader) -> None:
         started_at = time.monotonic()
@@ -192,7 +192,7 @@ class ConnectionHandler(BaseHTTPRequestHandler):
             return 0
         if not isinstance(self.connection, ssl.SSLSocket):
             return self._send_file_by_kernel(file, span, count)
-        # SSLSocket.sendfile moves 8 KiB at a time
+        # SSLSocket.sendfile sends 8 KiB at a time
         file.seek(span.offset)
         block = memoryview(bytearray(BLOCK_BYTES))
         sent_bytes = 0
@@ -212,11 +212,11 @@ class ConnectionHandler(BaseHTTPRequestHandler):
             return connection.sendfile(file, span.offset, count)
         except OSError:
             self.close_connection = True
-            # socket.sendfile leaves the file's position at what was sent
+            # socket.sendfile sets the file's position after the sent bytes
             return max(0, file.tell() - span.offset)
 
     def _linger(self) -> None:
-        """Read what the client still sends, so that a reset does not discard the response."""
+        """Read the client's remaining bytes, so that a reset does not discard the response."""
         deadline = time.monotonic() + _LINGER_SECONDS
         if not isinstance(self.connection, ssl.SSLSocket):
             self.connection.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""Requests and responses as values, so that protocols are written and tested without sockets."""
+"""Requests and responses as values, so that protocols can be tested without sockets."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Protocol
 from urllib.parse import parse_qs
 
 BLOCK_BYTES = 256 * 1024
-"""How much of a body is moved at a time."""
+"""The size of the blocks in which bodies are read and written."""
 
 
 class AbortedBodyError(ConnectionError):
-    """The client disconnected, or broke the framing, before its request body was complete."""
+    """The client disconnected, or sent invalid framing, before its request body was complete."""
 
 
 class OversizedBodyError(ValueError):
-    """A request body is larger than what is read into memory."""
+    """A request body is larger than the limit for bodies in memory."""
 
 
 class DroppedConnectionError(Exception):
@@ -41,7 +41,7 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileSpan:
-    """A response body that is `length` bytes of a file from `offset` on."""
+    """A response body: `length` bytes of a file from `offset`."""
 
     path: Path
     offset: int
@@ -53,7 +53,7 @@ class Request:
     """One request. Header names are in lower case, `path` is percent-decoded.
 
     `content_length` is None for a body of unknown length (`Transfer-Encoding: chunked`), and
-    `origin` is the scheme and authority by which the client addressed this server.
+    `origin` is the scheme and authority of the request.
     """
 
     method: str
@@ -75,10 +75,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response; the server adds Content-Length and leaves the body out for HEAD.
+    """One response. The server adds Content-Length and omits the body for HEAD.
 
-    With `drop_after_bytes` the connection is cut once so many bytes of the body were sent,
-    although Content-Length promised all of them: a broken download. `promised_bytes` is the
+    With `drop_after_bytes` the connection is closed after this many bytes of the body,
+    although Content-Length has the full size: a broken download. `promised_bytes` is the
     Content-Length of a response to HEAD without its body.
     """
 
@@ -102,7 +102,7 @@ def read_body(request: Request, limit_bytes: int) -> bytes:
     Raises
     ------
     OversizedBodyError
-        The body is larger; at most one block past the limit has been read.
+        The body is larger. At most one block past the limit was read.
     AbortedBodyError
         The client disconnected before the end.
     """

@@ -1,4 +1,4 @@
-"""A threaded HTTP/1.1 server on a loopback port, with TLS if wanted."""
+"""A threaded HTTP/1.1 server on a loopback port, optionally with TLS."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _JOIN_SECONDS = 5.0
 
 
 class LoopbackServer(Running):
-    """Serves one application on 127.0.0.1; port 0 takes a free port.
+    """Serves one application on 127.0.0.1. Port 0 is a free port.
 
-    The port is bound when the server is made and served from `start` (or `with`) to `close`,
-    which ends open connections and waits for their threads.
+    The port is bound when the object is created and served from `start` (or `with`) to `close`,
+    which closes open connections and waits for their threads.
 
     Raises
     ------
     OSError
-        The port is taken.
+        The port is in use.
     """
 
     def __init__(
@@ -48,20 +48,20 @@ class LoopbackServer(Running):
 
     @property
     def requests(self) -> tuple[AccessLogEntry, ...]:
-        """A snapshot of the requests so far, in the order of their responses."""
+        """A snapshot of the requests, in the order of their responses."""
         return self.access_log.entries()
 
     @property
     def accepted_connections(self) -> int:
-        """How many connections were made so far."""
+        """The number of accepted connections."""
         return self._sockets.accepted_connections
 
     def end_connections(self) -> None:
-        """Shut down those that are open, as a server does that has waited long enough."""
+        """Shut down open connections, as a server does after its keep-alive timeout."""
         self._sockets.end_connections()
 
     def start(self) -> Self:
-        """Begin to accept connections."""
+        """Start accepting connections."""
         self._thread = threading.Thread(
             target=self._sockets.serve_forever,
             args=(_SHUTDOWN_POLL_SECONDS,),
@@ -72,7 +72,7 @@ class LoopbackServer(Running):
         return self
 
     def close(self) -> None:
-        """Stop accepting, end all connections, free the port. May be called twice."""
+        """Stop accepting, close all connections and free the port. Can be called twice."""
         if self._thread is not None:
             with contextlib.suppress(OSError):
                 # the thread ends at once, or at its next poll on systems that reject this
@@ -85,7 +85,7 @@ class LoopbackServer(Running):
 
 
 class _SocketServer(socketserver.TCPServer):
-    """Accepts connections and gives each a daemon thread, which also does the TLS handshake."""
+    """Accepts connections and serves each, with its TLS handshake, in a daemon thread."""
 
     allow_reuse_address = True
     request_queue_size = 128
@@ -102,7 +102,7 @@ class _SocketServer(socketserver.TCPServer):
         self.accepted_connections = 0
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread of its own (`socketserver` calls it a request)."""
+        """Serve a connection in a new thread (`socketserver` calls it a request)."""
         thread = threading.Thread(
             target=self._serve_connection, args=(request, client_address), daemon=True
         )
@@ -114,11 +114,11 @@ class _SocketServer(socketserver.TCPServer):
 
     def end_connections(self) -> None:
         """Shut every open connection down and wait for the threads which serve them."""
-        with self._lock:  # a socket is not exchanged for a TLS one in between
+        with self._lock:  # no socket is replaced by a TLS one meanwhile
             threads = list(self._connections)
             for connection in self._connections.values():
                 with contextlib.suppress(OSError):
-                    # not by TLS's own: that takes the session from a thread in its handshake
+                    # not SSLSocket.shutdown, which breaks a handshake in another thread
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
         for thread in threads:
             thread.join(_JOIN_SECONDS)
@@ -128,7 +128,7 @@ class _SocketServer(socketserver.TCPServer):
             connection = self._secured(connection)
             ConnectionHandler(connection, client_address, self, self._application, self._access_log)
         except OSError:
-            pass  # a client that disconnects, or does not use TLS here, is no error of the server
+            pass  # disconnects and clients without TLS are not errors of the server
         finally:
             with self._lock:
                 self._connections.pop(threading.current_thread(), None)

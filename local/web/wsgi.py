@@ -15,7 +15,7 @@ _BODY_LIMIT_BYTES = 1024 * 1024 * 1024
 
 
 class WsgiApplication:
-    """Hands each request, its body in memory, to a WSGI program."""
+    """Calls a WSGI program for each request, with the body in memory."""
 
     def __init__(self, program: _Program) -> None:
         self._program = program

@@ -12,7 +12,7 @@ from local.archives import (
     SavedImage,
     build_docker_save,
 )
-from local.objects import ObjectStorage, refused
+from local.objects import ObjectStorage, error_response
 from local.registry import (
     Action,
     DroppedConnectionError,
@@ -66,7 +66,7 @@ def test_the_message_for_an_s3_error_has_a_hint(
     status: int,
     found: str,
 ) -> None:
-    storage.alteration = lambda _request, _response: refused(code, message, status)
+    storage.alteration = lambda _request, _response: error_response(code, message, status)
     reason = copy_invalid_archive(
         function, storage, registries(), build_docker_save(tmp_path / "a", [SAVED])
     )

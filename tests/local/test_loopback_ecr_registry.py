@@ -262,7 +262,7 @@ def test_every_chunk_returns_201_with_the_range_of_the_first(
 
 def test_the_digest_header_can_be_omitted(aws: LoopbackAws, ecr: EcrClient) -> None:
     image = repository_in(aws.ecr())
-    aws.ecr().quirks.states_digests = False
+    aws.ecr().quirks.sends_digests = False
     for response in (
         ecr.send("HEAD", "manifests/1"),
         ecr.send("GET", "manifests/1"),
