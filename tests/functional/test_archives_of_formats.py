@@ -173,20 +173,6 @@ def test_diff_ids_override_manifest_json(
     assert_copied(response, destination, image.config)
 
 
-def test_layers_that_match_no_diff_id_are_an_error(copy: Copy, tmp_path: Path) -> None:
-    image = build_image(PACKED)
-    entry = {
-        "Config": f"blobs/{digest_of(image.config).replace(':', '/')}",
-        "Layers": [f"blobs/{layer.digest.replace(':', '/')}" for layer in PACKED[::-1]],
-    }
-    path = build_export(tmp_path / "a.tar", [(image, "app:1")], manifest=[entry])
-
-    reason = copy(path)["Reason"]
-
-    assert "digest mismatch: the layer 'blobs/sha256/" in reason
-    assert "does not match its diff_id in the config" in reason
-
-
 @pytest.mark.parametrize("manifests", [None, []])
 def test_manifest_json_is_used_if_index_json_has_no_manifests(
     copy: Copy, destination: RegistryServer, tmp_path: Path, manifests: list[Any] | None

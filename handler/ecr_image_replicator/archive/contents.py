@@ -7,6 +7,7 @@ digest (moby#47210).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.archive.choice import choose
@@ -15,13 +16,15 @@ from ecr_image_replicator.archive.docker_save import (
     MANIFEST_NAME,
     SavedImage,
     StoredImage,
+    read_config,
     read_saved_images,
     read_stored_image,
 )
 from ecr_image_replicator.archive.layer_cache import compression_of
 from ecr_image_replicator.archive.oci_layout import INDEX_NAME, LayoutIndex, OciLayout, blob_name
 from ecr_image_replicator.archive.tar_headers import quote
-from ecr_image_replicator.errors import ContentError, ImageNotFoundError
+from ecr_image_replicator.errors import ContentError, ImageNotFoundError, InvalidArchiveError
+from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import ImageManifest
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def read_contents(
     if first is None:
         raise _no_image(index)
     saved = read_saved_images(index) if _has_manifest(index, first.name) else []
-    layout = LayoutIndex(index, reference) if _has_layout(index, saved, first.name) else None
+    layout = _read_layout(index, reference, saved, first.name)
     if not saved:
         if layout is None:
             raise index.invalid(f"no image found in {MANIFEST_NAME}")
@@ -77,8 +80,11 @@ def read_contents(
             return layout.choose()  # index.json may have other names and more images
         except ImageNotFoundError:
             raise error from None
-    stored = read_stored_image(index, image)
-    described = layout.find_with_config(stored.config_descriptor.digest)
+    config = read_config(index, image)
+    described = layout.find_with_config(Digest.of(config.content))
+    if described is not None:
+        image = replace(image, layers=_agreeing_layers(index, described, image, config.diff_ids))
+    stored = read_stored_image(index, image, config)
     if described is not None and (
         described.is_index or _is_kept(described, stored, image, compression)
     ):
@@ -125,6 +131,49 @@ def _has_layout(index: TarIndex, saved: list[Candidate[SavedImage]], first: str)
         return index.find(INDEX_NAME) is not None
     names_blobs = any(name.startswith(_BLOBS) for each in saved for name in _names(each.image))
     return names_blobs and index.find(INDEX_NAME) is not None
+
+
+def _read_layout(
+    index: TarIndex, reference: ArchiveReference, saved: list[Candidate[SavedImage]], first: str
+) -> LayoutIndex | None:
+    """Read index.json if it counts; a malformed one does not count beside manifest.json."""
+    if not _has_layout(index, saved, first):
+        return None
+    try:
+        return LayoutIndex(index, reference)
+    except InvalidArchiveError:
+        if saved:
+            return None
+        raise
+
+
+def _agreeing_layers(
+    index: TarIndex, described: OciLayout, image: SavedImage, diff_ids: tuple[Digest, ...]
+) -> tuple[str, ...]:
+    """Return the layers of manifest.json, or of an OCI manifest that alone agrees with diff_ids.
+
+    The first layer that differs decides. A compressed one is read for it, unless the archive can
+    only be read from its start.
+    """
+    try:
+        manifest = described.fetch_manifest(None)
+    except ContentError:
+        return image.layers
+    if not isinstance(manifest, ImageManifest) or len(manifest.layers) != len(diff_ids):
+        return image.layers
+    layers = tuple(blob_name(layer.digest) for layer in manifest.layers)
+    if len(image.layers) != len(diff_ids):
+        return layers
+    for layer, name, other, diff_id in zip(
+        manifest.layers, layers, image.layers, diff_ids, strict=True
+    ):
+        if name != other:
+            if compression_of(layer) is Compression.NONE:
+                agrees = layer.digest == diff_id
+            else:
+                agrees = not index.is_sequential and described.holds_layer(layer, diff_id)
+            return layers if agrees else image.layers
+    return layers
 
 
 def _names(image: SavedImage) -> tuple[str, ...]:

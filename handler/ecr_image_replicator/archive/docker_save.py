@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ecr_image_replicator.archive.choice import Candidate
 from ecr_image_replicator.archive.tar_headers import normalize_path, quote
@@ -74,6 +74,13 @@ class SavedImage:
     layers: tuple[str, ...]
 
 
+class StoredConfig(NamedTuple):
+    """The config of an image, and the diff_ids in it."""
+
+    content: bytes
+    diff_ids: tuple[Digest, ...]
+
+
 def read_saved_images(index: TarIndex) -> list[Candidate[SavedImage]]:
     """Read the images that manifest.json lists; an empty list if there is no manifest.json.
 
@@ -86,7 +93,7 @@ def read_saved_images(index: TarIndex) -> list[Candidate[SavedImage]]:
     if member is None:
         return []
     try:
-        document = parse_json(index.read(member), MANIFEST_NAME)
+        document = parse_json(index.read(member), MANIFEST_NAME) or []
         if not isinstance(document, list):
             raise InvalidManifestError(f"{MANIFEST_NAME} is not a list of images")
         images = [_parse_image(each) for each in document]
@@ -95,8 +102,15 @@ def read_saved_images(index: TarIndex) -> list[Candidate[SavedImage]]:
     return [Candidate(each.tags, each) for each in images]
 
 
-def read_stored_image(index: TarIndex, image: SavedImage) -> StoredImage:
+def read_stored_image(
+    index: TarIndex, image: SavedImage, config: StoredConfig | None = None
+) -> StoredImage:
     """Read an image's config, and find out which file holds which layer.
+
+    Parameters
+    ----------
+    config
+        The image's, if it was read.
 
     Raises
     ------
@@ -104,17 +118,28 @@ def read_stored_image(index: TarIndex, image: SavedImage) -> StoredImage:
         The config is missing or malformed, does not match the digest in its name, or has another
         number of layers than manifest.json.
     """
-    content = _read_config(index, image.config)
-    try:
-        diff_ids = _read_diff_ids(content)
-    except ContentError as error:
-        raise index.invalid(f"{quote(image.config)}: ", *error.message) from error
+    content, diff_ids = config or read_config(index, image)
     if len(diff_ids) != len(image.layers):
         raise index.invalid(
             f"{MANIFEST_NAME} lists {len(image.layers)} layers and the config "
             f"{quote(image.config)} lists {len(diff_ids)}"
         )
     return StoredImage(content, _in_order(image.layers, diff_ids), diff_ids)
+
+
+def read_config(index: TarIndex, image: SavedImage) -> StoredConfig:
+    """Read an image's config.
+
+    Raises
+    ------
+    InvalidArchiveError
+        The config is missing or malformed, or does not match the digest in its name.
+    """
+    content = _read_config(index, image.config)
+    try:
+        return StoredConfig(content, _read_diff_ids(content))
+    except ContentError as error:
+        raise index.invalid(f"{quote(image.config)}: ", *error.message) from error
 
 
 def _parse_image(value: Any) -> SavedImage:

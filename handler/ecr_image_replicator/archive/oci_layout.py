@@ -222,6 +222,15 @@ class OciLayout:
             )
         return self._index.open(member)
 
+    def holds_layer(self, layer: Descriptor, diff_id: Digest) -> bool:
+        """Read a layer's blob and return whether it holds this layer."""
+        try:
+            with self.open_blob(layer) as reader:
+                verify_layer(reader, layer, diff_id, memoryview(bytearray(_BUFFER_BYTES)))
+        except ContentError:
+            return False
+        return True
+
     def is_file(self, descriptor: Descriptor) -> bool:
         """Return whether a blob is read from its file, not from the `data` of its descriptor."""
         return descriptor.digest not in self._embedded
