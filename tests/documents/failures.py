@@ -290,7 +290,7 @@ def missing_content(scene: Scene) -> None:
 @documented_under("the upload session was lost")
 def lost_upload_session(scene: Scene) -> None:
     scene.open(blobs=RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN, "blob upload unknown"))
-    scene.replicate(destination=f"{OTHER}/app:1.0")
+    scene.replicate(destination=f"{OTHER}/app:1.0", RetryConfigs={"baseDelay": 0})
 
 
 @documented_under("S3 closed the connection")

@@ -146,13 +146,23 @@ def cloudformation(
 
 
 @pytest.fixture
-def aws(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackAws]:
+def aws_clock() -> Callable[[], float]:
+    """The clock of `aws`; modules replace it."""
+    return time.time
+
+
+@pytest.fixture
+def aws(
+    authority: CertificateAuthority,
+    monkeypatch: pytest.MonkeyPatch,
+    aws_clock: Callable[[], float],
+) -> Iterator[LoopbackAws]:
     """AWS and Docker Hub under their real names, set in this process's environment."""
     users = {"ann": HubUser("hunter2")}
     for name in _OTHER_NETWORKS:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    with LoopbackAws(authority=authority, hub_users=users) as cloud:
+    with LoopbackAws(authority=authority, hub_users=users, clock=aws_clock) as cloud:
         for name, value in cloud.environment.items():
             monkeypatch.setenv(name, value)
         yield cloud

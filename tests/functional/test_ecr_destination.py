@@ -264,41 +264,6 @@ def test_blobs_are_copied_if_blob_mounting_is_disabled(
     assert _calls(aws) == ["GetAuthorizationToken", "BatchCheckLayerAvailability"]
 
 
-def test_manifest_pushes_stay_below_ecrs_rate_limit(
-    aws: LoopbackAws, aws_function: Function
-) -> None:
-    aws.docker_hub.put(_image(), "library/nginx", "1.27")
-    aws.ecr().create_repository("mirror/app")
-    tags = [f"t{number}" for number in range(24)]
-
-    response = aws_function.create("nginx:1.27", DESTINATION, DestTags=tags)
-
-    assert response["Status"] == "SUCCESS", response["Reason"]
-    assert len(aws.ecr().store.tags("mirror/app")) == 25
-    puts = [
-        each
-        for each in aws.requests_to(aws.ecr())
-        if each.method == "PUT" and "/manifests/" in each.path
-    ]
-    assert [each.status for each in puts] == [201] * 25
-
-
-def test_the_request_rate_decreases_after_throttling(
-    aws: LoopbackAws, aws_function: Function
-) -> None:
-    aws.docker_hub.put(_image(), "library/nginx", "1.27")
-    aws.ecr().create_repository("mirror/app")
-    aws.ecr().quirks.put_images_per_second = 4
-    tags = [f"t{number}" for number in range(11)]
-
-    response = aws_function.create(
-        "nginx:1.27", DESTINATION, DestTags=tags, RetryConfigs={"baseDelay": 0.1}
-    )
-
-    assert response["Status"] == "SUCCESS", response["Reason"]
-    assert len(aws.ecr().store.tags("mirror/app")) == 12
-
-
 @pytest.mark.parametrize("drops", [False, True])
 def test_the_message_for_a_missing_repository_names_account_and_region(
     aws: LoopbackAws, aws_function: Function, drops: bool

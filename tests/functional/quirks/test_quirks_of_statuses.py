@@ -156,7 +156,7 @@ def test_a_blob_that_was_accepted_and_not_stored_is_an_error(
 ) -> None:
     destination = registries(quirks=Quirks(blob_put_status=202, loses_blobs=True))
 
-    response = replicate(function, source, destination)
+    response = replicate(function, source, destination, RetryConfigs={"baseDelay": 0})
 
     assert response["Status"] == "FAILED"
     assert "accepted the blob and does not have it (202 Accepted)" in response["Reason"]
