@@ -43,7 +43,7 @@ MAX_IMAGES: Final = 10_000
 #: Time limit. Workers compare the remaining images.
 COMPARE_SECONDS: Final = 300.0
 #: Of that time: a host that does not send its lists leaves the rest to the others.
-LIST_SECONDS: Final = 120.0
+LIST_SECONDS: Final = 240.0
 #: Per source host.
 _REPOSITORIES_AT_ONCE: Final = 4
 _HEADS_AT_ONCE: Final = 16

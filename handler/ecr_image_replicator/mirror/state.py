@@ -162,4 +162,5 @@ class Run:
 
 
 def _safe(host: str) -> str:
-    return re.sub(r"[^a-z0-9.]", "_", host.lower())
+    """Write a host for a key; no two hosts have the same."""
+    return re.sub(r"[^a-z0-9.-]", "_", host.lower())
