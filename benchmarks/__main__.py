@@ -56,7 +56,7 @@ def sections(extent: rows.Extent, text: str = "") -> dict[str, Callable[[Report]
         "size": size.run,
         "command": lambda report: command_start.run(report, repeats),
         "rows": lambda report: measuring.run(report, copied),
-        "mirror": lambda report: mirror.run(report, repeats, extent.mirror_tags),
+        "mirror": lambda report: mirror.run(report, extent.repeats, extent.mirror_tags),
         "archive": lambda report: archive.run(report, repeats, extent.archive_layer_bytes),
         "memory": lambda report: memory.run(report, extent.zeros_bytes),
     }

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks import artifact
 from benchmarks.tables import FLOOR
 from benchmarks.usage import Usage, peak_bytes
 
@@ -164,7 +165,9 @@ class Floor:
             "tls": job.tls,
         }
         self._order.write_text(json.dumps(order))
-        command = [sys.executable, "-m", "benchmarks.floor", str(self._report), str(self._order)]
+        # the function's Python, whose loop and OpenSSL the bound is of
+        python = str(artifact.PYTHON)
+        command = [python, "-m", "benchmarks.floor", str(self._report), str(self._order)]
         subprocess.run(command, check=True)
         return Usage(*json.loads(self._report.read_text()))
 

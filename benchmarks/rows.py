@@ -18,7 +18,6 @@ MULTI: Final = Shape("multi", 4, 3, MEBIBYTE)
 _PLAIN: Final = Network(tls=False, far=False)
 _NEAR: Final = Network(tls=True, far=False)
 _FAR: Final = Network(tls=True, far=True)
-_OFTEN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Extent:
     repeats
         Copies by each program in each row.
     often
-        Rows that are copied three times as often: a goal's ratio is to be told from noise.
+        Rows that are copied more than twice as often: a goal's ratio is to be told from noise.
     section_repeats
         Copies by each program in the other sections.
     zeros_bytes
@@ -70,7 +69,7 @@ class Extent:
 
     def repeats_of(self, row: Row) -> int:
         """Return how many copies of a row each program makes."""
-        return self.repeats * (_OFTEN if row in self.often else 1)
+        return 2 * self.repeats + 1 if row in self.often else self.repeats
 
 
 def full(repeats: int | None = None) -> Extent:
@@ -88,7 +87,7 @@ def full(repeats: int | None = None) -> Extent:
         often=_goal_rows(BIG),
         section_repeats=repeats or 3,
         zeros_bytes=tuple(n * MEBIBYTE for n in (1, 64, 1024, 10240)),
-        archive_layer_bytes=32 * MEBIBYTE,
+        archive_layer_bytes=24 * MEBIBYTE,
         mirror_tags=112,
         is_full=True,
     )

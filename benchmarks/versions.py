@@ -7,8 +7,8 @@ import functools
 import os
 import platform
 import re
-import ssl
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,14 @@ from benchmarks import artifact
 from ecr_image_replicator.version import __version__
 
 _ROOT: Final = Path(__file__).parent.parent
+#: Profile-guided optimization is an option of CPython's configure script.
+_DESCRIBE_PYTHON: Final = """
+import platform, ssl, sysconfig
+version, openssl = platform.python_version(), ssl.OPENSSL_VERSION.split()[1]
+options = sysconfig.get_config_var("CONFIG_ARGS") or ""
+is_optimized = "--enable-optimizations" in options
+print(f"Python {version} {'with' if is_optimized else 'without'} PGO, OpenSSL {openssl}")
+"""
 _PEERS: Final = Path(__file__).parent / "peers.txt"
 
 
@@ -51,19 +59,14 @@ def programs() -> list[str]:
         f"ecr-image-replicator {__version__} ({_commit()})",
         skopeo(),
         cdk_ecr_deployment(),
-        f"function: Python {_version_of_runtime()}",
-        f"command line: Python {platform.python_version()}",
-        ssl.OPENSSL_VERSION.rpartition(" ")[0].partition("  ")[0],
+        f"function and floor: {_output(str(artifact.PYTHON), '-c', _DESCRIBE_PYTHON)}",
+        f"command line: {_output(sys.executable, '-c', _DESCRIBE_PYTHON)}",
         _version_of("docker-registry"),
     ]
 
 
 def _version_of(program: str) -> str:
     return f"{program} {_output(program, '--version').split()[-1]}"
-
-
-def _version_of_runtime() -> str:
-    return _output(str(artifact.PYTHON), "--version").split()[-1]
 
 
 def _commit() -> str:
