@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Paths after the host that still mean the whole registry: ``https://index.docker.io/v1/``.
 _WHOLE_REGISTRY: Final = frozenset({"", "v1", "v2"})
+_URL_ALPHABET: Final = str.maketrans("-_", "+/")
 _HELPER_KEYS: Final = frozenset({"credsStore", "credHelpers"})
 _HOST: Final = r"(?:https?://)?(?:localhost|[^/\s.:]*+[.:][^/\s]*+)(?:/\S*)?"
 
@@ -121,16 +122,21 @@ def parse_entry(entry: Any) -> DockerLogin:
 
 
 def decode_pair(text: Any) -> DockerLogin:
-    """Read the base64 of ``user:password`` (RFC 7617).
+    """Read the base64 of ``user:password`` (RFC 7617), as lenient as the programs that read it.
+
+    The text may be wrapped, lack its padding, or have the alphabet for URLs (RFC 4648, section 5).
 
     Raises
     ------
     MalformedEntryError
         It is not that.
     """
+    if not isinstance(text, str):
+        raise MalformedEntryError
+    plain = "".join(text.split()).translate(_URL_ALPHABET).rstrip("=")
     try:
-        decoded = base64.b64decode(text, validate=True).decode()
-    except (TypeError, ValueError, binascii.Error):
+        decoded = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).decode()
+    except (ValueError, binascii.Error):
         raise MalformedEntryError from None
     username, _, password = decoded.partition(":")
     # some writers pad the decoded text with NUL

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 from typing import Any, Final, NamedTuple
@@ -25,10 +26,15 @@ _ARN: Final = r"arn:[a-z-]+:secretsmanager:(?P<region>[a-z0-9-]+):[0-9]{12}:secr
 #: AWS Secrets Manager, CreateSecret: the characters of a name.
 _NAME: Final = r"[A-Za-z0-9/_+=.@-]{1,512}"
 #: Compared in lowercase without ``_`` and ``-``, as people type these keys into the console.
-_USERNAME_KEYS: Final = ("username", "user", "login")
-_PASSWORD_KEYS: Final = ("password", "accesstoken", "token", "pass")
-#: Keys of a Kubernetes Secret of type dockerconfigjson or dockercfg.
-_KUBERNETES_KEYS: Final = (".dockerconfigjson", ".dockercfg", "dockerconfigjson")
+_USERNAME_KEYS: Final = ("username", "user", "login", "appid", "clientid", "name")
+_PASSWORD_KEYS: Final = (
+    *("password", "accesstoken", "token", "pass"),
+    *("secret", "clientsecret", "apikey", "pat"),
+)
+#: Of variables of CI systems: ``DOCKER_USERNAME``, ``DOCKERHUB_TOKEN``, ``CI_REGISTRY_USER``.
+_KEY_PREFIX: Final = "(?:ci)?(?:dockerhub|docker|registry)"
+#: Keys of a Kubernetes Secret of type dockerconfigjson or dockercfg, and of kaniko's.
+_KUBERNETES_KEYS: Final = (".dockerconfigjson", ".dockercfg", "dockerconfigjson", "config.json")
 #: Google Artifact Registry, "Set up authentication for Docker": the user name for a key file.
 _GOOGLE_KEY_USER: Final = "_json_key"
 _MAX_NESTING: Final = 3
@@ -121,6 +127,10 @@ class _Reader(NamedTuple):
             raise _invalid(self.secret, "it is empty")
         if text.startswith("{"):
             return self._read_document(self._parse(text), text, depth)
+        if text[0] in '"[' and depth < _MAX_NESTING and (value := _parse_any(text)) is not None:
+            if not isinstance(value, str):
+                raise _unknown_form(self.secret)
+            return self.read(value, depth + 1)  # JSON that was encoded twice
         if (pair := _split(text)) is not None:
             return pair
         decoded = _decode_base64(text) if depth < _MAX_NESTING else None
@@ -181,30 +191,55 @@ class _Reader(NamedTuple):
         return f"cannot read the login for {self.registry} in {self.secret}"
 
 
-def _nested_config(document: dict[str, Any]) -> str | None:
-    """Return the Docker configuration inside a Kubernetes Secret or its `data`."""
-    data = document.get("data") if document.get("kind") == "Secret" else document
-    if not isinstance(data, dict):
+def _parse_any(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return None
+
+
+def _nested_config(document: dict[str, Any]) -> str | None:
+    """Return the Docker configuration or the login inside a Kubernetes Secret or its `data`."""
+    is_secret = document.get("kind") == "Secret"
+    data = _kubernetes_data(document) if is_secret else document
     nested = next((data[key] for key in _KUBERNETES_KEYS if key in data), None)
-    if isinstance(nested, dict):
-        return json.dumps(nested)
+    if isinstance(nested, dict) or (is_secret and nested is None):
+        return json.dumps(nested or data)
     return nested if isinstance(nested, str) else None
+
+
+def _kubernetes_data(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a Kubernetes Secret: `data` is base64, `stringData` is not."""
+    data, plain = document.get("data"), document.get("stringData")
+    values: dict[str, Any] = {}
+    for key, value in data.items() if isinstance(data, dict) else ():
+        with contextlib.suppress(TypeError, ValueError):
+            values[key] = base64.b64decode(value).decode()
+    return values | (plain if isinstance(plain, dict) else {})
 
 
 def _read_pair(document: dict[str, Any]) -> DockerLogin | None:
     """Read a user name and password under whatever names people give them."""
     plain = {re.sub("[_-]", "", key).lower(): value for key, value in document.items()}
-    username = next((plain[key] for key in _USERNAME_KEYS if plain.get(key)), None)
-    password = next((plain[key] for key in _PASSWORD_KEYS if plain.get(key)), None)
-    if isinstance(username, str) and isinstance(password, str):
+    short = {re.sub(f"^{_KEY_PREFIX}(?=.)", "", key): value for key, value in plain.items()}
+    username = _first_text(short | plain, _USERNAME_KEYS)
+    password = _first_text(short | plain, _PASSWORD_KEYS)
+    if username and password:
         return DockerLogin(username, password)
-    if username is None and password is None and len(document) == 1:
+    if not username and not password and len(document) == 1:
         # the console's key/value form with the user as key and the password as value
         ((key, value),) = document.items()
         if key and key != "auth" and isinstance(value, str) and value:
             return DockerLogin(key, value)
     return None
+
+
+def _first_text(values: dict[str, Any], keys: tuple[str, ...]) -> str:
+    """Return the first value that is not empty; a number is what a password of digits became."""
+    value = next((values[key] for key in keys if values.get(key)), "")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else ""
 
 
 def _read_single_entry(document: dict[str, Any]) -> DockerLogin | None:
@@ -219,7 +254,8 @@ def _split(text: str) -> DockerLogin | None:
     username, _, password = text.partition(":")
     # only a Google key file, which is JSON, has several lines
     is_one_line = "\n" not in text or username == _GOOGLE_KEY_USER
-    if not username or not password or not is_one_line:
+    is_url = password.startswith("//")
+    if not username or not password or not is_one_line or is_url:
         return None
     return DockerLogin(username, password)
 

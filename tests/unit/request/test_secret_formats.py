@@ -94,6 +94,51 @@ def _docker(**auths: Any) -> str:
             "ann",
             "s3cret",
         ),
+        (
+            json.dumps({"kind": "Secret", "stringData": {"username": "ann", "password": "s3cret"}}),
+            "ann",
+            "s3cret",
+        ),
+        (
+            json.dumps(
+                {
+                    "kind": "Secret",
+                    "type": "kubernetes.io/basic-auth",
+                    "data": {"username": _auth("ann"), "password": _auth("s3cret")},
+                }
+            ),
+            "ann",
+            "s3cret",
+        ),
+        (
+            json.dumps(
+                {
+                    "kind": "Secret",
+                    "stringData": {
+                        "config.json": _docker(**{"ghcr.io": {"auth": _auth("ann:s3cret")}})
+                    },
+                }
+            ),
+            "ann",
+            "s3cret",
+        ),
+        # what `base64` wraps, and other alphabets and paddings
+        (_docker(**{"ghcr.io": {"auth": "YW5uOn\nMzY3JldA==\n"}}), "ann", "s3cret"),
+        (_docker(**{"ghcr.io": {"auth": "YW5uOnMzY3JldA"}}), "ann", "s3cret"),
+        (_docker(**{"ghcr.io": {"auth": "YW5uOj8_Pz4-Pg=="}}), "ann", "???>>>"),
+        # JSON that was encoded twice
+        (json.dumps(json.dumps({"username": "ann", "password": "s3cret"})), "ann", "s3cret"),
+        ('"ann:s3cret"', "ann", "s3cret"),
+        # names of CI systems' variables, of credential helpers, Harbor's robots and Azure
+        ('{"DOCKER_USERNAME": "ann", "DOCKER_PASSWORD": "s3cret"}', "ann", "s3cret"),
+        ('{"DOCKERHUB_USERNAME": "ann", "DOCKERHUB_TOKEN": "s3cret"}', "ann", "s3cret"),
+        ('{"CI_REGISTRY_USER": "ann", "CI_REGISTRY_PASSWORD": "s3cret"}', "ann", "s3cret"),
+        ('{"docker-username": "ann", "docker-password": "s3cret"}', "ann", "s3cret"),
+        ('{"ServerURL": "ghcr.io", "Username": "ann", "Secret": "s3cret"}', "ann", "s3cret"),
+        ('{"name": "robot$ann", "secret": "s3cret"}', "robot$ann", "s3cret"),
+        ('{"appId": "ann", "password": "s3cret", "tenant": "x"}', "ann", "s3cret"),
+        ('{"clientId": "ann", "clientSecret": "s3cret"}', "ann", "s3cret"),
+        ('{"username": "ann", "password": 12345678}', "ann", "12345678"),
         # one entry, base64 of user:password, and base64 of a whole file
         (json.dumps({"auth": _auth("ann:s3cret")}), "ann", "s3cret"),
         (_auth("ann:s3cret"), "ann", "s3cret"),
@@ -203,6 +248,11 @@ _NOT_TEXT = f"invalid login in the secret hub: its content is not UTF-8 text. {_
         ("s3cret:", _NO_FORM),
         ("s3cret:a\nb:c", _NO_FORM),
         ("{}", _NO_FORM),
+        ('["ann", "s3cret"]', _NO_FORM),
+        ('[{"username": "ann", "password": "s3cret"}]', _NO_FORM),
+        ("https://ann:s3cret@ghcr.io", _NO_FORM),
+        ('{"kind": "Secret", "data": {"username": 7}}', _NO_FORM),
+        ('{"username": "ann", "password": true}', _NO_FORM),
         ('{"password": "s3cret"}', _NO_FORM),
         ('{"username": "", "password": "s3cret"}', _NO_FORM),
         ('{"username": "ann", "password": ""}', _NO_FORM),
