@@ -19,7 +19,6 @@ import urllib3.exceptions
 
 from ecr_image_replicator.registry.http.connection_errors import SilentServerError
 from ecr_image_replicator.registry.http.response_heads import WholeHeadResponse
-from ecr_image_replicator.registry.http.tls import TlsSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,8 +47,6 @@ class ConnectionUse:
     ----------
     guard
         Connects and cuts it.
-    receives
-        Whether most bytes come from the server.
     connect_seconds
         The longest wait for each address of a host, for a proxy and for a TLS handshake.
     stall_seconds
@@ -60,7 +57,6 @@ class ConnectionUse:
     """
 
     guard: GuardedConnection
-    receives: bool
     connect_seconds: float
     stall_seconds: float
     silence_seconds: float | None = None
@@ -139,14 +135,6 @@ class _Connection(urllib3.connection.HTTPConnection):
 class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
     """The same with TLS."""
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether it can be reused: not when a close_notify came with the last response."""
-        is_connected = super().is_connected
-        secured: object = self.sock
-        unread = secured.incoming.pending if isinstance(secured, TlsSocket) else 0
-        return is_connected and not unread
-
 
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
     """A pool that can open connections before they are needed."""
@@ -211,22 +199,18 @@ class _TlsPool(_Pool, urllib3.connectionpool.HTTPSConnectionPool):
 
 
 class ClientContext(ssl.SSLContext):
-    """A TLS context that decrypts in memory for exchanges that receive."""
+    """A TLS context whose handshakes last no longer than the exchange of the thread allows."""
 
     def wrap_socket(  # type: ignore[override]
         self, sock: socket.socket, *_: Any, server_hostname: str | None = None, **__: Any
-    ) -> TlsSocket | ssl.SSLSocket:
+    ) -> ssl.SSLSocket:
         """Make the TLS handshake on a connected socket, for the exchange of the thread."""
         use = _current_use()
         timeout = sock.gettimeout()
         if use.silence_seconds is not None:
             sock.settimeout(use.silence_seconds)
         try:
-            secured = (
-                TlsSocket(sock, self, server_hostname)
-                if use.receives
-                else super().wrap_socket(sock, server_hostname=server_hostname)
-            )
+            secured = super().wrap_socket(sock, server_hostname=server_hostname)
         except TimeoutError as error:
             if use.silence_seconds is None:
                 raise

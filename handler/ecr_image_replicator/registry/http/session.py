@@ -170,7 +170,6 @@ class Session:
             guard = GuardedConnection(AddressScope.LOCAL, deadline)
             return ConnectionUse(
                 guard,
-                receives=True,
                 connect_seconds=_CONNECT_SECONDS,
                 stall_seconds=self._stall_seconds,
             )
@@ -202,7 +201,6 @@ class Session:
         is_stored = request.method in _STORING_METHODS
         use = ConnectionUse(
             guard,
-            receives=request.method in {"GET", "HEAD"},
             connect_seconds=min(stall, _CONNECT_SECONDS),
             stall_seconds=stall,
             silence_seconds=self._silence_seconds if is_loopback_name(url.host) else None,
