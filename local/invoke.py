@@ -84,8 +84,8 @@ def _variable(text: str) -> tuple[str, str]:
 
 def _relocated(text: str, cloud: Mapping[str, Any]) -> dict[str, Any]:
     """Parse an event, with the registries' usual ports replaced by those in use."""
-    text = text.replace(f"localhost:{SOURCE_PORT}", cloud["source"])
-    text = text.replace(f"localhost:{DESTINATION_PORT}", cloud["destination"])
+    for port, host in ((SOURCE_PORT, cloud["source"]), (DESTINATION_PORT, cloud["destination"])):
+        text = text.replace(f"localhost:{port}", f"localhost:{host.rpartition(':')[2]}")
     event = json.loads(text)
     if not isinstance(event, dict):
         raise ValueError("an event is a JSON object")
@@ -102,7 +102,8 @@ def _is_listening(host: str) -> bool:
 
 
 def _print_log(emulator: LambdaEmulator, options: argparse.Namespace) -> None:
-    """Print the function's log as JSON, or only its messages."""
+    """Print the function's log as JSON, or only its messages, without repeated ones."""
+    previous = ""
     for line in emulator.log.splitlines():
         if not line.startswith("{"):
             continue
@@ -113,7 +114,10 @@ def _print_log(emulator: LambdaEmulator, options: argparse.Namespace) -> None:
         is_shown = record.get("level") in {"INFO", "WARNING", "ERROR"} and "message" in record
         if is_shown and record["message"] != "stage":
             reason = f": {record['reason']}" if "reason" in record else ""
-            sys.stdout.write(f"{record['level'].lower():8}{record['message']}{reason}\n")
+            shown = f"{record['level'].lower():8}{record['message']}{reason}\n"
+            if shown != previous:
+                sys.stdout.write(shown)
+            previous = shown
 
 
 def _readable(result: Any) -> str:

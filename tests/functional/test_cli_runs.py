@@ -191,8 +191,13 @@ def test_credentials_in_dockers_config_json_are_used(
     without = run(*images, HOME=str(tmp_path / "nobody"))
     done = run(*images, HOME=str(tmp_path))
     option = run(*images, "--tag", "2", "--authfile", str(config), HOME="/nowhere")
+    config.write_text(json.dumps({"auths": {private.host: {"auth": "YW5uOndyb25n"}}}))
+    wrong = run(*images, HOME=str(tmp_path))
 
-    assert without.returncode == Exit.DENIED
+    assert (without.returncode, wrong.returncode) == (Exit.DENIED, Exit.DENIED)
+    assert "`docker login`" in without.stderr
+    assert f"with the credentials in the auth file {config}" in wrong.stderr
+    assert "`docker login`" not in wrong.stderr
     assert (done.returncode, option.returncode) == (0, 0), done.stderr + option.stderr
     assert private.store.tags("mirror/app") == dict.fromkeys(("1", "2"), image.digest)
     assert "hunter2" not in done.stderr

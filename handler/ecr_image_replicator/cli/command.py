@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.cli.arguments import (
     PROGRAM,
@@ -23,7 +23,7 @@ from ecr_image_replicator.cli.mirror_command import (
     mirror_images,
     parse_mirror_command,
 )
-from ecr_image_replicator.errors import DeniedError, ReplicationError
+from ecr_image_replicator.errors import DeniedError, ReplicationError, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         The arguments are invalid (2), or ask for help or the version (0).
     """
     parser = new_parser()
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="copy|mirror", required=True)
     add_copy_parser(commands)
     add_mirror_parser(commands, exit_statuses())
     given, unknown = parser.parse_known_args(arguments)
@@ -58,15 +58,16 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             _print_error("interrupted: the tags are as they were, cancellation was requested")
             return interruption.status
         message = error.render(file_name if given.command == "mirror" else option_name)
-        is_login = isinstance(error, DeniedError) and error.status == 401
-        _print_error(f"{message} {_LOGIN_HINT}" if is_login else message)
+        is_anonymous = isinstance(error, DeniedError) and not _CREDENTIALS.isdisjoint(error.hint)
+        _print_error(f"{message} {_LOGIN_HINT}" if is_anonymous else message)
         return exit_status(error)
     except Exception as error:  # noqa: BLE001 - the messages of others may contain secrets
         _print_error(_describe_defect(error))
         return Exit.FAILED
 
 
-#: Beside an error that names the options.
+_CREDENTIALS: Final = {Setting.SOURCE_CREDENTIALS, Setting.DESTINATION_CREDENTIALS}
+#: Beside an error that says to set credentials.
 _LOGIN_HINT = "Logins of `docker login` and `podman login` are used too; see --authfile."
 
 
