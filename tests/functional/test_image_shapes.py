@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,4 +175,21 @@ def _with_document(image: Image, document: dict[str, Any]) -> Image:
         image.blobs,
         image.platform,
         image.artifact_type,
+    )
+
+
+def test_an_image_with_an_invalid_config_is_copied_without_a_platform(pair: RegistryPair) -> None:
+    image = build_image([build_layer(300, seed=1)])
+    config = b'{"architecture": '
+    document = json.loads(image.manifest)
+    document["config"] |= {"digest": digest_of(config), "size": len(config)}
+    blobs = {**image.blobs, digest_of(config): config}
+    broken = replace(_with_document(image, document), blobs=blobs)
+
+    response = pair.copy(broken)
+
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["Platforms"] == ""
+    assert pair.copy_pushed(ImageArch="amd64")["Reason"].startswith(
+        f"platform linux/amd64 not found in {pair.source.host}/team/app:1"
     )

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from ecr_image_replicator.errors import InvalidManifestError
 from ecr_image_replicator.model.digests import BytesReader, Digest, read_verified
 from ecr_image_replicator.model.manifests import (
     CONFIG_MEDIA_TYPES,
@@ -130,16 +131,16 @@ class CachingSource:
                 self._keep(descriptor.digest, content, descriptor.media_type)
 
     def fetch_platform(self, manifest: ImageManifest) -> Platform | None:
-        """Read an image's platform from its config; None for artifacts and oversized configs.
+        """Read an image's platform from its config; None without one, and for artifacts.
 
         Raises
         ------
         ReplicationError
-            The config cannot be read, or is malformed.
+            The config cannot be read.
         """
         if not manifest.is_container_image or not _is_small_config(manifest.config):
             return None
-        if self._cache.lookup(self._owner, manifest.config.digest) is None:
+        if self._known_config(manifest.config) is None:
             self.fetch_small_blob(manifest.config)
         return self.known_platform(manifest)
 
@@ -155,9 +156,18 @@ class CachingSource:
             return read_verified(reader, descriptor.digest, descriptor.size_bytes)
 
     def known_platform(self, manifest: ImageManifest) -> Platform | None:
-        """Return an image's platform if its config was read before."""
-        found = self._cache.lookup(self._owner, manifest.config.digest)
-        return parse_config_platform(found[0]) if found and manifest.is_container_image else None
+        """Return an image's platform if its config was read before or is in the manifest."""
+        config = self._known_config(manifest.config) if manifest.is_container_image else None
+        try:
+            return parse_config_platform(config) if config else None
+        except InvalidManifestError:
+            return None  # copied as it is, as every other blob
+
+    def _known_config(self, descriptor: Descriptor) -> bytes | None:
+        if descriptor.data is not None:
+            return descriptor.data
+        found = self._cache.lookup(self._owner, descriptor.digest)
+        return found[0] if found else None
 
     def _keep(self, digest: Digest, content: bytes, media_type: str) -> None:
         self._cache.keep(self._owner, digest, content, media_type)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,10 +20,13 @@ from ecr_image_replicator.copy.selection import (
 )
 from ecr_image_replicator.copy.subset import make_subset
 from ecr_image_replicator.errors import (
+    ContentError,
     InvalidManifestError,
     PlatformNotFoundError,
+    RegistryError,
     RequestError,
     Setting,
+    TransientError,
 )
 from ecr_image_replicator.model.conversion import convert_content
 from ecr_image_replicator.model.manifests import ImageIndex, ImageManifest
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.platforms import Platform
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
+_LOGGER: Final = logging.getLogger(__name__)
 #: Nobody is known to nest indexes deeper.
 _MAX_INDEX_DEPTH: Final = 4
 _MAX_MANIFESTS: Final = 1000
@@ -181,7 +186,12 @@ class ContentReader:
         """Return the platforms of content; reads the config of a single image if necessary."""
         if content.platforms or not isinstance(content.root, ImageManifest):
             return content.platforms
-        platform = self._source.fetch_platform(content.root)
+        try:
+            platform = self._source.fetch_platform(content.root)
+        except (ContentError, RegistryError, TransientError) as error:
+            # the tags point at the content already
+            _LOGGER.warning("cannot read the platform of the image: %s", error)
+            return ()
         return ((platform, content.root.digest),) if platform else ()
 
     def check_single(self, there: Platform | None) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 from tests.unit.builders import FakeSource, blob, digest_of, encoded, image, manifest_document
 
@@ -138,4 +140,22 @@ def test_artifacts_and_outsize_configs_are_not_read_for_a_platform(
     assert isinstance(manifest, ImageManifest)
     source = FakeSource()
     assert CachingSource(source, ContentCache(), OWNER).fetch_platform(manifest) is None
+    assert source.opened == []
+
+
+@pytest.mark.parametrize("config", [b"{", b"[]", b'{"os": "linux", "architecture": NaN}'])
+def test_an_image_with_an_invalid_config_has_no_platform(config: bytes) -> None:
+    manifest = image(config=config)
+    caching = CachingSource(FakeSource([config], [manifest]), ContentCache(), OWNER)
+    assert caching.fetch_platform(manifest) is None
+
+
+def test_the_platform_of_a_config_that_is_embedded_in_the_manifest_needs_no_request() -> None:
+    document = manifest_document(config=CONFIG)
+    document["config"]["data"] = base64.b64encode(CONFIG).decode()
+    manifest = parse_manifest(encoded(document))
+    assert isinstance(manifest, ImageManifest)
+    source = FakeSource()
+    caching = CachingSource(source, ContentCache(), OWNER)
+    assert caching.fetch_platform(manifest) == Platform("linux", "arm64")
     assert source.opened == []

@@ -222,3 +222,13 @@ def test_a_single_image_must_serve_every_platform_requested(wanted: str, *, fits
     else:
         with pytest.raises(PlatformNotFoundError, match="platform linux/amd64 not found"):
             reader.read(SECOND.digest)
+
+
+def test_a_config_that_cannot_be_read_does_not_fail_a_finished_copy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader, source = _reader(SECOND)
+    content = reader.read(SECOND.digest)
+    source.content[SECOND.config.digest] = b"other bytes"
+    assert reader.platforms_of(content) == ()
+    assert "cannot read the platform of the image" in caplog.text
