@@ -18,11 +18,11 @@ from ecr_image_replicator.errors import (
     ImmutableTagError,
     NotFoundError,
     RegistryError,
-    Setting,
     Side,
     UnavailableError,
 )
 from ecr_image_replicator.registry.destination import RegistryDestination
+from ecr_image_replicator.registry.immutable_tags import TAG_INVALID, immutable_tag_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 _LOGGER: Final = logging.getLogger(__name__)
 _NO_REPOSITORY: Final = "NAME_UNKNOWN"
-_IMMUTABLE_TAG: Final = "TAG_INVALID"
 #: Statuses of a rejected manifest that may be at the destination already.
 _PERHAPS_THERE: Final = frozenset({400, 409})
 _MIB: Final = 1024 * 1024
@@ -150,13 +149,13 @@ class EcrDestination(RegistryDestination):
         try:
             self._with_repository(functools.partial(super().push_manifest, manifest, reference))
         except RegistryError as error:
-            if error.status not in _PERHAPS_THERE:
+            if error.status not in _PERHAPS_THERE or isinstance(error, ImmutableTagError):
                 raise
             current = self.find_digest(reference)
             if current == manifest.digest:
                 _LOGGER.info("the manifest exists already", extra={"reference": reference})
                 return
-            if current is not None and error.code == _IMMUTABLE_TAG:
+            if current is not None and error.code == TAG_INVALID:
                 raise self._immutable(reference, current, manifest.digest) from error
             raise
 
@@ -281,11 +280,4 @@ class EcrDestination(RegistryDestination):
         )
 
     def _immutable(self, tag: str, current: Digest | None, content: Digest) -> ImmutableTagError:
-        return ImmutableTagError(
-            f"cannot push {self._reference.name}:{tag}: the tag is immutable and points at "
-            f"{current}, not at {content}",
-            side=Side.DESTINATION,
-            status=400,
-            code=_IMMUTABLE_TAG,
-            hint=("Choose a new tag in ", Setting.DESTINATION, ", or make the tag mutable."),
-        )
+        return immutable_tag_error(f"{self._reference.name}:{tag}", current, content)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ProtocolError
+from ecr_image_replicator.registry.denials import authentication_error
 from ecr_image_replicator.registry.error_bodies import status_text
-from ecr_image_replicator.registry.error_responses import authentication_error
 from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url
 from ecr_image_replicator.registry.tokens import (
     Token,
@@ -96,6 +96,7 @@ class Authenticator:
         self._clock = clock
         self._current: _Authorization | None = None
         self._login: Login | None = None
+        self._unrequested: Login | None = None
         self._is_preemptive = False
 
     @property
@@ -116,9 +117,16 @@ class Authenticator:
         """Where the credentials in use come from; None for anonymous access."""
         return self._login.origin if self._login else None
 
+    @property
+    def unused_origin(self) -> Part | None:
+        """Where credentials come from that the registry did not request; None for no such."""
+        return self._unrequested.origin if self._unrequested and self._login is None else None
+
     def has_credentials(self) -> bool:
         """Return whether credentials are configured for the registry; may read a secret."""
-        return self._login is not None or self._credentials.find(self._registry) is not None
+        if self._login is None:
+            self._unrequested = self._credentials.find(self._registry)
+        return self._login is not None or self._unrequested is not None
 
     def redact(self, body: bytes) -> bytes:
         """Remove the credentials from the body of an error response that repeats them.

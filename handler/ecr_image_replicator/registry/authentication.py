@@ -50,6 +50,11 @@ class AuthenticatedTransport:
         """Where the credentials in use come from; None when there are none."""
         return self._authenticator.login_origin
 
+    @property
+    def unused_origin(self) -> Part | None:
+        """Where credentials come from that the registry did not request; None for no such."""
+        return self._authenticator.unused_origin
+
     def redact(self, body: bytes) -> bytes:
         """Remove the credentials from an error body."""
         return self._authenticator.redact(body)
@@ -146,6 +151,7 @@ class _Exchange:
                 or self._basic(response)
             )
             if challenges is None:
+                authenticator.has_credentials()  # the error says that they were not requested
                 return False
             self._authenticate(challenges, rejected)
             return True

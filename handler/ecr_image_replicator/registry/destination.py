@@ -13,7 +13,6 @@ from urllib.parse import urlencode
 from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.errors import (
     Assignment,
-    MissingContentError,
     ProtocolError,
     RegistryError,
     Setting,
@@ -22,7 +21,8 @@ from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.blobs import has_blob
 from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
 from ecr_image_replicator.registry.error_bodies import describe_response, error_code, is_html
-from ecr_image_replicator.registry.error_responses import missing_content
+from ecr_image_replicator.registry.error_responses import is_immutable_tag, missing_content_error
+from ecr_image_replicator.registry.immutable_tags import immutable_tag_error
 from ecr_image_replicator.registry.manifest_responses import (
     ACCEPT_MANIFESTS,
     announced_digest,
@@ -270,16 +270,13 @@ class RegistryDestination:
                 side=self._client.side,
                 status=response.status,
             )
-        if (missing := missing_content(response)) is not None:
-            raise MissingContentError(
-                f"cannot push {name}: missing content, the registry does not have what the "
-                f"manifest refers to ({describe_response(response)})",
-                side=self._client.side,
-                status=response.status,
-                code=error_code(response),
-                digests=missing,
-            )
-        raise self._client.error(response, f"push {name}")
+        if ":" not in reference and is_immutable_tag(response):
+            current = self.find_digest(reference)
+            if current is not None and current == manifest.digest:
+                return current
+            raise immutable_tag_error(name, current, manifest.digest)
+        missing = missing_content_error(response, f"push {name}", self._client.side)
+        raise missing or self._client.error(response, f"push {name}")
 
     def _name(self, reference: str) -> str:
         return f"{self._reference.name}{'@' if ':' in reference else ':'}{reference}"

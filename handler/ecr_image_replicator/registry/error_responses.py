@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import (
-    DeniedError,
+    MissingContentError,
     NotFoundError,
     ProtocolError,
     RegistryError,
@@ -21,6 +21,12 @@ from ecr_image_replicator.errors import (
     UnavailableError,
     UnknownHostError,
     UntrustedHostError,
+)
+from ecr_image_replicator.registry.denials import (
+    CREDENTIALS,
+    REFERENCE_SETTINGS,
+    access_denied_error,
+    authentication_error,
 )
 from ecr_image_replicator.registry.error_bodies import (
     beginning,
@@ -59,19 +65,12 @@ _PERMANENT_CODES: Final = frozenset(
         "UNSUPPORTED",
     }
 )
+#: Of rejections of an immutable tag; others have another reason.
+_IMMUTABLE_STATUSES: Final = frozenset({400, 403, 405, 409, 412, 422})
 #: Codes for an upload session that is gone, or whose bytes are not those that were sent.
 LOST_UPLOAD_CODES: Final = frozenset(
     {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"}
 )
-REFERENCE_SETTINGS: Final = {
-    Side.SOURCE: Setting.SOURCE,
-    Side.DESTINATION: Setting.DESTINATION,
-}
-CREDENTIALS: Final = {
-    Side.SOURCE: Setting.SOURCE_CREDENTIALS,
-    Side.DESTINATION: Setting.DESTINATION_CREDENTIALS,
-}
-_RIGHTS: Final = {Side.SOURCE: "pull from", Side.DESTINATION: "push to"}
 _TOO_LARGE_HINT: Final = (
     "The registry, or a proxy in front of it, limits the size of a request: raise that limit "
     "(client_max_body_size in nginx, LimitRequestBody in Apache)."
@@ -100,7 +99,12 @@ class OverloadedError(TransientError):
 
 
 def error_from_response(
-    response: HttpResponse, operation: str, *, side: Side, login_origin: Part | None
+    response: HttpResponse,
+    operation: str,
+    *,
+    side: Side,
+    login_origin: Part | None,
+    unused_origin: Part | None = None,
 ) -> RegistryError:
     """Return the error to raise for a response that is no success.
 
@@ -112,17 +116,32 @@ def error_from_response(
         The endpoint that responded.
     login_origin
         Where the credentials in use come from, None when there are none.
+    unused_origin
+        Where credentials come from that the registry did not request.
     """
     status, code = response.status, error_code(response)
     failed, found = f"cannot {operation}", describe_response(response)
     if status == 401:
         return authentication_error(
-            failed, found, side=side, login_origin=login_origin, status=status, code=code
+            failed,
+            found,
+            side=side,
+            login_origin=login_origin,
+            unused_origin=unused_origin,
+            status=status,
+            code=code,
         )
     if status == 403:
-        return _access_denied(failed, found, side, login_origin, code)
+        return access_denied_error(
+            failed,
+            found,
+            side=side,
+            login_origin=login_origin,
+            unused_origin=unused_origin,
+            code=code,
+        )
     if is_not_found(response):
-        return _not_found(failed, found, side, login_origin, status, code)
+        return _not_found(failed, found, side, login_origin or unused_origin, status, code)
     if status < 400:
         return ProtocolError(
             f"{failed}: invalid response ({found})", side=side, status=status, code=code
@@ -136,27 +155,6 @@ def error_from_response(
     problem = "request too large" if status == 413 else "request rejected"
     return RegistryError(
         f"{failed}: {problem} ({found})", hint=hint, side=side, status=status, code=code
-    )
-
-
-def _access_denied(
-    failed: str, found: str, side: Side, login_origin: Part | None, code: str
-) -> DeniedError:
-    if login_origin is None:
-        return DeniedError(
-            f"{failed}: access denied ({found}) and no credentials were given",
-            hint=("Set ", CREDENTIALS[side], "."),
-            side=side,
-            status=403,
-            code=code,
-        )
-    return DeniedError(
-        f"{failed}: access denied ({found}) with the credentials in ",
-        login_origin,
-        hint=f"Allow that account to {_RIGHTS[side]} the repository.",
-        side=side,
-        status=403,
-        code=code,
     )
 
 
@@ -189,42 +187,6 @@ def _not_found(
     return NotFoundError(
         f"{failed}: {missing} not found ({found})",
         hint=(*hint, "."),
-        side=side,
-        status=status,
-        code=code,
-    )
-
-
-def authentication_error(
-    failed: str,
-    found: str,
-    *,
-    side: Side,
-    login_origin: Part | None,
-    status: int,
-    code: str = "UNAUTHORIZED",
-) -> DeniedError:
-    """Return the error for credentials that were rejected, or that are missing.
-
-    Parameters
-    ----------
-    failed
-        What failed: ``cannot pull docker.io/acme/app:1.0``.
-    found
-        The response: ``401 Unauthorized from auth.docker.io``.
-    """
-    if login_origin is None:
-        return DeniedError(
-            f"{failed}: access denied ({found}) and no credentials were given",
-            hint=("Set ", CREDENTIALS[side], "."),
-            side=side,
-            status=status,
-            code=code,
-        )
-    return DeniedError(
-        f"{failed}: authentication failed ({found}) with the credentials in ",
-        login_origin,
-        hint="Check the user name and the password there.",
         side=side,
         status=status,
         code=code,
@@ -277,6 +239,33 @@ def missing_content(response: HttpResponse) -> frozenset[str] | None:
     if response.status not in {400, 404} or not is_missing:
         return None
     return named_digests(response)
+
+
+def missing_content_error(
+    response: HttpResponse, operation: str, side: Side
+) -> MissingContentError | None:
+    """Return the error for a manifest whose parts a registry lacks; None for another reason."""
+    missing = missing_content(response)
+    if missing is None:
+        return None
+    return MissingContentError(
+        f"cannot {operation}: missing content, the registry does not have what the manifest "
+        f"refers to ({describe_response(response)})",
+        side=side,
+        status=response.status,
+        code=error_code(response),
+        digests=missing,
+    )
+
+
+def is_immutable_tag(response: HttpResponse) -> bool:
+    """Return whether a registry rejects a manifest for its immutable tag; by the text.
+
+    Harbor: 412 PRECONDITION "… configured as immutable" (goharbor/harbor, middleware/immutable).
+    ECR: 400 TAG_INVALID "… cannot be overwritten because the repository is immutable".
+    """
+    is_rejected = response.status in _IMMUTABLE_STATUSES
+    return is_rejected and "immutab" in describe_response(response).lower()
 
 
 def _is_missing_in_ecr(response: HttpResponse) -> bool:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ThrottledError
 from ecr_image_replicator.model.references import DOCKER_HUB
+from ecr_image_replicator.registry.denials import CREDENTIALS
 from ecr_image_replicator.registry.error_bodies import describe_response, error_code
-from ecr_image_replicator.registry.error_responses import CREDENTIALS
 from ecr_image_replicator.retries import parse_retry_after
 from ecr_image_replicator.sanitize import sanitize
 

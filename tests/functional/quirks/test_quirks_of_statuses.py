@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from local.images import Image, place
+from local.images import Image, build_image, build_layer, place
 from local.registry import (
     Operation,
     Quirks,
     RegistryServer,
     SpecificationPolicy,
 )
+from local.registry.errors import RegistryError
+from local.registry.store import Manifest, Store
 from local.web import Request, Response
 from tests.functional.conftest import Function
 from tests.functional.cosign_fixtures import (
@@ -232,3 +234,50 @@ def test_a_lost_response_to_a_stored_blob_is_followed_by_a_head(
     puts = [each for each in destination.requests if each.method == "PUT"]
     assert len([each for each in puts if "/blobs/" in each.path]) <= 3
     assert response["Data"]["BlobsCopied"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (412, "PRECONDITION", "Failed to process request due to 'app:1' configured as immutable."),
+        (400, "TAG_INVALID", "cannot be overwritten because the repository is immutable."),
+        (403, "TAG_IMMUTABLE", "no"),
+    ],
+)
+def test_the_message_for_an_immutable_tag_names_both_digests(
+    function: Function,
+    registries: Start,
+    source: RegistryServer,
+    image: Image,
+    status: int,
+    code: str,
+    message: str,
+) -> None:
+    destination = registries(policy=ImmutablePolicy(status, code, message))
+    before = build_image([build_layer(900, seed=9)])
+    place(before, destination.store, "mirror/app", "1")
+
+    response = replicate(function, source, destination)
+
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].startswith(
+        f"cannot push {destination.host}/mirror/app:1: the tag is immutable and points at "
+        f"{before.digest}, not at {image.digest}. "
+    )
+
+
+class ImmutablePolicy(SpecificationPolicy):
+    """A registry with immutable tags, as Harbor, ECR and others have them."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__()
+        self.status, self.code, self.message = status, code, message
+
+    def before_manifest(
+        self,
+        repository: str,  # noqa: ARG002 - all are rejected
+        reference: str,  # noqa: ARG002
+        manifest: Manifest,  # noqa: ARG002
+        store: Store,  # noqa: ARG002
+    ) -> None:
+        raise RegistryError(self.code, self.message, status=self.status)
