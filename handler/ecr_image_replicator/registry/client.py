@@ -155,7 +155,7 @@ class RegistryClient:
             except TransientError as error:
                 if rate_limiter is not None and isinstance(error, OverloadedError):
                     rate_limiter.decrease()
-                self._wait_or_raise(request, attempt - denials, error)
+                self._wait_or_raise(request, attempt - denials, error, operation)
             else:
                 if rate_limiter is not None:
                     rate_limiter.increase()
@@ -179,7 +179,7 @@ class RegistryClient:
             try:
                 return self._exchange(request, target, operation, RETRYABLE_STATUSES)
             except TransientError as error:
-                self._wait_or_raise(request, attempt, error)
+                self._wait_or_raise(request, attempt, error, operation)
         raise AssertionError  # itertools.count has no end
 
     def is_pending_denial(self, response: HttpResponse) -> bool:
@@ -231,12 +231,19 @@ class RegistryClient:
     def error(self, response: HttpResponse, operation: str) -> RegistryError:
         """Return the error to raise for a response that is no success."""
         return error_from_response(
-            response, operation, side=self.side, login_origin=self.login_origin
+            response,
+            operation,
+            side=self.side,
+            login_origin=self.login_origin,
+            unused_origin=self._authenticated.unused_origin,
         )
 
-    def _wait_or_raise(self, request: HttpRequest, attempt: int, error: TransientError) -> None:
+    def _wait_or_raise(
+        self, request: HttpRequest, attempt: int, error: TransientError, operation: str
+    ) -> None:
         if not request.is_repeatable:
             raise error
+        self._deadline.check(operation)
         if not self._backoff.wait_after(attempt, error, self._pause):
             raise retries_exhausted(error, self.side, attempt) from error
         _LOGGER.info("trying again: %s", error, extra={"attempt": attempt + 1})

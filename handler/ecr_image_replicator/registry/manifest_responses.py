@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import ContentError, DigestMismatchError
+from ecr_image_replicator.errors import ContentError, DigestMismatchError, InvalidManifestError
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import (
     INDEX_MEDIA_TYPES,
@@ -74,7 +74,12 @@ def read_manifest(
             f"hashes to {found}",
             hint="The registry's content is corrupt or was tampered with.",
         )
-    return parse_manifest(response.content, response.header("content-type"))
+    try:
+        return parse_manifest(response.content, response.header("content-type"))
+    except InvalidManifestError as error:
+        raise InvalidManifestError(
+            f"cannot {operation}: ", *error.message, hint=error.hint
+        ) from error
 
 
 def find_manifest(
