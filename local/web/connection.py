@@ -29,7 +29,7 @@ _logger = logging.getLogger(__name__)
 
 _TLS_HANDSHAKE_RECORD = b"\x16"
 _DISCARD_LIMIT_BYTES = 256 * 1024
-_LINGER_SECONDS = 2.0
+_LINGER_SECONDS = 60.0
 _NO_CONTENT_LENGTH = frozenset({204, 304})
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.unit.builders import FakeClock
 from tests.unit.custom_resource.engines import (
     DIGEST,
     NEW_ID,
@@ -253,6 +256,20 @@ def test_no_timer_outlives_its_event(endpoint: Endpoint) -> None:
     assert not [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """The clock of invocations and their deadlines."""
+    clock = FakeClock()
+    monkeypatch.setattr(
+        "custom_resource.invocation.time", SimpleNamespace(time=clock, monotonic=clock)
+    )
+    monkeypatch.setattr(
+        "custom_resource.invocation.Deadline", functools.partial(Deadline, clock=clock)
+    )
+    return clock
+
+
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(
     ("seconds", "left"), [(900, 880), (100, 90), (12, 10), (3, 1.5), (0.2, 0.1)]
 )
@@ -264,10 +281,11 @@ def test_a_share_of_the_time_is_reserved_for_the_response(
         event_of(), FakeContext(seconds)
     )
     assert endpoint.bodies
-    assert left - 0.3 <= seen[0] <= left
+    assert seen == [pytest.approx(left)]
     assert endpoint.budgets[0] < seconds
 
 
+@pytest.mark.usefixtures("clock")
 def test_work_ends_before_cloudformation_stops_waiting(endpoint: Endpoint) -> None:
     seen: list[float] = []
     properties = {**PROPERTIES, "ServiceTimeout": "60"}
@@ -275,7 +293,7 @@ def test_work_ends_before_cloudformation_stops_waiting(endpoint: Endpoint) -> No
         event_of(ResourceProperties=properties), FakeContext(900)
     )
     assert endpoint.bodies
-    assert 53 < seen[0] <= 54
+    assert seen == [54]
 
 
 def test_an_event_delivered_twice_is_served_once(endpoint: Endpoint) -> None:
