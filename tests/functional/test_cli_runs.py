@@ -64,6 +64,41 @@ def test_an_image_is_copied_and_the_next_run_reports_it_up_to_date(
     assert again.stderr == ""
 
 
+def test_a_secret_without_a_region_is_an_error_that_names_the_variable(
+    registries: Start, image: Image, tmp_path: Path
+) -> None:
+    source, destination = registries(), registries(authentication=BasicAuthentication({"ann": "x"}))
+    push(image, source.host, "team/app", "1")
+
+    finished = run(
+        f"{source.host}/team/app:1",
+        f"{destination.host}/mirror/app:1",
+        DEST_CREDS="alice",
+        HOME=str(tmp_path),
+    )
+
+    assert finished.returncode != 0
+    assert "no AWS region is set. Set AWS_REGION." in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_a_registry_on_loopback_is_not_reached_through_a_proxy(
+    registries: Start, image: Image
+) -> None:
+    source, destination, proxy = registries(), registries(), registries()
+    push(image, source.host, "team/app", "1")
+    names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
+
+    finished = run(
+        f"{source.host}/team/app:1",
+        f"{destination.host}/mirror/app:1",
+        **dict.fromkeys(names, proxy.url),
+    )
+
+    assert finished.returncode == 0, finished.stderr
+    assert proxy.accepted_connections == 0
+
+
 def test_json_prints_the_resource_attributes_only(registries: Start, image: Image) -> None:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from local.aws import LoopbackAws
-from local.images import build_image, build_layer, push
+from local.images import build_image, build_index, build_layer, push
 from local.images.manifests import Image
 from local.registry import (
     Action,
@@ -152,6 +152,22 @@ def test_an_image_that_loses_its_last_tag_can_still_be_pulled_by_digest(
     kept = aws.ecr().store.find_manifest("mirror/app", images[0].digest)
     assert kept is not None
     assert kept.content == images[0].manifest
+
+
+def test_a_tag_whose_image_is_also_in_an_index_stays_and_is_logged(
+    aws: LoopbackAws,
+    aws_function: Function,
+    images: tuple[Image, Image],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    aws.ecr().put(build_index([images[0]]), "mirror/app", "all")
+    physical_id = _physical_id_of(aws_function.create("nginx:1", DESTINATION, OnDelete="Untag"))
+
+    _physical_id_of(aws_function.delete(physical_id, DESTINATION, OnDelete="Untag"))
+
+    assert aws.ecr().store.tags("mirror/app")["1.0"] == images[0].digest
+    (kept,) = [each for each in caplog.records if "image is also in an index" in each.message]
+    assert vars(kept)["tags"] == ["1.0"]
 
 
 @pytest.mark.usefixtures("images")

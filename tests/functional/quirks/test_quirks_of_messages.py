@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from local.images import Image, build_image, build_layer, place
-from local.registry import (
-    Quirks,
-    RegistryServer,
-)
+from local.registry import Operation, Quirks, RegistryServer, SpecificationPolicy
+from local.web import Request, Response
 from tests.functional.conftest import Function
 from tests.functional.quirks.replicating import Start, replicate
 
@@ -77,6 +76,56 @@ def test_the_message_for_a_413_of_a_proxy_names_the_body_size_limit(
     assert "request too large (413 " in response["Reason"]
     assert "client_max_body_size" in response["Reason"]
     assert destination.store.open_uploads == ()
+
+
+class RejectingPolicy(SpecificationPolicy):
+    """Rejects each request for an upload, and each manifest, with the same response."""
+
+    def __init__(self, status: int, content: bytes, content_type: str) -> None:
+        self._response = Response(status, {"Content-Type": content_type}, content)
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        is_write = request.method in {"POST", "PUT"}
+        return self._response if is_write else super().after(operation, request, response)
+
+
+ZOT = {"code": "MANIFEST_INVALID", "message": "manifest invalid", "detail": {"mediaType": "x/y"}}
+PAGE = b"<html>\r\n<head><title>%s</title></head>\r\n<body>nginx</body></html>"
+PROBLEM = {"type": "about:blank", "title": "Quota exceeded", "status": 422}
+GOOGLE = {"code": 400, "message": "Request contains an invalid argument.", "status": "INVALID"}
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "content_type", "reason"),
+    [
+        (415, {"errors": [ZOT]}, "application/json", "MANIFEST_INVALID: manifest invalid ({media"),
+        (400, PAGE % b"400 Bad Request", "text/html", "(400 Bad Request)"),
+        (405, PAGE % b"405 Not Allowed", "text/html", "(405 Method Not Allowed, 405 Not Allowed)"),
+        (400, PAGE % b"Blocked &amp; logged", "text/html", "(400 Bad Request, Blocked & logged)"),
+        (422, PROBLEM, "application/problem+json", "Quota exceeded)"),
+        (400, {"error": GOOGLE}, "application/json", "INVALID: Request contains an invalid arg"),
+        (400, {"errors": ["no space"]}, "application/json", "(400 Bad Request, no space)"),
+        (409, b"locked by gc\nsee the manual", "text/plain", "(409 Conflict, locked by gc)"),
+        (409, b"locked by gc\n", "", "(409 Conflict, locked by gc)"),
+    ],
+)
+def test_the_reason_of_the_registry_or_its_proxy_is_in_the_message(
+    function: Function,
+    registries: Start,
+    source: RegistryServer,
+    status: int,
+    content: Any,
+    content_type: str,
+    reason: str,
+) -> None:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    destination = registries(policy=RejectingPolicy(status, body, content_type))
+
+    response = replicate(function, source, destination)
+
+    assert response["Status"] == "FAILED"
+    assert f"request rejected ({status} " in response["Reason"]
+    assert reason in response["Reason"]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,67 @@ class SeeOtherPolicy(SpecificationPolicy):
         return super().after(operation, request, response)
 
 
+class LocationPolicy(SpecificationPolicy):
+    """Writes the Location of an upload in another form."""
+
+    def __init__(self, write: Callable[[str, Request], str]) -> None:
+        self._write = write
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        response = super().after(operation, request, response)
+        location = response.headers.get("Location", "")
+        if request.method != "POST" or not location:
+            return response
+        headers = {**response.headers, "Location": self._write(location, request)}
+        return replace(response, headers=headers)
+
+
+LOCATIONS: dict[str, Callable[[str, Request], str]] = {
+    "last segment": lambda path, _: path.rpartition("/")[2],
+    "dot": lambda path, _: "./" + path.rpartition("/")[2],
+    "two dots": lambda path, _: "../uploads/" + path.rpartition("/")[2],
+    "no scheme": lambda path, request: request.origin.partition(":")[2] + path,
+    "absolute": lambda path, request: request.origin + path,
+    "upper case": lambda path, request: request.origin.replace("http:", "HTTP:") + path,
+    "another name": lambda path, request: request.origin.replace("127.0.0.1", "localhost") + path,
+    "blanks": lambda path, _: f"  {path}  ",
+    "ampersand": lambda path, _: f"{path}&",
+    "escapes": lambda path, _: f"{path}&a=%2Fb%3D%3d+c;d&&e",
+}
+
+
+@pytest.mark.parametrize("form", LOCATIONS)
+def test_an_upload_location_is_used_in_every_form(
+    function: Function, registries: Start, source: RegistryServer, image: Image, form: str
+) -> None:
+    destination = registries(policy=LocationPolicy(LOCATIONS[form]))
+
+    check_copy(replicate(function, source, destination), destination, image)
+
+
+class ChainPolicy(SpecificationPolicy):
+    """Redirects a GET of a blob so many times, to a query of the same path."""
+
+    def __init__(self, redirects: int) -> None:
+        self._redirects = redirects
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        hop = int(request.parameter("hop") or 0)
+        if request.method != "GET" or "/blobs/" not in request.path or hop == self._redirects:
+            return super().after(operation, request, response)
+        return Response(302, {"Location": f"?hop={hop + 1}"})
+
+
+@pytest.mark.parametrize("redirects", [1, 3, 10])
+def test_redirects_in_a_row_are_followed(
+    function: Function, registries: Start, image: Image, redirects: int
+) -> None:
+    source, destination = registries(policy=ChainPolicy(redirects)), registries()
+    place(image, source.store, "team/app", "1")
+
+    check_copy(replicate(function, source, destination), destination, image)
+
+
 def test_an_http_location_on_the_registrys_own_host_is_upgraded_to_https(
     new_function: Callable[[], Function],
     registries: Start,
