@@ -8,9 +8,11 @@ import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
+from ecr_image_replicator.cli.arguments import option_name
 from ecr_image_replicator.cli.report import size
 from ecr_image_replicator.copy.ports import BlobOutcome, Progress
 from ecr_image_replicator.copy.progress import ProgressCounter
+from ecr_image_replicator.errors import ReplicationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +36,14 @@ class Display(Progress, Protocol):
 
     def show(self, line: str) -> None:
         """Print a line."""
+
+
+def retry_line(error: TransientError) -> str:
+    """Return what failed and, if the registry says when to retry, how long the wait is."""
+    message = ReplicationError(*error.message).render(option_name)
+    after_seconds = error.retry_after_seconds
+    wait = f" in {after_seconds:.0f} s" if after_seconds is not None else ""
+    return f"retrying{wait}: {message}"
 
 
 def name_of(blob: Descriptor) -> str:
@@ -108,7 +118,7 @@ class PlainLines(NullDisplay):
 
     def retry(self, error: TransientError) -> None:
         """Print what is retried, before the wait."""
-        self.show(f"retrying: {error}")
+        self.show(retry_line(error))
 
     def advance(self, blob: Descriptor, count_bytes: int) -> None:
         """Count, and print a line when it is time."""

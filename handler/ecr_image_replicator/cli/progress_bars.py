@@ -17,7 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from ecr_image_replicator.cli.display import NullDisplay, name_of
+from ecr_image_replicator.cli.display import NullDisplay, name_of, retry_line
 from ecr_image_replicator.copy.progress import ProgressCounter
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ProgressBars(NullDisplay):
 
     def retry(self, error: TransientError) -> None:
         """Print what is retried, before the wait."""
-        self.show(f"retrying: {error}")
+        self.show(retry_line(error))
 
     def summary(self) -> str:
         """Describe the progress."""

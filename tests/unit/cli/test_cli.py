@@ -29,6 +29,7 @@ from ecr_image_replicator.errors import (
     Setting,
     Side,
     Term,
+    TransientError,
 )
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import Descriptor
@@ -251,6 +252,28 @@ def test_plain_lines_are_one_a_blob_and_one_every_few_seconds() -> None:
         f"{str(stored.digest)[:19]} copied, 4.0 KiB (1 of 1)",
         f"{str(old.digest)[:19]} there already, 10 B (2 of 2)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("after_seconds", "line"),
+    [
+        (None, "retrying: cannot pull app: 503 with --src-creds or SRC_CREDS"),
+        (30.0, "retrying in 30 s: cannot pull app: 503 with --src-creds or SRC_CREDS"),
+    ],
+)
+def test_a_retry_is_printed_with_its_wait_and_without_a_hint(
+    after_seconds: float | None, line: str
+) -> None:
+    stream = io.StringIO()
+    PlainLines(stream).retry(
+        TransientError(
+            "cannot pull app: 503 with ",
+            Setting.SOURCE_CREDENTIALS,
+            retry_after_seconds=after_seconds,
+            hint="Check the host.",
+        )
+    )
+    assert stream.getvalue() == f"{line}\n"
 
 
 class FakeTerminal(io.StringIO):
