@@ -1,4 +1,4 @@
-"""Benchmarks of the function, of the command line and of other programs; see README.md.
+"""Benchmarks of the function, the command line and other programs; see README.md.
 
 Reading order: `__main__` (the sections), `rows` (what is measured), `measuring` (how a row is
 measured), `functions` and `programs` (what runs), `artifact` and `quota` (how Lambda runs it),

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, print Markdown, and with ``--output`` write it to a file."""
+"""``python -m benchmarks``: measure, and print Markdown or write it with ``--output``."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def sections(extent: rows.Extent, text: str = "") -> dict[str, Callable[[Report], None]]:
-    """Return what measures each section, in the order of the results.
+    """Return the measuring functions of the sections, in the order of the results.
 
     Parameters
     ----------
     text
-        Measure only rows whose name has this in it.
+        Measure only rows whose name contains this.
     """
     repeats = extent.section_repeats
     copied = [(row, extent.repeats_of(row)) for row in extent.rows if text in row.name]

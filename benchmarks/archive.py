@@ -1,6 +1,6 @@
 """Archives in S3 replicated by functions, and copied from a file by skopeo.
 
-A stand-in for S3 serves the archives over HTTP and counts what is read.
+A loopback S3 serves the archives over HTTP and counts the bytes read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from benchmarks.images import MEBIBYTE
 from benchmarks.programs import CopyError, Skopeo
 from benchmarks.registries import Network, Registry
 from benchmarks.samples import shown
-from benchmarks.scenery import TMPFS, new_scenery
+from benchmarks.shared_environment import TMPFS, new_shared_environment
 from benchmarks.tables import goal_line, is_peer, limit_line, markdown_table
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _HEAD: Final = (
     "wall, of best peer",
     "cpu, of best peer",
 )
-#: Headers, the manifest and the config: what else is read of an archive.
+#: Bytes of headers, manifest and config that are also read of an archive.
 _MOST_OTHER_BYTES: Final = MEBIBYTE // 4
 _MOST_CPU: Final = {MISSING: 0.4, NOISE: 0.6}
 _MOST_WALL: Final = 0.5
@@ -71,7 +71,7 @@ class Figures:
     Attributes
     ----------
     failure
-        Why the program cannot copy the archive.
+        The reason why the program cannot copy the archive.
     """
 
     wall_seconds: float = 0.0
@@ -165,12 +165,12 @@ class _Bench:
     programs: Sequence[Program]
 
     def measure(self, case: Case, repeats: int) -> dict[str, Figures]:
-        """Let each program copy in turn."""
+        """Copy with each program in turn."""
         runs: dict[str, list[tuple[Usage, int]]] = {each.name: [] for each in self.programs}
         failures: dict[str, str] = {}
         for number in range(repeats):
             for program in self.programs:
-                # the peers read and compress everything in each state: one time is enough
+                # the peers read and compress everything in each state: one copy is enough
                 is_enough = is_peer(program.name) and case.state in {THERE, CHANGED} and number
                 if is_enough or program.name in failures:
                     continue
@@ -197,7 +197,7 @@ class _Bench:
         return usage, self.storage.bytes_read
 
     def _copy(self, program: Program, case: Case, name: str) -> Usage:
-        # a case that follows another of its format finds that one's image under the tag
+        # the tag has the image of the previous case of this format
         folders = (program.name, case.format, name)
         repository = "/".join(each.replace(", ", "-").replace(" ", "-") for each in folders)
         destination = f"docker://{self.registry.host(_PLAIN)}/{repository.lower()}:latest"
@@ -209,20 +209,20 @@ class _Bench:
 
 
 def _reason(error: Exception) -> str:
-    """Return a failure as a table's cell."""
+    """Format a failure for a table cell."""
     return "failed: " + str(error).splitlines()[0].replace("|", "/")[:120]
 
 
 @contextlib.contextmanager
 def _prepared(layer_bytes: int) -> Iterator[_Bench]:
     with contextlib.ExitStack() as opened:
-        scenery = opened.enter_context(new_scenery(TMPFS))
-        folder, ca_file, endpoint = scenery.directory, scenery.ca_file, scenery.endpoint
+        shared = opened.enter_context(new_shared_environment(TMPFS))
+        folder, ca_file, endpoint = shared.directory, shared.ca_file, shared.endpoint
         storage = opened.enter_context(ObjectStorage())
         archives = build(folder, layer_bytes)
         for case in CASES:
             storage.put(case.file, archives.path(case))
-        registry = opened.enter_context(Registry(folder / "registry", scenery.authority))
+        registry = opened.enter_context(Registry(folder / "registry", shared.authority))
         write_insecure_registries(folder, [registry.host(_PLAIN)])
         s3 = {
             "AWS_ENDPOINT_URL_S3": storage.url,

@@ -1,7 +1,7 @@
 """The measured archives: six layers in the formats of two ages of Docker, plain and compressed.
 
-The layers hold this machine's own programs and libraries, as images do. Those of an
-`incompressible` archive are random bytes: what models, media and packages are to a compressor.
+The layers contain this machine's programs and libraries, like those of images. Those of an
+`incompressible` archive are random bytes, as incompressible as models, media and packages.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ MISSING, THERE, CHANGED, NOISE = "missing", "there", "one layer changed", "incom
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An archive, and what the destination has of it.
+    """An archive and the existing content at the destination.
 
     Attributes
     ----------
     format
-        The program that has written it.
+        The program that writes the format.
     state
-        `MISSING` has nothing at the destination, `THERE` has the image under the tag, in
+        With `MISSING` the destination is empty, with `THERE` the tag has the image, with
         `CHANGED` the last layer is new, and `NOISE` is `MISSING` with incompressible layers.
     """
 
@@ -49,7 +49,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The name in the tables."""
+        """The name for the tables."""
         return f"{self.format}, {self.state}"
 
     @property
@@ -76,14 +76,14 @@ class Archives:
     Attributes
     ----------
     changed_bytes
-        The size of the layer that is new in `CHANGED`.
+        The size of the new layer in `CHANGED`.
     """
 
     folder: Path
     changed_bytes: int
 
     def path(self, case: Case) -> Path:
-        """Return a case's archive."""
+        """Return the path of a case's archive."""
         return self.folder / case.file
 
 
@@ -119,7 +119,7 @@ def _compress(source: Path, target: Path) -> None:
 
 
 def _files() -> Iterator[Path]:
-    """Iterate over files such as images have, again and again."""
+    """Iterate endlessly over files like those of images."""
     roots = [Path(name) for name in ("/usr/lib", "/usr/bin", "/usr/share", sys.prefix)]
     for root in itertools.cycle(roots):
         for path in sorted(root.rglob("*")):

@@ -1,4 +1,4 @@
-"""The function and its layer as `sam build` leaves them, started as Lambda starts them."""
+"""The function and its layer as built by `sam build`, started as in Lambda."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ LAYER: Final = _BUILD / "DependenciesLayer"
 PYTHON: Final = _ROOT / ".venv-runtime" / "bin" / "python"
 RUNTIME: Final = (str(PYTHON), "-m", "awslambdaric")
 HANDLER: Final = "app.lambda_handler"
-#: Loads boto3 and an ECR client, too.
+#: Also loads boto3 and an ECR client.
 HANDLER_WITH_BOTO3: Final = "benchmarks.with_boto3.lambda_handler"
 _VARIABLE: Final = re.compile(r'^ +([A-Z][A-Z_]+): "([^"]+)"$', re.MULTILINE)
 
 
 class ArtifactError(RuntimeError):
-    """The built function is missing or incomplete; the message says how to build it."""
+    """The built function is missing or incomplete. The message has the build command."""
 
 
 def environment(handler: str = HANDLER) -> dict[str, str]:
-    """Return the variables that make Python find the code where Lambda has it.
+    """Return the environment variables with the code's paths as in Lambda.
 
     Nothing is written to the artifact: Lambda's file system is read-only, so a module without
     bytecode is compiled in every cold start.
@@ -44,17 +44,17 @@ def environment(handler: str = HANDLER) -> dict[str, str]:
 
 
 def fixed_variables(template: str) -> dict[str, str]:
-    """Return the variables that the template gives every function the same value of."""
+    """Return the environment variables of the template that have fixed values."""
     return dict(_VARIABLE.findall(template))
 
 
 def check(function: Path = FUNCTION, layer: Path = LAYER, python: Path = PYTHON) -> None:
-    """Check that the function was built and that all of its modules have bytecode.
+    """Check that the function is built and that all its modules have bytecode.
 
     Raises
     ------
     ArtifactError
-        Something is missing.
+        A file is missing.
     """
     for path in (function, layer, python):
         if not path.exists():

@@ -1,8 +1,8 @@
-"""The first response of a new process and a response of a warm one, with and without a CPU limit.
+"""Response times of a new and of a warm process, with and without a CPU limit.
 
-The time begins with the event that makes the emulator start the function's process. The image is
-small, so that most of a first response is the start. `there` and `missing` are at a registry over
-TLS; `ECR` is a destination in a local ECR behind a proxy, for which boto3 is loaded.
+The measurement starts with the event for which the emulator starts the function's process. The
+image is small, so that most of a first response is the start. `there` and `missing` are at a
+registry over TLS; `ECR` is a destination in a local ECR behind a proxy, for which boto3 is loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.quota import MEMORY_MEGABYTES, SHARE, CpuQuota, QuotaUnavailable
 from benchmarks.registries import Network, Registry
 from benchmarks.rows import SMALL
 from benchmarks.samples import Distribution, shown
-from benchmarks.scenery import TMPFS, new_scenery
+from benchmarks.shared_environment import TMPFS, new_shared_environment
 from benchmarks.tables import goal_line, limit_line, markdown_table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from benchmarks.functions import Function
     from benchmarks.report import Report
-    from benchmarks.scenery import Scenery
+    from benchmarks.shared_environment import SharedEnvironment
     from benchmarks.usage import Usage
 
 BOTO3: Final = "python -c 'import boto3'"
@@ -91,7 +91,7 @@ def measure(repeats: int, command: tuple[str, ...] = ()) -> list[Start]:
     Parameters
     ----------
     command
-        The start of each process's command, such as `CpuQuota.command`.
+        The prefix of each process's command, such as `CpuQuota.command`.
     """
     usages: dict[tuple[str, str], list[Usage]] = {("", BOTO3): []}
     with _prepared(command) as bench:
@@ -124,7 +124,7 @@ def table(title: str, starts: Sequence[Start]) -> str:
 
 
 def goal_lines(starts: Sequence[Start]) -> Iterator[tuple[str, ...]]:
-    """Compare the start for an image that is there with the goals."""
+    """Compare the start for an existing image with the goals."""
     (ours,) = (each for each in starts if (each.case, each.program) == ("there", OURS_NEW))
     found, base = ours.cpu_seconds.median, _import(starts).cpu_seconds.median
     yield limit_line("first response of a new process, cpu", found, _MOST_CPU_SECONDS, "s")
@@ -141,28 +141,28 @@ def _import(starts: Sequence[Start]) -> Start:
 
 
 class _Bench:
-    """The functions of each case, and new images for them."""
+    """The functions of each case with new images."""
 
     def __init__(
         self,
-        scenery: Scenery,
+        shared: SharedEnvironment,
         aws: LoopbackAws,
         registries: tuple[Registry, Registry],
         command: tuple[str, ...],
     ) -> None:
-        self._directory = scenery.directory
+        self._directory = shared.directory
         self._aws = aws
         self._source, self._destination = registries
         self._series = ImageSeries(SMALL, *registries)
         self._command = command
-        ca_file = scenery.directory / "all-ca.pem"
-        ca_file.write_text(scenery.ca_file.read_text() + aws.authority.ca_file.read_text())
+        ca_file = shared.directory / "all-ca.pem"
+        ca_file.write_text(shared.ca_file.read_text() + aws.authority.ca_file.read_text())
         trusted = {"AWS_CA_BUNDLE": str(ca_file), "REQUESTS_CA_BUNDLE": str(ca_file)}
         variables = {**aws.environment, **trusted, "SSL_CERT_FILE": str(ca_file)}
-        self._of_registry = self._functions(scenery, ca_file, command, {})
-        self._of_ecr = self._functions(scenery, ca_file, command, variables)
-        # copies what is to be there, so that no measured process has seen the image
-        self._other = our_function(scenery.endpoint, ca_file, warm=True, environment=variables)
+        self._of_registry = self._functions(shared, ca_file, command, {})
+        self._of_ecr = self._functions(shared, ca_file, command, variables)
+        # copies the existing image, so that no measured process has it in its cache
+        self._other = our_function(shared.endpoint, ca_file, warm=True, environment=variables)
 
     def functions(self) -> Iterator[tuple[str, Function]]:
         """Iterate over the cases, each with every program."""
@@ -170,7 +170,7 @@ class _Bench:
         yield from itertools.product(CASES[2:], self._of_ecr)
 
     def properties(self, case: str) -> dict[str, str]:
-        """Publish a new image and return a resource's properties that name it."""
+        """Publish a new image and return resource properties for copying it."""
         state = "there" if case == "there" else "missing"
         image = self._series.publish(state).repository
         source = f"docker://{self._source.host(_NETWORK)}/{image}:latest"
@@ -196,12 +196,12 @@ class _Bench:
 
     def _functions(
         self,
-        scenery: Scenery,
+        shared: SharedEnvironment,
         ca_file: Path,
         command: tuple[str, ...],
         environment: Mapping[str, str],
     ) -> list[Function]:
-        endpoint, folder = scenery.endpoint, scenery.directory
+        endpoint, folder = shared.endpoint, shared.directory
         found = []
         for warm in (False, True):
             found += [
@@ -218,15 +218,15 @@ class _Bench:
 @contextlib.contextmanager
 def _prepared(command: tuple[str, ...]) -> Iterator[_Bench]:
     with contextlib.ExitStack() as opened:
-        scenery = opened.enter_context(new_scenery(TMPFS))
-        folder = scenery.directory
+        shared = opened.enter_context(new_shared_environment(TMPFS))
+        folder = shared.directory
         (folder / "registries.conf").write_text("")
         authority = CertificateAuthority(folder)
         aws = opened.enter_context(LoopbackAws(authority=authority))
         registries = (
-            opened.enter_context(Registry(folder / "source", scenery.authority)),
-            opened.enter_context(Registry(folder / "destination", scenery.authority)),
+            opened.enter_context(Registry(folder / "source", shared.authority)),
+            opened.enter_context(Registry(folder / "destination", shared.authority)),
         )
-        bench = _Bench(scenery, aws, registries, command)
+        bench = _Bench(shared, aws, registries, command)
         opened.callback(bench.close)
         yield bench

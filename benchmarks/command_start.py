@@ -1,4 +1,4 @@
-"""The command line's start: `copy` of a small image that is there already, beside skopeo's."""
+"""The start time of the command line: `copy` of a small existing image, compared with skopeo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.programs import CommandLine, Job, Skopeo, launch
 from benchmarks.registries import Network, Registry
 from benchmarks.rows import SMALL
 from benchmarks.samples import Distribution
-from benchmarks.scenery import TMPFS, new_scenery
+from benchmarks.shared_environment import TMPFS, new_shared_environment
 from benchmarks.tables import limit_line, markdown_table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Usages = dict[str, list["Usage"]]
 
 
 def run(report: Report, repeats: int) -> None:
-    """Measure, and report the table and the goal."""
+    """Measure and report the table and the goal."""
     with report.attempt(_TITLE):
         usages = measure(repeats)
         report.write(table(usages))
@@ -41,10 +41,10 @@ def run(report: Report, repeats: int) -> None:
 
 
 def measure(repeats: int) -> Usages:
-    """Let each program copy in turn."""
+    """Copy with each program in turn."""
     with _prepared() as programs:
         usages: Usages = {name: [] for name in programs}
-        programs[CommandLine.name]()  # writes the bytecode that an installer writes
+        programs[CommandLine.name]()  # compiles bytecode, as an installer does
         for _ in range(repeats):
             for name, copy in programs.items():
                 usages[name].append(copy())
@@ -69,10 +69,10 @@ def table(usages: Usages) -> str:
 @contextlib.contextmanager
 def _prepared() -> Iterator[dict[str, Callable[[], Usage]]]:
     with contextlib.ExitStack() as opened:
-        scenery = opened.enter_context(new_scenery(TMPFS))
-        folder, ca_file = scenery.directory, scenery.ca_file
+        shared = opened.enter_context(new_shared_environment(TMPFS))
+        folder, ca_file = shared.directory, shared.ca_file
         source, destination = (
-            opened.enter_context(Registry(folder / name, scenery.authority))
+            opened.enter_context(Registry(folder / name, shared.authority))
             for name in ("source", "destination")
         )
         series = ImageSeries(SMALL, source, destination)

@@ -1,9 +1,9 @@
 """``python -m benchmarks.delay SECONDS LISTEN:TARGET ...``: add network delay to loopback ports.
 
-Each byte arrives half a round trip after it was sent, and the first ones of a connection a whole
-one later, for the handshake that a kernel does by itself on loopback. The rate is as it is without.
-One thread does it all: threads that hand blocks to each other take processor time that the programs
-which are measured then lack.
+Each byte is delayed by half a round trip, and the first bytes of a connection by a whole
+one more, for the TCP handshake, which has no delay on loopback. The rate is not limited.
+A single thread does all work, since several threads would take CPU time from the measured
+programs.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import sys
 from collections import deque
 from typing import Final, cast
 
-#: Waits for a slow end in one direction: far more than rate times delay, so that it bounds no rate.
+#: Buffer in each direction: far more than rate times delay, so that it does not limit the rate.
 _MOST_BYTES: Final = 256 * 1024 * 1024
 
 
 class _End(asyncio.Protocol):
-    """One end of a forwarded connection: bytes that arrive here leave the other end, delayed."""
+    """One end of a forwarded connection. The other end sends the received bytes after the delay."""
 
     transport: asyncio.Transport
     other: _End
@@ -43,7 +43,7 @@ class _End(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.data_received(b"")
-        return True  # the other direction goes on
+        return True  # the other direction stays open
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._loop.call_later(self._delay_seconds, self.other.transport.close)
@@ -59,7 +59,7 @@ class _End(asyncio.Protocol):
         if data:
             self.other.transport.write(data)
             return
-        with contextlib.suppress(OSError):  # the other end may have left just now
+        with contextlib.suppress(OSError):  # the other end can have disconnected
             self.other.transport.write_eof()
         self._is_over = True
         if self.other._is_over:  # noqa: SLF001 - its peer
@@ -67,7 +67,7 @@ class _End(asyncio.Protocol):
 
 
 class _Entrance(_End):
-    """The accepted end of a connection; the other end connects to the target."""
+    """The accepted end of a connection. The other end connects to the target."""
 
     def __init__(self, delay_seconds: float, target_port: int) -> None:
         super().__init__(delay_seconds)
@@ -105,7 +105,7 @@ async def _serve(arguments: list[str]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Serve until killed."""
-    # epoll waits for whole milliseconds
+    # epoll's timeout has a resolution of one millisecond
     loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     loop.run_until_complete(_serve(arguments))
 

@@ -1,8 +1,9 @@
-"""The lower bound of Python, OpenSSL and the kernel: a loop that receives, hashes and sends.
+"""The lower bound for Python, OpenSSL and the kernel: a loop that receives, hashes and sends.
 
-It copies blobs one after the other over one connection a side, in the requests that any copy needs,
-with no thread, no library and no check but the digest. As a program (``python -m benchmarks.floor
-REPORT ORDER``) it writes what the loop has used; starting the interpreter is not counted.
+It copies blobs sequentially over one connection per registry, with the minimum of requests,
+without threads, libraries and checks other than the digest. As a program
+(``python -m benchmarks.floor REPORT ORDER``) it writes the resource usage of the loop, without the
+interpreter's start.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _END: Final = b"\r\n\r\n"
 
 @dataclass(slots=True)
 class _Stream:
-    """A connection with TLS in memory, which reads many records with one system call."""
+    """A connection with TLS in memory that reads many records with one system call."""
 
     host: str
     ca_file: str
@@ -67,7 +68,7 @@ class _Stream:
         """Fill the buffer with the bytes of one system call, at least one byte."""
         if self._tls is None:
             return self._socket.recv_into(buffer)
-        # typeshed knows of bytearrays only, and not that it then gives a count
+        # typeshed declares only bytearray, and not the returned count
         read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]
         count = 0
         while count < len(buffer):
@@ -142,7 +143,7 @@ def copy(order: dict[str, Any]) -> None:
 
 
 class Floor:
-    """The loop as a program; it is given the blobs, which the others find out."""
+    """The loop as a program. It receives the list of blobs, which other programs look up."""
 
     name = FLOOR
 
@@ -155,7 +156,7 @@ class Floor:
         """Do nothing: the start is not measured."""
 
     def copy(self, job: Job) -> Usage:
-        """Copy in a process of its own."""
+        """Copy in a new process."""
         order = {
             "source": job.source,
             "destination": job.destination,
@@ -176,7 +177,7 @@ class Floor:
 
 
 def main(arguments: list[str]) -> None:
-    """Copy the given blobs, and report."""
+    """Copy the given blobs and write the report."""
     report, order = arguments
     wall, cpu = time.perf_counter(), time.process_time()
     copy(json.loads(Path(order).read_text()))

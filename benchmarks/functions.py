@@ -1,4 +1,4 @@
-"""Functions under the runtime interface emulator: ours as built, and cdk-ecr-deployment's."""
+"""Functions in the runtime interface emulator: this project's and cdk-ecr-deployment's."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _LOG_TAIL_CHARACTERS: Final = 2000
 
 
 class Function:
-    """A function under the runtime interface emulator that responds to CloudFormation.
+    """A function in the runtime interface emulator that responds to CloudFormation.
 
     Parameters
     ----------
     name
-        As it stands in the tables.
+        The name in the tables.
     runtime, handler
-        What runs it, and its name there.
+        The command of the runtime and the handler's name.
     directory
         The function's working directory.
     environment
-        The function's.
+        Environment variables of the function.
     whole_index
-        The property that asks for every platform.
+        The property for copying all platforms.
     endpoint
         Receives the responses.
     warm
-        One process for all copies, or a new one for each.
+        Whether one process makes all copies, instead of a new one for each.
     """
 
     def __init__(
@@ -72,26 +72,26 @@ class Function:
         self._emulator: LambdaEmulator | None = None
 
     def warm_up(self, job: Job) -> None:
-        """Start the process for warm copies."""
+        """Start the process of a warm function."""
         if self._warm:
             self.copy(job)
 
     def copy(self, job: Job) -> Usage:
-        """Invoke it, in the warm process or in a new one."""
+        """Invoke the function, in the warm process or in a new one."""
         properties = {"SrcImage": job.source_image, "DestImage": job.destination_image}
         if job.image.shape.children > 1:
             properties |= self._whole_index
         return self.replicate(properties)
 
     def replicate(self, properties: Mapping[str, str]) -> Usage:
-        """Invoke it with any resource properties."""
+        """Invoke the function with these resource properties."""
         emulator = self._emulator or self._start()
         is_new = self._emulator is None
         try:
             event = self._endpoint.event("Create", properties)
             usage = self._measure(emulator, event, is_new=is_new)
         except BaseException:
-            # a process that has failed may be broken: the next copy starts another
+            # a failed process can be broken: the next copy starts another one
             self._emulator = None
             emulator.__exit__()
             raise
@@ -102,13 +102,13 @@ class Function:
         return usage
 
     def close(self) -> None:
-        """Stop the process for warm copies."""
+        """Stop the process of a warm function."""
         if self._emulator is not None:
             self._emulator.__exit__()
             self._emulator = None
 
     def _start(self) -> LambdaEmulator:
-        """Start the emulator; the first event starts the function's process."""
+        """Start the emulator. The first event starts the function's process."""
         return LambdaEmulator(
             self._directory,
             handler=self._handler,
@@ -146,14 +146,14 @@ def our_function(
     environment: Mapping[str, str] = MappingProxyType({}),
     command: tuple[str, ...] = (),
 ) -> Function:
-    """Return our function as built, configured as in the template.
+    """Return this project's function as built, configured as in the template.
 
     Parameters
     ----------
     environment
-        Further variables.
+        Additional environment variables.
     command
-        The start of a command that runs the runtime, such as `CpuQuota.command`.
+        The prefix of the runtime's command, such as `CpuQuota.command`.
     """
     return Function(
         OURS_WARM if warm else OURS_NEW,

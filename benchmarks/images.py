@@ -1,8 +1,8 @@
 """The copied images: layers pushed once, and a new image of them for each run.
 
-Every run copies an image that no process has seen: its config, and so its manifest, is its own,
-while its layers are the same. That a function is warm then speeds up what it may, connections and
-sign-ins, and not what it would read again in life.
+Each run copies an image that no process has cached: its config and manifest are new,
+while its layers are the same. A warm function then reuses connections and tokens,
+but not cached content.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Shape:
     Attributes
     ----------
     children
-        Images of an index; 1 is an image without index.
+        Number of images of an index. 1 is an image without index.
     layers
-        Of each child, no two alike.
+        Number of layers of each child, all different.
     layer_bytes
-        Of each layer, before what gzip adds.
+        Size of each layer without gzip's overhead.
     """
 
     name: str
@@ -76,14 +76,14 @@ class _Content:
 
 
 class ImageSeries:
-    """Images of one shape, whose layers are in both registries.
+    """Images of one shape. Their layers are in both registries.
 
     Parameters
     ----------
     shape
-        What they are made of.
+        The shape of the images.
     source, destination
-        Where they are copied from and to.
+        The registries.
     """
 
     def __init__(self, shape: Shape, source: Registry, destination: Registry) -> None:
@@ -102,13 +102,13 @@ class ImageSeries:
             self._children.append(layers)
 
     def publish(self, state: str) -> PublishedImage:
-        """Push a new image to the source, and the parts that the state names to the destination.
+        """Push a new image to the source, and the existing content of the state to the destination.
 
         Parameters
         ----------
         state
             ``missing``: nothing; ``partly``: the tag has half of each child's layers, or half of
-            an index's children; ``there``: the image itself.
+            an index's children; ``there``: the image.
         """
         self._number += 1
         repository = f"{self.shape.name}-{self._number}"
@@ -127,7 +127,7 @@ class ImageSeries:
         Raises
         ------
         PreparationError
-            The tag points at something else.
+            The tag points at another digest.
         """
         found = Pusher(self._destination, image.repository).find_digest()
         if found != image.digest:
@@ -190,7 +190,7 @@ class PublishedImage:
 
 
 class Pusher:
-    """Pushes to one repository; nothing is measured."""
+    """Pushes to one repository, without measurement."""
 
     def __init__(self, registry: Registry, repository: str) -> None:
         self._registry = registry
@@ -244,7 +244,7 @@ def _half(children: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
 
 
 def _layer(size_bytes: int, seed: str) -> _Content:
-    """Return a gzip member of stored random bytes, which programs see as compressed."""
+    """Return a gzip member of stored random bytes, which programs treat as compressed."""
     compressor = zlib.compressobj(level=0, wbits=31)
     content = compressor.compress(random.Random(seed).randbytes(size_bytes))
     return _Content(_LAYER, content + compressor.flush())

@@ -1,9 +1,9 @@
-"""``python -m benchmarks.instructions``: count the hot path's instructions, and record them.
+"""``python -m benchmarks.instructions``: count and record the instructions of the hot path.
 
-Valgrind's callgrind counts what the program executes in user space; libcrypto is left out, as what
-it executes depends on the processor. Start-up is in every run and is subtracted, so that what is
-left is the cost of an image and of a mebibyte. Counts hardly differ between runs and machines, but
-do between Python's versions.
+Valgrind's callgrind counts the instructions in user space, except those of libcrypto, which
+depend on the processor. The instructions of the start are subtracted, so that the result
+is the cost of an image and of a mebibyte. Counts hardly differ between runs and machines, but
+differ between versions of Python.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _IMAGES: Final = 8
 _MEBIBYTES: Final = 64
 _TINY: Final = [1024 + number for number in range(_IMAGES + 1)]
 _LARGE: Final = 1024 + _MEBIBYTES * MEBIBYTE
-#: A change that the table marks.
+#: The minimum change that the table marks.
 NOTABLE: Final = 0.1
 _OBJECT: Final = re.compile(r"ob=\((\d+)\)(?: (.*))?")
 _CALLED: Final = re.compile(r"cob=\((\d+)\)(?: (.*))?")
@@ -40,7 +40,7 @@ _TITLE: Final = "Hot path, without libcrypto"
 
 
 def run(report: Report) -> None:
-    """Count, and report the table."""
+    """Count and report the table."""
     with report.attempt(_TITLE):
         report.write(table(measure(), recorded()))
 
@@ -58,14 +58,14 @@ def measure() -> dict[str, int]:
 
 
 def recorded() -> dict[str, int]:
-    """Return the record of this version of Python, empty if there is none."""
+    """Return the recorded counts of this Python version, empty if there are none."""
     record = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}
     found: dict[str, int] = record.get(_version(), {})
     return found
 
 
 def table(counted: dict[str, int], record: dict[str, int]) -> str:
-    """Render the counts beside the recorded ones; a change of a tenth is marked."""
+    """Render the counts with the recorded ones and mark changes of a tenth."""
     lines = []
     for name, count in counted.items():
         before = record.get(name)
@@ -115,7 +115,7 @@ def _version() -> str:
 
 
 def main() -> None:
-    """Compare with the record, and replace it."""
+    """Compare with the recorded counts and replace them."""
     counted = measure()
     sys.stdout.write(table(counted, recorded()))
     record = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}

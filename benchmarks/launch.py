@@ -1,7 +1,7 @@
 """Run one command and write its resource usage as JSON to the first argument's file.
 
-It is a program of its own, started with ``-I -S``: the kernel counts what a process's parent had
-resident towards the process's own peak, so that the parent has to be small.
+It is a separate program, started with ``-I -S``: the kernel adds the resident memory of a
+process's parent to the process's peak, so the parent must be small.
 """
 
 from __future__ import annotations

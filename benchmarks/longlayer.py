@@ -1,4 +1,4 @@
-"""One long layer from a registry that caps each connection, as object stores do."""
+"""One long layer from a registry that limits the rate of each connection, as object stores do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.memory import zeros
 from benchmarks.programs import Skopeo
 from benchmarks.registries import Network, Registry
 from benchmarks.samples import Distribution
-from benchmarks.scenery import TMPFS, new_scenery
+from benchmarks.shared_environment import TMPFS, new_shared_environment
 from benchmarks.tables import markdown_table
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _TITLE: Final = (
 
 
 def run(report: Report, repeats: int) -> None:
-    """Measure, and report the table."""
+    """Measure and report the table."""
     with report.attempt(_TITLE):
         report.write(table(measure(repeats)))
 
@@ -61,11 +61,11 @@ def table(measured: dict[str, Distribution]) -> str:
 
 @contextlib.contextmanager
 def _prepared() -> Iterator[tuple[dict[str, Copy], str, str]]:
-    """Give each program's way to copy, the source's host and the destination's."""
+    """Yield the copy function of each program and the hosts of source and destination."""
     with contextlib.ExitStack() as opened:
-        scenery = opened.enter_context(new_scenery(TMPFS))
-        folder, ca_file, endpoint = scenery.directory, scenery.ca_file, scenery.endpoint
-        registry = opened.enter_context(Registry(folder / "registry", scenery.authority))
+        shared = opened.enter_context(new_shared_environment(TMPFS))
+        folder, ca_file, endpoint = shared.directory, shared.ca_file, shared.endpoint
+        registry = opened.enter_context(Registry(folder / "registry", shared.authority))
         source = opened.enter_context(zeros([_SIZE_BYTES], bytes_per_second=_CAP_BYTES))
         destination = registry.host(Network(tls=False, far=False))
         write_insecure_registries(folder, [source, destination])

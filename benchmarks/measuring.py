@@ -1,4 +1,4 @@
-"""Measures a row: every program alternately, several times, each copy checked."""
+"""The measurement of a row: all programs alternately, several times, with each copy checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.images import ImageSeries
 from benchmarks.programs import Job, Skopeo
 from benchmarks.registries import NETWORKS, Registry
 from benchmarks.samples import Sample, Summary
-from benchmarks.scenery import TMPFS, new_scenery
+from benchmarks.shared_environment import TMPFS, new_shared_environment
 from benchmarks.tables import FLOOR, goal_lines, row_table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def run(report: Report, repeats: Sequence[tuple[Row, int]]) -> None:
-    """Measure each row, as often as given, and report it."""
+    """Measure each row `repeats` times and report it."""
     with prepared([row.shape for row, _ in repeats]) as bench:
         for row, copies in repeats:
             with report.attempt(row.name, bench.directory):
@@ -38,10 +38,10 @@ def run(report: Report, repeats: Sequence[tuple[Row, int]]) -> None:
 def prepared(shapes: Sequence[Shape]) -> Iterator[Bench]:
     """Start registries and programs, and push the layers to the registries."""
     with contextlib.ExitStack() as opened:
-        scenery = opened.enter_context(new_scenery(TMPFS))
-        directory, ca_file, endpoint = scenery.directory, scenery.ca_file, scenery.endpoint
+        shared = opened.enter_context(new_shared_environment(TMPFS))
+        directory, ca_file, endpoint = shared.directory, shared.ca_file, shared.endpoint
         source, destination = (
-            opened.enter_context(Registry(directory / name, scenery.authority))
+            opened.enter_context(Registry(directory / name, shared.authority))
             for name in ("source", "destination")
         )
         plain = [network for network in NETWORKS if not network.tls]
@@ -67,13 +67,13 @@ class Bench:
     Parameters
     ----------
     source, destination
-        Both hold the layers of every series.
+        Registries with the layers of every series.
     series
         The images, by shape.
     programs
         In the order of the tables.
     directory
-        With the programs' logs.
+        The directory of the programs' logs.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class Bench:
         self._programs = programs
 
     def measure(self, row: Row, repeats: int) -> list[Summary]:
-        """Let every program copy the row's image in turn, as often as configured."""
-        # over a slow network one connection that waits for each response is no lower bound
+        """Copy the row's image with each program in turn, as often as configured."""
+        # over a slow network, one sequential connection is not a lower bound
         has_floor = row.state == "missing" and not row.network.far
         programs = [each for each in self._programs if has_floor or each.name != FLOOR]
         samples: dict[str, list[Sample]] = {program.name: [] for program in programs}

@@ -11,7 +11,7 @@ from benchmarks import artifact
 from benchmarks.functions import our_function
 from benchmarks.images import MEBIBYTE
 from benchmarks.registries import free_port, wait_for_port
-from benchmarks.scenery import new_scenery
+from benchmarks.shared_environment import new_shared_environment
 from benchmarks.tables import limit_line, markdown_table
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ _MOST_MEBIBYTES: Final = 96.0
 
 
 def run(report: Report, sizes_bytes: Sequence[int]) -> None:
-    """Measure, and report the table and the goal."""
-    with report.attempt(_TITLE), new_scenery() as scenery:
+    """Measure and report the table and the goal."""
+    with report.attempt(_TITLE), new_shared_environment() as shared:
         handler = artifact.HANDLER_WITH_BOTO3
-        function = our_function(scenery.endpoint, scenery.ca_file, warm=True, handler=handler)
+        function = our_function(shared.endpoint, shared.ca_file, warm=True, handler=handler)
         try:
             peaks = measure(function, sizes_bytes)
         finally:
@@ -61,12 +61,12 @@ def table(peaks: dict[int, int]) -> str:
 
 @contextlib.contextmanager
 def zeros(sizes_bytes: Sequence[int], *, bytes_per_second: int = 0) -> Iterator[str]:
-    """Run a registry with an image of one layer of zeros for each size; return its host."""
+    """Run a registry with an image of one layer of zeros for each size, and yield its host."""
     port = free_port()
     numbers = map(str, (port, bytes_per_second, *sizes_bytes))
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.zeros", *numbers])
     try:
-        # it hashes ten gibibytes of zeros before it listens
+        # the registry hashes ten gibibytes of zeros before it listens
         wait_for_port(port, process, seconds=60)
         yield f"127.0.0.1:{port}"
     finally:

@@ -1,8 +1,8 @@
-"""Three repositories of tags that share layers: our command line's ``mirror``, and skopeo's sync.
+"""Three repositories of tags that share layers, copied by ``mirror`` and by ``skopeo sync``.
 
 Both registries are docker-registry, 20 ms away. A first run copies everything, a second finds
-nothing to do. Requests are counted in the registries' access logs; those of manifests by GET count
-as pulls. skopeo takes minutes, nearly all of it round trips, so that it runs once.
+no changes. Requests are counted in the registries' access logs; GETs of manifests count
+as pulls. skopeo takes minutes, mostly for round trips, so it runs only once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.images import MEBIBYTE
 from benchmarks.programs import CommandLine, Skopeo
 from benchmarks.registries import Network, Registry
 from benchmarks.samples import shown
-from benchmarks.scenery import TMPFS, new_scenery
+from benchmarks.shared_environment import TMPFS, new_shared_environment
 from benchmarks.tables import goal_line, limit_line, markdown_table
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Run:
 
 
 def run(report: Report, repeats: int, tags_count: int) -> None:
-    """Measure, and report the table and the goals."""
+    """Measure and report the table and the goals."""
     title = (
         f"Mirror of {_REPOSITORIES} repositories of {tags_count} tags that share layers, "
         f"{_FAR.name}"
@@ -123,7 +123,7 @@ def goal_lines(
         peers_unchanged.usage.wall_seconds,
         0.05,
     )
-    # the tags, and one list of tags for each repository
+    # one request per tag, and one list of tags for each repository
     most = images_count + _REPOSITORIES
     yield limit_line(
         "mirror, unchanged, requests at the source", unchanged.source_requests, most, "requests"
@@ -139,7 +139,7 @@ def goal_lines(
 
 
 def medians(runs: Sequence[Run]) -> list[Run]:
-    """Return the run of median time of each program and state, with the highest peak."""
+    """Return the run with the median time of each program and state, and the highest peak."""
     found = []
     for program, state in dict.fromkeys((each.program, each.state) for each in runs):
         same = [each for each in runs if (each.program, each.state) == (program, state)]
@@ -164,7 +164,7 @@ def medians(runs: Sequence[Run]) -> list[Run]:
 
 
 def count_pulls(accesses: Sequence[Access]) -> int:
-    """Count what registries with a pull limit count: GET requests of manifests."""
+    """Count pulls as registries with a pull limit do: GET requests of manifests."""
     return sum(each.method == "GET" and "/manifests/" in each.path for each in accesses)
 
 
@@ -190,7 +190,7 @@ class _Bench:
         self._tags = tags
 
     def push(self) -> None:
-        """Push images whose lower layers are shared by a repository."""
+        """Push images that share their lower layers within a repository."""
         for repository in range(_REPOSITORIES):
             base = [build_layer(60_000, seed=repository * 10 + each) for each in range(3)]
             for number, tag in enumerate(self._tags):
@@ -199,13 +199,13 @@ class _Bench:
                 push(image, self._source.host(_NEAR), f"team/app{repository}", tag)
 
     def copy_one_image(self) -> Usage:
-        """Copy one image with our command line, for its memory."""
+        """Copy one image with the command line, to measure its memory."""
         source = f"docker://{self._source.host(_FAR)}/team/app0:{self._tags[0]}"
         destination = f"docker://{self._destination.host(_FAR)}/one/app0:{self._tags[0]}"
         return self._ours.run("copy", "--quiet", source, destination)
 
     def measure(self, repeats: int) -> Iterator[Run]:
-        """Run both programs alternately: everything is missing, then nothing has changed."""
+        """Run both programs alternately, first with an empty destination, then unchanged."""
         for state in (_EMPTY, _UNCHANGED):
             for number in range(repeats):
                 yield self._measure(self._ours, state, number)
@@ -248,10 +248,10 @@ class _Bench:
 @contextlib.contextmanager
 def _prepared(tags: Sequence[str]) -> Iterator[_Bench]:
     with contextlib.ExitStack() as opened:
-        scenery = opened.enter_context(new_scenery(TMPFS))
-        folder, ca_file = scenery.directory, scenery.ca_file
+        shared = opened.enter_context(new_shared_environment(TMPFS))
+        folder, ca_file = shared.directory, shared.ca_file
         source, destination = (
-            opened.enter_context(Registry(folder / name, scenery.authority))
+            opened.enter_context(Registry(folder / name, shared.authority))
             for name in ("source", "destination")
         )
         ours = CommandLine(ca_file, folder / "command-line.log", plain_http="127.0.0.1")

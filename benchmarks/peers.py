@@ -1,7 +1,7 @@
 """``python -m benchmarks.peers WHEELS FOLDER``: extract the other function from its package.
 
-The Python package of cdk-ecr-deployment carries its npm package, and that the Lambda function's
-program, which runs under the emulator as ours does.
+The Python package of cdk-ecr-deployment contains its npm package, which contains the Lambda
+function's program. It runs in the emulator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def extract(wheel: Path, folder: Path) -> Path:
     Raises
     ------
     KeyError, StopIteration
-        The package is not as it was.
+        The structure of the package has changed.
     """
     with zipfile.ZipFile(wheel) as wheel_file:
         package = next(name for name in wheel_file.namelist() if name.endswith(_PACKAGE))
@@ -40,7 +40,7 @@ def extract(wheel: Path, folder: Path) -> Path:
 
 
 def main(arguments: list[str]) -> None:
-    """Extract the one wheel of a folder."""
+    """Extract the only wheel of a folder."""
     wheels, folder = map(Path, arguments)
     (wheel,) = wheels.glob("cdk_ecr_deployment-*.whl")
     extract(wheel, folder)

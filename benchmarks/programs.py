@@ -1,4 +1,4 @@
-"""What all measured programs have in common, skopeo, and our command line."""
+"""The interface of measured programs, with skopeo and the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ROOT: Final = Path(__file__).parent.parent
 _LAUNCHER: Final = (sys.executable, "-I", "-S", str(Path(__file__).parent / "launch.py"))
-#: Far more than the slowest program needs for the largest row.
+#: Timeout, far more than the slowest program needs for the largest row.
 _MOST_SECONDS: Final = 1200
 
 
@@ -31,7 +31,7 @@ class CopyError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One copy: an image, from one host to the same repository on another."""
+    """One copy of an image to the same repository on another host."""
 
     image: PublishedImage
     source: str
@@ -40,7 +40,7 @@ class Job:
 
     @property
     def source_image(self) -> str:
-        """The source reference, as skopeo and the stack's properties write it."""
+        """The source reference in skopeo's and CloudFormation's syntax."""
         return f"docker://{self.source}/{self.image.repository}:latest"
 
     @property
@@ -50,28 +50,28 @@ class Job:
 
 
 class Program(Protocol):
-    """Something that copies images."""
+    """A program that copies images."""
 
     name: str
 
     def warm_up(self, job: Job) -> None:
-        """Copy once without measuring, if this program stays running between copies."""
+        """Copy once without measurement, if the program keeps running between copies."""
 
     def copy(self, job: Job) -> Usage:
-        """Copy an image and return what it cost.
+        """Copy an image and return the resource usage.
 
         Raises
         ------
         CopyError, EmulatorError, FunctionError
-            It failed.
+            The copy failed.
         """
 
     def close(self) -> None:
-        """Stop what was started."""
+        """Stop all processes."""
 
 
 class Skopeo:
-    """The installed skopeo, with one process for each copy."""
+    """The installed skopeo, with a new process for each copy."""
 
     def __init__(self, ca_file: Path, log: Path) -> None:
         self.name = versions.skopeo()
@@ -79,10 +79,10 @@ class Skopeo:
         self._log = log
 
     def warm_up(self, job: Job) -> None:
-        """Do nothing: each copy is a new process."""
+        """Do nothing, since each copy is a new process."""
 
     def copy(self, job: Job) -> Usage:
-        """Copy with one process."""
+        """Copy with a new process."""
         whole_index = ("--all",) if job.image.shape.children > 1 else ()
         return self.run(job.source_image, job.destination_image, *whole_index, tls=job.tls)
 
@@ -94,14 +94,14 @@ class Skopeo:
         return launch([*command, source, destination], self.environment, self._log)
 
     def sync(self, file: Path, destination: str) -> Usage:
-        """Copy the repositories that a file names below a repository, over plain HTTP."""
+        """Copy the repositories in a file to below a repository, over plain HTTP."""
         command = ["skopeo", "--insecure-policy", "sync", "--src", "yaml", "--dest", "docker"]
         command += ["--dest-tls-verify=false", str(file), destination]
         return launch(command, self.environment, self._log)
 
     @property
     def environment(self) -> dict[str, str]:
-        """Its variables."""
+        """The environment variables."""
         return {
             "PATH": os.environ["PATH"],
             "SSL_CERT_FILE": str(self._ca_file),
@@ -113,7 +113,7 @@ class Skopeo:
 
 
 class CommandLine:
-    """Our command line, with one process for each copy, started as its console script does."""
+    """The command line, with a new process for each copy, started like its console script."""
 
     name = "ours, command line"
 
@@ -128,11 +128,11 @@ class CommandLine:
         }
 
     def warm_up(self, job: Job) -> None:
-        """Write the bytecode that an installer writes."""
+        """Compile bytecode, as an installer does."""
         self.copy(job)
 
     def copy(self, job: Job) -> Usage:
-        """Copy with one process."""
+        """Copy with a new process."""
         whole_index = ("--all-platforms",) if job.image.shape.children > 1 else ()
         images = (job.source_image, job.destination_image)
         return self.run("copy", "--quiet", *whole_index, *images)
@@ -153,7 +153,7 @@ def launch(command: Sequence[str], environment: Mapping[str, str], log: Path) ->
     Raises
     ------
     CopyError
-        It failed, or did not end.
+        The command failed or did not end.
     """
     report = log.with_suffix(".json")
     with log.open("ab") as output:

@@ -1,6 +1,6 @@
-"""A CPU limit such as Lambda's, by a control group of the kernel (versions 1 and 2).
+"""A CPU limit like Lambda's, set with a control group (versions 1 and 2).
 
-Lambda gives CPU in proportion to memory: 1,769 MB are one core, 512 MB 0.29 of one.
+Lambda assigns CPU in proportion to memory: 1,769 MB have one core, 512 MB have 0.29.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EMPTY_SECONDS: Final = 10.0
 
 
 class QuotaUnavailableError(RuntimeError):
-    """No control group is available to set a limit in."""
+    """No control group is available for a limit."""
 
 
 class QuotaError(RuntimeError):
@@ -33,13 +33,13 @@ class QuotaError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """A mounted hierarchy of control groups that may limit CPU time."""
+    """A mounted hierarchy of control groups that can limit CPU time."""
 
     version: int
     path: Path
 
     def settings(self, share: float) -> dict[str, str]:
-        """Return the files of a group and what they contain for a share of one core."""
+        """Return the files of a group and their content for a share of one core."""
         quota = round(share * _PERIOD_MICROSECONDS)
         if self.version == 2:
             return {"cpu.max": f"{quota} {_PERIOD_MICROSECONDS}"}
@@ -55,7 +55,7 @@ def find_hierarchy(mounts: str) -> Hierarchy:
     Raises
     ------
     QuotaUnavailableError
-        None is mounted.
+        No hierarchy with the CPU controller is mounted.
     """
     unified = None
     for line in mounts.splitlines():
@@ -70,19 +70,19 @@ def find_hierarchy(mounts: str) -> Hierarchy:
 
 
 class CpuQuota:
-    """A control group with a limit, from `with` to its end.
+    """A control group with a limit that exists inside `with`.
 
     Parameters
     ----------
     share
-        Of one core.
+        The share of one core.
     hierarchy
-        Where to create the group; found by default.
+        The hierarchy of the group, looked up by default.
 
     Raises
     ------
     QuotaUnavailableError
-        On entering, when this process may not create it.
+        On entering the context, if this process cannot create the group.
     """
 
     def __init__(self, share: float = SHARE, hierarchy: Hierarchy | None = None) -> None:
@@ -108,7 +108,7 @@ class CpuQuota:
     def __exit__(self, *_: object) -> None:
         until = time.monotonic() + _EMPTY_SECONDS
         while time.monotonic() < until:
-            # the kernel keeps the group until its last process is gone
+            # the kernel keeps the group until its last process ends
             with contextlib.suppress(OSError):
                 self._group.rmdir()
             if not self._group.exists():
@@ -117,17 +117,17 @@ class CpuQuota:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The start of a command that joins the group and becomes the rest of the command."""
+        """The prefix of a command that runs the rest of the command in the group."""
         joins = f"echo $$ > '{self._group}/cgroup.procs' && exec \"$@\""
         return "/bin/sh", "-c", joins, "limited"
 
     def check(self) -> None:
-        """Check that the limit has stopped a process at least once.
+        """Check that the limit has throttled a process at least once.
 
         Raises
         ------
         QuotaError
-            It has not.
+            The limit has throttled no process.
         """
         found = _THROTTLED.search((self._group / "cpu.stat").read_text())
         if found is None or not int(found[1]):

@@ -1,4 +1,4 @@
-"""Two of Debian's docker-registry on tmpfs, each over plain HTTP, over TLS, near and far."""
+"""Two of Debian's docker-registry on tmpfs, over plain HTTP and TLS, with and without delay."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _START_SECONDS: Final = 10.0
 
 
 class RegistryLogError(RuntimeError):
-    """A request is missing in the access log."""
+    """The access log has no entry for a request."""
 
 
 class StartError(RuntimeError):
@@ -64,7 +64,7 @@ class Network:
 
     @property
     def name(self) -> str:
-        """The name in the tables."""
+        """The name for the tables."""
         return ("TLS" if self.tls else "plain") + (", 20 ms" if self.far else "")
 
 
@@ -81,14 +81,14 @@ def parse_access_log(text: str) -> list[Access]:
 
 
 class Registry(Running):
-    """One store of images: a docker-registry for plain HTTP and one for TLS, each near and far.
+    """A store of images, served by docker-registry over HTTP and TLS, with and without delay.
 
     Parameters
     ----------
     directory
-        Of its own, on tmpfs.
+        A directory on tmpfs for this registry alone.
     authority
-        Signs its certificate.
+        The authority that signs its certificate.
     """
 
     def __init__(self, directory: Path, authority: trustme.CA) -> None:
@@ -101,12 +101,12 @@ class Registry(Running):
         self._servers: dict[bool, _Server] = {}
 
     def start(self) -> Self:
-        """Start its processes.
+        """Start the processes.
 
         Raises
         ------
         StartError
-            One of them ended, or does not listen.
+            A process ended or does not listen.
         """
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
@@ -121,19 +121,19 @@ class Registry(Running):
         return f"127.0.0.1:{server.far_port if network.far else server.port}"
 
     def connect(self, *, tls: bool = False) -> http.client.HTTPConnection:
-        """Open a near connection, for requests that are not measured."""
+        """Open a connection without delay, for requests that are not measured."""
         host = self.host(Network(tls, far=False))
         if tls:
             return http.client.HTTPSConnection(host, context=self._context)
         return http.client.HTTPConnection(host)
 
     def take_log(self, network: Network) -> list[Access]:
-        """Return the requests since the last call, near and far.
+        """Return the requests since the last call, with and without delay.
 
         Raises
         ------
         RegistryLogError
-            The log does not go on.
+            The log has no new entries.
         """
         connection = self.connect(tls=network.tls)
         try:
@@ -142,13 +142,13 @@ class Registry(Running):
             connection.close()
 
     def close(self) -> None:
-        """Stop its processes; its files remain."""
+        """Stop the processes. The files remain."""
         for server in self._servers.values():
             server.close()
 
 
 class _Server:
-    """One docker-registry, and the proxy that delays it."""
+    """One docker-registry with its delaying proxy."""
 
     def __init__(self, directory: Path, *, tls: bool) -> None:
         name = "tls" if tls else "plain"
@@ -216,7 +216,7 @@ def wait_for_port(
     Raises
     ------
     StartError
-        It ended, or did not listen in good time.
+        The process ended or did not listen in time.
     """
     until = time.monotonic() + seconds
     while time.monotonic() < until and process.poll() is None:

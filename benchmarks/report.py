@@ -1,4 +1,4 @@
-"""The results: tables and goals, collected while rows are measured, also when some fail."""
+"""The results: tables and goals of measured rows, and failures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LOG_TAIL_CHARACTERS: Final = 2000
 
 
 class Report:
-    """Markdown that is printed part by part and written to a file after each part.
+    """A Markdown report that is printed part by part and written to a file after each part.
 
     Parameters
     ----------
     title
-        Of the file.
+        The title of the file.
     path
-        Where to write it, None to print alone.
+        The path of the file, None to print only.
     """
 
     def __init__(self, title: str, path: Path | None = None) -> None:
@@ -50,17 +50,17 @@ class Report:
 
     @contextlib.contextmanager
     def attempt(self, name: str, directory: Path | None = None) -> Iterator[None]:
-        """Measure a row or a section in the body; if it fails, say so and go on.
+        """Measure a row or a section in the body of `with`. If it fails, report that and continue.
 
         Parameters
         ----------
         directory
-            With logs to print then.
+            The directory of logs to print after a failure.
         """
         began_at = time.monotonic()
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - one row must not cost the others
+        except Exception as error:  # noqa: BLE001 - a failed row must not prevent the others
             traceback.print_exc()
             if directory is not None:
                 _print_logs(directory)
@@ -69,14 +69,14 @@ class Report:
         sys.stderr.write(f"{name}: {time.monotonic() - began_at:.0f} s\n")
 
     def finish(self) -> int:
-        """Print the goals and what failed; return the exit status."""
+        """Print the goals and failures, and return the exit status."""
         sys.stdout.write(self._goal_section())
         for name in self._failures:
             sys.stderr.write(f"FAILED: {name}\n")
         return 1 if self._failures else 0
 
     def text(self) -> str:
-        """Return the whole file: the goals come first."""
+        """Return the whole file, which starts with the goals."""
         return "\n".join([f"# {self._title}\n", self._goal_section(), *self._parts])
 
     def _goal_section(self) -> str:

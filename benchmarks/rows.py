@@ -12,7 +12,7 @@ STATES: Final = ("missing", "partly", "there")
 SMALL: Final = Shape("small", 1, 3, MEBIBYTE)
 MANY: Final = Shape("many", 1, 40, 2 * MEBIBYTE)
 BIG: Final = Shape("big", 1, 6, 64 * MEBIBYTE)
-#: For a quick run; fixed costs weigh more there, so ratios mean less.
+#: For a quick run, where fixed costs make ratios less meaningful.
 BIG_QUICK: Final = Shape("big", 1, 6, 32 * MEBIBYTE)
 MULTI: Final = Shape("multi", 4, 3, MEBIBYTE)
 _PLAIN: Final = Network(tls=False, far=False)
@@ -22,7 +22,7 @@ _FAR: Final = Network(tls=True, far=True)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table for each program."""
+    """A row: one line of the table for each program."""
 
     shape: Shape
     state: str
@@ -30,7 +30,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The name in the tables."""
+        """The name for the tables."""
         return f"{self.shape.name}, {self.state}, {self.network.name}"
 
 
@@ -49,13 +49,13 @@ class Extent:
     section_repeats
         Copies by each program in the other sections.
     zeros_bytes
-        Blobs of the memory section.
+        Sizes of blobs of the memory section.
     archive_layer_bytes
-        Of each layer of an archive.
+        Size of each layer of an archive.
     mirror_tags
-        Of each mirrored repository.
+        Number of tags of each mirrored repository.
     is_full
-        Measure everything.
+        Whether to measure everything.
     """
 
     rows: tuple[Row, ...]
@@ -68,12 +68,12 @@ class Extent:
     is_full: bool
 
     def repeats_of(self, row: Row) -> int:
-        """Return how many copies of a row each program makes."""
+        """Return the number of copies of a row by each program."""
         return 2 * self.repeats + 1 if row in self.often else self.repeats
 
 
 def full(repeats: int | None = None) -> Extent:
-    """Return every image in every state over every network; `big` only near."""
+    """Return all images in all states over all networks, `big` only without delay."""
     rows = tuple(
         Row(shape, state, network)
         for network in NETWORKS

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One copy: its cost, and its requests at both registries.
+    """One copy with its resource usage and its requests to both registries.
 
     Attributes
     ----------
     source_bytes
-        That the source sent as bodies.
+        Bytes of bodies that the source sent.
     """
 
     usage: Usage

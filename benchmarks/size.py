@@ -1,4 +1,4 @@
-"""The size of the function and its layer, which a new execution environment downloads."""
+"""The download size of the function and its layer in a new execution environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_LAYER_MEGABYTES: Final = 35.0
 
 
 def run(report: Report) -> None:
-    """Measure, and report the table and the goal."""
+    """Measure and report the table and the goal."""
     with report.attempt(_TITLE):
         report.write(table())
         megabytes = artifact.unpacked_bytes(artifact.LAYER) / _MEGABYTE

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _GIBIBYTE: Final = 1024 * MEBIBYTE
 _OURS: Final = "ours"
-#: Programs that are no peers: the floor only moves bytes.
+#: Programs that are not peers: the floor only copies bytes.
 FLOOR: Final = "floor"
 _HEAD: Final = (
     "program",
@@ -41,11 +41,11 @@ class Goal:
     row
         The row's name.
     figure
-        Ours and the peers' alike.
+        The compared figure.
     most
-        Of the best peer's figure.
+        The maximum ratio to the best peer's figure.
     most_seconds
-        A fixed limit in place of a peer's.
+        A fixed limit instead of a ratio.
     """
 
     name: str
@@ -113,20 +113,20 @@ def goal_lines(row: Row, summaries: Sequence[Summary]) -> Iterator[tuple[str, ..
 def goal_line(name: str, ours: float, peer: float, most: float) -> tuple[str, ...]:
     """Compare a figure with a peer's by their ratio."""
     ratio = f"{ours / peer:.2f}"
-    return name, shown(ours), shown(peer), ratio, f"{most:g}", _verdict(ours, most * peer)
+    return name, shown(ours), shown(peer), ratio, f"{most:g}", _goal_status(ours, most * peer)
 
 
 def limit_line(name: str, ours: float, most: float, unit: str) -> tuple[str, ...]:
     """Compare a figure with a fixed limit."""
-    return name, f"{shown(ours)} {unit}", "", "", f"{shown(most)} {unit}", _verdict(ours, most)
+    return name, f"{shown(ours)} {unit}", "", "", f"{shown(most)} {unit}", _goal_status(ours, most)
 
 
-def _verdict(ours: float, most: float) -> str:
+def _goal_status(ours: float, most: float) -> str:
     return "reached" if ours <= most else "missed"
 
 
 def _counts(row: Row, summaries: Sequence[Summary]) -> Iterator[tuple[str, ...]]:
-    """Compare our requests with 2N + 4, and our CPU time with the floor's."""
+    """Compare the number of requests with 2N + 4, and the CPU time with the floor's."""
     ours = [each for each in summaries if each.program == f"{_OURS}, warm"]
     floors = [each for each in summaries if each.program == FLOOR]
     if row.name == "many, missing, TLS" and ours:
@@ -145,7 +145,7 @@ def best_peer(summaries: Iterable[Summary], figure: Callable[[Summary], float]) 
 
 
 def is_peer(program: str) -> bool:
-    """Whether a program is another one than ours."""
+    """Return whether a program is not part of this project."""
     return not program.startswith((_OURS, FLOOR))
 
 

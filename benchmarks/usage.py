@@ -1,4 +1,4 @@
-"""Resource usage of a process, as the kernel counts it (proc(5), clock_getcpuclockid(3))."""
+"""Resource usage of a process as counted by the kernel (proc(5), clock_getcpuclockid(3))."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 _PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
-#: Written to clear_refs, this resets the peak to the memory that is resident now.
+#: Writing this to clear_refs resets the peak to the currently resident memory.
 _RESET_PEAK: Final = "5"
 _SCHEDULER_CLOCK: Final = 2
 
@@ -22,11 +22,11 @@ class Usage:
     Attributes
     ----------
     wall_seconds
-        From the event to the response.
+        Time from the event to the response.
     cpu_seconds
-        User and system, of the process and its children.
+        User and system time of the process and its children.
     peak_bytes
-        Resident at most, while it ran.
+        Peak resident memory.
     """
 
     wall_seconds: float

@@ -1,4 +1,4 @@
-"""The machine and the versions of all programs, for the tables."""
+"""The machine and the versions of all programs, for the report."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def parse_requirement(text: str) -> str:
 
 
 def machine() -> str:
-    """Return the day, the processor and the kernel."""
+    """Return the date, the processor and the kernel."""
     found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     model = found[1] if found else platform.machine()
     today = dt.datetime.now(dt.UTC).date()
@@ -54,7 +54,7 @@ def machine() -> str:
 
 
 def programs() -> list[str]:
-    """Return the versions of everything that runs."""
+    """Return the versions of all programs."""
     return [
         f"ecr-image-replicator {__version__} ({_commit()})",
         skopeo(),
@@ -71,7 +71,7 @@ def _version_of(program: str) -> str:
 
 def _commit() -> str:
     changed = _output("git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no")
-    # this file's own results do not make a measured state another one
+    # changes of the results file do not change the measured code
     is_changed = any(not line.endswith("benchmarks/RESULTS.md") for line in changed.splitlines())
     commit = _output("git", "-C", str(_ROOT), "rev-parse", "--short", "HEAD")
     return f"{commit}, changed" if is_changed else commit

@@ -1,8 +1,8 @@
 """``python -m benchmarks.zeros PORT RATE BYTES ...``: a registry whose blobs are zeros.
 
-``zeros-BYTES:latest`` is an image of one layer of so many zeros, which is never held; what is
-pushed is hashed, compared with its digest and dropped. A connection gives `RATE` bytes a second at
-most, as those of object stores do; 0 is as many as it can.
+``zeros-BYTES:latest`` is an image of one layer of this many zeros, which are generated. Pushed
+content is hashed, compared with its digest and dropped. A connection sends at most `RATE` bytes
+per second, like those of object stores; 0 is unlimited.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CONFIG: Final = b'{"os":"linux","architecture":"amd64","rootfs":{"type":"layers
 
 
 class ZeroRegistry(ThreadingHTTPServer):
-    """Serves an image for each size."""
+    """A registry server with an image for each size."""
 
     daemon_threads = True
 

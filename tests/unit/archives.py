@@ -1,4 +1,4 @@
-"""Tar archives in memory, and a reader that records what is read."""
+"""Tar archives in memory, and a reader that records reads."""
 
 from __future__ import annotations
 

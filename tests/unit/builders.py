@@ -96,7 +96,7 @@ def encoded(document: object) -> bytes:
 
 
 class FakeClock:
-    """Time that passes only when told."""
+    """A clock that advances only when a test calls it."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -130,7 +130,7 @@ class FakeReader:
 
 
 class FakeSource:
-    """An image source in memory that counts what is read."""
+    """An image source in memory that counts reads."""
 
     def __init__(
         self, blobs: Iterable[bytes] = (), manifests: Iterable[Manifest] = (), piece: int = 1 << 20
@@ -165,7 +165,7 @@ class FakeSource:
 
 
 class FakeUpload:
-    """An upload session that keeps what it was sent, unless it is told to fail."""
+    """An upload session that stores the sent bytes, or fails if configured."""
 
     def __init__(self, destination: FakeDestination, descriptor: Descriptor) -> None:
         self._destination = destination
@@ -202,7 +202,7 @@ class FakeGrowingUpload:
 
     def close_as(self, digest: Digest) -> None:
         assert digest == digest_of(self._content)
-        self._destination.fail_if_told(str(digest))
+        self._destination.fail_if_configured(str(digest))
         self._destination.stored[digest] = self._content
         self._destination.log("blob", str(digest))
 
@@ -211,7 +211,7 @@ class FakeGrowingUpload:
 
 
 class FakeDestination:
-    """A repository in memory that writes down the order of what happens to it.
+    """A repository in memory that records the order of operations.
 
     Parameters
     ----------
@@ -288,18 +288,18 @@ class FakeDestination:
         yield FakeReader(self.stored[descriptor.digest])
 
     def sending(self, descriptor: Descriptor) -> None:
-        self.fail_if_told(str(descriptor.digest))
+        self.fail_if_configured(str(descriptor.digest))
 
     def store(self, descriptor: Descriptor, content: bytes) -> None:
         self.stored[descriptor.digest] = content
         self.log("blob", str(descriptor.digest))
 
     def push_manifest(self, manifest: Manifest, reference: str) -> None:
-        self.fail_if_told(reference)
+        self.fail_if_configured(reference)
         self.stored[manifest.digest] = manifest.content
         self.log("manifest", reference)
 
-    def fail_if_told(self, name: str) -> None:
+    def fail_if_configured(self, name: str) -> None:
         with self._lock:
             errors = self._failures.get(name)
             error = errors.pop(0) if errors else None

@@ -17,7 +17,7 @@ from benchmarks.usage import Usage
 MEBIBYTE = 1024 * 1024
 
 
-def verdicts(lines: object) -> dict[str, str]:
+def goal_statuses(lines: object) -> dict[str, str]:
     assert not isinstance(lines, str)
     return {line[0]: line[-1] for line in lines}  # type: ignore[attr-defined]
 
@@ -37,7 +37,7 @@ def test_the_goals_of_a_start_are_those_of_the_image_that_is_there() -> None:
         start("there", OURS_WARM, 0.01),
         start("missing", OURS_NEW, 9.0),
     ]
-    assert list(verdicts(coldstart.goal_lines(starts)).values()) == ["reached", "missed"]
+    assert list(goal_statuses(coldstart.goal_lines(starts)).values()) == ["reached", "missed"]
     assert "| there | ours, new process | 1.00 (1.00-1.00) | 0.250 (0.250-0.250) | 2.50 | 1 |" in (
         coldstart.table("any", starts)
     )
@@ -67,7 +67,7 @@ def test_a_mirror_is_the_median_of_its_runs_with_the_highest_peak() -> None:
 
 def test_the_goals_of_a_mirror() -> None:
     one_image = Usage(1.0, 0.1, 2 * MEBIBYTE)
-    assert verdicts(mirror.goal_lines(RUNS, one_image, 6)) == {
+    assert goal_statuses(mirror.goal_lines(RUNS, one_image, 6)) == {
         "mirror, from empty, wall s": "reached",
         "mirror, from empty, requests at the destination": "reached",
         "mirror, unchanged, wall s": "missed",
@@ -104,18 +104,18 @@ def test_each_case_has_an_archive_of_its_content_and_format() -> None:
 
 def test_one_changed_layer_is_read_with_little_else() -> None:
     peer = Figures(1.0, 1.0, 1, 600)
-    for other_bytes, verdict in ((MEBIBYTE // 4, "reached"), (MEBIBYTE // 4 + 1, "missed")):
+    for other_bytes, status in ((MEBIBYTE // 4, "reached"), (MEBIBYTE // 4 + 1, "missed")):
         ours = Figures(0.1, 0.1, 1, 100 + other_bytes)
         case = Case("Docker 25", CHANGED)
         (line,) = archive.goal_lines(case, measured(ours, peer), 600, 100)
-        assert line[-1] == verdict
+        assert line[-1] == status
 
 
 def test_incompressible_layers_have_a_bound_of_their_own() -> None:
     figures = measured(Figures(0.5, 0.6, 1, 600), Figures(1.0, 1.0, 1, 700))
-    for state, verdict in ((NOISE, "reached"), ("missing", "missed")):
-        found = verdicts(archive.goal_lines(Case("Docker 25", state), figures, 600, 100))
-        assert found[f"archive, Docker 25, {state}, cpu s"] == verdict
+    for state, status in ((NOISE, "reached"), ("missing", "missed")):
+        found = goal_statuses(archive.goal_lines(Case("Docker 25", state), figures, 600, 100))
+        assert found[f"archive, Docker 25, {state}, cpu s"] == status
 
 
 def test_a_peer_that_cannot_read_an_archive_is_no_measure() -> None:

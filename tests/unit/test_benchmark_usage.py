@@ -14,7 +14,7 @@ def test_the_processor_time_of_a_process_is_what_it_says_itself() -> None:
     assert before <= found <= time.process_time() + of_children + 0.02
 
 
-def test_the_peak_is_forgotten_when_told() -> None:
+def test_the_peak_can_be_reset() -> None:
     content = bytearray(b"x") * (64 * 2**20)
     before = peak_bytes(os.getpid())
     assert before >= len(content)

@@ -58,10 +58,10 @@ def test_what_was_found_unchanged_says_so() -> None:
 
 
 def test_referrers_are_counted_and_the_first_rejected_ones_named() -> None:
-    refused = [
+    rejected = [
         (FoundReferrer(DIGEST, blob(b"%d" % number)), "405: not here") for number in range(9)
     ]
-    report = ReferrersReport(copied=[FoundReferrer(DIGEST, blob(b"sbom"))], refused=refused)
+    report = ReferrersReport(copied=[FoundReferrer(DIGEST, blob(b"sbom"))], refused=rejected)
     values = _outcome()._replace(referrers=report).attributes()
     assert (values["ReferrersCopied"], values["ReferrersRefused"]) == ("1", "9")
     assert values["RefusedReferrers"].split(",") == [

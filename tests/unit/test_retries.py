@@ -95,13 +95,13 @@ def test_waits_are_as_long_as_the_policy_says() -> None:
 
 
 def test_whoever_counts_is_reported_of_each_failure_that_is_tried_again() -> None:
-    clock, told = FakeClock(), list[TransientError]()
+    clock, reported = FakeClock(), list[TransientError]()
     deadline = Deadline(100, clock=clock, wait=clock.wait)
-    backoff = Backoff(RetryPolicy(attempts=3), deadline, on_retry=told.append)
+    backoff = Backoff(RetryPolicy(attempts=3), deadline, on_retry=reported.append)
     errors = [TransientError("broke"), TransientError("slow down", is_throttle=True)]
     for attempt, error in enumerate([*errors, TransientError("the last")], start=1):
         backoff.wait_after(attempt, error)
-    assert told == errors
+    assert reported == errors
 
 
 def test_a_wait_that_would_pass_the_deadline_is_not_begun() -> None:
@@ -124,7 +124,7 @@ def test_a_throttle_holds_back_everybody_on_that_host() -> None:
     assert clock.slept == [20, 5.5]
 
 
-def test_an_ordinary_failure_holds_back_nobody_else() -> None:
+def test_an_ordinary_failure_does_not_delay_other_requests() -> None:
     clock = FakeClock()
     pause = SharedPause(clock=clock)
     assert _backoff(100, clock).wait_after(1, TransientError("broke"), pause)

@@ -213,7 +213,7 @@ def test_changed_sizes_never_give_another_image(
         content = gzip.decompress(content)
     headers = [at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"]
     at = headers[number % len(headers)] + 124
-    # GNU's base 256 holds what eleven octal digits do not
+    # GNU's base 256 for numbers of more than eleven octal digits
     field = bytes([0x80]) + length.to_bytes(11, "big")
     if not binary and length < 8**11:
         field = b"%011o\0" % length
@@ -222,7 +222,7 @@ def test_changed_sizes_never_give_another_image(
 
 
 def mended(content: bytes) -> bytes:
-    """Correct the checksums of headers, so that parsing goes on."""
+    """Correct the checksums of headers, so that parsing continues."""
     blocks = [content[start : start + 512] for start in range(0, len(content), 512)]
     for number, block in enumerate(blocks):
         if block[257:262] == b"ustar" and len(block) == 512:

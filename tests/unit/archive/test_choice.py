@@ -41,7 +41,7 @@ def test_the_only_image_needs_no_choice() -> None:
     assert chosen(None, IMAGES[3:]) == "fourth"
 
 
-def test_a_name_as_it_stands_goes_before_one_that_is_completed() -> None:
+def test_an_exact_name_has_precedence_over_a_completed_name() -> None:
     images = [Candidate(("docker.io/library/app:latest",), "long"), Candidate(("app",), "short")]
     assert chosen("app", images) == "short"
 
@@ -56,7 +56,9 @@ def test_a_name_as_it_stands_goes_before_one_that_is_completed() -> None:
         (None, "the archive holds several images and the reference names none"),
     ],
 )
-def test_no_choice_lists_what_there_is(selector: str | int | None, found: str) -> None:
+def test_the_error_without_a_choice_lists_all_images(
+    selector: str | int | None, found: str
+) -> None:
     with pytest.raises(ImageNotFoundError) as caught:
         chosen(selector)
     assert found in str(caught.value)

@@ -43,7 +43,7 @@ def read_all(reader: ByteReader) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("piece", [1 << 20, 1000, 7])
-def test_a_stream_is_decompressed_however_it_arrives(kind: Compression, piece: int) -> None:
+def test_a_stream_is_decompressed_from_pieces_of_any_size(kind: Compression, piece: int) -> None:
     content = CONTENT if piece > 7 else CONTENT[:3000]
     compressed = COMPRESS[kind](content)
     assert Compression.of(compressed) is kind
@@ -86,7 +86,7 @@ def test_a_bomb_ends_at_the_bound(kind: Compression, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("megabytes", [64, 80])
-def test_a_window_of_xz_may_be_its_largest_preset_and_no_larger(megabytes: int) -> None:
+def test_the_window_limit_of_xz_is_its_largest_preset(megabytes: int) -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": megabytes << 20}]
     content = lzma.compress(CONTENT, lzma.FORMAT_XZ, filters=filters)
     if megabytes == 64:
@@ -101,7 +101,7 @@ def test_a_window_of_xz_may_be_its_largest_preset_and_no_larger(megabytes: int) 
 
 
 @pytest.mark.parametrize("window_log", [26, 27])
-def test_a_window_of_zstd_may_have_half_of_its_long_ones(window_log: int) -> None:
+def test_the_window_limit_of_zstd(window_log: int) -> None:
     parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window_log)
     wide = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     content = wide.compress(CONTENT) + wide.flush()
@@ -112,7 +112,7 @@ def test_a_window_of_zstd_may_have_half_of_its_long_ones(window_log: int) -> Non
         inflate(content, Compression.ZSTD)
 
 
-def test_what_the_reader_raises_is_not_taken_for_damage() -> None:
+def test_an_error_of_the_reader_is_not_an_invalid_archive() -> None:
     class Broken:
         def readinto(self, _buffer: memoryview, /) -> int:
             raise TransientError("broke off")

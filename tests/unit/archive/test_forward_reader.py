@@ -55,7 +55,7 @@ def forward(stored: Taken) -> ForwardReader:
     return ForwardReader(stored, Compression.GZIP, "s3://bucket/key")
 
 
-def test_it_reads_no_further_than_it_is_asked_to() -> None:
+def test_the_reader_reads_only_the_requested_bytes() -> None:
     stored = Taken(STORED)
     with closing(forward(stored)) as reader:
         assert reader.read_range(0, 100) == CONTENT[:100]

@@ -26,7 +26,7 @@ def compress(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     "content", [b"", b"x", TEXT, RANDOM, TEXT + RANDOM + TEXT + RANDOM[:100_000], bytes(MIB)]
 )
-def test_what_was_compressed_comes_back(content: bytes) -> None:
+def test_compressed_data_can_be_decompressed(content: bytes) -> None:
     assert gzip.decompress(compress(content)) == content
 
 
@@ -42,7 +42,7 @@ def test_text_shrinks_about_as_far_as_zlib_makes_it() -> None:
     assert len(compress(TEXT)) < 1.5 * len(zlib.compress(TEXT, 1))
 
 
-def test_what_does_not_compress_grows_by_next_to_nothing() -> None:
+def test_incompressible_data_has_little_overhead() -> None:
     assert len(compress(RANDOM)) < len(RANDOM) * 1.0002
 
 
@@ -51,6 +51,6 @@ _PIECES = st.tuples(st.sampled_from([TEXT, RANDOM, bytes(MIB)]), st.integers(0, 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(_PIECES, max_size=5))
-def test_any_mixture_comes_back(pieces: list[tuple[bytes, int]]) -> None:
+def test_any_mixture_of_data_can_be_decompressed(pieces: list[tuple[bytes, int]]) -> None:
     content = b"".join(source[:length] for source, length in pieces)
     assert gzip.decompress(compress(content)) == content

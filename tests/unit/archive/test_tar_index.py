@@ -84,7 +84,7 @@ def test_only_headers_are_read_and_no_byte_twice() -> None:
     assert stored.bytes_read <= len(content)
 
 
-def test_no_further_is_read_than_is_asked_for() -> None:
+def test_the_index_reads_only_the_required_headers() -> None:
     stored = MemoryObject(tar(("index.json", b"{}"), ("one", LARGE), ("two", LARGE)))
     assert read(TarIndex(stored, "x"), "index.json") == b"{}"
     assert stored.reads == [(0, PAGE_BYTES)]
@@ -103,7 +103,7 @@ def test_a_link_is_followed_once() -> None:
         assert read(index, name) == b"layer"
 
 
-def test_a_link_that_leads_nowhere_or_to_a_link_is_refused() -> None:
+def test_a_link_to_a_missing_file_or_a_link_is_rejected() -> None:
     assert "'wanted' is a link to 'gone', which is not found" in fault(tar(link("wanted", "gone")))
     links = tar(link("wanted", "next"), link("next", "last"), ("last", b""))
     assert "'wanted' is a link to 'next', which is a link itself" in fault(links)
@@ -118,7 +118,7 @@ def test_two_manifests_could_mean_two_images() -> None:
     assert "manifest.json appears twice" in fault(content)
 
 
-def test_a_sparse_file_is_refused_by_name() -> None:
+def test_the_error_for_a_sparse_file_has_its_name() -> None:
     entry = tarfile.TarInfo("hole")
     entry.type = tarfile.GNUTYPE_SPARSE
     assert "'hole' is a sparse file, which is not supported" in fault(tar(entry))
@@ -139,7 +139,7 @@ def test_a_sparse_file_is_refused_by_name() -> None:
         (b"\x00\x01" + b"x" * 600, "not a tar archive, it begins with 00 01 78"),
     ],
 )
-def test_what_is_no_tar_is_said_to_be_what_it_is(content: bytes, found: str) -> None:
+def test_the_error_for_another_format_names_the_format(content: bytes, found: str) -> None:
     assert found in fault(content)
 
 
@@ -174,7 +174,7 @@ def test_a_damaged_header_is_an_error(at: int, value: bytes, found: str) -> None
 @pytest.mark.parametrize(
     "records", [b"x", b"5 a=b", b"99 a=b\n", b"7 ab c\n", b"1 =\n", b"abc a=b\n", b"-5 a=b\n"]
 )
-def test_malformed_pax_records_are_refused(records: bytes) -> None:
+def test_malformed_pax_records_are_rejected(records: bytes) -> None:
     with pytest.raises(InvalidArchiveError, match="invalid extended header"):
         parse_pax(records)
 

@@ -1,4 +1,4 @@
-"""The layer keeps botocore's models and endpoints of the services that the function calls."""
+"""The layer has botocore's models and endpoints of the services that the function calls."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TRIM = runpy.run_path(str(Path(__file__).parents[3] / "layers" / "dependencies" 
 DATA = Path(botocore.__file__).parent / "data"
 
 
-def test_the_layer_keeps_every_service_that_an_operation_calls() -> None:
+def test_the_layer_has_every_service_that_an_operation_calls() -> None:
     assert {each.service for each in Operation} <= TRIM["SERVICES"]
 
 
-def test_the_layer_keeps_the_endpoints_of_these_services_and_no_others() -> None:
+def test_the_layer_has_only_the_endpoints_of_these_services() -> None:
     full = (DATA / "endpoints.json").read_text()
     models = [next((DATA / name).glob("*/service-2.json.gz")) for name in TRIM["SERVICES"]]
     names = {TRIM["endpoint_name"](model) for model in models}

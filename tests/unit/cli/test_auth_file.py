@@ -56,7 +56,7 @@ def test_docker_login_of_docker_hub_is_used(tmp_path: Path) -> None:
     assert found(files, "quay.io/a:1") is None
 
 
-def test_podman_s_file_comes_before_docker_s(tmp_path: Path) -> None:
+def test_podmans_file_has_precedence_over_dockers(tmp_path: Path) -> None:
     write(tmp_path / "run/containers/auth.json", {"auths": {"quay.io": auth("podman")}})
     write(tmp_path / ".docker/config.json", {"auths": {"quay.io": auth("d"), "r.io": auth("e")}})
     files = AuthFiles.locate(None, {"XDG_RUNTIME_DIR": str(tmp_path / "run")}, tmp_path)
@@ -75,7 +75,7 @@ def test_a_named_file_is_the_only_one(tmp_path: Path, named_by: str) -> None:
     assert found(files, "quay.io/other/app:1") is None
 
 
-def test_the_option_comes_before_the_variable(tmp_path: Path) -> None:
+def test_the_option_has_precedence_over_the_variable(tmp_path: Path) -> None:
     own = write(tmp_path / "own.json", {"auths": {"quay.io": auth("own")}})
     files = AuthFiles.locate(str(own), {"REGISTRY_AUTH_FILE": "/nowhere"}, tmp_path)
     assert found(files, "quay.io/a:1") == ("own", "hunter2")

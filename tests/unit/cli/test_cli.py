@@ -1,4 +1,4 @@
-"""The shell's own parts: what it reads, how it ends, what it prints."""
+"""The command line: arguments, exit statuses and output."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_the_help_tells_every_exit_status(capsys: pytest.CaptureFixture[str]) ->
         ("ProtocolError", Exit.FAILED),
     ],
 )
-def test_what_failed_gives_the_exit_status(name: str, status: Exit) -> None:
+def test_the_error_class_determines_the_exit_status(name: str, status: Exit) -> None:
     kind = getattr(errors, name)
     is_registry_s = issubclass(kind, errors.RegistryError)
     error = kind("a sentence", side=Side.SOURCE) if is_registry_s else kind("a sentence")
@@ -212,7 +212,7 @@ def test_sizes_are_written_for_people(count: float, text: str) -> None:
     assert size(count) == text
 
 
-def test_a_tally_leaves_out_what_was_there_and_counts_a_restart_once() -> None:
+def test_a_summary_omits_existing_blobs_and_counts_a_restart_once() -> None:
     clock = FakeClock()
     tally = ProgressCounter(clock=clock)
     new, old = _blob(b"x" * 100), _blob(b"y" * 50)
@@ -293,7 +293,7 @@ def test_a_terminal_without_rich_or_without_manners_gets_plain_lines(
         assert isinstance(display, PlainLines)
 
 
-def test_a_defect_is_told_without_its_message(
+def test_a_defect_is_reported_without_its_message(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

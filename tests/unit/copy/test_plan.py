@@ -15,7 +15,7 @@ def test_a_blob_that_several_images_share_is_planned_once() -> None:
     assert sorted(digests) == sorted(map(digest_of, (b"shared", b"1", b"22", b"{}")))
 
 
-def test_the_largest_blob_goes_first() -> None:
+def test_the_largest_blob_is_first() -> None:
     plan = make_plan(image([b"333", b"1", b"55555"], config=b"{  }"), {}, ["latest"])
     assert [each.size_bytes for each in plan.blobs] == [5, 4, 3, 1]
 
@@ -27,7 +27,7 @@ def test_the_order_does_not_depend_on_how_the_manifest_lists_them() -> None:
     assert forwards == backwards
 
 
-def test_what_the_destination_is_known_to_hold_is_not_requested() -> None:
+def test_known_blobs_of_the_destination_are_not_requested() -> None:
     plan = make_plan(image([b"old", b"newer"]), {}, ["1"], known=[blob(b"old"), blob(b"gone")])
     assert [each.digest for each in plan.present] == [digest_of(b"old")]
     assert digest_of(b"old") not in {each.digest for each in plan.blobs}

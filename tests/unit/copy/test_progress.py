@@ -32,7 +32,7 @@ def test_a_line_is_logged_at_most_once_an_interval(caplog: pytest.LogCaptureFixt
     assert [line["bytes_per_second"] for line in lines] == [1, 1]
 
 
-def test_the_summary_says_how_far_it_came_and_what_is_running() -> None:
+def test_the_summary_has_the_progress_and_running_blobs() -> None:
     clock = FakeClock()
     progress = LoggedProgress(clock=clock)
     progress.plan([ONE, TWO])
@@ -54,7 +54,7 @@ def test_a_blob_that_begins_again_counts_from_its_first_byte() -> None:
     assert progress.summary() == "0 of 1 blobs copied (0 of 10 B)"
 
 
-def test_what_was_done_is_counted() -> None:
+def test_copied_blobs_are_counted() -> None:
     progress = LoggedProgress()
     progress.plan([ONE, TWO])
     for count in (4, 10):
@@ -120,7 +120,7 @@ def test_a_stage_that_fails_is_a_line_as_well(caplog: pytest.LogCaptureFixture) 
     assert [vars(record)["stage"] for record in caplog.records] == ["state"]
 
 
-def test_what_was_cut_off_is_reported_from_what_came_to_its_end() -> None:
+def test_the_progress_of_an_interrupted_copy_counts_finished_blobs() -> None:
     progress = LoggedProgress(clock=FakeClock())
     progress.plan([ONE, TWO])
     for each in (ONE, TWO):

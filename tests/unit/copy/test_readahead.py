@@ -61,21 +61,21 @@ def test_ranges_are_given_in_their_order_each_byte_once() -> None:
     assert sorted(ranges.asked) == [(n, min(n + 10, 1024)) for n in range(124, 1024, 10)]
 
 
-def test_no_more_is_requested_than_there_are_segments() -> None:
+def test_the_number_of_requests_is_limited_by_the_segments() -> None:
     ranges = Ranges()
     with closing(ahead_of(ranges)) as ahead:
         ahead.readinto(memoryview(bytearray(4)))
     assert len(ranges.asked) <= 3
 
 
-def test_a_trial_that_gains_nothing_ends_it_with_what_was_requested() -> None:
+def test_a_trial_without_gain_ends_reading_ahead() -> None:
     ranges = Ranges()
-    # the clock stands still, which makes a rate of millions of bytes a second
+    # the clock does not advance, which makes a rate of millions of bytes per second
     with closing(ahead_of(ranges, rate_before=1e12)) as ahead:
         given = read_all(ahead)
     assert given == CONTENT[124 : 124 + len(given)]
     assert ahead.offset == 124 + len(given)
-    # two rounds of the segments, and what had been asked for by their end
+    # two rounds of the segments, and the requests in flight at their end
     assert 60 <= len(given) <= 90
 
 
@@ -87,9 +87,9 @@ def test_a_range_that_ends_early_is_a_broken_connection() -> None:
         read_all(ahead)
 
 
-def test_a_refusal_of_a_range_is_given_to_the_reader() -> None:
-    refused = Ranges(failure=DeniedError("no", side=Side.SOURCE))
-    with closing(ahead_of(refused)) as ahead, pytest.raises(DeniedError):
+def test_an_error_of_a_range_request_is_raised_in_the_reader() -> None:
+    failing = Ranges(failure=DeniedError("no", side=Side.SOURCE))
+    with closing(ahead_of(failing)) as ahead, pytest.raises(DeniedError):
         read_all(ahead)
 
 

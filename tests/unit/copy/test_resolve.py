@@ -134,7 +134,7 @@ def test_a_single_image_of_another_platform_than_requested_is_rejected() -> None
         (INDEX, None, {"ImageArch": "amd64"}, False),
     ],
 )
-def test_only_what_leaves_no_choice_is_accepted_as_it_is(
+def test_only_unambiguous_content_is_accepted_unchanged(
     manifest: Manifest, default: Platform | None, properties: dict[str, str], expected: bool
 ) -> None:
     reader, _ = _reader(manifest, default=default, **properties)
@@ -163,7 +163,7 @@ def test_several_platforms_that_leave_nothing_out_are_the_index_itself() -> None
     assert not content.is_made
 
 
-def test_every_one_of_several_platforms_must_be_there() -> None:
+def test_each_of_several_platforms_must_exist() -> None:
     reader, _ = _reader(INDEX, Platforms=["amd64", "arm64", "s390x"])
     with pytest.raises(
         PlatformNotFoundError,
@@ -185,13 +185,13 @@ def test_a_platform_that_only_the_config_names_is_found() -> None:
     reader, source = _reader(listed, FIRST, SECOND, Platforms="linux/arm64")
     assert reader.read(listed.digest).platforms == ((ARM64, SECOND.digest),)
     assert source.opened == [SECOND.config.digest]
-    # what the index does say of its images is enough for those
+    # the index has the platforms of these images
     reader, source = _reader(listed, FIRST, SECOND, Platforms="linux/amd64")
     assert reader.read(listed.digest).root == FIRST
     assert source.opened == []
 
 
-def test_tags_of_platforms_are_for_what_is_copied() -> None:
+def test_platform_tags_apply_to_copied_platforms() -> None:
     reader, _ = _reader(INDEX, CopyImageIndex="true", ArchImageTags={"arm64": "a", "amd64": "b"})
     content = reader.read(INDEX.digest)
     assert reader.arch_digests(content) == {"a": SECOND.digest, "b": FIRST.digest}

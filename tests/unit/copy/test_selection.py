@@ -56,7 +56,7 @@ def test_the_image_of_a_platform_is_found(wanted: str, chosen: str) -> None:
     "wanted",
     ["linux/s390x", "windows/amd64", "linux/386", "linux/arm/v5", "windows(10.0.17763)/amd64"],
 )
-def test_a_platform_that_is_not_there_is_an_error_that_lists_what_is(wanted: str) -> None:
+def test_the_error_for_a_missing_platform_lists_the_existing_ones(wanted: str) -> None:
     with pytest.raises(PlatformNotFoundError) as caught:
         choose_entry(_entries(_index(NAMES[:2])), Platform.parse(wanted), "quay.io/a:1")
     assert str(caught.value) == (
@@ -82,7 +82,7 @@ def test_the_first_of_several_that_fit_is_taken() -> None:
 @pytest.mark.parametrize(
     ("wanted", "offered", "best"),
     [
-        # the best variant that runs, wherever it stands
+        # the best compatible variant, whatever its position
         ("linux/arm/v7", ["linux/arm/v5", "linux/arm/v6"], 1),
         ("linux/arm/v7", ["linux/arm/v8"], None),
         ("linux/arm/v6", ["linux/arm"], None),
@@ -103,7 +103,7 @@ def test_the_first_of_several_that_fit_is_taken() -> None:
         ("linux/arm/strong", ["linux/arm/v7"], None),
     ],
 )
-def test_an_older_variant_stands_in_for_one_that_is_not_there(
+def test_an_older_variant_replaces_a_missing_one(
     wanted: str, offered: list[str], best: int | None
 ) -> None:
     assert find_platform([*map(Platform.parse, offered)], Platform.parse(wanted)) == best
@@ -164,12 +164,12 @@ def test_nested_indexes_are_taken_apart_in_order() -> None:
     assert [(each.descriptor.digest, str(each.platform)) for each in entries] == [
         (one.digest, "linux/amd64"),
         (two.digest, "linux/arm64"),
-        (one.digest, "linux/s390x"),  # said of the index that it is in
+        (one.digest, "linux/s390x"),  # attested for the index that contains it
         (three.digest, "None"),
     ]
 
 
-def test_attestations_follow_what_they_describe() -> None:
+def test_attestations_are_copied_with_their_image() -> None:
     images: list[Manifest] = [image([b"1"]), image([b"2"])]
     attestations = [image([b"3"]), image([b"4"])]
     notes = [
@@ -189,7 +189,7 @@ def test_attestations_follow_what_they_describe() -> None:
     assert [each.descriptor.digest for each in kept] == [images[1].digest, attestations[1].digest]
 
 
-def test_what_only_says_that_it_is_an_attestation_of_some_kind_stays_behind() -> None:
+def test_an_attestation_without_a_subject_is_not_copied() -> None:
     described = image([b"1"])
     other = _annotated(
         [described, image([b"2"])],
@@ -241,9 +241,7 @@ _PLATFORMS = st.builds(
 
 
 @given(st.lists(_PLATFORMS, max_size=6), _PLATFORMS)
-def test_a_platform_that_is_there_itself_is_always_found(
-    offered: list[Platform], wanted: Platform
-) -> None:
+def test_an_existing_platform_is_always_found(offered: list[Platform], wanted: Platform) -> None:
     position = find_platform([*offered, wanted], wanted)
     assert position is not None
     chosen = [*offered, wanted][position]

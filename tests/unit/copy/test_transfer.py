@@ -24,7 +24,7 @@ from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import Descriptor, Manifest
 
 
-def test_each_blob_moves_once_and_the_tag_comes_last() -> None:
+def test_each_blob_is_copied_once_and_the_tag_is_pushed_last() -> None:
     source, destination = FakeSource([*LAYERS, b"{}"]), FakeDestination()
     plan = new_plan("latest")
     report = count_results(new_transfer(source, destination).run(plan))
@@ -72,7 +72,7 @@ def test_a_root_without_tags_is_pushed_by_its_digest() -> None:
     assert destination.happened("manifest") == [str(plan.root.digest)]
 
 
-def test_content_that_is_there_only_gets_its_tags() -> None:
+def test_existing_content_only_gets_new_tags() -> None:
     destination = FakeDestination()
     child = image()
     plan = tag_plan(index([child]), ["1", "2"], [("arm", child)])
@@ -106,7 +106,7 @@ def test_a_plan_without_its_tags_pushes_the_root_by_digest() -> None:
     assert destination.happened("manifest") == [str(child.digest), str(root.digest)]
 
 
-def test_blobs_that_are_there_or_mounted_are_not_read() -> None:
+def test_existing_or_mounted_blobs_are_not_read() -> None:
     destination = FakeDestination(
         there=[digest_of(b"1")],
         outcomes={
@@ -123,7 +123,7 @@ def test_blobs_that_are_there_or_mounted_are_not_read() -> None:
     assert report == TransferReport(1, 1, 2, 5, bytes_skipped=3)
 
 
-def test_blobs_that_the_destination_refers_to_are_counted_and_left_alone() -> None:
+def test_referenced_blobs_of_the_destination_are_counted_and_not_copied() -> None:
     root = image(LAYERS)
     destination = FakeDestination()
     report = count_results(
@@ -163,7 +163,7 @@ def test_an_upload_is_cancelled_when_its_source_cannot_be_opened() -> None:
     assert destination.happened("cancel") == [str(digest_of(b"55555"))]
 
 
-def test_a_child_that_is_rejected_leaves_every_tag_alone() -> None:
+def test_a_rejected_child_manifest_leaves_all_tags_unchanged() -> None:
     child = image([b"1"])
     root = index([child])
     destination = FakeDestination(failures={str(child.digest): [DENIED]})
@@ -191,7 +191,7 @@ def test_a_blob_that_breaks_off_begins_again_with_a_new_upload() -> None:
     assert report.bytes_copied == 7
 
 
-def test_a_blob_that_keeps_breaking_off_is_given_up() -> None:
+def test_a_repeatedly_interrupted_blob_is_an_error() -> None:
     name = str(digest_of(b"55555"))
     destination = FakeDestination(failures={name: [TransientError("broke")] * 9})
     with pytest.raises(TransientError):

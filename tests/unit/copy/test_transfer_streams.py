@@ -22,7 +22,7 @@ from ecr_image_replicator.model.manifests import Descriptor
 
 
 class _MeetingDestination(FakeDestination):
-    """Lets uploads go on only when so many are in flight, and remembers buffers."""
+    """Blocks uploads until this many are in flight, and records their buffers."""
 
     def __init__(self, parties: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def test_as_many_streams_as_allowed_run_and_each_reuses_its_buffer() -> None:
 
 
 class _WaitingUpload(FakeUpload):
-    """Its body, or the answer to it, waits for another upload."""
+    """An upload whose body or response waits for another upload."""
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class _WaitingUpload(FakeUpload):
         descriptor: Descriptor,
         *,
         before_body: threading.Event,
-        before_answer: threading.Event,
+        before_response: threading.Event,
         sent: threading.Event,
     ) -> None:
         super().__init__(destination, descriptor)
         self._before_body = before_body
-        self._before_answer = before_answer
+        self._before_response = before_response
         self._sent = sent
 
     def finish(self, body: VerifiedStream) -> None:
@@ -92,7 +92,7 @@ class _WaitingUpload(FakeUpload):
         assert self._before_body.wait(60)
         content += b"".join(map(bytes, views))
         self._sent.set()
-        assert self._before_answer.wait(60)
+        assert self._before_response.wait(60)
 
 
 def _set() -> threading.Event:
@@ -113,7 +113,7 @@ def test_the_next_upload_is_opened_while_a_body_flows() -> None:
             if both_open.wait() == 0:
                 opened.set()
             return _WaitingUpload(
-                self, descriptor, before_body=opened, before_answer=_set(), sent=_set()
+                self, descriptor, before_body=opened, before_response=_set(), sent=_set()
             )
 
     destination = Destination()
@@ -122,7 +122,7 @@ def test_the_next_upload_is_opened_while_a_body_flows() -> None:
     assert len(destination.happened("start")) == 2
 
 
-def test_the_next_body_flows_while_the_answer_to_the_last_one_is_waited_for() -> None:
+def test_the_next_body_is_sent_while_the_previous_response_is_pending() -> None:
     sent = [threading.Event(), threading.Event()]
 
     class Destination(FakeDestination):
@@ -132,7 +132,7 @@ def test_the_next_body_flows_while_the_answer_to_the_last_one_is_waited_for() ->
             super().start_upload(descriptor, mount_from=mount_from)
             mine, other = sent if descriptor.size_bytes == 3 else reversed(sent)
             return _WaitingUpload(
-                self, descriptor, before_body=_set(), before_answer=other, sent=mine
+                self, descriptor, before_body=_set(), before_response=other, sent=mine
             )
 
     source = FakeSource([b"333", b"{}"])
@@ -151,7 +151,7 @@ def test_a_failure_on_one_stream_stops_the_blob_on_another() -> None:
                 assert started.wait(60)
                 raise DENIED
             started.set()
-            # until the other's failure has arrived
+            # until the other stream has failed
             assert stopped.wait(60)
 
     class Watched(Deadline):

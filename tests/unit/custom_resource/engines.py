@@ -1,4 +1,4 @@
-"""A replicator, a Lambda context and a response endpoint that do what a test says."""
+"""A replicator, a Lambda context and a response endpoint that tests can configure."""
 
 from __future__ import annotations
 

@@ -112,7 +112,9 @@ def test_an_unreadable_continuation_starts_again(fields: object) -> None:
         (None, NOW + 100),
     ],
 )
-def test_an_unreadable_continuation_keeps_a_readable_start(started_at: object, kept: float) -> None:
+def test_an_unreadable_continuation_preserves_a_readable_start_time(
+    started_at: object, kept: float
+) -> None:
     fields = {**FIELDS, "StartedAt": started_at, "WrittenByNewerCode": True}
     read = Continuation.of({CONTINUATION_KEY: fields}, now=NOW + 100)
     assert read == Continuation(kept)

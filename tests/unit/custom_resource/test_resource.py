@@ -150,7 +150,7 @@ def test_a_defect_is_reported_by_its_place_and_never_by_its_message(
     assert "engines.py" in logged
 
 
-def test_an_engine_that_cannot_be_made_is_a_failure(endpoint: Endpoint) -> None:
+def test_an_engine_that_cannot_be_created_is_a_failure(endpoint: Endpoint) -> None:
     def broken() -> Replicator:
         raise ImportError("no such layer")
 
@@ -390,7 +390,7 @@ def test_an_undelivered_response_is_recorded(endpoint: Endpoint) -> None:
     assert [each.status for each in found] == ["SUCCESS"]
 
 
-def test_making_the_resource_leaves_the_root_log_and_the_environment_alone() -> None:
+def test_creating_the_resource_does_not_change_root_logger_and_environment() -> None:
     level, before = logging.root.level, dict(os.environ)
     resource_of()
     assert logging.root.level == level

@@ -207,7 +207,7 @@ def test_attempts_end_within_the_budget(
     assert "hunter2" not in caplog.text
 
 
-def test_there_is_one_attempt_even_without_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delivery_has_one_attempt_even_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     is_accepted, endpoint, clock = _deliver(monkeypatch, 200, budget_seconds=-1)
     assert is_accepted
     assert endpoint.timeouts == [0.1]

@@ -44,7 +44,7 @@ def test_a_request_is_taken_out_of_a_notification() -> None:
     assert unwrap(event) == REQUEST
 
 
-def test_a_continuation_that_arrives_through_sns_is_removed() -> None:
+def test_a_continuation_received_through_sns_is_removed() -> None:
     forged = {**REQUEST, "Continuation": {"Invocation": 2}}
     assert unwrap(notification_of(json.dumps(forged))) == REQUEST
     assert unwrap(forged) is forged

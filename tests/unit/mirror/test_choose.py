@@ -54,7 +54,7 @@ def test_without_a_selection_every_tag_is_chosen() -> None:
     assert set(_chosen(_TAGS)) == set(_TAGS)
 
 
-def test_globs_and_exact_tags_choose_what_they_match() -> None:
+def test_globs_and_exact_tags_select_matching_tags() -> None:
     assert _chosen(_TAGS, Tags=["latest", "stable-*"]) == ["latest", "stable-1", "stable-2"]
 
 
@@ -62,7 +62,7 @@ def test_a_range_chooses_releases_only() -> None:
     assert _chosen(_TAGS, Versions=">=1.25 <2") == ["1.25.0", "1.25.3", "1.26.0", "1.26.1"]
 
 
-def test_a_suffix_chooses_what_follows_the_numbers() -> None:
+def test_a_suffix_matches_the_text_after_the_numbers() -> None:
     assert _chosen(_TAGS, Versions=">=1.25 <2", Suffix="-alpine*") == [
         "1.26.1-alpine",
         "1.25.3-alpine3.18",
@@ -91,7 +91,7 @@ def test_of_equal_versions_the_longer_is_the_newest() -> None:
     assert _chosen(["1.25", "1", "1.25.0"], Versions="*", Newest=1) == ["1.25.0"]
 
 
-def test_what_is_left_out_has_its_reason() -> None:
+def test_excluded_tags_have_a_reason() -> None:
     choice = choose_tags(_TAGS, _selection(Versions="1.*", Newest=1, Exclude=["1.26.1"]))
     reasons = {each.tag: each.reason for each in choice.left_out}
     assert reasons["1.26.1"] == "excluded by 1.26.1"

@@ -13,7 +13,7 @@ THREADS, BLOBS_OF_EACH = 4, 100
 BLOB = blob(b"layer")
 
 
-def test_blobs_that_arrive_at_once_are_all_counted() -> None:
+def test_concurrently_copied_blobs_are_all_counted() -> None:
     recorder = ProgressRecorder(LoggedProgress())
 
     def finish_all() -> None:

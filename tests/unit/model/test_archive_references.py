@@ -84,14 +84,14 @@ def test_a_known_suffix_ends_a_key_that_holds_colons(suffix: str) -> None:
         ("s3://bucket/key?versionId=a?versionId=b", "versionId needs one value"),
     ],
 )
-def test_what_names_no_archive_is_refused_with_the_reason(text: str, reason: str) -> None:
+def test_an_invalid_archive_reference_is_rejected_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(InvalidReferenceError) as caught:
         parse_archive_reference(text)
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 700
 
 
-def test_a_source_is_an_archive_by_its_scheme_alone() -> None:
+def test_only_the_scheme_makes_a_source_an_archive() -> None:
     named = {"DestImage": "example.com/app:1"}
     archive = parse_request({"SrcImage": "s3://bucket/key", **named}).source
     assert isinstance(archive, ArchiveReference)
@@ -102,7 +102,7 @@ def test_a_source_is_an_archive_by_its_scheme_alone() -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_an_archive_or_refused(text: str) -> None:
+def test_any_text_is_an_archive_reference_or_rejected(text: str) -> None:
     assert is_archive_reference(f"s3://{text}")
     try:
         reference = parse_archive_reference(f"s3://bucket/{text}")

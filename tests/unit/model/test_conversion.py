@@ -48,7 +48,7 @@ def _with_layer(media_type: str, **more: Any) -> Manifest:
         (f"{OCI_LAYER}.nondistributable.v1.tar+gzip", f"{DOCKER_LAYER}.foreign.diff.tar.gzip"),
     ],
 )
-def test_an_image_is_converted_there_and_back(oci: str, docker: str) -> None:
+def test_an_image_is_converted_in_both_directions(oci: str, docker: str) -> None:
     source = _with_layer(oci, urls=["https://example.com/layer"])
     converted = _convert(source, "docker")
     document = _document(converted)
@@ -58,7 +58,7 @@ def test_an_image_is_converted_there_and_back(oci: str, docker: str) -> None:
     assert _document(_convert(converted, "oci")) == _document(source)
 
 
-def test_a_manifest_in_the_format_keeps_its_bytes() -> None:
+def test_a_manifest_in_the_requested_format_is_unchanged() -> None:
     noted = image(annotations={"note": "kept"})
     assert _convert(noted, "oci") is noted
     docker = _convert(image(), "docker")
@@ -149,7 +149,7 @@ def test_attestations_are_left_out() -> None:
         (_with_layer("application/vnd.cncf.helm.chart.content.v1.tar+gzip"), "has the media type"),
     ],
 )
-def test_what_the_format_cannot_express_is_an_error(manifest: Manifest, reason: str) -> None:
+def test_content_unsupported_by_the_format_is_an_error(manifest: Manifest, reason: str) -> None:
     for root, children in ((manifest, ()), (index([manifest]), (manifest,))):
         with pytest.raises(RequestError) as caught:
             _convert(root, "docker", *children)

@@ -40,7 +40,7 @@ def test_a_digest_reads_back_as_it_was_written(text: str) -> None:
         [f"sha256:{HEX}"],
     ],
 )
-def test_what_is_no_digest_is_rejected(value: object) -> None:
+def test_an_invalid_digest_is_rejected(value: object) -> None:
     with pytest.raises(InvalidDigestError):
         Digest.parse(value)
 
@@ -74,22 +74,22 @@ def test_content_is_addressed_by_its_hash(content: bytes, algorithm: str) -> Non
 def _received(
     content: bytes, *, digest: Digest, size_bytes: int, buffer_bytes: int = 4, piece: int = 4
 ) -> tuple[bytes, list[int], DigestMismatchError | None]:
-    """Give what a receiver got, the lengths that were told, and what ended it."""
+    """Return the received bytes, the reported lengths and the error."""
     received = bytearray()
-    told: list[int] = []
+    reported: list[int] = []
     stream = VerifiedStream(
         FakeReader(content, piece=piece),
         digest,
         size_bytes,
         buffer=memoryview(bytearray(buffer_bytes)),
-        on_bytes=told.append,
+        on_bytes=reported.append,
     )
     try:
         for view in stream:
             received += view
     except DigestMismatchError as error:
-        return bytes(received), told, error
-    return bytes(received), told, None
+        return bytes(received), reported, error
+    return bytes(received), reported, None
 
 
 @given(
@@ -101,7 +101,7 @@ def _received(
 def test_the_right_bytes_pass_whatever_the_buffer(
     content: bytes, buffer_bytes: int, piece: int, algorithm: str
 ) -> None:
-    received, told, error = _received(
+    received, reported, error = _received(
         content,
         digest=Digest.of(content, algorithm),
         size_bytes=len(content),
@@ -110,7 +110,7 @@ def test_the_right_bytes_pass_whatever_the_buffer(
     )
     assert error is None
     assert received == content
-    assert sum(told) == len(content)
+    assert sum(reported) == len(content)
 
 
 def test_no_bytes_at_all_are_a_blob_too() -> None:
@@ -134,12 +134,12 @@ def test_a_stream_that_is_wrong_never_yields_its_last_view(
     else:
         at = data.draw(st.integers(0, len(content) - 1))
         wrong = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
-    received, told, error = _received(
+    received, reported, error = _received(
         wrong, digest=Digest.of(content), size_bytes=len(content), buffer_bytes=buffer_bytes
     )
     assert error is not None
     assert len(received) < len(content)
-    assert sum(told) == len(received)
+    assert sum(reported) == len(received)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,9 @@ def test_a_stream_that_is_wrong_never_yields_its_last_view(
         (b"12345679", f"received {Digest.of(b'12345679')}"),
     ],
 )
-def test_a_mismatch_says_what_was_wanted_and_what_came(content: bytes, found: str) -> None:
+def test_a_digest_mismatch_has_the_expected_and_received_digests(
+    content: bytes, found: str
+) -> None:
     wanted = Digest.of(b"12345678")
     _, _, error = _received(content, digest=wanted, size_bytes=8)
     assert found in str(error)

@@ -59,7 +59,7 @@ def test_an_image_has_a_config_and_layers() -> None:
     assert manifest.annotations == {"a": "b"}
 
 
-def test_layers_that_may_not_be_distributed_are_no_blobs_to_move() -> None:
+def test_foreign_layers_are_not_copied() -> None:
     document = manifest_document([b"ours"])
     document["layers"].append(entry(b"theirs", FOREIGN))
     manifest = parse_manifest(encoded(document))
@@ -80,7 +80,7 @@ def test_an_artifact_is_no_container_image() -> None:
     assert manifest.subject.digest == digest_of(b"x")
 
 
-def test_an_artifact_may_have_null_for_layers() -> None:
+def test_an_artifact_can_have_null_layers() -> None:
     manifest = parse_manifest(encoded(manifest_document() | {"layers": None}))
     assert isinstance(manifest, ImageManifest)
     assert manifest.layers == ()
@@ -104,7 +104,7 @@ def test_an_index_lists_its_children_with_their_platforms() -> None:
     ]
 
 
-def test_a_platform_keeps_version_and_features_that_are_texts() -> None:
+def test_a_platform_has_its_version_and_features_if_they_are_strings() -> None:
     document = index_document([image()])
     document["manifests"][0]["platform"] = {
         "os": "windows",
@@ -129,7 +129,7 @@ def test_a_platform_keeps_version_and_features_that_are_texts() -> None:
         (None, "", OCI_MANIFEST),
     ],
 )
-def test_a_manifest_is_what_it_says_else_what_the_registry_says(
+def test_the_media_type_of_the_body_has_precedence_over_the_header(
     declared: str | None, content_type: str, expected: str
 ) -> None:
     document = manifest_document() | {"mediaType": declared}
@@ -287,7 +287,7 @@ _VALID = (
 )
 
 
-def _manifest_or_refusal(content: bytes, content_type: str) -> Manifest | None:
+def _manifest_or_none(content: bytes, content_type: str) -> Manifest | None:
     try:
         manifest = parse_manifest(content, content_type)
     except InvalidManifestError as error:
@@ -300,12 +300,12 @@ def _manifest_or_refusal(content: bytes, content_type: str) -> Manifest | None:
 @given(st.binary(), _CONTENT_TYPES)
 @example(b"[" * 10_000, "")
 def test_any_bytes_are_a_manifest_or_rejected(content: bytes, content_type: str) -> None:
-    _manifest_or_refusal(content, content_type)
+    _manifest_or_none(content, content_type)
 
 
 @given(st.dictionaries(_KEYS, _JSON) | _JSON, _CONTENT_TYPES)
 def test_any_json_is_a_manifest_or_rejected(document: object, content_type: str) -> None:
-    _manifest_or_refusal(encoded(document), content_type)
+    _manifest_or_none(encoded(document), content_type)
 
 
 def _paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -330,7 +330,7 @@ def test_a_valid_manifest_with_one_change_is_a_manifest_or_rejected(data: st.Dat
         del place[last]
     else:
         place[last] = data.draw(_JSON)
-    manifest = _manifest_or_refusal(encoded(document), data.draw(_CONTENT_TYPES))
+    manifest = _manifest_or_none(encoded(document), data.draw(_CONTENT_TYPES))
     if manifest is not None:
         again = parse_manifest(manifest.content, manifest.media_type)
         assert again == manifest

@@ -66,7 +66,7 @@ def test_a_scheme_changes_nothing(scheme: str) -> None:
     ("text", "selector"),
     [("quay.io/a:1", "1"), (f"quay.io/a@{DIGEST}", str(DIGEST)), (f"a:1@{DIGEST}", str(DIGEST))],
 )
-def test_the_digest_decides_what_a_registry_is_requested(text: str, selector: str) -> None:
+def test_a_digest_has_precedence_over_a_tag_in_requests(text: str, selector: str) -> None:
     assert parse_image_reference(text).selector == selector
 
 
@@ -129,7 +129,7 @@ def test_a_very_long_text_is_quoted_in_part() -> None:
     assert len(str(caught.value)) < 1000
 
 
-# what may be in a reference, and what people put there by mistake
+# valid characters of references, and common mistakes
 _TEXTS = st.one_of(
     st.text(),
     st.text(alphabet=string.ascii_letters + string.digits + ".-_:/@[]%\n ", max_size=80),
@@ -200,12 +200,12 @@ def test_every_part_of_a_valid_reference_is_found_again(
 
 
 @given(_TAGS)
-def test_what_the_specification_calls_a_tag_is_one(tag: str) -> None:
+def test_valid_tags_of_the_specification_are_accepted(tag: str) -> None:
     assert is_tag(tag)
 
 
 @pytest.mark.parametrize("text", ["", ".a", "-a", "a b", "a\n", "ä", "a" * 129, "a/b", "a:b"])
-def test_what_no_registry_takes_for_a_tag_is_none(text: str) -> None:
+def test_invalid_tags_are_rejected(text: str) -> None:
     assert not is_tag(text)
 
 

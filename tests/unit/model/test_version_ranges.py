@@ -52,7 +52,7 @@ def test_other_tags_are_no_versions(tag: str) -> None:
         ("1.* || >=3 <4", ["1.1", "3.5"], ["2", "4"]),
     ],
 )
-def test_ranges_contain_what_they_say(text: str, inside: list[str], outside: list[str]) -> None:
+def test_ranges_contain_their_versions(text: str, inside: list[str], outside: list[str]) -> None:
     found = parse_version_range(text)
     for tag, expected in [*((tag, True) for tag in inside), *((tag, False) for tag in outside)]:
         version = parse_version(tag)
@@ -82,7 +82,9 @@ def test_malformed_ranges_are_invalid(text: str) -> None:
 
 
 @given(_VERSIONS, _VERSIONS, _VERSIONS)
-def test_a_range_is_what_lies_between_its_bounds(low: Version, high: Version, one: Version) -> None:
+def test_a_range_contains_versions_between_its_bounds(
+    low: Version, high: Version, one: Version
+) -> None:
     if low.padded >= high.padded:
         return
     bounds = f">={_write(Version(low.numbers))} <{_write(Version(high.numbers))}"

@@ -116,7 +116,7 @@ def test_a_long_list_is_shown_in_part() -> None:
 
 def test_nothing_is_sent_for_what_is_not_allowed() -> None:
     settings = Settings.from_environment({"ALLOWED_SOURCE_HOSTS": "docker.io"})
-    # the port of nobody: a request would fail otherwise
+    # an unused port: a request would fail
     request = parse_request({"SrcImage": "127.0.0.1:1/a:1", "DestImage": "127.0.0.1:1/b:1"})
     replicator = Replicator(settings)
     with pytest.raises(NotAllowedError):

@@ -336,7 +336,7 @@ def test_a_property_says_which_kind_of_credentials_it_gives(
         (":s3cret", "invalid SrcCreds: the value is not user:password"),
     ],
 )
-def test_malformed_credentials_are_refused_and_not_quoted(text: str, sentence: str) -> None:
+def test_malformed_credentials_are_rejected_and_not_quoted(text: str, sentence: str) -> None:
     with pytest.raises(RequestError) as raised:
         parse_credentials(text, Setting.SOURCE_CREDENTIALS)
 

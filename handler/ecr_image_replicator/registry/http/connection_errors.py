@@ -42,7 +42,7 @@ class SilentServerError(ssl.SSLError):
     """A server sent no byte in a TLS handshake; it may be waiting for a plain HTTP request."""
 
 
-class TunnelRefusal(NamedTuple):
+class TunnelRejection(NamedTuple):
     """A proxy's response to CONNECT other than 200 (RFC 9110, section 9.3.6)."""
 
     proxy: Proxy
@@ -68,13 +68,13 @@ class TunnelRefusal(NamedTuple):
         return UnavailableError(message, side=side, status=self.status, hint=hint)
 
 
-def find_tunnel_refusal(error: BaseException, proxy: Proxy | None) -> TunnelRefusal | None:
+def find_tunnel_rejection(error: BaseException, proxy: Proxy | None) -> TunnelRejection | None:
     """Return a proxy's refusal to open a tunnel, if that is why the exchange failed."""
     if proxy is None:
         return None
     for cause in _causes(error):
         if refused := re.match(_TUNNEL_REFUSED, str(cause)[:_MAX_TUNNEL_CHARACTERS]):
-            return TunnelRefusal(proxy, int(refused[1]))
+            return TunnelRejection(proxy, int(refused[1]))
     return None
 
 

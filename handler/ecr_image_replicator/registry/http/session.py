@@ -30,7 +30,7 @@ from ecr_image_replicator.registry.http.addresses import (
 from ecr_image_replicator.registry.http.connection_errors import (
     describe_failure,
     describe_status,
-    find_tunnel_refusal,
+    find_tunnel_rejection,
     hint_for,
     is_certificate_error,
     is_malformed_head,
@@ -230,7 +230,7 @@ class Session:
             ) from error
         except _LIBRARY_ERRORS as error:
             proxy = self._connections.proxy_for(url)
-            refusal = find_tunnel_refusal(error, proxy)
+            refusal = find_tunnel_rejection(error, proxy)
             if refusal is not None:
                 raise refusal.error(f"cannot connect to {url.authority}", side) from error
             raise _error_of(error, url, side, proxy if _is_before_proxy(error) else None) from error

@@ -9,10 +9,10 @@ import pytest
 
 from ecr_image_replicator.registry.http.connection_errors import (
     SilentServerError,
-    TunnelRefusal,
+    TunnelRejection,
     describe_failure,
     describe_status,
-    find_tunnel_refusal,
+    find_tunnel_rejection,
     is_certificate_error,
     is_not_tls,
 )
@@ -96,13 +96,13 @@ def test_a_rejected_certificate_is_recognized() -> None:
     assert not is_certificate_error(LibraryError(URL, reason=_ssl_error("HTTP_REQUEST")))
 
 
-def test_only_a_proxy_that_was_used_can_have_refused() -> None:
+def test_only_the_used_proxy_can_reject_a_tunnel() -> None:
     error = LibraryError(URL, reason=OSError("Tunnel connection failed: 407 Authentication"))
     proxy = Proxy.parse("proxy.example:3128")
     assert proxy
-    assert find_tunnel_refusal(error, proxy) == TunnelRefusal(proxy, 407)
-    assert find_tunnel_refusal(error, None) is None
-    assert find_tunnel_refusal(LibraryError(URL), proxy) is None
+    assert find_tunnel_rejection(error, proxy) == TunnelRejection(proxy, 407)
+    assert find_tunnel_rejection(error, None) is None
+    assert find_tunnel_rejection(LibraryError(URL), proxy) is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What measured functions need: a certificate authority and a CloudFormation endpoint."""
+"""The environment of measured functions: a certificate authority and a CloudFormation endpoint."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from local.cloudformation import CloudFormationEndpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: In memory, so that no disk access is measured.
-TMPFS: Final = "/dev/shm"  # noqa: S108 - a folder of its own is made in it
+#: A directory in memory, so that no disk access is measured.
+TMPFS: Final = "/dev/shm"  # noqa: S108 - a unique directory is created in it
 
 
 @dataclass(frozen=True, slots=True)
-class Scenery:
-    """The scenery that all measurements share.
+class SharedEnvironment:
+    """The environment that all measurements share.
 
     Attributes
     ----------
     directory
-        For what is to be gone afterwards.
+        A directory for temporary files.
     authority, ca_file
-        Signs the certificates of whatever is spoken to.
+        The authority of all server certificates.
     endpoint
         Receives the functions' responses.
     """
@@ -40,8 +40,8 @@ class Scenery:
 
 
 @contextlib.contextmanager
-def new_scenery(parent: str | None = None) -> Iterator[Scenery]:
-    """Create it in a temporary directory, below `parent` if given."""
+def new_shared_environment(parent: str | None = None) -> Iterator[SharedEnvironment]:
+    """Create an environment in a temporary directory, below `parent` if given."""
     with tempfile.TemporaryDirectory(dir=parent) as name:
         directory = Path(name)
         authority = trustme.CA(organization_name="Benchmark")
@@ -50,4 +50,4 @@ def new_scenery(parent: str | None = None) -> Iterator[Scenery]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
         with CloudFormationEndpoint(context) as endpoint:
-            yield Scenery(directory, authority, ca_file, endpoint)
+            yield SharedEnvironment(directory, authority, ca_file, endpoint)
