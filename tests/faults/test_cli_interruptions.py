@@ -19,7 +19,7 @@ from local.images import Image, build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_on
 
-_SECONDS = 30.0
+_SECONDS = 60.0
 
 
 @dataclass
