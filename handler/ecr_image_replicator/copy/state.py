@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def read_state(
         The source's error if both endpoints fail.
     """
     first, *others = tags
-    with ThreadPoolExecutor(min(_MAX_THREADS, 1 + len(tags)), "state") as pool:
-        pinned = pool.submit(source.find_digest)
+    with ThreadPoolExecutor(min(_MAX_THREADS, len(tags)), "state") as pool:
         is_absent = first in absent_tags
         current = None if is_absent else pool.submit(destination.find_manifest, first)
         digests = {
@@ -68,9 +67,9 @@ def read_state(
             for tag in others
             if tag not in absent_tags
         }
-        wait([pinned])  # if both endpoints fail, the source's error is reported
         try:
-            digest = pinned.result()
+            # in this thread, while the others read: if both endpoints fail, this error is reported
+            digest = source.find_digest()
             manifest = current.result() if current else None
             found = {first: manifest.digest if manifest else None}
             for tag in others:
