@@ -52,7 +52,7 @@ class Invocation:
     invoke
         Invokes a function asynchronously: its ARN, the event, the seconds for it.
     is_from_topic
-        Whether the request arrived through SNS.
+        Whether the request was received through SNS.
 
     Attributes
     ----------

@@ -305,8 +305,8 @@ class MirrorResource:
         allowed = url if is_allowed_url(url, allowed_hosts()) else ""
         self._deliver(allowed, body, context, most_seconds=most_seconds)
         event = {name: value for name, value in request.event.items() if name != "ResponseURL"}
-        answered = replace(request, event=event)
-        self._store(_deadline(context)).write(run.request, answered.render())
+        updated = replace(request, event=event)
+        self._store(_deadline(context)).write(run.request, updated.render())
 
     def _update_schedule(
         self, run: Run, mirror: MirrorRequest, deadline: Deadline, context: Any

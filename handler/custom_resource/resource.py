@@ -84,7 +84,7 @@ class ReplicationResource:
         context
             Lambda's.
         is_from_topic
-            Whether the request arrived through SNS.
+            Whether the request was received through SNS.
         record
             Takes the metrics, after the response.
 

@@ -1,4 +1,4 @@
-"""CloudFormation requests that arrive through an SNS topic.
+"""CloudFormation requests received through an SNS topic.
 
 A stack whose ServiceToken is a topic's ARN publishes its request to the topic, and SNS invokes the
 function with a notification whose message is that request.

@@ -1,7 +1,7 @@
 """Mirrors' runs that ended without a response: from their status change to the pending request.
 
 AWS Step Functions Developer Guide, "Step Functions Execution Status Change". This module imports
-only the standard library, and the runtime's own boto3 when such an event arrives: the failure
+only the standard library, and the runtime's own boto3 for such an event: the failure
 responder uses it.
 """
 

@@ -105,7 +105,7 @@ class Deadline:
         return True
 
     def stop(self) -> None:
-        """End every wait, cut every connection, and let every further check raise."""
+        """End all waits, shut down all connections, and make all further checks raise."""
         self._stopped.set()
         self._cut_off(outlasting=False)
         for branch in tuple(self._branches):

@@ -1,4 +1,4 @@
-"""Every maker of images, every kind of content, every registry: there and back.
+"""Each maker, kind of content and registry: pushed, copied and pulled.
 
 A maker pushes to a registry, the function copies to another registry of the same kind, skopeo reads
 the copy byte for byte, and the maker pulls it. The makers' `cannot_write` and `cannot_read` state
@@ -39,7 +39,7 @@ MAKERS: Final[Mapping[str, type[Maker]]] = {
     "oras": Oras,
 }
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
-#: What a registry lacks, and therefore no maker can write there.
+#: Kinds of content that a registry does not support.
 LACKS: Final[Mapping[str, Mapping[Kind, str]]] = {
     "docker-registry": {Kind.REFERRERS_API: "docker-registry 2.8 has no referrers API"},
     "zuul-registry": {Kind.REFERRERS_API: "zuul-registry 1.3 has no referrers API"},
@@ -71,7 +71,7 @@ def _cells() -> list[Any]:
 
 
 class Scene:
-    """Two registries of one kind, and a warm function between them."""
+    """Two registries of one kind and a warm function that copies between them."""
 
     def __init__(self, kind: str, opened: contextlib.ExitStack, *, has_referrers_api: bool) -> None:
         self.login = f"{USER}:{PASSWORD}" if kind == "zuul-registry" else ""
@@ -100,7 +100,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scenes() -> Iterator[Callable[[str, Kind], Scene]]:
-    """Registries, started when they are needed first and kept for the other cells."""
+    """Registries, which are started on first use and shared by all cells."""
     started: dict[tuple[str, bool], Scene] = {}
     with contextlib.ExitStack() as opened:
 
@@ -116,7 +116,7 @@ def scenes() -> Iterator[Callable[[str, Kind], Scene]]:
 
 @pytest.fixture(scope="module")
 def makers() -> Iterator[dict[str, Maker]]:
-    # podman takes short paths only
+    # podman requires short paths
     with tempfile.TemporaryDirectory(prefix="makers-") as directory:
         for name in MAKERS:
             (Path(directory) / name).mkdir()
@@ -124,7 +124,7 @@ def makers() -> Iterator[dict[str, Maker]]:
 
 
 @pytest.mark.parametrize(("registry", "maker", "kind"), _cells())
-def test_content_of_a_maker_goes_there_and_back(
+def test_content_of_a_maker_is_copied_unchanged(
     scenes: Callable[[str, Kind], Scene],
     makers: Mapping[str, Maker],
     registry: str,
@@ -172,7 +172,7 @@ def test_content_of_a_maker_goes_there_and_back(
 
 
 def _attach(makers: Mapping[str, Maker], kind: Kind, source: Target, subject: bytes) -> bytes:
-    """Attach an SBOM to what was pushed, if it is of a kind with referrers; return its manifest."""
+    """Attach an SBOM to content of a kind with referrers, and return its manifest."""
     oras, skopeo = makers["oras"], makers["skopeo"]
     assert isinstance(oras, Oras)
     assert isinstance(skopeo, Skopeo)
@@ -200,7 +200,7 @@ def _digest(content: bytes) -> str:
 
 
 @pytest.mark.parametrize("registry", _REGISTRIES)
-def test_registries_lack_the_referrers_api_as_stated(
+def test_registries_without_the_referrers_api(
     scenes: Callable[[str, Kind], Scene], registry: str
 ) -> None:
     host = scenes(registry, Kind.REFERRERS_API).target(0, "app").host
@@ -213,7 +213,7 @@ def test_registries_lack_the_referrers_api_as_stated(
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_a_maker_covers_every_kind_or_states_why_not(maker: str) -> None:
+def test_a_maker_supports_each_kind_or_has_a_reason(maker: str) -> None:
     program = MAKERS[maker]
     for stated in (program.cannot_write, program.cannot_read):
         assert all(stated.values())

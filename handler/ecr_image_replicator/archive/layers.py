@@ -237,7 +237,7 @@ class _VerbatimLayer(_Blob):
 
 
 class _Filled:
-    """A reader that fills every buffer, however the bytes arrive."""
+    """A reader that fills each buffer completely."""
 
     def __init__(self, reader: ByteReader) -> None:
         self._reader = reader

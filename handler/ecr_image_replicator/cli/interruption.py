@@ -26,7 +26,7 @@ class Interruption:
     Attributes
     ----------
     status
-        The exit status of the signal that arrived, None before one did.
+        The exit status of the received signal, None before a signal.
     deadline
         The engine's deadline.
     """
@@ -49,7 +49,7 @@ class Interruption:
         """Run work in a thread, so that a signal handler never holds a lock of the engine."""
         with ThreadPoolExecutor(1, thread_name_prefix="engine") as pool:
             working = pool.submit(work)
-            # a signal that arrives just before a wait does not end it
+            # a signal just before a wait does not end the wait
             while not wait([working], _POLL_SECONDS).done:
                 pass
             return working.result()

@@ -147,7 +147,7 @@ class MirrorLines:
 
 
 class _ImageBytes(NullDisplay):
-    """Passes on how many bytes arrived."""
+    """Reports the number of received bytes."""
 
     def __init__(self, advance: Callable[[int], None]) -> None:
         self._advance = advance

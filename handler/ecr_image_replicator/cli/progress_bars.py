@@ -56,7 +56,7 @@ class ProgressBars(NullDisplay):
         self._update()
 
     def start(self, blob: Descriptor) -> None:
-        """Show a bar for the blob, or let it begin again."""
+        """Show a bar for the blob, or reset its bar."""
         self._counter.start(blob)
         with self._lock:
             if blob in self._tasks:

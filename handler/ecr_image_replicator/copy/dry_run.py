@@ -69,7 +69,7 @@ class DryRunWriter:
     Parameters
     ----------
     destination
-        Answers which blobs exist.
+        Returns which blobs exist.
     mounts
         Whether blobs would be mounted from the source's repository.
     """

@@ -63,7 +63,7 @@ class RegistryClient:
     authenticator
         The repository's authorization, kept across invocations.
     schemes
-        The hosts that speak plain HTTP.
+        The hosts that use plain HTTP.
     backoff
         How failures are retried.
     deadline
@@ -251,7 +251,7 @@ class RegistryClient:
     def _exchange(
         self, request: HttpRequest, target: str | Url, operation: str, retried: frozenset[int]
     ) -> StreamedResponse:
-        """Send a request once, in the scheme that the host speaks; raise for a retried status."""
+        """Send a request once, with the host's scheme. Raise for a retried status."""
         self._deadline.check(operation)
         self._backoff.wait_for(self._pause, self.registry)
 
@@ -271,7 +271,7 @@ class RegistryClient:
         raise OverloadedError(whole, operation, retry_after_seconds=after)
 
     def _in_scheme(self, send: Callable[[str], StreamedResponse]) -> StreamedResponse:
-        """Send over TLS, and over plain HTTP where the host is known or found to speak that."""
+        """Send over TLS, or over plain HTTP if the host uses it."""
         host = self._transport.host
         *first, last = self._schemes.candidates(host)
         for scheme in (*first, last):

@@ -31,7 +31,7 @@ class Registries:
     Parameters
     ----------
     plain_http
-        Hosts that speak plain HTTP.
+        Hosts that use plain HTTP.
     connections
         Kept per host at most.
     stall_timeout_seconds

@@ -47,7 +47,7 @@ class Transport:
     session
         The process's connections.
     schemes
-        The hosts that speak plain HTTP.
+        The hosts that use plain HTTP.
     deadline
         The invocation's.
     """

@@ -55,7 +55,7 @@ class RegistryUpload:
     def finish(self, body: VerifiedStream) -> None:
         """Send the whole blob and close the session.
 
-        After a broken connection the blob may have arrived all the same: one HEAD checks that.
+        After a broken connection the registry can have stored the blob: one HEAD checks that.
         """
         try:
             self._close(body.digest, body)

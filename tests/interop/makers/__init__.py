@@ -1,4 +1,4 @@
-"""Programs of other makers that write content to a registry and read it back.
+"""Programs that push content to a registry and pull it.
 
 Each is run in a storage of its own below a directory, without the configuration of the user.
 """

@@ -17,7 +17,7 @@ _CLIENT: Final = Path(__file__).parent / "oras_client.py"
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _IMAGE_LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
-#: A Helm chart's, as helm pushes it: https://helm.sh/docs/topics/registries/
+#: Media types of a Helm chart: https://helm.sh/docs/topics/registries/
 _CHART_CONFIG: Final = "application/vnd.cncf.helm.config.v1+json"
 _CHART: Final = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 _SBOM: Final = "application/spdx+json"
@@ -26,7 +26,7 @@ _NO_INDEX: Final = "the oras client has no indexes"
 
 
 class Oras:
-    """The oras client: images, Helm charts, and files attached to other content."""
+    """The oras client: images, Helm charts and attached files."""
 
     cannot_write: ClassVar[dict[Kind, str]] = {
         Kind.DOCKER: _OCI_ONLY,
@@ -59,7 +59,7 @@ class Oras:
             self._push(target, {archive: _IMAGE_LAYER}, file, _IMAGE_CONFIG)
 
     def attach(self, target: Target, subject: bytes) -> None:
-        """Push an SBOM whose subject is this manifest to a tag of its own."""
+        """Push an SBOM with this manifest as subject to a separate tag."""
         file = write_file(self._directory, "sbom")
         descriptor = {
             "mediaType": json.loads(subject).get("mediaType", _MANIFEST),
@@ -79,7 +79,7 @@ class Oras:
             assert blob.name == hashlib.sha256(blob.read_bytes()).hexdigest()
 
     def _archive(self) -> Path:
-        """Write the one layer of the image, and the one of the chart."""
+        """Write the layer of the image and of the chart."""
         path = self._directory / "app-1.0.0.tgz"
         if not path.exists():
             content = io.BytesIO()

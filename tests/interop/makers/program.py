@@ -1,4 +1,4 @@
-"""What the makers have in common."""
+"""The interface of makers and the kinds of content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Protocol
 
 from tests.programs import find_program
 
-#: Of each index. The last is left out of a subset.
+#: Platforms of each index. A subset omits the last one.
 ARCHITECTURES: Final = ("amd64", "arm64", "s390x")
 _TIMEOUT_SECONDS: Final = 120
 
@@ -39,7 +39,7 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """A tag in a registry on loopback, and the login that may write it: ``user:password``."""
+    """A tag in a registry on loopback, with the login for pushes: ``user:password``."""
 
     host: str
     repository: str
@@ -52,7 +52,7 @@ class Target:
 
     @property
     def url(self) -> str:
-        """As skopeo, buildah and podman want it."""
+        """The reference in the syntax of skopeo, buildah and podman."""
         return f"docker://{self.name}"
 
     def at(self, reference: str) -> Target:
@@ -60,7 +60,7 @@ class Target:
 
 
 class Maker(Protocol):
-    """A program that writes content of some kinds, and reads content of some.
+    """A program that can push some kinds of content, and pull some.
 
     Attributes
     ----------
@@ -74,14 +74,14 @@ class Maker(Protocol):
     def __init__(self, directory: Path) -> None: ...
 
     def write(self, kind: Kind, target: Target) -> None:
-        """Push content of this kind; of a kind with referrers, the subject only."""
+        """Push content of this kind. For a kind with referrers, push only the subject."""
 
     def read(self, kind: Kind, target: Target, directory: Path) -> None:
-        """Pull what `write` has pushed, so that the program verifies it, into a new directory."""
+        """Pull the pushed content into a new directory. The program verifies it."""
 
 
 def run(program: str, *arguments: str, directory: Path) -> str:
-    """Run a program with a home of its own and return what it prints.
+    """Run a program with a separate home directory and return its output.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def run(program: str, *arguments: str, directory: Path) -> str:
 
 
 def write_file(directory: Path, name: str) -> Path:
-    """Write the file that an image consists of."""
+    """Write the file of an image."""
     file = directory / name
     if not file.exists():
         file.write_text(f"{name}\n" * 2000)

@@ -1,4 +1,4 @@
-"""skopeo, which copies content that our builders made and writes it in either format."""
+"""skopeo, which copies content of the test builders in either format."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Skopeo:
 
     def write(self, kind: Kind, target: Target) -> None:
         form = "v2s2" if kind.is_docker else "oci"
-        # asked for a format, skopeo writes a manifest of its own
+        # with a format option, skopeo writes a new manifest
         converts = () if kind is Kind.ARTIFACT else ("--format", form)
         self.copy(_content(kind), target, *converts)
 
     def copy(self, content: Content, target: Target, *arguments: str) -> None:
-        """Let skopeo push content of our builders."""
+        """Push content of the test builders with skopeo."""
         login = ("--dest-creds", target.login) if target.login else ()
         with RegistryServer() as workshop:
             push(content, workshop.host, "content", "1")

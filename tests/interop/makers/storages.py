@@ -1,4 +1,4 @@
-"""buildah and podman, which keep images in a storage and push them from there."""
+"""buildah and podman, which push images from a local storage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _INDEX: Final = "localhost/index:1"
 
 
 class Storage:
-    """A program with a storage of its own; made for the first content, kept for the rest."""
+    """A program with a separate storage, which is created for the first content."""
 
     program: ClassVar[str]
 
@@ -38,7 +38,7 @@ class Storage:
 
     def read(self, kind: Kind, target: Target, directory: Path) -> None:
         copied = ARCHITECTURES[:2] if kind is Kind.SUBSET else ARCHITECTURES
-        # a storage of its own: what was built is not there, so that every blob is pulled
+        # an empty storage, so that every blob is pulled
         reader = type(self)(directory)
         for architecture in copied if kind.is_index else ARCHITECTURES[:1]:
             pulled = reader.run(
@@ -47,7 +47,7 @@ class Storage:
             assert reader.architecture_of(pulled) == architecture
 
     def image(self, architecture: str) -> str:
-        """Return the name of the image for an architecture, built when it is needed first."""
+        """Return the name of the image for an architecture, which is built on first use."""
         name = f"localhost/{architecture}:1"
         if name not in self._built:
             self._build(name, architecture)
@@ -70,7 +70,7 @@ class Storage:
         raise NotImplementedError
 
     def architecture_of(self, image: str) -> str:
-        """Return the architecture that the program finds in an image of its storage."""
+        """Return the architecture of an image in the program's storage."""
         raise NotImplementedError
 
 
@@ -107,7 +107,7 @@ class Podman(Storage):
     def _build(self, name: str, architecture: str) -> None:
         recipe = self._directory / f"Containerfile-{architecture}"
         recipe.write_text(f"FROM scratch\nCOPY {self._file(architecture).name} /file\n")
-        # with its cache, podman takes an image of FROM scratch for another architecture, too
+        # with its cache, podman reuses an image of FROM scratch for another architecture
         options = ("--no-cache", "--isolation=chroot", f"--platform=linux/{architecture}")
         self.run("build", "--quiet", *options, "-f", str(recipe), "-t", name, ".")
 

@@ -1,4 +1,4 @@
-"""umoci, which makes and unpacks images in layouts; skopeo carries a layout to a registry."""
+"""umoci, which creates and unpacks images in layouts. skopeo copies layouts to registries."""
 
 from __future__ import annotations
 

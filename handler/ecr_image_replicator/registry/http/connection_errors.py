@@ -33,7 +33,7 @@ _NOT_TLS_REASONS: Final = frozenset(
 #: The first is also that of a connection closed without a response, and then a ConnectionError.
 _NOT_HTTP: Final = (http.client.BadStatusLine, http.client.UnknownProtocol)
 #: `http.client.HTTPConnection._tunnel` and urllib3 report a proxy's response in this text alone.
-_TUNNEL_REFUSED: Final = r"Tunnel connection failed: ([0-9]{3})\b"
+_TUNNEL_REJECTED: Final = r"Tunnel connection failed: ([0-9]{3})\b"
 _MAX_TUNNEL_CHARACTERS: Final = 100
 _UNREACHABLE: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
@@ -69,12 +69,12 @@ class TunnelRejection(NamedTuple):
 
 
 def find_tunnel_rejection(error: BaseException, proxy: Proxy | None) -> TunnelRejection | None:
-    """Return a proxy's refusal to open a tunnel, if that is why the exchange failed."""
+    """Return the proxy's rejection of a tunnel, if that caused the failure."""
     if proxy is None:
         return None
     for cause in _causes(error):
-        if refused := re.match(_TUNNEL_REFUSED, str(cause)[:_MAX_TUNNEL_CHARACTERS]):
-            return TunnelRejection(proxy, int(refused[1]))
+        if rejected := re.match(_TUNNEL_REJECTED, str(cause)[:_MAX_TUNNEL_CHARACTERS]):
+            return TunnelRejection(proxy, int(rejected[1]))
     return None
 
 

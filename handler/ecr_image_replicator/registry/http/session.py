@@ -143,7 +143,7 @@ class Session:
         TransientError
             The connection failed.
         UnavailableError
-            The server's certificate or the trust store is invalid, or a proxy refused.
+            The server's certificate or the trust store is invalid, or a proxy rejected the tunnel.
         ProtocolError
             The response is invalid, or the address is not allowed.
         """
@@ -230,9 +230,9 @@ class Session:
             ) from error
         except _LIBRARY_ERRORS as error:
             proxy = self._connections.proxy_for(url)
-            refusal = find_tunnel_rejection(error, proxy)
-            if refusal is not None:
-                raise refusal.error(f"cannot connect to {url.authority}", side) from error
+            rejection = find_tunnel_rejection(error, proxy)
+            if rejection is not None:
+                raise rejection.error(f"cannot connect to {url.authority}", side) from error
             raise _error_of(error, url, side, proxy if _is_before_proxy(error) else None) from error
 
 
