@@ -1,26 +1,31 @@
-"""A large blob from a source that limits the bytes per second of each connection."""
+"""A large blob from a source whose connections are slow."""
 
 from __future__ import annotations
 
+import functools
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from benchmarks.zeros import ZeroRegistry
 from tests.replicating import replicate_once
 
+from ecr_image_replicator.copy.readahead import READ_AHEAD
 from ecr_image_replicator.outcome import Outcome
+from ecr_image_replicator.registry.downloads import Downloads
 
 MEBIBYTE = 1024 * 1024
 SIZE_BYTES = 108 * MEBIBYTE
-#: So slow that several connections are faster, even on a busy machine.
-MAX_BYTES_PER_SECOND = 16 * MEBIBYTE
+#: Every connection is slow, and several of them are faster.
+SLOW = READ_AHEAD._replace(waiting=0.0, fast_bytes_per_second=math.inf, gain=0.0)
 
 
 @contextmanager
-def registry_of_zeros(*sizes: int, bytes_per_second: float = 0.0) -> Iterator[ZeroRegistry]:
-    registry = ZeroRegistry(0, [*sizes], bytes_per_second=bytes_per_second)
-    thread = threading.Thread(target=registry.serve_forever)
+def registry_of_zeros(*sizes: int) -> Iterator[ZeroRegistry]:
+    registry = ZeroRegistry(0, [*sizes])
+    thread = threading.Thread(target=registry.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield registry
@@ -39,9 +44,13 @@ def replicate(source: ZeroRegistry, destination: ZeroRegistry) -> Outcome:
     )
 
 
-def test_a_large_blob_on_a_slow_connection_is_continued_with_ranges() -> None:
+def test_a_large_blob_on_a_slow_connection_is_continued_with_ranges(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    downloads = functools.partial(Downloads, limits=SLOW)
+    monkeypatch.setattr("ecr_image_replicator.registry.source.Downloads", downloads)
     with (
-        registry_of_zeros(SIZE_BYTES, bytes_per_second=MAX_BYTES_PER_SECOND) as source,
+        registry_of_zeros(SIZE_BYTES) as source,
         registry_of_zeros() as destination,
     ):
         assert replicate(source, destination).changed
