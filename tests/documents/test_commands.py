@@ -132,6 +132,14 @@ def test_make_knows_the_target_and_its_variables(command: str) -> None:
         assert f"$({name})" in MAKEFILE, f"make does not read {name}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_targets_in_the_text_exist(page: Path) -> None:
+    targets = {*re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)}
+    for words in re.findall(r"`make ([^`]+)`", page.read_text()):
+        named = {each for each in shlex.split(words) if "=" not in each}
+        assert named <= targets, words
+
+
 def test_ci_installs_the_same_packages() -> None:
     (command,) = (each for each in local_commands() if each.startswith("apt-get "))
     script = (ROOT / ".ci" / "run").read_text()

@@ -109,6 +109,11 @@ def file_name(name: Name) -> str:
     return _TERMS[name] if isinstance(name, Term) else property_name(name)
 
 
+def write_defaults(arguments: Sequence[str]) -> list[str]:
+    """Give a bare ``--referrers`` its value, so that it does not take the next argument."""
+    return ["--referrers=true" if each == "--referrers" else each for each in arguments]
+
+
 def reject_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
     """Print a command's usage and the arguments that it does not know, and exit.
 
@@ -224,6 +229,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="true",
         choices=["true", "required"],
+        metavar="required",
         help="copy signatures, SBOMs and attestations too; =required fails if one is rejected",
     )
     group.add_argument("--format", choices=["docker", "oci"], help="convert the manifest")

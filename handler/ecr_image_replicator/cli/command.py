@@ -15,6 +15,7 @@ from ecr_image_replicator.cli.arguments import (
     option_name,
     parse_copy,
     reject_unknown,
+    write_defaults,
 )
 from ecr_image_replicator.cli.exit_codes import Exit, exit_status
 from ecr_image_replicator.cli.interruption import Interruption
@@ -41,7 +42,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     commands = parser.add_subparsers(dest="command", metavar="copy|mirror", required=True)
     add_copy_parser(commands)
     add_mirror_parser(commands, exit_statuses())
-    given, unknown = parser.parse_known_args(arguments)
+    given, unknown = parser.parse_known_args(write_defaults(arguments))
     if unknown:
         # by the command's own parser, which prints its usage
         reject_unknown(commands.choices[given.command], unknown)

@@ -75,6 +75,7 @@ def test_a_command_line_is_the_request_that_a_stack_would_make() -> None:
     [
         (["nginx:1.27", "example.com/App:1"], "DESTINATION: "),
         (["UPPER", "example.com/app:1"], "SOURCE: "),
+        (["--referrers", "UPPER", "example.com/app:1"], "SOURCE: "),
         ([*NAMED, "--tag", "a b"], "invalid --tag: 'a b' is not a tag"),
         ([*NAMED, "--platform", "plan 9"], "--platform: "),
         ([*NAMED, "--platform", "linux"], "--platform: invalid platform 'linux'"),
