@@ -146,8 +146,10 @@ def test_a_server_that_ignores_a_tls_handshake_is_used_over_plain_http() -> None
         assert destination.store.tags("app") == {"1": image.digest}
 
 
-@pytest.mark.parametrize("encoding", ["aws-chunked", "AWS-Chunked", "aws-chunked,", "identity"])
-def test_the_identity_content_encoding_is_accepted(pair: HostilePair, encoding: str) -> None:
+@pytest.mark.parametrize(
+    "encoding", ["aws-chunked", "AWS-Chunked", "aws-chunked,", "identity", "utf-8", "binary"]
+)
+def test_a_content_encoding_that_is_no_coding_is_accepted(pair: HostilePair, encoding: str) -> None:
     def label(exchange: Exchange) -> None:
         response = exchange.forward()
         exchange.send(response.with_header(f"Content-Encoding: {encoding}".encode()))

@@ -60,8 +60,11 @@ _CONNECT_SECONDS: Final = 10.0
 _POST_SECONDS: Final = 10.0
 #: Registries verify and store what these methods sent before they respond.
 _STORING_METHODS: Final = frozenset({"PUT", "PATCH"})
-#: S3-compatible stores label intact blobs as aws-chunked (ceph#64440, versitygw#2398).
-_IDENTITY_ENCODINGS: Final = frozenset({"", "identity", "aws-chunked"})
+#: Codings that change the bytes (RFC 9110, section 8.4.1). Other values are labels of servers, such
+#: as aws-chunked (ceph#64440) or utf-8: the bytes are hashed as they are.
+_CODINGS: Final = frozenset(
+    {"gzip", "x-gzip", "compress", "x-compress", "deflate", "br", "zstd", "dcb", "dcz"}
+)
 _READ_BYTES: Final = 64 * 1024
 _LIBRARY_ERRORS: Final = (
     urllib3.exceptions.HTTPError,
@@ -323,7 +326,7 @@ def _checked(response: _Response) -> _Response:
     # other methods have no bodies that are used, but error messages
     if not encoding or response.method != "GET":
         return response
-    if not {each.strip().lower() for each in encoding.split(",")} <= _IDENTITY_ENCODINGS:
+    if not _CODINGS.isdisjoint(each.strip().lower() for each in encoding.split(",")):
         response.close()
         raise ProtocolError(
             f"invalid response from {response.url.authority}: the body has a Content-Encoding "
