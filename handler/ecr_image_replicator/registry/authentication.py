@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import TransientError
 from ecr_image_replicator.registry.auth import Challenges
-from ecr_image_replicator.registry.challenges import Challenge, parse_challenges
+from ecr_image_replicator.registry.challenges import parse_challenges
 from ecr_image_replicator.registry.error_responses import OverloadedError, is_expired_token
 from ecr_image_replicator.registry.http.hosts import registry_url
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
@@ -145,10 +145,7 @@ class _Exchange:
         authenticator = self._authenticator
         if response.status == 401:
             challenges = (
-                self._challenges(response)
-                or authenticator.last_challenges
-                or self._probe()
-                or self._basic(response)
+                self._challenges(response) or authenticator.last_challenges or self._probe()
             )
             if challenges is None:
                 authenticator.has_credentials()  # the error says that they were not requested
@@ -196,12 +193,6 @@ class _Exchange:
                     authenticator.offered = self._challenges(response)
                 authenticator.is_probed = True
             return authenticator.offered
-
-    def _basic(self, response: StreamedResponse) -> Challenges | None:
-        """Return Basic for configured credentials, if a 401 names no scheme, nor does ``/v2/``."""
-        if not self._authenticator.has_credentials():
-            return None
-        return Challenges(response.url, [Challenge("basic", {})])
 
     def _challenges(self, response: StreamedResponse) -> Challenges | None:
         found = parse_challenges(response.header_values("www-authenticate"))

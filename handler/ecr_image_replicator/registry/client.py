@@ -16,7 +16,8 @@ from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.propagation import is_explicit_deny
 from ecr_image_replicator.registry.authentication import AuthenticatedTransport
 from ecr_image_replicator.registry.cancellation import UploadCanceller
-from ecr_image_replicator.registry.error_bodies import describe_response
+from ecr_image_replicator.registry.denials import denied_elsewhere
+from ecr_image_replicator.registry.error_bodies import describe_response, error_code
 from ecr_image_replicator.registry.error_responses import (
     OverloadedError,
     error_from_response,
@@ -230,6 +231,15 @@ class RegistryClient:
 
     def error(self, response: HttpResponse, operation: str) -> RegistryError:
         """Return the error to raise for a response that is no success."""
+        if response.status in {401, 403} and not self.is_registry_origin(response.url):
+            return denied_elsewhere(
+                f"cannot {operation}",
+                describe_response(response),
+                response.url.authority,
+                side=self.side,
+                status=response.status,
+                code=error_code(response),
+            )
         return error_from_response(
             response,
             operation,

@@ -97,3 +97,19 @@ def _denied_without_login(
         status=status,
         code=code,
     )
+
+
+def denied_elsewhere(
+    failed: str, found: str, host: str, *, side: Side, status: int, code: str
+) -> DeniedError:
+    """Return the error for a 401 or 403 of a host that the registry redirected to.
+
+    The registry's credentials are not sent there.
+    """
+    return DeniedError(
+        f"{failed}: access denied by {host}, to which the registry redirected ({found})",
+        hint="Allow requests to that host; the policy of a VPC endpoint or a proxy may deny them.",
+        side=side,
+        status=status,
+        code=code,
+    )

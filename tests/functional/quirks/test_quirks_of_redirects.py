@@ -17,7 +17,7 @@ from local.registry import (
     RegistryServer,
     SpecificationPolicy,
 )
-from local.web import Request, Response
+from local.web import LoopbackServer, Request, Response
 from tests.functional.conftest import Function
 from tests.functional.quirks.replicating import CREDENTIALS, LOGIN, Start, check_copy, replicate
 
@@ -145,6 +145,39 @@ def test_redirects_in_a_row_are_followed(
     place(image, source.store, "team/app", "1")
 
     check_copy(replicate(function, source, destination), destination, image)
+
+
+class StoragePolicy(SpecificationPolicy):
+    """Redirects each GET of a blob to another origin."""
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        if request.method != "GET" or "/blobs/" not in request.path:
+            return super().after(operation, request, response)
+        return Response(307, {"Location": f"{self._origin}/blob?X-Amz-Signature=secret"})
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_denial_of_another_host_is_not_taken_for_the_registrys(
+    function: Function, registries: Start, image: Image, status: int
+) -> None:
+    body = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>No</Message></Error>"
+    denial = Response(status, {"Content-Type": "application/xml"}, body)
+    with LoopbackServer(lambda _: denial) as storage:
+        source = registries(policy=StoragePolicy(storage.url))
+        place(image, source.store, "team/app", "1")
+
+        response = replicate(function, source, registries())
+
+    assert response["Status"] == "FAILED"
+    assert (
+        f"access denied by {storage.host}, to which the registry redirected" in (response["Reason"])
+    )
+    assert "AccessDenied: No" in response["Reason"]
+    assert "SrcCreds" not in response["Reason"]
+    assert "X-Amz-Signature" not in response["Reason"]
 
 
 def test_an_http_location_on_the_registrys_own_host_is_upgraded_to_https(
