@@ -95,11 +95,12 @@ class CustomResourceResponse:
             # one large cut first: the small steps below would take minutes for megabytes
             head, tail = MAX_RESPONSE_BYTES * 3 // 4, MAX_RESPONSE_BYTES // 4
             reason = f"{reason[:head]} … {reason[-tail:]}"
-        while reason and _size_bytes(self._fields(reason, data)) > MAX_RESPONSE_BYTES:
-            middle = len(reason) * 3 // 4
-            reason = f"{reason[: middle - 16]} … {reason[middle + 16 :]}"
+        while len(reason) > 1 and _size_bytes(self._fields(reason, data)) > MAX_RESPONSE_BYTES:
             if len(reason) < 64:
                 reason = reason[: len(reason) // 2]
+                continue
+            middle = len(reason) * 3 // 4
+            reason = f"{reason[: middle - 16]} … {reason[middle + 16 :]}"
         return self._fields(reason, data)
 
     def _fields(self, reason: str, data: Mapping[str, str]) -> dict[str, Any]:

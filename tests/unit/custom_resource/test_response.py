@@ -82,6 +82,12 @@ def test_a_short_reason_is_not_cut() -> None:
     assert response_of(reason="r" * 1000).body()["Reason"] == "r" * 1000
 
 
+@pytest.mark.parametrize("reason", ["it failed", "r" * 9000])
+def test_a_reason_is_cut_to_one_character_if_the_ids_alone_are_too_long(reason: str) -> None:
+    body = response_of(status="FAILED", reason=reason, logical_resource_id="L" * 5000).body()
+    assert len(body["Reason"]) == 1
+
+
 def test_lone_surrogates_in_an_id_are_replaced() -> None:
     body = response_of(physical_resource_id="a\ud800b").body()
     assert body["PhysicalResourceId"] == "a?b"
