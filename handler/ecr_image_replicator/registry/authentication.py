@@ -148,7 +148,6 @@ class _Exchange:
                 self._challenges(response) or authenticator.last_challenges or self._probe()
             )
             if challenges is None:
-                authenticator.has_credentials()  # the error says that they were not requested
                 return False
             self._authenticate(challenges, rejected)
             return True
