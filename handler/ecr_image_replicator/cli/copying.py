@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecr_image_replicator.cli.arguments import option_name
 from ecr_image_replicator.cli.auth_file import AuthFiles
 from ecr_image_replicator.cli.display import NullDisplay, PlainLines, opened_display
 from ecr_image_replicator.cli.exit_codes import Exit
@@ -74,7 +75,7 @@ def _progress(command: Command, *, shows: bool) -> Iterator[Progress]:
         else contextlib.nullcontext(PlainLines(sys.stderr)) as display
     ):
         level = logging.INFO if command.is_verbose else logging.WARNING
-        with shown_logs(display.show, logging.ERROR if command.is_quiet else level):
+        with shown_logs(display.show, logging.ERROR if command.is_quiet else level, option_name):
             yield display if shows else NullDisplay()
 
 

@@ -6,8 +6,12 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from ecr_image_replicator.errors import ReplicationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from ecr_image_replicator.errors import Name
 
 ENGINE: Final = "ecr_image_replicator"
 #: At DEBUG these log presigned URLs and tokens.
@@ -18,7 +22,10 @@ _DETAILS: Final = ("referrer", "why", "digest", "subject")
 
 @contextlib.contextmanager
 def shown_logs(
-    show: Callable[[str], None], level: int, packages: Mapping[str, int] | None = None
+    show: Callable[[str], None],
+    level: int,
+    name_of: Callable[[Name], str],
+    packages: Mapping[str, int] | None = None,
 ) -> Iterator[None]:
     """Print the engine's log records, and none of the libraries'.
 
@@ -28,10 +35,12 @@ def shown_logs(
         Prints a line.
     level
         The lowest level that is printed.
+    name_of
+        Renders the errors in records, as for `ReplicationError.render`.
     packages
         Another level for some of the engine's packages.
     """
-    lines = _LogLines(show, level)
+    lines = _LogLines(show, level, name_of)
     engine = logging.getLogger(ENGINE)
     engine.addHandler(lines)
     engine.setLevel(level)
@@ -49,13 +58,25 @@ def shown_logs(
 class _LogLines(logging.Handler):
     """A handler that prints a record as one line."""
 
-    def __init__(self, show: Callable[[str], None], level: int) -> None:
+    def __init__(
+        self, show: Callable[[str], None], level: int, name_of: Callable[[Name], str]
+    ) -> None:
         super().__init__(level)
         self._show = show
+        self._name_of = name_of
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record as one line."""
         details = "".join(
             f", {name} {getattr(record, name)}" for name in _DETAILS if name in vars(record)
         )
-        self._show(f"{record.levelname.lower()}: {record.getMessage()}{details}")
+        self._show(f"{record.levelname.lower()}: {self._message(record)}{details}")
+
+    def _message(self, record: logging.LogRecord) -> str:
+        if not isinstance(record.args, tuple) or not record.args:
+            return record.getMessage()
+        shown = tuple(
+            each.render(self._name_of) if isinstance(each, ReplicationError) else each
+            for each in record.args
+        )
+        return str(record.msg) % shown

@@ -122,6 +122,7 @@ def mirror_images(
     ReplicationError
         The file is invalid, or the run was stopped.
     """
+    from ecr_image_replicator.cli.arguments import file_name  # noqa: PLC0415 - as above
     from ecr_image_replicator.cli.auth_file import AuthFiles  # noqa: PLC0415 - after --help
     from ecr_image_replicator.cli.logs import shown_logs  # noqa: PLC0415 - as above
     from ecr_image_replicator.cli.mirror_display import MirrorLines  # noqa: PLC0415 - as above
@@ -145,7 +146,8 @@ def mirror_images(
     # the display prints what the mirror's own warnings say
     packages = {"mirror": logging.INFO if command.is_verbose else logging.CRITICAL}
     try:
-        with shown_logs(display.show, logging.ERROR if command.is_quiet else level, packages):
+        shown = logging.ERROR if command.is_quiet else level
+        with shown_logs(display.show, shown, file_name, packages):
             return _run(command, mirror, run, known, interruption, display)
     finally:
         display.close()

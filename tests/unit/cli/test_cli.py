@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 
 import pytest
@@ -19,6 +20,7 @@ from ecr_image_replicator.cli.arguments import (
 from ecr_image_replicator.cli.command import run
 from ecr_image_replicator.cli.display import PlainLines, opened_display
 from ecr_image_replicator.cli.exit_codes import Exit, exit_status
+from ecr_image_replicator.cli.logs import shown_logs
 from ecr_image_replicator.cli.report import size
 from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.copy.progress import ProgressCounter
@@ -275,6 +277,16 @@ def test_a_retry_is_printed_with_its_wait_and_without_a_hint(
         )
     )
     assert stream.getvalue() == f"{line}\n"
+
+
+def test_an_error_in_a_log_record_has_the_names_of_options() -> None:
+    shown: list[str] = []
+    logger = logging.getLogger("ecr_image_replicator.tests")
+    with shown_logs(shown.append, logging.INFO, option_name):
+        logger.info("continuing without: %s", ReplicationError("no ", Setting.SOURCE_CREDENTIALS))
+        logger.info("plain 100%")
+        logger.debug("not shown")
+    assert shown == ["info: continuing without: no --src-creds or SRC_CREDS", "info: plain 100%"]
 
 
 class FakeTerminal(io.StringIO):
