@@ -17,6 +17,8 @@ from ecr_image_replicator.registry.http import guarded_connection
 _POLL_MILLISECONDS = 5
 #: The clients' addresses of stalled connections.
 _STALLED: set[Any] = set()
+#: The addresses that no connection reaches in time.
+_UNREACHABLE: set[Any] = set()
 _SOCKETS: WeakValueDictionary[Any, _StallingSocket] = WeakValueDictionary()
 
 
@@ -31,6 +33,17 @@ def timeout_of_client(accepted: socket.socket) -> float | None:
 
 
 @contextmanager
+def unreachable(host: str) -> Iterator[None]:
+    """Let connections to ``127.0.0.1:PORT`` time out, within `declared_stalls`."""
+    name, _, port = host.partition(":")
+    _UNREACHABLE.add((name, int(port)))
+    try:
+        yield
+    finally:
+        _UNREACHABLE.remove((name, int(port)))
+
+
+@contextmanager
 def declared_stalls() -> Iterator[None]:
     """Let `stall` and `timeout_of_client` have an effect on the program's connections."""
     with pytest.MonkeyPatch.context() as patch:
@@ -42,6 +55,8 @@ class _StallingSocket(socket.socket):
     """A socket whose reads time out when the server has declared a stall."""
 
     def connect(self, address: Any, /) -> None:
+        if address in _UNREACHABLE:
+            raise TimeoutError("timed out")
         super().connect(address)
         own_address = self.getsockname()
         _STALLED.discard(own_address)  # an earlier connection had the same port

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, FaultProxy
+from tests.faults.stalls import declared_stalls, unreachable
+from tests.faults.virtual_time import VirtualTime
 from tests.functional.mirror_fixtures import put_tags, run_mirror
+from tests.waiting import wait_until
 
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.mirror.known import KnownImages
@@ -21,8 +23,6 @@ from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.mirror_parsing import parse_mirror
 from ecr_image_replicator.request.settings import Settings
 
-#: Limits that a test waits for.
-SHORT_SECONDS = 0.2
 TAGS = [str(number) for number in range(1, 7)]
 _ONCE = {"numAttempts": 1}
 
@@ -42,38 +42,26 @@ def destination() -> Iterator[RegistryServer]:
 
 @pytest.fixture
 def replicator() -> Iterator[Replicator]:
-    opened = Replicator(Settings(plain_http=("127.0.0.1",), stall_timeout_seconds=SHORT_SECONDS))
-    yield opened
+    opened = Replicator(Settings(plain_http=("127.0.0.1",)))
+    with declared_stalls():
+        yield opened
     opened.close()
 
 
 @pytest.fixture
 def silent() -> Iterator[FaultProxy]:
     """A host that accepts connections and sends nothing."""
-    with FaultProxy("", lambda _: Exchange.wait_for_client_to_go) as server:
+    with FaultProxy("", lambda _: Exchange.stall) as server:
         yield server
 
 
 @pytest.fixture
 def unconnectable() -> Iterator[str]:
-    """A host on which connections time out, since its queue of connections is full."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(server.getsockname())
-        yield f"127.0.0.1:{server.getsockname()[1]}"
-
-
-def _trickle(exchange: Exchange) -> None:
-    """Send a long list of tags one byte at a time: no read ever stalls."""
-    exchange.client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-    never = threading.Event()
-    with contextlib.suppress(OSError):
-        while not never.wait(0.01):
-            exchange.client.sendall(b" ")
-    exchange.close()
+    """A host on which connections time out."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        with unreachable(host):
+            yield host
 
 
 def _entry(source: str, destination: RegistryServer, **more: Any) -> dict[str, Any]:
@@ -86,21 +74,33 @@ def _entry(source: str, destination: RegistryServer, **more: Any) -> dict[str, A
     }
 
 
-@pytest.mark.parametrize("fault", [Exchange.wait_for_client_to_go, _trickle])
+def _listing_threads() -> int:
+    return sum(thread.name.startswith("lists") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("received", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n  "])
 def test_a_list_that_does_not_come_ends_at_its_limit_and_other_hosts_go_on(
     source: RegistryServer,
     destination: RegistryServer,
-    fault: Callable[[Exchange], None],
+    monkeypatch: pytest.MonkeyPatch,
+    received: bytes,
 ) -> None:
+    time = VirtualTime(1)
+    time.install_timers(monkeypatch)
     patient = Replicator(Settings(plain_http=("127.0.0.1",)))
-    with FaultProxy("", lambda _: fault) as server:
+
+    def send_too_little(exchange: Exchange) -> None:
+        exchange.client.sendall(received)
+        wait_until(lambda: source.requests and _listing_threads() == 1)  # the other list has come
+        time.pass_until_a_timer_fires()
+        exchange.wait_for_client_to_go()
+
+    with FaultProxy("", lambda _: send_too_little) as server:
         mirror = parse_mirror(
             {"Repositories": [_entry(server.host, destination), _entry(source.host, destination)]}
         )
 
-        prepared = prepare(
-            patient, mirror, KnownImages(), Deadline(3600), list_seconds=SHORT_SECONDS
-        )
+        prepared = prepare(patient, mirror, KnownImages(), Deadline(3600, clock=time))
 
     patient.close()
     assert len(prepared.entries[1].images) == len(TAGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -68,7 +69,7 @@ class VirtualTime:
         patch.setattr("custom_resource.invocation.LoggedProgress", progress)
         patch.setattr("custom_resource.resource.LoggedProgress", progress)
         patch.setattr("custom_resource.invocation.time", clocks)
-        patch.setattr(threading, "Timer", functools.partial(_VirtualTimer, self))
+        self.install_timers(patch)
         request = RegistryClient.request
 
         def request_in_time(client: RegistryClient, method: str, *more: Any, **named: Any) -> Any:
@@ -76,6 +77,15 @@ class VirtualTime:
                 return request(client, method, *more, **named)
 
         patch.setattr(RegistryClient, "request", request_in_time)
+
+    def install_timers(self, patch: pytest.MonkeyPatch) -> None:
+        """Let the timers of deadlines fire by this time."""
+        patch.setattr(threading, "Timer", functools.partial(_VirtualTimer, self))
+
+    def pass_until_a_timer_fires(self) -> None:
+        """Let the time of the first timer come."""
+        with self._lock:
+            self._pass(math.inf)
 
     def new_context(self, *, arn: str = FUNCTION_ARN) -> LambdaContext:
         """Return the context of an invocation that starts now."""
@@ -134,7 +144,7 @@ class VirtualTime:
             self._counts.values()
         )
 
-    def _pass(self, seconds: int) -> None:
+    def _pass(self, seconds: float) -> None:
         if self._is_stopped:
             return
         end = self._now + seconds
