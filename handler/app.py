@@ -11,6 +11,7 @@ import gc
 # objects made by imports live for ever: scanning them for garbage is a quarter of a cold start
 gc.disable()
 
+import contextlib
 import functools
 import json
 import logging
@@ -57,6 +58,10 @@ def mirrors() -> MirrorResource:
 
 
 resource = ReplicationResource(replicator)
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    # the init phase has a whole processor: docs/decisions/0030-create-the-ecr-client-at-init.md
+    with contextlib.suppress(Exception):  # an invalid setting fails each request, not the start
+        replicator().endpoints.prepare(os.environ["AWS_REGION"])
 gc.freeze()
 gc.enable()
 

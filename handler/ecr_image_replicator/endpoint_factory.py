@@ -84,6 +84,12 @@ class EndpointFactory:
         self._aws_access: AwsAccess | None = None
         self._rate_limiters: dict[tuple[str, str], RateLimiter] = {}
 
+    def prepare(self, region: str) -> None:
+        """Import and create what a copy to ECR in a region needs; nothing is sent."""
+        import ecr_image_replicator.ecr.destination  # noqa: F401, PLC0415 - imported early on purpose
+
+        self._aws.prepare(region)
+
     def connect_endpoints(
         self, request: ReplicationRequest, backoff: Backoff, deadline: Deadline
     ) -> Endpoints:

@@ -5,10 +5,13 @@ A start is what most runs of the command line, and most invocations of the funct
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 
+from local.aws import LoopbackAws
 from local.images import build_image, build_layer, place
 from local.registry import RegistryServer
 
@@ -26,6 +29,22 @@ from tests.replicating import replicate_once
 replicate_once({"SrcImage": sys.argv[1], "DestImage": sys.argv[2]})
 print(*sorted(sys.modules))
 """
+_FUNCTION = """
+import json, sys
+import app, botocore.session
+from tests.functional.conftest import FakeContext
+created = []
+create = botocore.session.Session.create_client
+def count(self, service, *args, **kwargs):
+    created.append(service)
+    return create(self, service, *args, **kwargs)
+botocore.session.Session.create_client = count
+before = set(sys.modules)
+values = app.lambda_handler({"SrcImage": sys.argv[1], "DestImage": sys.argv[2]}, FakeContext(900))
+assert values["ImageDigest"], values
+later = {name for name in set(sys.modules) - before if name.startswith(("ecr_image", "boto"))}
+print(json.dumps([created, sorted(later)]))
+"""
 #: Third-party packages and modules of the standard library that a copy between registries does
 #: without, and parts of the engine that only other copies need.
 _OTHERS = {
@@ -37,20 +56,24 @@ _OTHERS = {
 }
 
 
-def _imported(code: str, source: str, destination: str) -> set[str]:
-    """Return which of the other modules a copy has imported."""
-    copied = subprocess.run(
-        [sys.executable, "-c", code, source, destination],
+def _run(code: str, *arguments: str, **environment: str) -> str:
+    """Run code in a new process and return its last line."""
+    finished = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert copied.returncode == 0, copied.stderr
-    modules = {
-        name.removeprefix("ecr_image_replicator.")
-        for name in copied.stdout.splitlines()[-1].split()
-    }
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.splitlines()[-1]
+
+
+def _imported(code: str, source: str, destination: str) -> set[str]:
+    """Return which of the other modules a copy has imported."""
+    names = _run(code, source, destination).split()
+    modules = {name.removeprefix("ecr_image_replicator.") for name in names}
     assert {"urllib3", "registry.source"} <= modules
     return modules & _OTHERS
 
@@ -77,3 +100,17 @@ def test_the_command_line_imports_little_for_an_image_that_is_there(
     assert not _imported(_COMMAND, f"{source.host}/app:1", f"{destination.host}/app:1")
 
     assert [each.method for each in destination.requests] == ["GET"]
+
+
+def test_the_function_creates_the_client_for_ecr_before_its_first_request(
+    registries: Callable[..., RegistryServer], aws: LoopbackAws
+) -> None:
+    source = registries()
+    place(build_image([build_layer(1000, seed=1)]), source.store, "app", "1")
+    ecr = aws.ecr()
+    ecr.create_repository("app")
+    images = f"{source.host}/app:1", f"{ecr.host}/app:1"
+
+    printed = _run(_FUNCTION, *images, AWS_LAMBDA_FUNCTION_NAME="replicator")
+
+    assert json.loads(printed) == [[], []]

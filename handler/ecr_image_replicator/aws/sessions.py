@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.aws.clients import AwsCaller, AwsClients, AwsEndpoint, Identity
 from ecr_image_replicator.aws.logins import LoginStore
 from ecr_image_replicator.aws.secrets import SecretCredentials
 from ecr_image_replicator.aws.sign_in import EcrCredentials, EcrPublicCredentials
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import Side
+from ecr_image_replicator.retries import RetryPolicy
 
 if TYPE_CHECKING:
-    from ecr_image_replicator.deadline import Deadline
-    from ecr_image_replicator.errors import Side
     from ecr_image_replicator.model.ecr_hosts import EcrRegistry
     from ecr_image_replicator.propagation import PermissionPropagation
     from ecr_image_replicator.request.logins import Credentials
     from ecr_image_replicator.request.roles import AssumedRole
     from ecr_image_replicator.request.secret_formats import SecretReference
-    from ecr_image_replicator.retries import RetryPolicy
+
+#: The longest time of an invocation.
+_PREPARED_SECONDS: Final = 900.0
 
 
 class AwsAccess:
@@ -26,6 +29,15 @@ class AwsAccess:
     def __init__(self) -> None:
         self._clients = AwsClients()
         self._logins = LoginStore()
+
+    def prepare(self, region: str) -> None:
+        """Create the session and the client that sign in to ECR in a region; nothing is sent."""
+        own = Identity(None, Side.SOURCE)
+        # a client has the timeouts of its first call: those of a request without RetryConfigs
+        caller = AwsCaller(
+            self._clients, own, deadline=Deadline(_PREPARED_SECONDS), retry_policy=RetryPolicy()
+        )
+        caller.open_client("ecr", AwsEndpoint(region))
 
     def open_caller(
         self,
