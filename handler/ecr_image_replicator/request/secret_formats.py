@@ -31,8 +31,8 @@ _PASSWORD_KEYS: Final = (
     *("password", "accesstoken", "token", "pass"),
     *("secret", "clientsecret", "apikey", "pat"),
 )
-#: Of variables of CI systems: ``DOCKER_USERNAME``, ``DOCKERHUB_TOKEN``, ``CI_REGISTRY_USER``.
-_KEY_PREFIX: Final = "(?:ci)?(?:dockerhub|docker|registry)"
+#: Prefix of CI variables: ``DOCKER_USERNAME``, ``DOCKERHUB_TOKEN``, ``CI_REGISTRY_USER``.
+_KEY_PREFIX: Final = "^(?:ci)?(?:dockerhub|docker|registry)(?=.)"
 #: Keys of a Kubernetes Secret of type dockerconfigjson or dockercfg, and of kaniko's.
 _KUBERNETES_KEYS: Final = (".dockerconfigjson", ".dockercfg", "dockerconfigjson", "config.json")
 #: Google Artifact Registry, "Set up authentication for Docker": the user name for a key file.
@@ -221,7 +221,7 @@ def _kubernetes_data(document: dict[str, Any]) -> dict[str, Any]:
 def _read_pair(document: dict[str, Any]) -> DockerLogin | None:
     """Read a user name and password under whatever names people give them."""
     plain = {re.sub("[_-]", "", key).lower(): value for key, value in document.items()}
-    short = {re.sub(f"^{_KEY_PREFIX}(?=.)", "", key): value for key, value in plain.items()}
+    short = {re.sub(_KEY_PREFIX, "", key): value for key, value in plain.items()}
     username = _first_text(short | plain, _USERNAME_KEYS)
     password = _first_text(short | plain, _PASSWORD_KEYS)
     if username and password:
