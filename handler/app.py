@@ -71,6 +71,14 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     request = sns.unwrap(event) if isinstance(event, dict) else {}
     is_from_topic = isinstance(event, dict) and sns.is_notification(event)
     if "Mirror" in request and not is_from_topic:
+        fields = request["Mirror"] if isinstance(request["Mirror"], dict) else {}
+        # not those of the request before, which this process may have served
+        logger.structure_logs(
+            append=False,
+            mirror_run=str(fields.get("Run", ""))[:80],
+            mirror_step=str(fields.get("Step", ""))[:80],
+            function_request_id=context.aws_request_id,
+        )
         return mirrors().step(request, context)
     names: dict[str, Any] = {
         "stack_id": request.get("StackId"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import runpy
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,24 +72,36 @@ def test_an_update_stops_the_run_before_it_and_each_request_has_one_response(
 
 
 def test_a_late_duplicate_of_the_first_request_does_not_stop_the_update(
-    machine: Machine, waiting: tuple[dict[str, Any], dict[str, Any]]
+    mirror_scene: MirrorScene, machine: Machine, waiting: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
     mirror, create = waiting
+    begun, released = threading.Event(), threading.Event()
+
+    def hold_blob(_repository: str) -> None:
+        begun.set()
+        released.wait()
+
+    mirror_scene.third.throttled_count, mirror_scene.third.on_blob = 0, hold_blob
     update = machine.event("Update", {**mirror, "Trigger": "2"}, physical_resource_id="x")
     assert machine.send(update)["Status"] == "STARTED"
-    machine.wait_for(lambda: len(machine.executions("RUNNING")) == 1)
+    machine.wait_for(begun.is_set)
 
     assert machine.send(create)["Status"] == "STARTED"
 
-    (running,) = machine.executions("RUNNING")
-    assert running["name"].endswith(update["RequestId"])
-    machine.send(machine.event("Delete", mirror, physical_resource_id="x"))
+    released.set()
+    response = machine.cloudformation.wait_for_response(update["RequestId"], 60)
+    assert (response.status, response.data["Copied"]) == ("SUCCESS", "13")
 
 
 def test_a_delete_during_a_run_stops_it_and_removes_the_state(
     machine: Machine, waiting: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
     mirror, create = waiting
+    (line,) = (
+        json.loads(each) for each in machine.pool.log.splitlines() if '"continues later"' in each
+    )
+    assert (line["mirror_run"], line["mirror_step"]) == (machine.run_of(create), "Copy")
+    assert "request_type" not in line
     delete = machine.event("Delete", mirror, physical_resource_id="not-created/Mirror/1")
 
     assert machine.send(delete)["Status"] == "SUCCESS"
