@@ -56,6 +56,20 @@ def test_a_group_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_group_has_its_limit_until_the_end(version: int, tmp_path: Path) -> None:
+    hierarchy = Hierarchy(version, tmp_path)
+    with CpuQuota(0.5, hierarchy):
+        (group,) = (each for each in tmp_path.iterdir() if each.is_dir())
+        written = {file.name: file.read_text() for file in group.iterdir()}
+        assert written == hierarchy.settings(0.5)
+        if version == 2:
+            # groups have the controller only if their parent hands it on
+            assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu"
+        _empty(group)
+    assert not group.exists()
+
+
 @pytest.mark.parametrize("statistics", ["", "nr_periods 8\nnr_throttled 0\nthrottled_time 0\n"])
 def test_a_limit_that_stops_no_process_is_an_error(statistics: str, tmp_path: Path) -> None:
     with CpuQuota(hierarchy=Hierarchy(1, tmp_path)) as quota:
