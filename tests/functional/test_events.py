@@ -22,7 +22,7 @@ EXPECTED = {
     "create-one-architecture": ("SUCCESS", "mirror/app:arm64"),
     "create-several-platforms": ("SUCCESS", '"Platforms": "linux/amd64,linux/arm64"'),
     "create-architecture-tags": ("SUCCESS", "linux/amd64,linux/arm64,linux/arm/v7"),
-    "create-with-referrers": ("SUCCESS", '"ReferrersRefused": "0"'),
+    "create-with-referrers": ("SUCCESS", '"ReferrersCopied": "1"'),
     "create-further-tags": ("SUCCESS", "linux/amd64"),
     "create-docker-image": ("SUCCESS", "application/vnd.docker.distribution.manifest.v2+json"),
     "create-dry-run": ("SUCCESS", '"Changed": "true"'),
