@@ -57,7 +57,8 @@ def entry(**fields: object) -> bytes:
     ("files", "found"),
     [
         (saved_files(manifest=b"{"), "manifest.json is invalid: not valid JSON"),
-        (saved_files(manifest=b"{}"), "manifest.json is not a list of images"),
+        (saved_files(manifest=b'{"Config": "c"}'), "manifest.json is not a list of images"),
+        (saved_files(manifest=b"{}"), "no image found in manifest.json"),
         (saved_files(manifest=b"[]"), "no image found in manifest.json"),
         (saved_files(manifest=b"[1]"), "manifest.json lists an image without Config"),
         (
