@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ecr_image_replicator.errors import TransientError
     from ecr_image_replicator.propagation import PermissionPropagation
 
-#: Statuses of overload and temporary failures (RFC 9110, section 15; RFC 6585, section 4).
-RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: Statuses of overload and temporary failures (RFC 9110, section 15; RFC 6585, section 4), and of
+#: Cloudflare when it cannot reach the server behind it (its "5xx errors": 520 to 524).
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525)})
 #: Pauses outlive invocations: after a longer Retry-After, the next request asks the host again.
 _MAX_SHARED_PAUSE_SECONDS: Final = 60.0
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ecr_image_replicator.registry.rate_limiter import RateLimiter
 
 _BINARY: Final = {"Content-Type": "application/octet-stream"}
+#: Statuses for an upload session that is gone, or whose bytes are not those that were sent.
+_LOST_STATUSES: Final = frozenset({404, 410, 416})
 
 
 class RegistryUpload:
@@ -114,8 +116,11 @@ class RegistryUpload:
             return False  # the broken connection is the error to report
 
     def _error(self, response: HttpResponse, operation: str) -> RegistryError | TransientError:
-        """Return the error for rejected bytes; after a lost session a new one may succeed."""
-        if response.status == 416 or error_code(response) in LOST_UPLOAD_CODES:
+        """Return the error for rejected bytes; after a lost session a new one may succeed.
+
+        The repository exists, since the session was opened: a 404 is that of the session.
+        """
+        if response.status in _LOST_STATUSES or error_code(response) in LOST_UPLOAD_CODES:
             return LostUploadError(
                 f"cannot {operation}: the upload session was lost ({describe_response(response)})"
             )

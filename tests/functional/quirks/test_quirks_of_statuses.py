@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from local.images import Image, build_image, build_layer, place
 from local.registry import (
+    Action,
     Operation,
     Quirks,
     RegistryServer,
@@ -281,3 +283,33 @@ class ImmutablePolicy(SpecificationPolicy):
         store: Store,  # noqa: ARG002
     ) -> None:
         raise RegistryError(self.code, self.message, status=self.status)
+
+
+class FirstUploadPolicy(SpecificationPolicy):
+    """Responds to the first blob that it stores with another status, as a proxy does."""
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+        self._lock = threading.Lock()
+        self._responses_left = 1
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        response = super().after(operation, request, response)
+        if operation.action is not Action.FINISH_UPLOAD:
+            return response
+        with self._lock:
+            is_first = self._responses_left > 0
+            self._responses_left -= 1
+        return Response(self._status, {"Content-Type": "text/html"}) if is_first else response
+
+
+@pytest.mark.parametrize("status", [404, 410, 416, 500, 502, 503, 504, 520, 522, 524])
+def test_a_blob_is_sent_again_after_a_status_of_a_proxy_or_a_lost_session(
+    function: Function, registries: Start, source: RegistryServer, image: Image, status: int
+) -> None:
+    destination = registries(policy=FirstUploadPolicy(status))
+
+    response = replicate(function, source, destination, RetryConfigs={"baseDelay": 0})
+
+    check_copy(response, destination, image)
+    assert response["Data"]["BlobsCopied"] == str(len(image.blobs))
