@@ -23,7 +23,6 @@ from ecr_image_replicator.registry.error_responses import (
     error_from_response,
     is_expired_token,
     is_permanent,
-    missing_content,
     not_a_registry,
     retries_exhausted,
 )
@@ -373,30 +372,3 @@ def test_secrets_are_in_no_representation_of_messages() -> None:
         TokenResponse(200, b"hunter2"),
     ]
     assert "hunter2" not in f"{messages!r} {[str(each) for each in messages]}"
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "message", "count"),
-    [
-        (404, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", 0),
-        (404, "BLOB_UPLOAD_UNKNOWN", f"Layers with digests '[sha256:{'a' * 64}]' required", 1),
-        (400, "MANIFEST_INVALID", f"Layers with digests '[sha256:{'a' * 64}]' required", 1),
-        (404, "MANIFEST_UNKNOWN", f"Images with digests '[sha256:{'a' * 64}]' required", 1),
-    ],
-)
-def test_missing_content_is_recognised_by_code_and_by_ecr_s_text(
-    status: int, code: str, message: str, count: int
-) -> None:
-    body = encoded({"errors": [{"code": code, "message": message}]})
-
-    missing = missing_content(_response(status, body))
-
-    assert missing is not None
-    assert len(missing) == count
-
-
-@pytest.mark.parametrize(("status", "code"), [(400, "MANIFEST_INVALID"), (403, "DENIED")])
-def test_other_rejections_name_no_missing_content(status: int, code: str) -> None:
-    body = encoded({"errors": [{"code": code, "message": "no"}]})
-
-    assert missing_content(_response(status, body)) is None
