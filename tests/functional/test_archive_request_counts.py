@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import itertools
+import tarfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +14,18 @@ import pytest
 from local.archives import (
     SavedImage,
     build_docker_save,
+    build_export,
     build_large_layer,
     build_oci_layout,
 )
 from local.images import build_image, build_layer
 from local.objects import ObjectStorage
 from local.registry import AccessLogEntry, RegistryServer
+from local.registry.digests import digest_of
 from tests.functional.conftest import Function
 from tests.functional.copied_images import config_diff_ids, config_of, diff_ids_of, manifest_of
+
+from ecr_image_replicator.archive.tar_index import PAGE_BYTES
 
 Start = Callable[..., RegistryServer]
 
@@ -90,6 +95,53 @@ def test_an_archive_is_read_once_and_then_only_its_changed_layer(
     counted = methods(destination.requests)
     assert counted == {"GET": 2, "HEAD": 5 + 1, "POST": 2, "PATCH": 1, "PUT": 3}
     assert config_of(destination, "app", "1") == saved.config
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+def test_only_the_changed_layer_of_an_archive_of_docker_25_is_read(
+    function: Function,
+    new_function: Callable[[], Function],
+    storage: ObjectStorage,
+    registries: Start,
+    tmp_path: Path,
+    compression: str,
+) -> None:
+    destination = registries()
+    layers = [build_layer(MIB + n, n, "none") for n in range(6)]
+    changed = [*layers[:3], build_layer(MIB, 77, "none"), *layers[4:]]
+    first, second = (
+        build_export(tmp_path / f"{n}.tar", [(build_image(each), "app:1")])
+        for n, each in enumerate((layers, changed))
+    )
+    named = "s3://archives/app.tar", f"{destination.host}/app:1"
+    storage.put("app.tar", first)
+    created = function.create(*named, Compression=compression)
+    assert created["Data"]["BlobsCopied"] == "7", created
+    storage.clear_requests()
+    storage.put("app.tar", second)
+
+    response = new_function().update(created["PhysicalResourceId"], *named, Compression=compression)
+
+    assert response["Data"]["BlobsCopied"] == "2", response
+    assert diff_ids_of(destination, "app", "1") == [layer.diff_id for layer in changed]
+    assert overlaps(storage) == 0
+    read = _bytes_read_of_members(storage, second)
+    new = changed[3]
+    assert read.pop(f"blobs/{str(digest_of(new.content)).replace(':', '/')}") == len(new.content)
+    # no more of another layer than the page that begins with the end of the member before it
+    assert max(read.values()) <= PAGE_BYTES
+
+
+def _bytes_read_of_members(storage: ObjectStorage, archive: Path) -> dict[str, int]:
+    """Return how many bytes of each member's content were read."""
+    with tarfile.open(archive) as opened:
+        members = [(each.name, each.offset_data, each.size) for each in opened if each.isfile()]
+    return {
+        name: sum(
+            max(0, min(end, offset + size) - max(start, offset)) for start, end in spans(storage)
+        )
+        for name, offset, size in members
+    }
 
 
 def test_a_layer_takes_three_requests(

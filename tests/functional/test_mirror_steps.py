@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from local.registry import Operation, RegistryServer, SpecificationPolicy
+from local.registry import BearerAuthentication, Operation, RegistryServer, SpecificationPolicy
 from local.registry.store import Store
 from local.web import Request
 from tests.functional.mirror_fixtures import MemoryStore, methods, put_tags
@@ -19,11 +19,13 @@ from ecr_image_replicator.mirror.items import WorkItem
 from ecr_image_replicator.mirror.state import Run
 from ecr_image_replicator.mirror.steps import MirrorSteps, StoredRequest
 from ecr_image_replicator.replicate import Replicator
+from ecr_image_replicator.request.logins import Login
 from ecr_image_replicator.request.settings import Settings
 
 Start = Callable[..., RegistryServer]
 RUN = Run("0" * 32, "first")
 NOW = 1_000_000.0
+LOGIN = Login("ann", "open-sesame", "a stored login")
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def steps(store: MemoryStore) -> Iterator[MirrorSteps]:
-    replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
+    replicator = Replicator(Settings(plain_http=("127.0.0.1",)), find_login=lambda _: LOGIN)
     yield MirrorSteps(replicator, store, clock=lambda: NOW)
     replicator.close()
 
@@ -139,3 +141,32 @@ def test_choose_after_the_end_of_the_run_compares_nothing(
     steps.choose(RUN, Deadline(60))
 
     assert methods(source.requests)["HEAD manifest"] == 0
+
+
+def test_images_and_steps_of_one_worker_share_connections_and_tokens(
+    steps: MirrorSteps, store: MemoryStore, registries: Start
+) -> None:
+    users = {LOGIN.username: LOGIN.password}
+    source = registries(authentication=BearerAuthentication(users, anonymous_pull=False))
+    destination = registries(authentication=BearerAuthentication(users))
+    put_tags(source, "team/app", ("1", "2", "3", "4", "5", "6"))
+    _store_request(store, source, destination)
+
+    _copy(steps, "1")
+    _copy(steps, "2", "3", "4")
+    _copy(steps, "5", "6")
+
+    assert len(destination.store.tags("mirror/app")) == 6
+    assert (_count_tokens(source), _count_tokens(destination)) == (1, 1)
+    # one for each blob of an image, as these are copied at the same time
+    assert source.accepted_connections <= 5
+    assert destination.accepted_connections <= 5
+
+
+def _copy(steps: MirrorSteps, *tags: str) -> None:
+    """Copy images in one step, as one invocation of the worker does."""
+    steps.copy(WorkItem.parse(_build_item(*tags)), 0, Deadline(60))
+
+
+def _count_tokens(registry: RegistryServer) -> int:
+    return sum(each.path == "/token" for each in registry.requests)
