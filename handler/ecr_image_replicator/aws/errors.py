@@ -19,6 +19,10 @@ _MAX_MESSAGE_CHARACTERS: Final = 300
 _PARAMETER: Final = r"parameter ([A-Za-z0-9.\[\]]+)[,:]"
 _NOT_FOUND: Final = r"NoSuch\w+|\w*NotFound(?:Exception)?"
 _THROTTLED: Final = r"Throttl\w+|TooManyRequests\w*|RequestLimitExceeded|LimitExceeded\w*|SlowDown"
+#: Errors of the service itself, which a later call may not meet.
+_TEMPORARY: Final = (
+    r"Internal(?:Error|Failure|Service\w*|Server\w*)|ServiceUnavailable\w*|RequestTimeout\w*"
+)
 #: Reason and hint by the name of botocore's exception, so that this module does not import it.
 _FAILURES: Final = {
     "ConnectTimeoutError": ("cannot connect to the service, connection timed out", ""),
@@ -93,8 +97,18 @@ def _describe_rejection(code: str, message: str) -> str:
     response = f"{code}: {message}" if message else code
     if AwsError(action="", code=code).is_denied:
         return f"access denied ({response})"
-    if re.fullmatch(_NOT_FOUND, code):
+    if is_not_found(code):
         return f"not found ({response})"
     if re.fullmatch(_THROTTLED, code):
         return f"rate limit exceeded ({response})"
     return f"rejected ({response})"
+
+
+def is_not_found(code: str) -> bool:
+    """Return whether a service's error code says that something does not exist."""
+    return re.fullmatch(_NOT_FOUND, code) is not None
+
+
+def is_temporary(code: str) -> bool:
+    """Return whether a later call may succeed: a throttle, or a failure of the service."""
+    return re.fullmatch(f"{_THROTTLED}|{_TEMPORARY}", code) is not None

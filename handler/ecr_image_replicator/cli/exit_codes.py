@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from ecr_image_replicator.aws.errors import is_not_found, is_temporary
 from ecr_image_replicator.errors import (
     AwsError,
     ContentError,
@@ -79,7 +80,13 @@ _BY_ERROR: Final[tuple[tuple[type[ReplicationError], Exit], ...]] = (
 
 
 def exit_status(error: ReplicationError) -> Exit:
-    """Return the status for an error."""
-    if isinstance(error, AwsError) and error.is_denied:
-        return Exit.DENIED
+    """Return the status for an error; a secret or role that AWS rejected has the rejection's."""
+    rejection = error.__cause__ if isinstance(error, CredentialsError) else error
+    if isinstance(rejection, AwsError):
+        if rejection.is_denied:
+            return Exit.DENIED
+        if is_not_found(rejection.code):
+            return Exit.NOT_FOUND
+        if is_temporary(rejection.code):
+            return Exit.TEMPORARY_FAILURE
     return next((status for kind, status in _BY_ERROR if isinstance(error, kind)), Exit.FAILED)

@@ -193,10 +193,33 @@ def test_the_error_class_determines_the_exit_status(name: str, status: Exit) -> 
     assert exit_status(error) is status
 
 
-def test_a_call_of_aws_s_that_is_denied_is_a_denial() -> None:
-    denied = AwsError("no", action="s3:GetObject", code="AccessDenied")
-    assert exit_status(denied) is Exit.DENIED
-    assert exit_status(AwsError("no", action="s3:GetObject", code="SlowDown")) is Exit.FAILED
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("AccessDenied", Exit.DENIED),
+        ("NoSuchKey", Exit.NOT_FOUND),
+        ("NoSuchBucket", Exit.NOT_FOUND),
+        ("ResourceNotFoundException", Exit.NOT_FOUND),
+        ("SlowDown", Exit.TEMPORARY_FAILURE),
+        ("ThrottlingException", Exit.TEMPORARY_FAILURE),
+        ("InternalError", Exit.TEMPORARY_FAILURE),
+        ("ServiceUnavailable", Exit.TEMPORARY_FAILURE),
+    ],
+)
+def test_the_code_of_an_aws_error_determines_the_exit_status(code: str, status: Exit) -> None:
+    rejection = AwsError("no", action="s3:GetObject", code=code)
+    secret = errors.SecretError("no")
+    secret.__cause__ = rejection
+    assert exit_status(rejection) is status
+    assert exit_status(secret) is status
+
+
+def test_the_exit_status_of_other_errors_is_1_and_of_invalid_secrets_4() -> None:
+    rejection = AwsError("no", action="s3:GetObject", code="InvalidRequest")
+    secret = errors.SecretError("no")
+    secret.__cause__ = rejection
+    assert exit_status(rejection) is Exit.FAILED
+    assert exit_status(secret) is Exit.DENIED
     assert exit_status(ReplicationError("no")) is Exit.FAILED
 
 
