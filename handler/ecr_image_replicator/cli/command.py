@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -62,6 +63,11 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         is_anonymous = isinstance(error, DeniedError) and not _CREDENTIALS.isdisjoint(error.hint)
         _print_error(f"{message} {_LOGIN_HINT}" if is_anonymous else message)
         return exit_status(error)
+    except BrokenPipeError:
+        # the interpreter would fail again when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_error("cannot write to standard output: its reader has ended")
+        return Exit.FAILED
     except Exception as error:  # noqa: BLE001 - the messages of others may contain secrets
         _print_error(_describe_defect(error))
         return Exit.FAILED

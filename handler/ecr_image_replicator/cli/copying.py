@@ -87,4 +87,4 @@ def _print_result(outcome: Outcome, *, prints_json: bool) -> None:
         for line in plan_lines(outcome, outcome.planned_changes):
             print(line, file=sys.stderr if prints_json else sys.stdout)
     elif not prints_json:
-        print(summary(outcome))
+        print(summary(outcome), flush=True)
