@@ -373,7 +373,7 @@ def _parse_format(properties: Mapping[str, Any], *, is_archive: bool) -> Manifes
 
 def _parse_signature_key(properties: Mapping[str, Any]) -> str | None:
     setting = Setting.VERIFY_SIGNATURE_KEY
-    text = read_text(properties, setting)
+    text = read_text(properties, setting, secret=True)
     if (
         text is None
         or text.startswith("-----BEGIN PUBLIC KEY-----")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -133,9 +134,10 @@ def test_a_signature_key_is_a_public_key_or_one_in_kms(key: str) -> None:
     assert parse_request(_properties(VerifySignatureKey=key)).signature_key == key
 
 
-def test_a_private_key_that_was_given_by_mistake_is_not_quoted() -> None:
+@pytest.mark.parametrize("wrap", [str, lambda key: [key], lambda key: {"Key": key}])
+def test_a_private_key_that_was_given_by_mistake_is_not_quoted(wrap: Callable[[str], Any]) -> None:
     with pytest.raises(RequestError) as caught:
-        parse_request(_properties(VerifySignatureKey="-----BEGIN PRIVATE KEY-----hunter2"))
+        parse_request(_properties(VerifySignatureKey=wrap("-----BEGIN PRIVATE KEY-----hunter2")))
     assert "hunter2" not in str(caught.value)
 
 
