@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from pathlib import PurePath
-from typing import Final
+from typing import Any, Final
 
 from ecr_image_replicator.errors import ReplicationError
 from ecr_image_replicator.request.properties import property_name
@@ -20,6 +20,12 @@ class DefectError(ReplicationError):
 def render(error: ReplicationError) -> str:
     """Return the error's message with the names of the properties."""
     return error.render(property_name)
+
+
+def with_log_stream(reason: str, context: Any) -> str:
+    """Return a reason that ends with the name of the invocation's log stream."""
+    stop = "" if reason.endswith((".", "?")) else "."
+    return f"{reason}{stop} Log stream: {context.log_stream_name}"
 
 
 def cause_of(error: ReplicationError) -> str:

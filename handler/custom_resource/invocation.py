@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from custom_resource.continuation import CONTINUATION_KEY, Continuation
 from custom_resource.deadlines import reserve_seconds
-from custom_resource.failures import DefectError, cause_of, known_error, render
+from custom_resource.failures import DefectError, cause_of, known_error, render, with_log_stream
 from custom_resource.metrics import InvocationMetrics
 from custom_resource.response import (
     CustomResourceResponse,
@@ -161,7 +161,7 @@ class Invocation:
                 stack_id=self.event["StackId"],
                 request_id=self.event["RequestId"],
                 logical_resource_id=self.event["LogicalResourceId"],
-                reason=self._with_log_stream(reason) if is_failure else "",
+                reason=with_log_stream(reason, self._context) if is_failure else "",
                 data={} if is_failure else data or {},
             ).body()
             if is_failure:
@@ -230,10 +230,6 @@ class Invocation:
                 budget_seconds=left_seconds - _DELIVERY_MARGIN_SECONDS,
                 tls=response_context(),
             )
-
-    def _with_log_stream(self, reason: str) -> str:
-        stop = "" if reason.endswith((".", "?")) else "."
-        return f"{reason}{stop} Log stream: {self._context.log_stream_name}"
 
     def _continue_or_explain(self, reason: str) -> str:
         """Continue in another invocation, which then responds; otherwise return why not."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from custom_resource.deadlines import reserve_seconds
 from custom_resource.event_fields import complete_event
-from custom_resource.failures import as_function_error, known_error, render
+from custom_resource.failures import as_function_error, known_error, render, with_log_stream
 from custom_resource.mirror_ids import mirror_id
 from custom_resource.mirror_responses import (
     RUN_SECONDS,
@@ -113,9 +113,7 @@ class MirrorResource:
             status, data = "SUCCESS", served
         except Exception as error:  # noqa: BLE001 - every exception becomes a response
             reason = render(known_error(error))
-        body = response_body(
-            request, status, f"{reason} Log stream: {context.log_stream_name}", data
-        )
+        body = response_body(request, status, with_log_stream(reason, context), data)
         self._deliver(url, body, context)
         return body
 
