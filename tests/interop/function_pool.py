@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -53,7 +54,9 @@ class _Process:
         self._process.kill()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                # of an event that the killed process has not read
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
         self._process.wait()
         self._log.close()
 
