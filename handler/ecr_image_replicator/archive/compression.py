@@ -286,7 +286,7 @@ class _Bounded:
             count = self._reader.readinto(buffer)
         except EOFError as error:
             raise InvalidArchiveError(
-                f"{self._what} is truncated", hint="Upload the archive again."
+                f"{self._what} is truncated", hint="Save or upload the archive again."
             ) from error
         except _library_errors() as error:
             damage, hint = self._damage

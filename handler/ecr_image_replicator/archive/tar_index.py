@@ -42,7 +42,7 @@ _MAX_EXTENSION_BYTES: Final = 1024 * 1024
 _MAX_KEPT_BYTES: Final = 16 * 1024 * 1024
 #: With two files of one of these names, two programs could read two different images.
 _UNIQUE: Final = frozenset({"manifest.json", "index.json"})
-_UPLOAD: Final = "Upload the archive again."
+_AGAIN: Final = "Save or upload the archive again."
 _SIGNATURES: Final = {
     b"PK\x03\x04": "a zip archive",
     b"7z\xbc\xaf": "a 7z archive",
@@ -254,7 +254,7 @@ class TarIndex:
         if not block or not any(block):
             return None
         if len(block) < BLOCK_BYTES:
-            raise self.invalid(f"truncated after {self._reader.size_bytes} bytes", hint=_UPLOAD)
+            raise self.invalid(f"truncated after {self._reader.size_bytes} bytes", hint=_AGAIN)
         self._next_offset += BLOCK_BYTES
         return block
 
@@ -273,7 +273,7 @@ class TarIndex:
             raise self.invalid(
                 f"truncated within {quote(header.name)}, after {size_bytes - offset} of "
                 f"{header.size_bytes} bytes",
-                hint=_UPLOAD,
+                hint=_AGAIN,
             )
 
     def invalid(self, *found: Part, hint: Part | tuple[Part, ...] = ()) -> InvalidArchiveError:
@@ -337,7 +337,7 @@ class _MemberReader:
             raise InvalidArchiveError(
                 f"invalid archive {self._location}: truncated within {quote(self._member.name)}, "
                 f"after {self._at} of {self._member.size_bytes} bytes",
-                hint=_UPLOAD,
+                hint=_AGAIN,
             )
         self._at += count
         return count
