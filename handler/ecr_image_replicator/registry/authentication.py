@@ -110,9 +110,14 @@ class _Exchange:
         for _ in range(_MAX_AUTHENTICATIONS):
             authorization = self._authenticator.authorization or self._fresh
             response = self._follow(request, authorization)
-            is_page = authorization is None and _is_page(response)
+            if authorization is None and _is_page(request, response):
+                # it is not read, being as long as a manifest perhaps, and may be of another host
+                if not self._authenticate_unchallenged(None):
+                    return response
+                response.close()
+                continue
             if (
-                not (response.status in _AUTH_STATUSES or is_page)
+                response.status not in _AUTH_STATUSES
                 or not self._transport.is_registry_origin(response.url)
                 or (response.status == 404 and authorization is not None)
             ):
@@ -148,11 +153,13 @@ class _Exchange:
                 self._challenges(response) or authenticator.last_challenges or self._probe()
             )
             if challenges is None:
+                authenticator.has_credentials()  # the error says that they were not requested
                 return False
             self._authenticate(challenges, rejected)
             return True
         if rejected is None:
-            return response.status != 400 and self._authenticate_unchallenged(response)
+            found = self._challenges(response)
+            return response.status != 400 and self._authenticate_unchallenged(found)
         with authenticator.lock:
             if authenticator.refresh_preemptive(rejected):
                 return True
@@ -166,7 +173,7 @@ class _Exchange:
         self._authenticate(authenticator.last_challenges, rejected)
         return True
 
-    def _authenticate_unchallenged(self, response: StreamedResponse) -> bool:
+    def _authenticate_unchallenged(self, challenges: Challenges | None) -> bool:
         """Use the configured credentials before a 403, a 404 or a web page is believed.
 
         A registry that serves anonymous users may respond so for a private repository, and send
@@ -174,7 +181,7 @@ class _Exchange:
         """
         if not self._authenticator.has_credentials():
             return False
-        challenges = self._challenges(response) or self._probe()
+        challenges = challenges or self._probe()
         if challenges is None:
             return False
         self._authenticate(challenges, None)
@@ -229,10 +236,11 @@ class _Exchange:
         return TokenResponse(response.status, content)
 
 
-def _is_page(response: StreamedResponse) -> bool:
-    """Return whether a response is a web page, perhaps one to sign in, that redirects lead to."""
+def _is_page(request: HttpRequest, response: StreamedResponse) -> bool:
+    """Return whether a manifest is labelled as a web page: perhaps it is one to sign in."""
     media_type = response.header("content-type").partition(";")[0].strip().lower()
-    return response.status == 200 and media_type == "text/html"
+    is_manifest = "/manifests/" in request.url.path
+    return is_manifest and response.status == 200 and media_type == "text/html"
 
 
 def _is_same_service(service: Url, target: Url) -> bool:

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from local.images import Image, place
+from local.images import Image, build_image, build_layer, place
 from local.registry import (
     BasicAuthentication,
     BearerAuthentication,
@@ -16,7 +16,7 @@ from local.registry import (
     SpecificationPolicy,
     TokenService,
 )
-from local.web import Request, Response
+from local.web import LoopbackServer, Request, Response
 from tests.functional.conftest import Function
 from tests.functional.quirks.replicating import CREDENTIALS, LOGIN, Start, check_copy, replicate
 
@@ -107,6 +107,60 @@ def test_a_login_page_is_passed_with_credentials(
 
     assert anonymous["Status"] == "FAILED"
     assert "is not a container registry" in anonymous["Reason"]
+    check_copy(response, destination, image)
+
+
+def test_the_challenge_of_another_hosts_login_page_is_not_answered(
+    function: Function, registries: Start
+) -> None:
+    def respond(request: Request) -> Response:
+        challenge = f'Bearer realm="{request.origin}/token", Basic realm="x"'
+        return Response(200, {"Content-Type": "text/html", "WWW-Authenticate": challenge})
+
+    with LoopbackServer(respond) as page:
+        source = registries(policy=ElsewherePolicy(page.url))
+
+        response = replicate(function, source, registries(), SrcCreds=CREDENTIALS)
+
+    assert response["Status"] == "FAILED"
+    assert "is not a container registry" in response["Reason"]
+    assert page.requests
+    assert {each.authorization_scheme for each in page.requests} == {None}
+    assert not [each for each in page.requests if each.path == "/token"]
+
+
+class ElsewherePolicy(SpecificationPolicy):
+    """Redirects requests for manifests to a page of another host."""
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        response = super().after(operation, request, response)
+        is_manifest = "/manifests/" in request.path
+        return Response(302, {"Location": f"{self._origin}/login"}) if is_manifest else response
+
+
+class MislabellingPolicy(SpecificationPolicy):
+    """A registry that sends manifests and blobs as web pages."""
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        response = super().after(operation, request, response)
+        return replace(response, headers={**response.headers, "Content-Type": "text/html"})
+
+
+@pytest.mark.parametrize("credentials", [{}, {"SrcCreds": CREDENTIALS}])
+def test_large_content_may_be_labelled_as_a_web_page(
+    function: Function, registries: Start, credentials: dict[str, str]
+) -> None:
+    large = {"padding": "x" * 2_000_000}
+    image = build_image([build_layer(3_000_000, seed=1)], annotations=large)
+    source = registries(policy=MislabellingPolicy())
+    place(image, source.store, "team/app", "1")
+    destination = registries()
+
+    response = replicate(function, source, destination, **credentials)
+
     check_copy(response, destination, image)
 
 
