@@ -249,3 +249,23 @@ def test_a_run_costs_what_the_page_says(mirror_scene: MirrorScene, machine: Mach
         assert counts["PUT"] + counts["LIST"] == run.puts
         # the interpreter reads the work items of each host in this process
         assert counts["GET"] + run.changed_hosts == run.gets
+
+
+def test_images_that_the_time_does_not_suffice_for_fail_the_resource(
+    mirror_scene: MirrorScene, machine: Machine
+) -> None:
+    mirror_scene.third.allowed, mirror_scene.third.throttled_count = 2, 10_000
+    mirror_scene.third.retry_after = "600"
+    mirror = {"Repositories": mirror_scene.entries[15:16], "ServiceTimeout": "400"}
+
+    create = machine.event("Create", mirror)
+    assert machine.send(create)["Status"] == "STARTED"
+    machine.wait_until_ended()
+
+    (response,) = machine.cloudformation.responses
+    assert response.status == "FAILED"
+    assert f"timed out, 2 of {len(TAGS)} copied" in (response.reason or "")
+    (execution,) = machine.executions()
+    assert len(machine.report_of(execution)["Left"]) == len(TAGS) - 2
+    machine.pool.invoke(machine.status_change(execution["name"], "FAILED"), "responder")
+    assert len(machine.cloudformation.responses) == 1
