@@ -324,12 +324,11 @@ class Transfer:
 
     def _start(self, blob: Descriptor) -> Callable[[int], None]:
         """Start counting a blob's bytes; return the function to call with each buffer's size."""
-        progress, limiter, deadline = self._progress, self._limiter, self._deadline
+        progress, deadline = self._progress, self._deadline
         step = f"copy blob {blob.digest} ({blob.size_bytes} bytes)"
 
         def advance(count_bytes: int) -> None:
             progress.advance(blob, count_bytes)
-            limiter.advance(count_bytes)
             deadline.check(step)
 
         progress.start(blob)
