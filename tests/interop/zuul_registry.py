@@ -14,7 +14,7 @@ from typing import Final, Self
 from tests.interop.registries import PASSWORD, USER
 from tests.programs import find_program
 
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 60.0
 _CONFIGURATION: Final = """\
 registry:
   address: 127.0.0.1
