@@ -131,8 +131,9 @@ def test_a_server_that_ignores_a_tls_handshake_is_used_over_plain_http() -> None
     with (
         declared_stalls(),
         RegistryServer() as store,
-        RegistryServer() as destination,
+        RegistryServer() as registry,
         LineServer(store.host) as source,
+        LineServer(registry.host) as destination,
     ):
         image = build_image([build_layer(1000)])
         push(image, store.host, "app", "1")
@@ -143,7 +144,7 @@ def test_a_server_that_ignores_a_tls_handshake_is_used_over_plain_http() -> None
         replicator = Replicator(Settings())
         replicator.replicate(request, deadline=Deadline(120), progress=LoggedProgress())
         replicator.close()
-        assert destination.store.tags("app") == {"1": image.digest}
+        assert registry.store.tags("app") == {"1": image.digest}
 
 
 @pytest.mark.parametrize(
