@@ -176,8 +176,7 @@ class VerifiedStream:
 
     def _mismatch(self, found: str) -> DigestMismatchError:
         return DigestMismatchError(
-            f"digest mismatch of blob {self._digest} ({self._size_bytes} bytes) from the source: "
-            f"{found}",
+            f"digest mismatch, expected {self._digest} of {self._size_bytes} bytes, {found}",
             hint="Push the image to the source again: its copy there is corrupt.",
         )
 

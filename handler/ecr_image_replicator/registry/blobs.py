@@ -69,6 +69,15 @@ class BlobRequests:
         self._client = client
         self._backoff = backoff
 
+    @property
+    def registry(self) -> str:
+        """The registry's host, for errors."""
+        return self._reference.registry
+
+    def operation(self, descriptor: Descriptor) -> str:
+        """Return what reading a blob is called in errors."""
+        return f"pull blob {descriptor.digest} of {self._reference.name}"
+
     def open(self, descriptor: Descriptor, offset: int, end: int | None = None) -> StreamedResponse:
         """Request a blob's bytes from an offset on; the response is positioned at that byte.
 
@@ -86,7 +95,7 @@ class BlobRequests:
         NotFoundError, DeniedError, RegistryError
             It rejects the request.
         """
-        operation = f"pull blob {descriptor.digest} of {self._reference.name}"
+        operation = self.operation(descriptor)
         response = self._get_permitted(descriptor, offset, end, operation)
         is_elsewhere = not self._client.is_registry_origin(response.url)
         if response.status in _EXPIRED_STATUSES and is_elsewhere:

@@ -13,7 +13,7 @@ from ecr_image_replicator.copy.readahead import (
     ReadAheadLimits,
     WatchedReader,
 )
-from ecr_image_replicator.errors import TransientError
+from ecr_image_replicator.errors import DigestMismatchError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,19 +46,35 @@ class Downloads:
 
     @contextmanager
     def open(self, descriptor: Descriptor) -> Iterator[ByteReader]:
-        """Read a blob from its start to its end."""
+        """Read a blob from its start to its end.
+
+        Raises
+        ------
+        DigestMismatchError
+            Whoever reads found other bytes than the digest's; the error names the repository.
+        """
         with self._lock:
             self._open += 1
         try:
+            reader: _ResumingReader | _LongReader
             if descriptor.size_bytes < self._limits.look_bytes + self._limits.least_left_bytes:
-                with closing(_ResumingReader(self._requests, descriptor)) as short:
-                    yield short
+                reader = _ResumingReader(self._requests, descriptor)
             else:
-                with closing(_LongReader(self, self._requests, descriptor, self._limits)) as long:
-                    yield long
+                reader = _LongReader(self, self._requests, descriptor, self._limits)
+            with closing(reader), self._named(descriptor):
+                yield reader
         finally:
             with self._lock:
                 self._open -= 1
+
+    @contextmanager
+    def _named(self, descriptor: Descriptor) -> Iterator[None]:
+        """Name the blob's repository in the error for wrong bytes."""
+        try:
+            yield
+        except DigestMismatchError as error:
+            failed = f"cannot {self._requests.operation(descriptor)}: "
+            raise DigestMismatchError(failed, *error.message, hint=error.hint) from error
 
     @property
     def is_single(self) -> bool:
@@ -171,8 +187,9 @@ class _ResumingReader:
         count = self._response.readinto(buffer)
         if not count and self.offset < self._stop:
             raise TransientError(
-                f"cannot pull blob {self._descriptor.digest}: the connection was closed after "
-                f"{self.offset} of {self._descriptor.size_bytes} bytes"
+                f"cannot connect to {self._requests.registry}: connection closed after "
+                f"{self.offset} of {self._descriptor.size_bytes} bytes of blob "
+                f"{self._descriptor.digest}"
             )
         return count
 
