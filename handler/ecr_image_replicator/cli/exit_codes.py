@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from ecr_image_replicator.aws.errors import is_not_found, is_temporary
 from ecr_image_replicator.errors import (
     AwsError,
     ContentError,
@@ -83,6 +82,11 @@ def exit_status(error: ReplicationError) -> Exit:
     """Return the status for an error; a secret or role that AWS rejected has the rejection's."""
     rejection = error.__cause__ if isinstance(error, CredentialsError) else error
     if isinstance(rejection, AwsError):
+        from ecr_image_replicator.aws.errors import (  # noqa: PLC0415 - for these errors only
+            is_not_found,
+            is_temporary,
+        )
+
         if rejection.is_denied:
             return Exit.DENIED
         if is_not_found(rejection.code):
