@@ -19,9 +19,10 @@ _MAX_MESSAGE_CHARACTERS: Final = 300
 _PARAMETER: Final = r"parameter ([A-Za-z0-9.\[\]]+)[,:]"
 _NOT_FOUND: Final = r"NoSuch\w+|\w*NotFound(?:Exception)?"
 _THROTTLED: Final = r"Throttl\w+|TooManyRequests\w*|RequestLimitExceeded|LimitExceeded\w*|SlowDown"
-#: Errors of the service itself, which a later call may not meet.
+#: Throttles, and errors of the service itself, which a later call may not meet.
 _TEMPORARY: Final = (
-    r"Internal(?:Error|Failure|Service\w*|Server\w*)|ServiceUnavailable\w*|RequestTimeout\w*"
+    rf"{_THROTTLED}|Internal(?:Error|Failure|Service\w*|Server\w*)|ServiceUnavailable\w*"
+    r"|RequestTimeout\w*"
 )
 #: Reason and hint by the name of botocore's exception, so that this module does not import it.
 _FAILURES: Final = {
@@ -111,4 +112,4 @@ def is_not_found(code: str) -> bool:
 
 def is_temporary(code: str) -> bool:
     """Return whether a later call may succeed: a throttle, or a failure of the service."""
-    return re.fullmatch(f"{_THROTTLED}|{_TEMPORARY}", code) is not None
+    return re.fullmatch(_TEMPORARY, code) is not None
