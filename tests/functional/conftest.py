@@ -31,7 +31,7 @@ class FakeContext:
     function_name = "replicator"
     log_stream_name = "2026/01/01/[$LATEST]0123456789abcdef"
 
-    def __init__(self, seconds: float = 60.0) -> None:
+    def __init__(self, seconds: float = 300.0) -> None:
         self.aws_request_id = str(uuid.uuid4())
         self._until = time.monotonic() + seconds
 
@@ -45,7 +45,7 @@ class Function:
 
     resource: ReplicationResource
 
-    def send(self, event: dict[str, Any], seconds: float = 60.0) -> dict[str, Any]:
+    def send(self, event: dict[str, Any], seconds: float = 300.0) -> dict[str, Any]:
         return self.resource.respond(event, FakeContext(seconds))
 
     def create(self, source: str, destination: str, **properties: Any) -> dict[str, Any]:

@@ -254,7 +254,7 @@ def test_a_response_is_sent_before_the_lambda_timeout(
     began_at = clock()
     response = function.send(endpoint.event("Create", properties))
 
-    assert clock() - began_at < 54  # the rest is reserved for the response
+    assert clock() - began_at < 280  # the rest is reserved for the response
     assert response["Status"] == "FAILED"
     assert "127.0.0.1:9" in response["Reason"]
     assert len(endpoint.responses) == 1
