@@ -88,11 +88,11 @@ def entry(**fields: object) -> bytes:
         (saved_files(layer=b"\x1f\x8b and so on"), "the layer 'layer': gzip data is damaged"),
         (
             saved_files(layer=gzip.compress(b"other")),
-            "does not match its diff_id in the config: expected sha256:",
+            "does not match its diff_id in the config: digest mismatch, expected sha256:",
         ),
         (
             saved_files(layer=LAYERS[1].content),
-            "invalid archive s3://archives/app.tar: digest mismatch: the layer 'layer' does not",
+            "invalid archive s3://archives/app.tar: the layer 'layer' does not match its diff_id",
         ),
         (
             [ArchiveFile("etc/passwd", b"root")],

@@ -114,8 +114,7 @@ class ArchivedLayer:
     def mismatch(self, found: str) -> DigestMismatchError:
         """Return the error for a layer that does not match its diff_id."""
         invalid = self.index.invalid(
-            f"digest mismatch: the layer {self.name} does not match its diff_id in the config: "
-            f"expected {self.diff_id}, {found}"
+            f"the layer {self.name} does not match its diff_id in the config: {found}"
         )
         return DigestMismatchError(*invalid.message)
 
@@ -192,7 +191,7 @@ class _CompressedLayer(_Blob):
                     if output := compressor.compress(chunk):
                         yield self._counted(output)
         except DigestMismatchError as error:
-            raise self._layer.mismatch(f"but {error}") from error
+            raise self._layer.mismatch("".join(map(str, error.message))) from error
         yield self._counted(compressor.flush())
 
 
@@ -232,7 +231,7 @@ class _VerbatimLayer(_Blob):
                     last = piece
         if hasher.hexdigest() != layer.diff_id.encoded:
             found = f"{layer.diff_id.algorithm}:{hasher.hexdigest()}"
-            raise layer.mismatch(f"got {found}")
+            raise layer.mismatch(f"digest mismatch, expected {layer.diff_id}, received {found}")
         yield self._counted(last)
 
 
