@@ -141,7 +141,7 @@ class MirrorResource:
                     return steps.copy(WorkItem.parse(fields), _retries(event), deadline)
                 case "Summarise":
                     return self._summarise(Run.parse(fields.get("Run")), context)
-            raise RequestError("invalid Step: it is Start, Choose, Copy or Summarise")
+            raise RequestError("invalid Step. Use Start, Choose, Copy or Summarise.")
         except UndeliveredResponseError:
             raise
         except Exception as error:  # noqa: BLE001 - other messages may quote secrets
@@ -209,7 +209,7 @@ class MirrorResource:
         store.delete(store.find_keys(Run(mirror, "x").mirror_prefix))
 
     def _respond_for_stopped(self, run: Run, context: Any) -> None:
-        """Respond for a run that a deletion stopped: the responder will not find its request."""
+        """Respond for a run that a deletion stopped; its stored request is deleted next."""
         try:
             request = StoredRequest.read(self._store(_deadline(context)), run)
             reason = "the mirror's run was stopped: the mirror was deleted"
@@ -275,7 +275,7 @@ class MirrorResource:
             "Run": str(run),
             "Failed": int(values["Failed"]),
             "Left": int(values["Left"]),
-            "Exceeded": bool(failure),
+            "HasFailed": bool(failure),
         }
 
     def _finish(
@@ -288,7 +288,7 @@ class MirrorResource:
         *,
         most_seconds: float = float("inf"),
     ) -> None:
-        """Respond once, if CloudFormation waits, and forget where to.
+        """Send the response if CloudFormation waits for it, then remove its URL from the request.
 
         Raises
         ------

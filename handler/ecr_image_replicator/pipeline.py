@@ -1,6 +1,6 @@
-"""The stages of one replication: state, content, plan, copy, outcome.
+"""One replication: read the state, read the content, plan, copy blobs, push manifests, push tags.
 
-Each stage takes what it needs and returns a value. Before the copy, nothing at the destination
+Before the copy, nothing at the destination
 changes, except that the layers of an archive without a manifest are pushed to build its image.
 """
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False, repr=False)  # the others slow down each start
+@dataclass(slots=True, eq=False, repr=False)  # generated methods slow down each start
 class Pipeline:
     """One replication.
 
@@ -60,13 +60,13 @@ class Pipeline:
     key
         Verifies signatures; None when they are not verified.
     new_proofs
-        Returns what tells which blobs at the destination hold which layers of an archive.
+        Returns the proofs of which blobs at the destination hold which layers of an archive.
     new_transfer
         Returns a transfer that ends with a deadline.
     transfer
         The transfer of the image.
     deadline, progress
-        Of the replication.
+        The deadline and the progress of the replication.
     known_blobs
         Blobs that the destination is known to have; those that are copied are added.
     absent_tags
@@ -211,8 +211,10 @@ class Pipeline:
     def _carry_out(self, plan: ReplicationPlan) -> BlobResults:
         archive = self.endpoints.archive
         is_sequential = archive is not None and archive.is_sequential and not self.request.dry_run
-        in_turn = archive.in_turn(plan.blobs) if archive and is_sequential else None
-        results = self.transfer.run(plan, in_turn=in_turn)
+        sequential_order = (
+            archive.sequential_order(plan.blobs) if archive and is_sequential else None
+        )
+        results = self.transfer.run(plan, sequential_order=sequential_order)
         if not self.request.dry_run:
             self.known_blobs.update((blob.digest, blob) for blob in (*plan.blobs, *plan.present))
         return results
@@ -363,7 +365,7 @@ def _log_plan(content: Content, plan: ReplicationPlan | None, *, is_dry_run: boo
         "dry run" if is_dry_run else "copying",
         extra={
             "digest": str(content.root.digest),
-            "tags": [tag for tag, _ in plan.puts] if plan else [],
+            "tags": [tag for tag, _ in plan.final_pushes] if plan else [],
             "blobs": len(plan.blobs) if plan else 0,
             "blobs_present": len(plan.present) if plan else 0,
         },

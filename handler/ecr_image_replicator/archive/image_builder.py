@@ -97,7 +97,7 @@ class ImageBuilder:
     transfer
         Sends what is missing.
     proofs
-        Tells which blobs at the destination hold which layers.
+        The proofs of which blobs at the destination hold which layers.
     recorded
         Blobs that an earlier invocation of this run recorded, by diff_id; proven like any other.
     """
@@ -151,7 +151,7 @@ class ImageBuilder:
                     for diff_id, blob in zip(image.diff_ids, manifest.layers, strict=True)
                 ]
                 if len(self._proofs.prove(claims)) == len({_key(claim) for claim in claims}):
-                    self._transfer.remember_made(self._layer_finder(image, manifest))
+                    self._transfer.set_layer_lookup(self._layer_finder(image, manifest))
                     platform = parse_config_platform(image.config)
                     return BuiltImage(manifest, platform, manifest.blobs)
             self._similar.append(manifest)
@@ -219,7 +219,7 @@ class ImageBuilder:
             [layers[diff_id] for diff_id in image.diff_ids],
             annotations=VERIFIED_LAYERS,
         )
-        self._transfer.remember_made(self._layer_finder(image, manifest))
+        self._transfer.set_layer_lookup(self._layer_finder(image, manifest))
         platform = parse_config_platform(image.config)
         return BuiltImage(manifest, platform, tuple(blobs.values()))
 
@@ -305,7 +305,7 @@ class ImageBuilder:
 
         if diff_ids:
             layers = (each for each in self._source.find_layers(diff_ids) if not each.is_blob)
-            self._transfer.push_streamed(layers, keep, one_by_one=self._source.is_sequential)
+            self._transfer.push_streamed(layers, keep, sequential=self._source.is_sequential)
         return blobs
 
 

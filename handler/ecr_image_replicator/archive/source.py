@@ -161,7 +161,7 @@ class ArchiveSource:
             return None
         return tuple(self.find_layers(image.diff_ids))
 
-    def in_turn(self, blobs: Collection[Descriptor]) -> Iterator[Descriptor]:
+    def sequential_order(self, blobs: Collection[Descriptor]) -> Iterator[Descriptor]:
         """Yield blobs in the order of the archive, reading on for them."""
         index, content = self._open()
         if isinstance(content, OciLayout):

@@ -19,7 +19,7 @@ def do_each(
     items: Iterable[_Item],
     *,
     stop: Callable[[], None],
-    one_by_one: bool = False,
+    sequential: bool = False,
 ) -> list[_Result]:
     """Do the work for every item in parallel, and return the results in the items' order.
 
@@ -27,7 +27,7 @@ def do_each(
     ----------
     stop
         Called at the first failure, to end the work on the other items.
-    one_by_one
+    sequential
         Take each item from the iterable only after the work on the one before it.
 
     Raises
@@ -50,7 +50,7 @@ def do_each(
     try:
         for item in items:
             futures.append(pool.submit(attempt, item))
-            if one_by_one:
+            if sequential:
                 futures[-1].result()
     except BaseException:
         stop()  # the iterable failed, or was stopped by another item's failure

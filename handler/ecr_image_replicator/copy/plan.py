@@ -47,7 +47,7 @@ class ReplicationPlan(NamedTuple):
     is_there: bool = False
 
     @property
-    def puts(self) -> tuple[tuple[str, Manifest], ...]:
+    def final_pushes(self) -> tuple[tuple[str, Manifest], ...]:
         """The references to put at the end; the first pushes the root."""
         root = tuple((tag, self.root) for tag in self.tags)
         if not root and not self.is_there:

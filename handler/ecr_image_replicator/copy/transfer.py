@@ -152,7 +152,7 @@ class Transfer:
         layers: Iterable[_Layer],
         on_pushed: Callable[[_Layer, Descriptor], None],
         *,
-        one_by_one: bool,
+        sequential: bool,
     ) -> None:
         """Push layers whose blobs are made while they are sent.
 
@@ -160,7 +160,7 @@ class Transfer:
         ----------
         on_pushed
             Called with each layer and its blob, after the blob is pushed.
-        one_by_one
+        sequential
             Take each layer from the iterable only after the one before it was pushed.
 
         Raises
@@ -178,10 +178,10 @@ class Transfer:
             on_pushed(layer, blob)
 
         with self._pool() as pool:
-            do_each(pool, send, layers, stop=self._deadline.stop, one_by_one=one_by_one)
+            do_each(pool, send, layers, stop=self._deadline.stop, sequential=sequential)
 
-    def remember_made(self, find_layer: Callable[[Digest], StreamedLayer | None]) -> None:
-        """Set how a blob is made again if the destination reports it missing.
+    def set_layer_lookup(self, find_layer: Callable[[Digest], StreamedLayer | None]) -> None:
+        """Set the lookup from a blob's digest to the archive layer that it can be rebuilt from.
 
         Parameters
         ----------
@@ -192,13 +192,13 @@ class Transfer:
         self._find_layer = find_layer
 
     def run(
-        self, plan: ReplicationPlan, *, in_turn: Iterable[Descriptor] | None = None
+        self, plan: ReplicationPlan, *, sequential_order: Iterable[Descriptor] | None = None
     ) -> dict[Digest, BlobResult]:
         """Carry out the plan, the tags last, and return what became of each blob.
 
         Parameters
         ----------
-        in_turn
+        sequential_order
             The plan's blobs in the order of a sequential source, copied one after the other; None
             for parallel copies.
 
@@ -218,13 +218,13 @@ class Transfer:
             results_of(streamed, BlobOutcome.COPIED),
         )
         stop = self._deadline.stop
-        if in_turn is None:
+        if sequential_order is None:
             missing = sum(blob.digest not in there for blob in plan.blobs)
             self._source.expect_blobs(min(missing, self._limiter.limit))
 
-        def move(blob: Descriptor) -> None:
+        def copy(blob: Descriptor) -> None:
             found = BlobOutcome.SKIPPED if blob.digest in there else None
-            outcome = found or self._move(
+            outcome = found or self._copy_blob(
                 blob, lambda: self._writer.start_upload(blob, mount_from=plan.mount_from)
             )
             results[blob.digest] = BlobResult(outcome, blob.size_bytes)
@@ -232,33 +232,33 @@ class Transfer:
 
         below = {child.digest: child for level in plan.levels for child in level}
 
-        def push(child: Manifest) -> None:
-            results.update(self._push(child, str(child.digest), below))
+        def push_by_digest(child: Manifest) -> None:
+            results.update(self._push_manifest(child, str(child.digest), below))
 
-        def put(tagged: tuple[str, Manifest]) -> None:
+        def push_reference(tagged: tuple[str, Manifest]) -> None:
             reference, manifest = tagged
-            results.update(self._push(manifest, reference, below))
+            results.update(self._push_manifest(manifest, reference, below))
 
         with self._pool() as pool:
-            one_by_one = in_turn is not None
-            blobs = plan.blobs if in_turn is None else in_turn
-            do_each(pool, move, blobs, stop=stop, one_by_one=one_by_one)
+            sequential = sequential_order is not None
+            blobs = plan.blobs if sequential_order is None else sequential_order
+            do_each(pool, copy, blobs, stop=stop, sequential=sequential)
             for level in plan.levels:
-                do_each(pool, push, level, stop=stop)
+                do_each(pool, push_by_digest, level, stop=stop)
             # the first pushes the root; if it is rejected, no other tag is put
-            do_each(pool, put, plan.puts[:1], stop=stop)
-            do_each(pool, put, plan.puts[1:], stop=stop)
+            do_each(pool, push_reference, plan.final_pushes[:1], stop=stop)
+            do_each(pool, push_reference, plan.final_pushes[1:], stop=stop)
         return results
 
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="stream")
 
-    def _move(
+    def _copy_blob(
         self, blob: Descriptor, open_upload: Callable[[], Upload | BlobOutcome]
     ) -> BlobOutcome:
         """Copy one blob."""
         outcome, failures = self._run_with_restarts(
-            blob, lambda: self._move_once(blob, open_upload)
+            blob, lambda: self._copy_blob_once(blob, open_upload)
         )
         # it exists after an interruption: only the response to its last byte was lost
         found_late = outcome is BlobOutcome.SKIPPED and failures
@@ -285,7 +285,7 @@ class Transfer:
                 _LOGGER.info("restarting a blob: %s", error)
         raise AssertionError  # itertools.count has no end
 
-    def _move_once(
+    def _copy_blob_once(
         self, blob: Descriptor, open_upload: Callable[[], Upload | BlobOutcome]
     ) -> BlobOutcome:
         opened = open_upload()
@@ -295,6 +295,7 @@ class Transfer:
         with _cancelled_on_failure(opened), ExitStack() as held:
             buffer = held.enter_context(self._enter_slot(blob))
             reader = held.enter_context(self._source.open_blob(blob))
+            # hashed while the HTTP client reads it
             opened.finish(
                 VerifiedStream(
                     reader,
@@ -334,7 +335,7 @@ class Transfer:
         progress.start(blob)
         return advance
 
-    def _push(
+    def _push_manifest(
         self, manifest: Manifest, reference: str, below: Mapping[Digest, Manifest]
     ) -> dict[Digest, BlobResult]:
         """Push a manifest, and once more after content that is missing; return the blobs sent."""
@@ -358,29 +359,29 @@ class Transfer:
                 layer = self._find_layer(blob.digest)
                 planned = layer.stored if layer else blob
                 self._progress.plan((planned,))
-                made = layer and self._make_again(blob, layer, error)
-                outcome = made or self._move_again(blob, error)
+                made = layer and self._rebuild_layer(blob, layer, error)
+                outcome = made or self._copy_blob_again(blob, error)
                 results[blob.digest] = BlobResult(outcome, blob.size_bytes)
                 self._progress.finish(planned, outcome)
         else:
             for digest in missing_children(manifest, error):
                 child = below.get(digest) or self._source.fetch_manifest(digest)
-                results.update(self._push(child, str(digest), below))
+                results.update(self._push_manifest(child, str(digest), below))
         return results
 
-    def _move_again(self, blob: Descriptor, error: MissingContentError) -> BlobOutcome:
+    def _copy_blob_again(self, blob: Descriptor, error: MissingContentError) -> BlobOutcome:
         """Copy a blob again, or a foreign layer that the destination requires."""
         try:
-            return self._move(blob, functools.partial(self._writer.open_upload, blob))
+            return self._copy_blob(blob, functools.partial(self._writer.open_upload, blob))
         except (NotFoundError, InvalidArchiveError) as absent:
             if blob.is_distributable:
                 raise
             raise absent_foreign_layer(blob, error) from absent
 
-    def _make_again(
+    def _rebuild_layer(
         self, blob: Descriptor, layer: StreamedLayer, error: MissingContentError
     ) -> BlobOutcome:
-        """Make and push a layer's blob again."""
+        """Rebuild a layer's blob and push it."""
         made, _ = self._run_with_restarts(layer.stored, lambda: self._push_streamed_once(layer))
         if made.digest != blob.digest:
             raise changed_layer(blob, made, error) from error

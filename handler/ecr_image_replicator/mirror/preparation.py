@@ -42,7 +42,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 MAX_IMAGES: Final = 10_000
 #: Time limit. Workers compare the remaining images.
 COMPARE_SECONDS: Final = 300.0
-#: Of that time: a host that does not send its lists leaves the rest to the others.
+#: Time limit for tag lists, so that a slow host leaves time for comparing the others' images.
 LIST_SECONDS: Final = 240.0
 #: Per source host.
 _REPOSITORIES_AT_ONCE: Final = 4

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 #: Time reserved for writing the results of the comparison.
 _WRITE_SECONDS: Final = 30.0
-#: Fields that a stored event has beside CloudFormation's. The first: a schedule started the run.
+# Fields that a stored event has beside CloudFormation's.
+#: Whether a schedule started the run.
 SCHEDULED: Final = "Scheduled"
 _STARTED_AT: Final = "StartedAt"
 _NOT_AFTER: Final = "NotAfter"
@@ -254,7 +255,8 @@ class MirrorSteps:
         Parameters
         ----------
         retries
-            Number of previous attempts of this invocation, whose worker can have been killed.
+            How often Step Functions has retried this step: above 0, the last worker may have been
+            killed.
         deadline
             The deadline of this invocation.
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import TransientError
-from ecr_image_replicator.registry.auth import Challenges
+from ecr_image_replicator.registry.authenticator import Challenges
 from ecr_image_replicator.registry.challenges import parse_challenges
 from ecr_image_replicator.registry.error_responses import OverloadedError, is_expired_token
 from ecr_image_replicator.registry.http.hosts import registry_url
@@ -17,7 +17,7 @@ from ecr_image_replicator.retries import RETRYABLE_STATUSES, parse_retry_after
 
 if TYPE_CHECKING:
     from ecr_image_replicator.errors import Part
-    from ecr_image_replicator.registry.auth import Authenticator
+    from ecr_image_replicator.registry.authenticator import Authenticator
     from ecr_image_replicator.registry.http.addresses import AddressScope
     from ecr_image_replicator.registry.http.messages import StreamedResponse
     from ecr_image_replicator.registry.http.urls import Url
@@ -52,7 +52,7 @@ class AuthenticatedTransport:
 
     @property
     def unused_origin(self) -> Part | None:
-        """Where credentials come from that the registry did not request; None for no such."""
+        """The origin of credentials that are configured but were not requested, or None."""
         return self._authenticator.unused_origin
 
     def redact(self, body: bytes) -> bytes:
@@ -153,7 +153,7 @@ class _Exchange:
                 self._challenges(response) or authenticator.last_challenges or self._probe()
             )
             if challenges is None:
-                authenticator.has_credentials()  # the error says that they were not requested
+                authenticator.look_up_credentials()  # the error says that they were not requested
                 return False
             self._authenticate(challenges, rejected)
             return True
@@ -179,7 +179,7 @@ class _Exchange:
         A registry that serves anonymous users may respond so for a private repository, and send
         its challenge from ``/v2/`` only (containerd#3291).
         """
-        if not self._authenticator.has_credentials():
+        if not self._authenticator.look_up_credentials():
             return False
         challenges = challenges or self._probe()
         if challenges is None:

@@ -14,7 +14,7 @@ from ecr_image_replicator.errors import (
     TransientError,
 )
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
-from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
+from ecr_image_replicator.registry.client import RETRY_429_ONLY
 from ecr_image_replicator.registry.error_responses import retries_exhausted
 from ecr_image_replicator.registry.manifest_responses import is_success
 
@@ -38,7 +38,7 @@ def has_blob(client: RegistryClient, reference: ImageReference, digest: Digest) 
     """Send a HEAD for a blob of the reference's repository; where that fails, a GET of one byte."""
     operation = f"look for blob {digest} in {reference.name}"
     target = f"/v2/{reference.repository}/blobs/{digest}"
-    response = client.request("HEAD", target, operation, retried=RETRY_THROTTLES_ONLY)
+    response = client.request("HEAD", target, operation, retry_statuses=RETRY_429_ONLY)
     if is_success(response) or response.status == 404:
         return response.status != 404
     if response.status == 401:

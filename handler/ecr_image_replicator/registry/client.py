@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.errors import Part, RegistryError, Side
     from ecr_image_replicator.model.digests import VerifiedStream
-    from ecr_image_replicator.registry.auth import Authenticator
+    from ecr_image_replicator.registry.authenticator import Authenticator
     from ecr_image_replicator.registry.http.hosts import Schemes
     from ecr_image_replicator.registry.http.messages import StreamedResponse
     from ecr_image_replicator.registry.http.session import Session
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from ecr_image_replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
-#: For a request that another one settles: only a throttled one is sent again.
-RETRY_THROTTLES_ONLY: Final = frozenset({429})
+#: Retry statuses of a request whose failure is followed by a fallback, such as GET after HEAD.
+RETRY_429_ONLY: Final = frozenset({429})
 
 
 class RegistryClient:
@@ -114,7 +114,7 @@ class RegistryClient:
         body: bytes | VerifiedStream | Iterable[bytes | memoryview] | None = None,
         limit_bytes: int = MAX_BODY_BYTES,
         rate_limiter: RateLimiter | None = None,
-        retried: frozenset[int] = RETRYABLE_STATUSES,
+        retry_statuses: frozenset[int] = RETRYABLE_STATUSES,
     ) -> HttpResponse:
         """Send a request and read its whole response, whatever its status.
 
@@ -128,7 +128,7 @@ class RegistryClient:
             The longest body that is accepted.
         rate_limiter
             Delays every attempt.
-        retried
+        retry_statuses
             The statuses after which the request is sent again; others are returned.
 
         Raises
@@ -143,7 +143,7 @@ class RegistryClient:
         request = HttpRequest(method, self._url(target), headers or {}, body)
 
         def once() -> HttpResponse:
-            streamed = self._exchange(request, target, operation, retried)
+            streamed = self._exchange(request, target, operation, retry_statuses)
             content = b"" if method == "HEAD" else streamed.read(limit_bytes)
             return self._whole(streamed, content)
 
@@ -162,8 +162,10 @@ class RegistryClient:
                     rate_limiter.increase()
                 # the response to a HEAD has no reason, and the GET that follows it has
                 is_final = method == "HEAD" or not request.is_repeatable
+                if is_final or not self.is_pending_denial(response):
+                    return response
                 denials += 1
-                if is_final or not self.wait_for_permission(denials, response, operation):
+                if not self.wait_for_permission(denials, response, operation):
                     return response
         raise AssertionError  # itertools.count has no end
 
@@ -259,9 +261,13 @@ class RegistryClient:
         _LOGGER.info("trying again: %s", error, extra={"attempt": attempt + 1})
 
     def _exchange(
-        self, request: HttpRequest, target: str | Url, operation: str, retried: frozenset[int]
+        self,
+        request: HttpRequest,
+        target: str | Url,
+        operation: str,
+        retry_statuses: frozenset[int],
     ) -> StreamedResponse:
-        """Send a request once, with the host's scheme. Raise for a retried status."""
+        """Send a request once, with the host's scheme. Raise for a status to retry."""
         self._deadline.check(operation)
         self._backoff.wait_for(self._pause, self.registry)
 
@@ -269,7 +275,7 @@ class RegistryClient:
             return self._authenticated.send(request.to(self._url(target, scheme)), operation)
 
         response = self._in_scheme(send)
-        if response.status not in retried:
+        if response.status not in retry_statuses:
             return response
         whole = self._whole(response, response.read(MAX_BODY_BYTES))
         limited = pull_limit_error(whole, operation, self.side, self.registry, self.login_origin)

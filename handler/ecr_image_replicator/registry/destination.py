@@ -19,7 +19,7 @@ from ecr_image_replicator.errors import (
 )
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.blobs import has_blob
-from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
+from ecr_image_replicator.registry.client import RETRY_429_ONLY
 from ecr_image_replicator.registry.error_bodies import describe_response, error_code, is_html
 from ecr_image_replicator.registry.error_responses import is_immutable_tag, missing_content_error
 from ecr_image_replicator.registry.immutable_tags import immutable_tag_error
@@ -287,7 +287,7 @@ class RegistryDestination:
             f"{self._path}/manifests/{reference}",
             f"read {self._name(reference)}",
             headers={"Accept": ACCEPT_MANIFESTS},
-            retried=RETRY_THROTTLES_ONLY,
+            retry_statuses=RETRY_429_ONLY,
         )
 
     def _find_existing(self, tag: str) -> Digest | None:
@@ -314,7 +314,7 @@ class RegistryDestination:
         """
         operation = f"push blob {descriptor.digest} to {self._reference.name}"
         query = "?" + urlencode({"mount": str(descriptor.digest), "from": repository})
-        response = self._post(query, operation, retried=_RETRIED_MOUNTS)
+        response = self._post(query, operation, retry_statuses=_RETRIED_MOUNTS)
         if response.status == 201:
             return BlobOutcome.SKIPPED
         if response.status == 202:
@@ -326,14 +326,14 @@ class RegistryDestination:
         return None
 
     def _post(
-        self, query: str, operation: str, *, retried: frozenset[int] = RETRYABLE_STATUSES
+        self, query: str, operation: str, *, retry_statuses: frozenset[int] = RETRYABLE_STATUSES
     ) -> HttpResponse:
         return self._client.request(
             "POST",
             f"{self._path}/blobs/uploads/{query}",
             operation,
             rate_limiter=self._quirks.upload_rate,
-            retried=retried,
+            retry_statuses=retry_statuses,
         )
 
     def _session_of(self, response: HttpResponse, operation: str) -> RegistryUpload:

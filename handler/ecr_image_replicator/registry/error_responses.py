@@ -87,8 +87,7 @@ class OverloadedError(TransientError):
     def __init__(
         self, response: HttpResponse, operation: str, *, retry_after_seconds: float | None
     ) -> None:
-        is_throttle = response.status == 429
-        problem = "rate limit exceeded" if is_throttle else "unavailable"
+        problem = "rate limit exceeded" if response.status == 429 else "unavailable"
         super().__init__(
             f"cannot {operation}: {problem} ({describe_response(response)})",
             retry_after_seconds=retry_after_seconds,

@@ -33,7 +33,7 @@ def get_manifest(
     selector: str,
     operation: str,
     *,
-    retried: frozenset[int] = RETRYABLE_STATUSES,
+    retry_statuses: frozenset[int] = RETRYABLE_STATUSES,
 ) -> HttpResponse:
     """Send the GET for a manifest by its tag or digest."""
     return client.request(
@@ -42,7 +42,7 @@ def get_manifest(
         operation,
         headers={"Accept": ACCEPT_MANIFESTS},
         limit_bytes=MAX_MANIFEST_BYTES,
-        retried=retried,
+        retry_statuses=retry_statuses,
     )
 
 

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ecr_image_replicator.errors import Side
-from ecr_image_replicator.registry.auth import Authenticator
+from ecr_image_replicator.registry.authenticator import Authenticator
 from ecr_image_replicator.registry.client import RegistryClient
 from ecr_image_replicator.registry.destination import RegistryDestination
 from ecr_image_replicator.registry.http.hosts import Schemes

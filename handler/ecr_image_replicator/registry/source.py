@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ecr_image_replicator.errors import DigestMismatchError, ProtocolError
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.blobs import BlobRequests
-from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
+from ecr_image_replicator.registry.client import RETRY_429_ONLY
 from ecr_image_replicator.registry.downloads import Downloads
 from ecr_image_replicator.registry.manifest_responses import (
     ACCEPT_MANIFESTS,
@@ -72,7 +72,7 @@ class RegistrySource:
             f"/v2/{self._reference.repository}/manifests/{self._reference.selector}",
             operation,
             headers={"Accept": ACCEPT_MANIFESTS},
-            retried=RETRY_THROTTLES_ONLY,
+            retry_statuses=RETRY_429_ONLY,
         )
         log_pull_limit(response, self._reference.registry)
         if response.status == 401:
@@ -105,7 +105,7 @@ class RegistrySource:
             return self._read(self._get(self._reference.tag, operation), None, operation)
         if not self._reference.tag or self._tagged not in {None, wanted}:
             return self._read(self._get(str(wanted), operation), wanted, operation)
-        response = self._get(str(wanted), operation, retried=_RETRIED_BEFORE_TAG)
+        response = self._get(str(wanted), operation, retry_statuses=_RETRIED_BEFORE_TAG)
         if has_manifest(response) or response.status in {401, 403}:
             return self._read(response, wanted, operation)
         manifest = self._read_tagged(wanted, operation)
@@ -124,10 +124,14 @@ class RegistrySource:
         return self._downloads.open(descriptor)
 
     def _get(
-        self, selector: str, operation: str, *, retried: frozenset[int] = RETRYABLE_STATUSES
+        self, selector: str, operation: str, *, retry_statuses: frozenset[int] = RETRYABLE_STATUSES
     ) -> HttpResponse:
         response = get_manifest(
-            self._client, self._reference.repository, selector, operation, retried=retried
+            self._client,
+            self._reference.repository,
+            selector,
+            operation,
+            retry_statuses=retry_statuses,
         )
         log_pull_limit(response, self._reference.registry)
         return response
@@ -139,7 +143,7 @@ class RegistrySource:
 
     def _read_tagged(self, wanted: Digest, operation: str) -> Manifest | None:
         """Read the tag's manifest; None when it cannot be read or is another one."""
-        response = self._get(self._reference.tag, operation, retried=RETRY_THROTTLES_ONLY)
+        response = self._get(self._reference.tag, operation, retry_statuses=RETRY_429_ONLY)
         if not has_manifest(response):
             return None
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ecr_image_replicator.copy.tag_ports import TagHead
 from ecr_image_replicator.errors import ProtocolError
 from ecr_image_replicator.model.manifests import has_too_many_values
-from ecr_image_replicator.registry.client import RETRY_THROTTLES_ONLY
+from ecr_image_replicator.registry.client import RETRY_429_ONLY
 from ecr_image_replicator.registry.http.link_header import find_next_link
 from ecr_image_replicator.registry.http.urls import InvalidUrlError
 from ecr_image_replicator.registry.manifest_responses import ACCEPT_MANIFESTS, announced_digest
@@ -111,7 +111,7 @@ class RegistryTags:
         operation = f"read {self._reference.name}:{selector}"
         target, headers = f"{self._path}/manifests/{selector}", {"Accept": ACCEPT_MANIFESTS}
         response = self._client.request(
-            "HEAD", target, operation, headers=headers, retried=RETRY_THROTTLES_ONLY
+            "HEAD", target, operation, headers=headers, retry_statuses=RETRY_429_ONLY
         )
         if self._client.is_pending_denial(response):
             # only the response to a GET has the reason: an explicit deny is final

@@ -105,8 +105,8 @@ def replicate(content: bytes, compression: Compression) -> Repository:
             assert builder.find(image, None) is None
             assembled = builder.build(image)
             plan = make_plan(assembled.manifest, {}, ["1"], known=assembled.present)
-        in_turn = source.in_turn(plan.blobs) if source.is_sequential else None
-        transfer.run(plan, in_turn=in_turn)
+        sequential_order = source.sequential_order(plan.blobs) if source.is_sequential else None
+        transfer.run(plan, sequential_order=sequential_order)
     return repository
 
 

@@ -47,7 +47,7 @@ def test_blobs_can_be_moved_ahead_of_everything_else() -> None:
     plan = make_plan(root, {child.digest: child}, ["1"], known=[blob(b"1")], mount_from="team/base")
     ahead = plan.of_blobs(plan.blobs[:1])
     assert (ahead.blobs, ahead.mount_from) == (plan.blobs[:1], "team/base")
-    assert (ahead.present, ahead.levels, ahead.puts) == ((), (), ())
+    assert (ahead.present, ahead.levels, ahead.final_pushes) == ((), (), ())
 
 
 def test_children_stand_before_their_parents_at_any_depth() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ecr_image_replicator.errors import DeniedError, Side
-from ecr_image_replicator.registry.auth import Authenticator, Challenges
+from ecr_image_replicator.registry.authenticator import Authenticator, Challenges
 from ecr_image_replicator.registry.challenges import Challenge
 from ecr_image_replicator.registry.http.urls import parse_url
 from ecr_image_replicator.registry.tokens import TokenRequest, TokenResponse

@@ -119,11 +119,14 @@ class Authenticator:
 
     @property
     def unused_origin(self) -> Part | None:
-        """Where credentials come from that the registry did not request; None for no such."""
+        """The origin of credentials that are configured but were not requested, or None."""
         return self._unrequested.origin if self._unrequested and self._login is None else None
 
-    def has_credentials(self) -> bool:
-        """Return whether credentials are configured for the registry; may read a secret."""
+    def look_up_credentials(self) -> bool:
+        """Look up the login, keep it for error messages, and return whether there is one.
+
+        It may read a secret.
+        """
         if self._login is None:
             self._unrequested = self._credentials.find(self._registry)
         return self._login is not None or self._unrequested is not None
@@ -143,7 +146,7 @@ class Authenticator:
         return body
 
     def use_credentials(self, credentials: Credentials) -> None:
-        """Use these credentials from now on: equal ones, that know the present invocation."""
+        """Replace the credentials by an equal object with the current invocation's deadline."""
         self._credentials = credentials
 
     def authenticate_preemptively(self) -> None:

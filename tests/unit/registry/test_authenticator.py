@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.builders import FakeClock
 
 from ecr_image_replicator.errors import DeniedError, ProtocolError, ReplicationError, Side
-from ecr_image_replicator.registry.auth import Authenticator, Challenges
+from ecr_image_replicator.registry.authenticator import Authenticator, Challenges
 from ecr_image_replicator.registry.challenges import Challenge
 from ecr_image_replicator.registry.http.urls import parse_url
 from ecr_image_replicator.registry.tokens import TokenRequest, TokenResponse
