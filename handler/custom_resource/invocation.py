@@ -22,6 +22,7 @@ from ecr_image_replicator.aws.invocation import is_function_arn, unqualified_arn
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import OutOfTimeError, ReplicationError
+from ecr_image_replicator.registry.http.pools import ClientContext
 from ecr_image_replicator.trust_store import response_context
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class Invocation:
                 self._response_url,
                 body,
                 budget_seconds=left_seconds - _DELIVERY_MARGIN_SECONDS,
-                tls=response_context(),
+                tls=response_context(ClientContext),
             )
 
     def _continue_or_explain(self, reason: str) -> str:

@@ -44,6 +44,7 @@ from ecr_image_replicator.mirror.report import MirrorReport
 from ecr_image_replicator.mirror.state import Run
 from ecr_image_replicator.mirror.steps import SCHEDULED, MirrorSteps, StoredRequest
 from ecr_image_replicator.mirror.summary import summarise
+from ecr_image_replicator.registry.http.pools import ClientContext
 from ecr_image_replicator.request.mirror_parsing import parse_mirror
 from ecr_image_replicator.retries import RetryPolicy
 from ecr_image_replicator.trust_store import response_context
@@ -346,7 +347,8 @@ class MirrorResource:
             return
         left_seconds = context.get_remaining_time_in_millis() / 1000
         budget_seconds = min(left_seconds - _DELIVERY_MARGIN_SECONDS, most_seconds)
-        if not deliver(url, body, budget_seconds=budget_seconds, tls=response_context()):
+        tls = response_context(ClientContext)
+        if not deliver(url, body, budget_seconds=budget_seconds, tls=tls):
             raise UndeliveredResponseError("cannot deliver the response to CloudFormation")
 
     def _open_steps(self, context: Any) -> tuple[MirrorSteps, Deadline]:

@@ -75,8 +75,10 @@ def find_trust_store(environment: Mapping[str, str] = os.environ) -> TrustStore:
     return TrustStore(certifi.where())
 
 
-def new_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> Any:
-    """Return a new client context, of a subclass of SSLContext, that trusts the found store.
+def shared_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContext:
+    """Return the process's client context of this class, which trusts the found store.
+
+    It is made once for each store: parsing certifi's bundle takes as long as an unchanged copy.
 
     Raises
     ------
@@ -84,16 +86,14 @@ def new_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> Any:
         The store cannot be read.
     """
     store = find_trust_store()
-    context = kind(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        store.load_into(context)
+        return _context(store, kind)  # type: ignore[arg-type] # a class is hashable
     except OSError as error:
         is_read = isinstance(error, ssl.SSLError)
         reason = "not in PEM form" if is_read else os.strerror(error.errno or 0).lower()
         raise UnreadableTrustStoreError(
             f"invalid certificate bundle {store.path} in {store.variable}: {reason}"
         ) from error
-    return context
 
 
 def new_unverified_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> Any:
@@ -104,19 +104,19 @@ def new_unverified_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> Any:
     return context
 
 
-def response_context() -> ssl.SSLContext:
-    """Return the context for the response to CloudFormation, read once for each environment.
+def response_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContext:
+    """Return the context for the response to CloudFormation: the shared one of this class.
 
     A store that cannot be read must not keep the response from being sent: certifi's is used.
     """
-    return _response_context(find_trust_store())
-
-
-@lru_cache(maxsize=1)
-def _response_context(store: TrustStore) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        store.load_into(context)
-    except OSError:
-        find_trust_store({}).load_into(context)
+        return shared_context(kind)
+    except UnreadableTrustStoreError:
+        return _context(find_trust_store({}), kind)  # type: ignore[arg-type] # as above
+
+
+@lru_cache(maxsize=4)
+def _context(store: TrustStore, kind: type[ssl.SSLContext]) -> ssl.SSLContext:
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)
+    store.load_into(context)
     return context

@@ -8,12 +8,14 @@ import certifi
 import pytest
 from local.certificates import CertificateAuthority
 
+from ecr_image_replicator.registry.http.pools import ClientContext
 from ecr_image_replicator.trust_store import (
     VARIABLES,
+    TrustStore,
     UnreadableTrustStoreError,
     find_trust_store,
-    new_context,
     response_context,
+    shared_context,
 )
 
 
@@ -34,7 +36,7 @@ def test_the_first_variable_that_is_set_names_the_store(monkeypatch: pytest.Monk
 
 
 def test_the_default_store_is_checked_strictly() -> None:
-    context = new_context()
+    context = shared_context()
     assert context.verify_flags & ssl.VERIFY_X509_STRICT
     assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
     assert context.check_hostname
@@ -47,7 +49,7 @@ def test_a_named_store_replaces_the_default_one_and_is_not_checked_strictly(
 ) -> None:
     authority = CertificateAuthority(tmp_path)
     monkeypatch.setenv(variable, str(authority.ca_file))
-    for context in (new_context(), response_context()):
+    for context in (shared_context(), response_context()):
         assert not context.verify_flags & ssl.VERIFY_X509_STRICT
         assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
         assert context.check_hostname
@@ -62,7 +64,7 @@ def test_a_store_may_be_a_directory_with_hashed_names(
     authority = CertificateAuthority(tmp_path)
     subprocess.run(["openssl", "rehash", str(tmp_path)], check=True)
     monkeypatch.setenv(variable, str(tmp_path))
-    client, server = new_context(), authority.server_context()
+    client, server = shared_context(), authority.server_context()
     _shake_hands(client, server)
 
 
@@ -82,6 +84,13 @@ def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
             sides.remove(side)
 
 
+def test_registries_and_the_response_share_one_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = shared_context(ClientContext)
+    monkeypatch.setattr(TrustStore, "load_into", None)
+    assert shared_context(ClientContext) is context
+    assert response_context(ClientContext) is context
+
+
 @pytest.mark.parametrize(("content", "reason"), [(None, "no such file"), ("x", "not in PEM form")])
 def test_a_store_that_cannot_be_read_is_named_and_does_not_prevent_the_response(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, reason: str
@@ -91,5 +100,5 @@ def test_a_store_that_cannot_be_read_is_named_and_does_not_prevent_the_response(
         bundle.write_text(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     with pytest.raises(UnreadableTrustStoreError, match=f"{bundle} in SSL_CERT_FILE: {reason}"):
-        new_context()
+        shared_context()
     assert response_context().cert_store_stats()["x509_ca"] > 100

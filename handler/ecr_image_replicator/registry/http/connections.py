@@ -12,10 +12,9 @@ import urllib3.exceptions
 
 from ecr_image_replicator.registry.http.pools import ClientContext, connection_use, new_pool
 from ecr_image_replicator.registry.http.proxies import find_proxy
-from ecr_image_replicator.trust_store import new_context, new_unverified_context
+from ecr_image_replicator.trust_store import new_unverified_context, shared_context
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
 
     from ecr_image_replicator.registry.http.pools import ConnectionUse
@@ -65,7 +64,6 @@ class Connections:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._lock = threading.Lock()
         self._routes: OrderedDict[Origin, Route] = OrderedDict()
-        self._context: ssl.SSLContext | None = None
 
     def open(
         self,
@@ -173,11 +171,9 @@ class Connections:
                 self._per_origin,
                 new_unverified_context(ClientContext),
                 verifies=False,
-                proxy_context=new_context(ClientContext) if proxy and proxy.is_tls else None,
+                proxy_context=shared_context(ClientContext) if proxy and proxy.is_tls else None,
             )
             return Route(pool, proxy)
         needs_tls = url.scheme == "https" or (proxy is not None and proxy.is_tls)
-        if needs_tls and self._context is None:
-            self._context = new_context(ClientContext)
-        context = self._context if needs_tls else None
+        context = shared_context(ClientContext) if needs_tls else None
         return Route(new_pool(url.origin, proxy, self._per_origin, context), proxy)

@@ -204,8 +204,10 @@ class ClientContext(ssl.SSLContext):
     def wrap_socket(  # type: ignore[override]
         self, sock: socket.socket, *_: Any, server_hostname: str | None = None, **__: Any
     ) -> ssl.SSLSocket:
-        """Make the TLS handshake on a connected socket, for the exchange of the thread."""
-        use = _current_use()
+        """Make the TLS handshake on a connected socket, as a client."""
+        use: ConnectionUse | None = getattr(_CURRENT, "use", None)
+        if use is None:  # the response to CloudFormation is sent outside of an exchange
+            return super().wrap_socket(sock, server_hostname=server_hostname)
         timeout = sock.gettimeout()
         if use.silence_seconds is not None:
             sock.settimeout(use.silence_seconds)
