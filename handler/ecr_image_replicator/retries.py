@@ -134,12 +134,12 @@ class Backoff:
         self._draw = draw
         self._on_retry = on_retry
         self._lock = threading.Lock()
-        self._throttles = 0
+        self._failures = 0
 
     @property
-    def throttles(self) -> int:
-        """The number of throttled responses so far."""
-        return self._throttles
+    def failures(self) -> int:
+        """The number of throttled responses and broken connections so far."""
+        return self._failures
 
     def wait_after(
         self, attempt: int, error: TransientError, pause: SharedPause | None = None
@@ -163,9 +163,8 @@ class Backoff:
         StoppedError
             Something else failed meanwhile.
         """
-        if error.is_throttle:
-            with self._lock:
-                self._throttles += 1
+        with self._lock:
+            self._failures += 1
         # a connection that broke at the deadline was cut there: report the deadline
         self._deadline.check("retry")
         seconds = self.policy.delay_seconds(

@@ -104,6 +104,13 @@ def test_whoever_counts_is_reported_of_each_failure_that_is_tried_again() -> Non
     assert reported == errors
 
 
+def test_throttled_responses_and_broken_connections_count_as_failures() -> None:
+    backoff = _backoff(100, FakeClock())
+    for error in (TransientError("429", is_throttle=True), TransientError("reset")):
+        backoff.wait_after(1, error)
+    assert backoff.failures == 2
+
+
 def test_a_wait_that_would_pass_the_deadline_is_not_begun() -> None:
     clock = FakeClock()
     error = TransientError("broke", retry_after_seconds=60)

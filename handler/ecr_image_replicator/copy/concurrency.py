@@ -1,4 +1,4 @@
-"""The concurrency limit: parallel bodies up to a maximum, fewer after a throttled response."""
+"""The concurrency limit: parallel bodies up to a maximum, fewer after failures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class ConcurrencyLimiter:
     """A limit for parallel bodies, with a buffer for each; memory is `most` times `buffer_bytes`.
 
-    A throttled response halves the limit. It rises by one after as many bodies as it allows, each
-    without another throttle.
+    A throttled response and a broken connection halve the limit. It rises by one after as many
+    bodies as it allows, without another failure.
 
     Parameters
     ----------
@@ -24,21 +24,21 @@ class ConcurrencyLimiter:
         The largest limit, at least 1; it is the first one, too.
     buffer_bytes
         The size of each buffer.
-    throttles
-        Returns the number of throttled responses so far.
+    failures
+        Returns the number of throttled responses and broken connections so far.
     """
 
-    def __init__(self, most: int, buffer_bytes: int, *, throttles: Callable[[], int] = int) -> None:
+    def __init__(self, most: int, buffer_bytes: int, *, failures: Callable[[], int] = int) -> None:
         self._most = most
         self._buffer_bytes = buffer_bytes
-        self._throttles = throttles
+        self._failures = failures
         # RLock: when_cut may call _wake while _wait holds the lock
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._limit = most
         self._taken = 0
         self._free: list[memoryview] = []
-        self._seen_throttles = throttles()
+        self._seen_failures = failures()
         #: Bodies that ended since the limit was changed.
         self._ended = 0
 
@@ -86,10 +86,10 @@ class ConcurrencyLimiter:
 
     def _adapt(self) -> None:
         """Adapt the limit when a body ends."""
-        throttles = self._throttles()
+        failures = self._failures()
         self._ended += 1
-        if throttles != self._seen_throttles:
-            self._seen_throttles = throttles
+        if failures != self._seen_failures:
+            self._seen_failures = failures
             self._limit = max(1, self._limit // 2)
             self._ended = 0
         elif self._ended >= self._limit and self._limit < self._most:

@@ -103,9 +103,7 @@ class Transfer:
         self._backoff = backoff
         self._progress = progress
         self._threads = _THREADS_A_STREAM * streams
-        self._limiter = ConcurrencyLimiter(
-            streams, buffer_bytes, throttles=lambda: backoff.throttles
-        )
+        self._limiter = ConcurrencyLimiter(streams, buffer_bytes, failures=lambda: backoff.failures)
         #: Blobs that `push_streamed` sent and `run` has not reported yet.
         self._streamed: list[Descriptor] = []
         self._find_layer: Callable[[Digest], StreamedLayer | None] = lambda _: None

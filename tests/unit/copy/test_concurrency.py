@@ -10,8 +10,8 @@ from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import OutOfTimeError, StoppedError
 
 
-class Throttles:
-    """Throttled responses."""
+class Failures:
+    """The number of failures so far."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -39,29 +39,29 @@ def test_as_many_bodies_as_the_maximum_flow_at_once() -> None:
     assert _limit_after(limiter, 100) == 3
 
 
-def test_a_throttle_halves_the_limit() -> None:
-    throttles = Throttles()
-    limiter = ConcurrencyLimiter(12, 16, throttles=throttles)
+def test_a_failure_halves_the_limit() -> None:
+    failures = Failures()
+    limiter = ConcurrencyLimiter(12, 16, failures=failures)
     limits = []
     for count in (3, 1, 1, 1):
-        throttles.count += count
+        failures.count += count
         limits.append(_limit_after(limiter, 1))
     assert limits == [6, 3, 1, 1]
 
 
 def test_the_limit_rises_by_one_after_as_many_bodies_as_it_allows() -> None:
-    throttles = Throttles()
-    limiter = ConcurrencyLimiter(6, 16, throttles=throttles)
-    throttles.count += 1
+    failures = Failures()
+    limiter = ConcurrencyLimiter(6, 16, failures=failures)
+    failures.count += 1
     assert _limit_after(limiter, 1) == 3
     assert [_limit_after(limiter, bodies) for bodies in (2, 1, 3, 1)] == [3, 4, 4, 5]
     assert _limit_after(limiter, 100) == 6
 
 
 def test_a_rising_limit_admits_another_waiting_body() -> None:
-    throttles = Throttles()
-    limiter = ConcurrencyLimiter(2, 16, throttles=throttles)
-    throttles.count += 1
+    failures = Failures()
+    limiter = ConcurrencyLimiter(2, 16, failures=failures)
+    failures.count += 1
     assert _limit_after(limiter, 1) == 1
     both = threading.Barrier(2, timeout=30)
 
