@@ -314,7 +314,7 @@ class AwsError(ReplicationError):
     action
         The IAM action: ``ecr:DescribeRepositories``.
     code
-        The error code of the service, "" when there was no response.
+        The error code of the service, or the name of botocore's exception without a response.
     reason
         What came back, for messages that wrap this one: ``access denied (AccessDenied: …)``.
     is_explicit_deny

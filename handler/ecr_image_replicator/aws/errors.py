@@ -22,7 +22,12 @@ _THROTTLED: Final = r"Throttl\w+|TooManyRequests\w*|RequestLimitExceeded|LimitEx
 #: Throttles, and errors of the service itself, which a later call may not meet.
 _TEMPORARY: Final = (
     rf"{_THROTTLED}|Internal(?:Error|Failure|Service\w*|Server\w*)|ServiceUnavailable\w*"
-    r"|RequestTimeout\w*"
+    r"|RequestTimeout\w*|ConnectTimeoutError|ConnectionClosedError|EndpointConnectionError"
+    r"|ReadTimeoutError"
+)
+#: botocore's exceptions for settings that are missing or invalid.
+_SETTINGS: Final = (
+    r"InvalidRegionError|NoCredentialsError|NoRegionError|PartialCredentialsError|ProfileNotFound"
 )
 #: Reason and hint by the name of botocore's exception, so that this module does not import it.
 _FAILURES: Final = {
@@ -62,10 +67,11 @@ def aws_error(error: Exception, operation: Operation) -> AwsError:
     response: Any = getattr(error, "response", None)
     found = response.get("Error") if isinstance(response, dict) else None
     if not isinstance(found, dict):
-        reason, hint = _describe_failure(error)
+        name, reason, hint = _describe_failure(error)
         return AwsError(
             f"{operation.action} failed: {reason}",
             action=operation.action,
+            code=name,
             reason=reason,
             hint=hint,
         )
@@ -81,8 +87,8 @@ def aws_error(error: Exception, operation: Operation) -> AwsError:
     )
 
 
-def _describe_failure(error: Exception) -> tuple[str, str]:
-    """Return reason and hint for a call without a response."""
+def _describe_failure(error: Exception) -> tuple[str, str, str]:
+    """Return name, reason and hint for a call without a response."""
     names = (each.__name__ for each in type(error).__mro__)
     name = next((each for each in names if each in _FAILURES), "")
     reason, hint = _FAILURES.get(name, ("the connection failed", ""))
@@ -90,7 +96,7 @@ def _describe_failure(error: Exception) -> tuple[str, str]:
         # its report quotes values, which may be secrets
         parameters = sorted(set(re.findall(_PARAMETER, str(error))))
         reason += f" {', '.join(parameters)}" if parameters else ""
-    return reason, hint
+    return name, reason, hint
 
 
 def _describe_rejection(code: str, message: str) -> str:
@@ -108,6 +114,11 @@ def _describe_rejection(code: str, message: str) -> str:
 def is_not_found(code: str) -> bool:
     """Return whether a service's error code says that something does not exist."""
     return re.fullmatch(_NOT_FOUND, code) is not None
+
+
+def is_setting(code: str) -> bool:
+    """Return whether AWS was not called, because a setting is missing or invalid."""
+    return re.fullmatch(_SETTINGS, code) is not None
 
 
 def is_temporary(code: str) -> bool:

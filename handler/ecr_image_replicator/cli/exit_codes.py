@@ -79,16 +79,21 @@ _BY_ERROR: Final[tuple[tuple[type[ReplicationError], Exit], ...]] = (
 
 
 def exit_status(error: ReplicationError) -> Exit:
-    """Return the status for an error; a secret or role that AWS rejected has the rejection's."""
-    rejection = error.__cause__ if isinstance(error, CredentialsError) else error
+    """Return the status for an error; what failed because of AWS has the status of its error."""
+    rejection = error if isinstance(error, AwsError) else error.__cause__
     if isinstance(rejection, AwsError):
         from ecr_image_replicator.aws.errors import (  # noqa: PLC0415 - for these errors only
             is_not_found,
+            is_setting,
             is_temporary,
         )
 
+        if rejection.code == "SSLError":
+            return Exit.UNTRUSTED_HOST
         if rejection.is_denied:
             return Exit.DENIED
+        if is_setting(rejection.code):
+            return Exit.USAGE
         if is_not_found(rejection.code):
             return Exit.NOT_FOUND
         if is_temporary(rejection.code):

@@ -204,6 +204,12 @@ def test_the_error_class_determines_the_exit_status(name: str, status: Exit) -> 
         ("ThrottlingException", Exit.TEMPORARY_FAILURE),
         ("InternalError", Exit.TEMPORARY_FAILURE),
         ("ServiceUnavailable", Exit.TEMPORARY_FAILURE),
+        ("ConnectTimeoutError", Exit.TEMPORARY_FAILURE),
+        ("EndpointConnectionError", Exit.TEMPORARY_FAILURE),
+        ("NoCredentialsError", Exit.USAGE),
+        ("NoRegionError", Exit.USAGE),
+        ("ProfileNotFound", Exit.USAGE),
+        ("SSLError", Exit.UNTRUSTED_HOST),
     ],
 )
 def test_the_code_of_an_aws_error_determines_the_exit_status(code: str, status: Exit) -> None:
