@@ -71,8 +71,9 @@ class Transport:
 
     def is_registry_origin(self, url: Url) -> bool:
         """Tell whether a URL is the registry's own, where Authorization may go."""
+        origin = url.origin
         schemes = self._schemes.candidates(self.host)
-        return any(url.origin == registry_url(self.host, each).origin for each in schemes)
+        return any(origin == registry_url(self.host, each).origin for each in schemes)
 
     def resolve(self, base: Url, location: str, what: str) -> Url:
         """Resolve a URL that a server sent, without its fragment.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import InvalidReferenceError
@@ -20,6 +21,7 @@ def api_host(registry: str) -> str:
     return _DOCKER_HUB_API if registry == DOCKER_HUB else registry
 
 
+@lru_cache(maxsize=256)  # each request needs the same few URLs several times
 def registry_url(host: str, scheme: str, target: str = "/") -> Url:
     """Return the URL of a path and query on a registry's ``host[:port]``.
 
