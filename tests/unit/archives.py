@@ -1,4 +1,4 @@
-"""Tar archives in memory, and a reader that records reads."""
+"""Tar archives in memory, and an object that records reads."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class MemoryObject:
         return sum(length for _, length in self.reads)
 
     @property
-    def twice(self) -> set[int]:
-        """The offsets of ranges that were read more than once."""
+    def repeated_reads(self) -> set[int]:
+        """Return the offsets of ranges that were read more than once."""
         ends = 0
         found = set()
         for offset, length in sorted(self.reads):

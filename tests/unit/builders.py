@@ -110,20 +110,20 @@ class FakeClock:
         self.now += seconds
 
     def wait(self, seconds: float) -> bool:
-        """Pass the time of a deadline's wait, that nothing stops."""
+        """Advance the clock; no stop interrupts the wait."""
         self.sleep(seconds)
         return False
 
 
 class FakeReader:
-    """Bytes in pieces of a given length; an exception among them is raised when its turn comes."""
+    """A reader that returns chunks of a maximum length."""
 
-    def __init__(self, content: bytes, *, piece: int = 1 << 20) -> None:
+    def __init__(self, content: bytes, *, chunk_bytes: int = 1 << 20) -> None:
         self._left = memoryview(content)
-        self._piece = piece
+        self._chunk_bytes = chunk_bytes
 
     def readinto(self, buffer: memoryview, /) -> int:
-        count = min(len(buffer), len(self._left), self._piece)
+        count = min(len(buffer), len(self._left), self._chunk_bytes)
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
         return count
@@ -133,7 +133,10 @@ class FakeSource:
     """An image source in memory that counts reads."""
 
     def __init__(
-        self, blobs: Iterable[bytes] = (), manifests: Iterable[Manifest] = (), piece: int = 1 << 20
+        self,
+        blobs: Iterable[bytes] = (),
+        manifests: Iterable[Manifest] = (),
+        chunk_bytes: int = 1 << 20,
     ) -> None:
         self.content = {digest_of(content): content for content in blobs}
         self.manifests = {manifest.digest: manifest for manifest in manifests}
@@ -141,7 +144,7 @@ class FakeSource:
         self.opened: list[Digest] = []
         self.fetched: list[Digest | None] = []
         self.expected = 0
-        self._piece = piece
+        self._chunk_bytes = chunk_bytes
         self._lock = threading.Lock()
 
     def find_digest(self) -> Digest | None:
@@ -161,7 +164,7 @@ class FakeSource:
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
         with self._lock:
             self.opened.append(descriptor.digest)
-        yield FakeReader(self.content[descriptor.digest], piece=self._piece)
+        yield FakeReader(self.content[descriptor.digest], chunk_bytes=self._chunk_bytes)
 
 
 class FakeUpload:
@@ -172,29 +175,29 @@ class FakeUpload:
         self._descriptor = descriptor
 
     def finish(self, body: VerifiedStream) -> None:
-        self._destination.sending(self._descriptor)
+        self._destination.start_body(self._descriptor)
         content = b"".join(bytes(view) for view in body)
         self._destination.store(self._descriptor, content)
 
     def append(self, body: Iterable[bytes | memoryview]) -> None:
-        raise AssertionError(f"{body} where the blob is known")
+        raise AssertionError(f"append of {body} to a blob with a known digest")
 
     def close_as(self, digest: Digest) -> None:
-        raise AssertionError(f"{digest} where the blob is known")
+        raise AssertionError(f"close_as {digest} for a blob with a known digest")
 
     def cancel(self) -> None:
         self._destination.log("cancel", str(self._descriptor.digest))
 
 
-class FakeGrowingUpload:
-    """An upload session for a blob whose digest comes at its end."""
+class FakeStreamedUpload:
+    """An upload session for a blob whose digest is known at its end."""
 
     def __init__(self, destination: FakeDestination) -> None:
         self._destination = destination
         self._content = b""
 
     def finish(self, body: VerifiedStream) -> None:
-        raise AssertionError(f"{body} where the blob grows")
+        raise AssertionError(f"finish with {body} for a streamed blob")
 
     def append(self, body: Iterable[bytes | memoryview]) -> None:
         self._content = b"".join(map(bytes, body))
@@ -207,7 +210,7 @@ class FakeGrowingUpload:
         self._destination.log("blob", str(digest))
 
     def cancel(self) -> None:
-        self._destination.log("cancel", "growing")
+        self._destination.log("cancel", "streamed")
 
 
 class FakeDestination:
@@ -215,25 +218,25 @@ class FakeDestination:
 
     Parameters
     ----------
-    there
-        Blobs that `find_blobs` knows of.
+    existing
+        Blobs that `find_blobs` returns.
     outcomes
-        Blobs that need no upload.
+        Outcomes of blobs that need no upload.
     failures
-        By blob's digest or manifest's reference: raised, one after the other, when it is sent.
+        By blob digest or manifest reference: the exceptions that pushing raises, in this order.
     """
 
     def __init__(
         self,
         *,
-        there: Iterable[Digest] = (),
+        existing: Iterable[Digest] = (),
         outcomes: Mapping[Digest, BlobOutcome] | None = None,
         failures: Mapping[str, Sequence[Exception]] | None = None,
     ) -> None:
         self.events: list[tuple[str, str]] = []
         self.stored: dict[Digest, bytes] = {}
-        self.asked_to_mount_from: list[str | None] = []
-        self._there = frozenset(there)
+        self.mount_sources: list[str | None] = []
+        self._existing = frozenset(existing)
         self._outcomes = dict(outcomes or {})
         self._failures = {name: list(errors) for name, errors in (failures or {}).items()}
         self._lock = threading.Lock()
@@ -242,33 +245,34 @@ class FakeDestination:
         with self._lock:
             self.events.append((event, subject))
 
-    def happened(self, event: str) -> list[str]:
+    def events_of(self, event: str) -> list[str]:
+        """Return the digests and references of the events with this name, in order."""
         return [subject for name, subject in self.events if name == event]
 
     @property
     def needs_existence_check(self) -> bool:
-        raise AssertionError("a transfer just starts the upload")
+        raise AssertionError("a transfer does not call needs_existence_check")
 
     def repository_missing(self) -> bool:
-        raise AssertionError("a transfer finds out by writing")
+        raise AssertionError("a transfer does not call repository_missing")
 
     def find_manifest(self, tag: str) -> Manifest | None:
-        raise AssertionError(f"a transfer has no business with the tag {tag}")
+        raise AssertionError(f"a transfer does not read the tag {tag}")
 
     def find_digest(self, tag: str) -> Digest | None:
-        raise AssertionError(f"a transfer has no business with the tag {tag}")
+        raise AssertionError(f"a transfer does not read the tag {tag}")
 
     def check_tags(self, tags: Mapping[str, Digest | None], content: Digest) -> None:
         raise AssertionError(f"a transfer does not check the tags {[*tags]} for {content}")
 
     def find_blobs(self, descriptors: Sequence[Descriptor]) -> frozenset[Digest]:
-        return self._there & {descriptor.digest for descriptor in descriptors}
+        return self._existing & {descriptor.digest for descriptor in descriptors}
 
     def start_upload(
         self, descriptor: Descriptor, *, mount_from: str | None
     ) -> Upload | BlobOutcome:
         self.log("start", str(descriptor.digest))
-        self.asked_to_mount_from.append(mount_from)
+        self.mount_sources.append(mount_from)
         return self._outcomes.get(descriptor.digest) or FakeUpload(self, descriptor)
 
     def open_upload(self, descriptor: Descriptor) -> Upload | BlobOutcome:
@@ -276,18 +280,18 @@ class FakeDestination:
         return FakeUpload(self, descriptor)
 
     def has_blob(self, digest: Digest) -> bool:
-        self.log("ask", str(digest))
+        self.log("head", str(digest))
         return digest in self.stored
 
     def start_streamed_upload(self) -> Upload:
-        self.log("start", "growing")
-        return FakeGrowingUpload(self)
+        self.log("start", "streamed")
+        return FakeStreamedUpload(self)
 
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[ByteReader]:
         yield FakeReader(self.stored[descriptor.digest])
 
-    def sending(self, descriptor: Descriptor) -> None:
+    def start_body(self, descriptor: Descriptor) -> None:
         self.fail_if_configured(str(descriptor.digest))
 
     def store(self, descriptor: Descriptor, content: bytes) -> None:

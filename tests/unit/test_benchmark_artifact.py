@@ -20,37 +20,37 @@ def build(directory: Path, *, bytecode: bool) -> Path:
     return directory
 
 
-def test_the_variables_of_the_template_are_those_of_the_function() -> None:
+def test_fixed_environment_variables_are_read_from_the_template() -> None:
     found = artifact.fixed_variables(_TEMPLATE.read_text())
     assert found == {"MALLOC_ARENA_MAX": "2", "PARALLEL_STREAMS": "12"}
 
 
-def test_the_function_is_found_before_its_layer_and_writes_no_bytecode() -> None:
+def test_the_function_precedes_its_layer_in_the_path_and_writes_no_bytecode() -> None:
     found = artifact.environment()
     path = found["PYTHONPATH"].split(":")
     assert path == [str(artifact.FUNCTION), str(artifact.LAYER / "python")]
     assert found["PYTHONDONTWRITEBYTECODE"] == "1"
 
 
-def test_a_complete_artifact_may_be_measured(tmp_path: Path) -> None:
+def test_a_complete_artifact_is_accepted(tmp_path: Path) -> None:
     function = build(tmp_path / "function", bytecode=True)
     artifact.check(function, function, function)
 
 
-def test_an_artifact_that_was_not_built_is_not_measured(tmp_path: Path) -> None:
+def test_a_missing_artifact_is_rejected(tmp_path: Path) -> None:
     function = build(tmp_path / "function", bytecode=True)
     with pytest.raises(ArtifactError, match=r"layer does not exist\. Run `make bench`"):
         artifact.check(function, tmp_path / "layer", function)
 
 
-def test_an_artifact_without_bytecode_is_not_measured(tmp_path: Path) -> None:
+def test_an_artifact_without_bytecode_is_rejected(tmp_path: Path) -> None:
     function = build(tmp_path / "function", bytecode=True)
     layer = build(tmp_path / "layer", bytecode=False)
     with pytest.raises(ArtifactError, match="1 modules have no bytecode"):
         artifact.check(function, layer, function)
 
 
-def test_sizes_are_those_of_all_files_and_of_a_zip_file(tmp_path: Path) -> None:
+def test_unpacked_and_zipped_sizes_are_measured(tmp_path: Path) -> None:
     layer = build(tmp_path / "layer", bytecode=True)
     assert artifact.unpacked_bytes(layer) == 10 * 1000 + 1
     with zipfile.ZipFile(tmp_path / "expected.zip", "w", zipfile.ZIP_DEFLATED) as expected:
@@ -60,5 +60,5 @@ def test_sizes_are_those_of_all_files_and_of_a_zip_file(tmp_path: Path) -> None:
     assert artifact.zipped_bytes(layer / "module.py") < 1000
 
 
-def test_the_version_of_a_peer_is_the_downloaded_one() -> None:
+def test_the_version_of_a_peer_is_parsed_from_its_requirement() -> None:
     assert parse_requirement("any-tool==1.2.3 --hash=sha256:00\n") == "any-tool 1.2.3"

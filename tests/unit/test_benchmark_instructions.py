@@ -23,7 +23,7 @@ fn=(2)
 """
 
 
-def test_each_object_is_given_what_it_executed_itself() -> None:
+def test_instructions_are_counted_for_each_object_file() -> None:
     assert parse_instructions(_CALLGRIND) == {
         "/usr/bin/python": 175,
         "/usr/lib/libcrypto.so.3": 1000,
@@ -33,5 +33,5 @@ def test_each_object_is_given_what_it_executed_itself() -> None:
 @pytest.mark.parametrize(
     ("count", "is_marked"), [(1000, False), (1099, False), (1100, True), (900, True)]
 )
-def test_a_change_of_a_tenth_is_marked(count: int, is_marked: bool) -> None:
+def test_a_change_of_10_percent_is_marked(count: int, is_marked: bool) -> None:
     assert ("**changed**" in table({"a mebibyte": count}, {"a mebibyte": 1000})) is is_marked

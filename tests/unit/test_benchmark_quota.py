@@ -17,7 +17,7 @@ _SECOND = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n"
 _OTHERS = "proc /proc proc rw 0 0\ncgroup /sys/fs/cgroup/cpuset cgroup rw,cpuset 0 0\n"
 
 
-def test_the_share_is_that_of_512_megabytes() -> None:
+def test_the_cpu_share_equals_that_of_512_megabytes() -> None:
     assert SHARE == 0.29
 
 
@@ -32,7 +32,7 @@ def test_the_hierarchy_with_the_cpu_controller_is_found(mounts: str, expected: H
     assert find_hierarchy(mounts) == expected
 
 
-def test_without_control_groups_there_is_no_limit() -> None:
+def test_missing_control_groups_are_an_error() -> None:
     with pytest.raises(QuotaUnavailableError, match="no control groups"):
         find_hierarchy(_OTHERS)
 
@@ -44,7 +44,7 @@ def test_without_control_groups_there_is_no_limit() -> None:
         (2, {"cpu.max": "5800 20000"}),
     ],
 )
-def test_a_limit_is_a_quota_in_each_period(version: int, expected: dict[str, str]) -> None:
+def test_a_cpu_limit_is_written_as_quota_and_period(version: int, expected: dict[str, str]) -> None:
     assert Hierarchy(version, Path()).settings(0.29) == expected
 
 
@@ -57,7 +57,7 @@ def test_a_group_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_group_has_its_limit_until_the_end(version: int, tmp_path: Path) -> None:
+def test_a_group_is_limited_and_then_removed(version: int, tmp_path: Path) -> None:
     hierarchy = Hierarchy(version, tmp_path)
     with CpuQuota(0.5, hierarchy):
         (group,) = (each for each in tmp_path.iterdir() if each.is_dir())
@@ -71,7 +71,7 @@ def test_a_group_has_its_limit_until_the_end(version: int, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("statistics", ["", "nr_periods 8\nnr_throttled 0\nthrottled_time 0\n"])
-def test_a_limit_that_stops_no_process_is_an_error(statistics: str, tmp_path: Path) -> None:
+def test_a_limit_that_never_throttled_is_an_error(statistics: str, tmp_path: Path) -> None:
     with CpuQuota(hierarchy=Hierarchy(1, tmp_path)) as quota:
         (group,) = tmp_path.iterdir()
         (group / "cpu.stat").write_text(statistics)

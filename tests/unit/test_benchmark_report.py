@@ -7,7 +7,7 @@ from benchmarks.programs import CopyError
 from benchmarks.report import Report, describe
 
 
-def test_a_row_that_fails_costs_no_other_row(
+def test_a_failed_row_does_not_stop_other_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "results.md"
@@ -35,13 +35,13 @@ def test_a_run_without_failures_succeeds(tmp_path: Path) -> None:
     assert "Not measured" not in report.text()
 
 
-def test_an_interruption_is_no_failure_of_a_row() -> None:
+def test_an_interruption_is_not_recorded_as_a_failed_row() -> None:
     report = Report("Measured today")
     with pytest.raises(KeyboardInterrupt), report.attempt("only"):
         raise KeyboardInterrupt
 
 
-def test_the_goals_come_first_and_are_written_at_once(tmp_path: Path) -> None:
+def test_goals_are_written_immediately_at_the_top(tmp_path: Path) -> None:
     path = tmp_path / "results.md"
     report = Report("Measured today", path)
     report.write("### a row\n")
@@ -51,5 +51,5 @@ def test_the_goals_come_first_and_are_written_at_once(tmp_path: Path) -> None:
     assert lines.index("| a goal | 1 | 2 | 0.50 | 1 | reached |") < lines.index("### a row")
 
 
-def test_an_error_without_a_message_is_its_class() -> None:
+def test_an_error_without_a_message_is_described_by_its_class() -> None:
     assert describe(ValueError()) == "ValueError"

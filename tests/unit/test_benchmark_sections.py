@@ -30,7 +30,7 @@ def start(case: str, program: str, cpu_seconds: float) -> Start:
     return Start.of(case, program, [Usage(1.0, cpu_seconds, MEBIBYTE)])
 
 
-def test_the_goals_of_a_start_are_those_of_the_image_that_is_there() -> None:
+def test_start_goals_use_the_rows_of_an_existing_image() -> None:
     starts = [
         start("", BOTO3, 0.1),
         start("there", OURS_NEW, 0.25),
@@ -59,13 +59,13 @@ RUNS = [
 ]
 
 
-def test_a_mirror_is_the_median_of_its_runs_with_the_highest_peak() -> None:
+def test_mirror_figures_are_medians_and_the_highest_peak() -> None:
     empty, *_ = mirror.medians(RUNS)
     assert empty.usage == Usage(9.0, 0.9, 3 * MEBIBYTE)
     assert empty.destination_requests == 40
 
 
-def test_the_goals_of_a_mirror() -> None:
+def test_mirror_goals_are_reached_or_missed() -> None:
     one_image = Usage(1.0, 0.1, 2 * MEBIBYTE)
     assert goal_statuses(mirror.goal_lines(RUNS, one_image, 6)) == {
         "mirror, from empty, wall s": "reached",
@@ -80,7 +80,7 @@ def test_the_goals_of_a_mirror() -> None:
     assert len(lines) == 4 + 4 + 1
 
 
-def test_pulls_are_requests_that_read_a_manifest() -> None:
+def test_manifest_gets_count_as_pulls() -> None:
     accesses = [
         Access("GET", "/v2/a/manifests/1", 200, 5),
         Access("HEAD", "/v2/a/manifests/1", 200, 0),
@@ -93,7 +93,7 @@ def measured(ours: Figures, peer: Figures) -> dict[str, Figures]:
     return {OURS_WARM: ours, "skopeo 1.0": peer}
 
 
-def test_each_case_has_an_archive_of_its_content_and_format() -> None:
+def test_each_case_uses_the_archive_of_its_content_and_format() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     assert Case("Docker 24", THERE).file == Case("Docker 24", "missing").file
     assert Case("Docker 24", CHANGED).file != Case("Docker 24", THERE).file
@@ -102,7 +102,7 @@ def test_each_case_has_an_archive_of_its_content_and_format() -> None:
     )
 
 
-def test_one_changed_layer_is_read_with_little_else() -> None:
+def test_an_update_reads_little_more_than_the_changed_layer() -> None:
     peer = Figures(1.0, 1.0, 1, 600)
     for other_bytes, status in ((MEBIBYTE // 4, "reached"), (MEBIBYTE // 4 + 1, "missed")):
         ours = Figures(0.1, 0.1, 1, 100 + other_bytes)
@@ -111,19 +111,19 @@ def test_one_changed_layer_is_read_with_little_else() -> None:
         assert line[-1] == status
 
 
-def test_incompressible_layers_have_a_bound_of_their_own() -> None:
+def test_incompressible_layers_have_a_separate_goal() -> None:
     figures = measured(Figures(0.5, 0.6, 1, 600), Figures(1.0, 1.0, 1, 700))
     for state, status in ((NOISE, "reached"), ("missing", "missed")):
         found = goal_statuses(archive.goal_lines(Case("Docker 25", state), figures, 600, 100))
         assert found[f"archive, Docker 25, {state}, cpu s"] == status
 
 
-def test_a_peer_that_cannot_read_an_archive_is_no_measure() -> None:
+def test_a_failed_peer_is_not_compared() -> None:
     figures = measured(Figures(0.5, 0.6, 1, 600), Figures(failure="failed: invalid header"))
     assert not list(archive.goal_lines(Case(COMPRESSED, NOISE), figures, 600, 100))
     assert "| skopeo 1.0 | failed: invalid header |" in archive.table("any", figures)
 
 
-def test_our_command_line_is_no_peer() -> None:
+def test_our_command_line_is_not_a_peer() -> None:
     assert not is_peer(OURS)
     assert is_peer(SKOPEO)

@@ -16,7 +16,7 @@ def summary(program: str, *cpu_seconds: float, wall_seconds: float = 1.0) -> Sum
     )
 
 
-def test_requests_are_read_from_an_access_log_and_other_lines_left_out() -> None:
+def test_requests_are_parsed_from_an_access_log() -> None:
     text = (
         'time="2026-11-21T10:00:00Z" level=warning msg="\\"GET\\" was odd"\n'
         '127.0.0.1 - - [21/Nov/2026:10:00:58] "HEAD /v2/a/manifests/b HTTP/1.1" 404 0 "" "x"\n'
@@ -28,12 +28,12 @@ def test_requests_are_read_from_an_access_log_and_other_lines_left_out() -> None
     ]
 
 
-def test_a_distribution_has_the_middle_and_both_ends() -> None:
+def test_a_distribution_has_median_minimum_and_maximum() -> None:
     assert Distribution.of([3.0, 1.0, 200.0]) == Distribution(3.0, 1.0, 200.0)
     assert str(Distribution.of([0.01234, 12.34, 123.4])) == "12.3 (0.012-123)"
 
 
-def test_the_peak_of_a_program_is_its_highest_and_its_times_are_medians() -> None:
+def test_a_summary_has_the_highest_peak_and_median_times() -> None:
     samples = [Sample(Usage(float(n), n / 10, n), n, n, n) for n in (1, 2, 9)]
     found = Summary.of("any", samples)
     assert found.peak_bytes == 9
@@ -41,7 +41,7 @@ def test_the_peak_of_a_program_is_its_highest_and_its_times_are_medians() -> Non
     assert found.source_requests == 2
 
 
-def test_the_best_peer_is_neither_ours_nor_the_floor() -> None:
+def test_the_best_peer_excludes_our_rows_and_the_floor() -> None:
     summaries = [summary("floor", 1), summary("ours, warm", 2), summary("skopeo", 5, 4, 3)]
     assert best_peer(summaries, lambda each: each.cpu_seconds.median) == 4
 
@@ -54,24 +54,24 @@ def test_a_row_shows_every_program_with_its_ratio_to_the_best_peer() -> None:
     assert [line.split(" | ")[-1] for line in lines[4:]] == ["0.50 |", "1.00 |", "2.00 |"]
 
 
-def test_a_goal_is_reached_at_its_bound_and_missed_past_it() -> None:
+def test_a_goal_is_reached_at_its_bound_and_missed_above_it() -> None:
     reached, *_ = goal_lines(_ROW, [summary("ours, warm", 0.9), summary("skopeo", 1.0)])
     missed, *_ = goal_lines(_ROW, [summary("ours, warm", 0.91), summary("skopeo", 1.0)])
     assert reached == ("`big` over TLS, cpu", "0.900", "1.00", "0.90", "0.9", "reached")
     assert missed[-3:] == ("0.91", "0.9", "missed")
 
 
-def test_a_fixed_limit_is_reached_at_its_bound_and_missed_past_it() -> None:
+def test_a_fixed_limit_is_reached_at_its_bound_and_missed_above_it() -> None:
     assert limit_line("pulls", 0, 0, "pulls") == ("pulls", "0 pulls", "", "", "0 pulls", "reached")
     assert limit_line("start", 0.121, 0.12, "s")[-2:] == ("0.120 s", "missed")
 
 
-def test_a_goal_is_for_one_row_alone() -> None:
+def test_a_goal_applies_to_one_row() -> None:
     far = Row(BIG, "missing", Network(tls=True, far=True))
     assert not list(goal_lines(far, [summary("ours, warm", 9), summary("skopeo", 1.0)]))
 
 
-def test_every_goal_is_measured_by_a_quick_run_and_often_by_a_full_one() -> None:
+def test_quick_and_full_runs_measure_every_goal() -> None:
     names = [row.name for row in quick().rows]
     often = [row.name for row in full().often]
     for goal in GOALS:
@@ -79,7 +79,7 @@ def test_every_goal_is_measured_by_a_quick_run_and_often_by_a_full_one() -> None
         assert goal.row in often, goal.name
 
 
-def test_a_row_with_a_goal_is_copied_more_often() -> None:
+def test_rows_with_a_goal_have_more_repetitions() -> None:
     extent = full(repeats=2)
     assert [extent.repeats_of(row) for row in extent.often] == [5] * len(extent.often)
     assert extent.repeats_of(Row(BIG, "there", Network(tls=True, far=False))) == 2

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.usage import cpu_seconds, peak_bytes, reset_peak
 
 
-def test_the_processor_time_of_a_process_is_what_it_says_itself() -> None:
+def test_the_cpu_time_of_a_process_equals_its_own_measurement() -> None:
     before = time.process_time()
     found = cpu_seconds(os.getpid())
     of_children = os.times().children_user + os.times().children_system
@@ -23,7 +23,7 @@ def test_the_peak_can_be_reset() -> None:
     assert peak_bytes(os.getpid()) <= before - 32 * 2**20
 
 
-def test_a_process_that_has_ended_has_no_figures() -> None:
+def test_the_figures_of_an_ended_process_are_an_error() -> None:
     pid = os.posix_spawnp("true", ["true"], os.environ)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     try:

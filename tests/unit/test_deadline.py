@@ -9,7 +9,7 @@ from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import OutOfTimeError, StoppedError
 
 
-def test_time_runs_down_to_nothing() -> None:
+def test_remaining_time_decreases_to_zero() -> None:
     clock = FakeClock()
     deadline = Deadline(10, clock=clock)
     assert deadline.remaining_seconds == 10
@@ -19,7 +19,7 @@ def test_time_runs_down_to_nothing() -> None:
     assert deadline.remaining_seconds == 0
 
 
-def test_a_step_is_accepted_while_there_is_time() -> None:
+def test_a_check_fails_after_the_deadline() -> None:
     clock = FakeClock()
     deadline = Deadline(10, clock=clock)
     deadline.check("copy a blob")
@@ -28,14 +28,14 @@ def test_a_step_is_accepted_while_there_is_time() -> None:
         deadline.check("copy a blob")
 
 
-def test_no_step_is_accepted_after_a_stop() -> None:
+def test_a_check_fails_after_a_stop() -> None:
     deadline = Deadline(10)
     deadline.stop()
     with pytest.raises(StoppedError, match="before it could copy a blob"):
         deadline.check("copy a blob")
 
 
-def test_a_stop_is_reported_rather_than_the_time_when_both_are_true() -> None:
+def test_a_stop_has_precedence_over_a_timeout() -> None:
     deadline = Deadline(0)
     deadline.stop()
     with pytest.raises(StoppedError):
@@ -43,13 +43,15 @@ def test_a_stop_is_reported_rather_than_the_time_when_both_are_true() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "waited"), [(9.9, True), (10, False), (11, False)])
-def test_a_wait_must_end_before_the_moment(seconds: float, waited: bool) -> None:
+def test_a_wait_that_exceeds_the_remaining_time_is_not_started(
+    seconds: float, waited: bool
+) -> None:
     clock = FakeClock()
     assert Deadline(10, clock=clock, wait=clock.wait).wait(seconds) is waited
     assert clock.slept == ([seconds] if waited else [])
 
 
-def test_a_stop_ends_a_wait_that_goes_on() -> None:
+def test_a_stop_interrupts_a_wait() -> None:
     deadline = Deadline(60)
     stopper = threading.Timer(0.05, deadline.stop)
     stopper.start()
@@ -58,7 +60,7 @@ def test_a_stop_ends_a_wait_that_goes_on() -> None:
     stopper.join()
 
 
-def test_a_branch_can_be_stopped_alone() -> None:
+def test_stopping_a_branch_does_not_stop_its_parent() -> None:
     deadline = Deadline(60)
     branch = deadline.branch()
     branch.stop()
@@ -67,7 +69,7 @@ def test_a_branch_can_be_stopped_alone() -> None:
         branch.check("go on")
 
 
-def test_a_branch_ends_with_what_it_is_a_branch_of() -> None:
+def test_a_branch_ends_with_its_parent() -> None:
     clock = FakeClock()
     deadline = Deadline(10, clock=clock, wait=clock.wait)
     before, later = deadline.branch(), deadline.branch().branch()

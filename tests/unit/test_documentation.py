@@ -25,7 +25,7 @@ def rows(heading: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-def test_every_property_is_documented_and_no_other() -> None:
+def test_documented_properties_equal_the_known_properties() -> None:
     assert rows("Properties") == {*KNOWN_PROPERTIES, "Trigger"}
 
 
@@ -40,7 +40,7 @@ def cells(heading: str) -> dict[str, list[str]]:
     }
 
 
-def test_every_property_that_has_a_default_says_so() -> None:
+def test_documented_defaults_equal_the_defaults_of_properties() -> None:
     """Giving the default is the same as giving nothing."""
     required = {"SrcImage": "s3://builds/app.tar", "DestImage": "example.com/app:1"}
     table = cells("Properties")
@@ -52,7 +52,7 @@ def test_every_property_that_has_a_default_says_so() -> None:
         assert parse_request({**required, name: given[name]}) == parse_request(required), name
 
 
-def test_every_choice_that_is_documented_is_taken() -> None:
+def test_documented_choices_are_accepted() -> None:
     required = {"SrcImage": "s3://builds/app.tar", "DestImage": "example.com/app:1"}
     table = cells("Properties")
     for name in ("Compression", "OnDelete"):
@@ -62,19 +62,19 @@ def test_every_choice_that_is_documented_is_taken() -> None:
             parse_request({**required, name: each})
 
 
-def test_every_setting_of_a_new_repository_is_documented_and_no_other() -> None:
+def test_documented_repository_settings_equal_the_known_keys() -> None:
     meaning = cells("Properties")["CreateRepository"][2]
     assert set(re.findall(r"`([A-Za-z]+)`", meaning)) == set(_REPOSITORY_KEYS)
 
 
-def test_every_setting_s_default_is_the_programs() -> None:
+def test_documented_defaults_equal_the_defaults_of_settings() -> None:
     table = cells("The function's settings")
     for name, (default, _) in table.items():
         value = default.strip("`") if default.startswith("`") else ""
         assert Settings.from_environment({name: value}) == Settings(), name
 
 
-def test_every_return_value_is_documented_and_no_other() -> None:
+def test_documented_return_values_equal_the_attributes() -> None:
     digest = Digest.of(b"")
     outcome = Outcome(
         destination=parse_image_reference("example.com/app:1"),
@@ -91,7 +91,7 @@ def test_every_return_value_is_documented_and_no_other() -> None:
     assert rows("Return values") == names
 
 
-def test_every_setting_is_documented_and_no_other() -> None:
+def test_documented_settings_equal_the_read_variables() -> None:
     documented = rows("The function's settings")
     read: set[str] = set()
 

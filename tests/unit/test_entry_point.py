@@ -23,7 +23,7 @@ print(gc.isenabled(), gc.get_freeze_count() > 1000)
 """
 
 
-def test_the_function_is_imported_without_collecting_garbage_and_then_collects() -> None:
+def test_garbage_collection_is_disabled_only_during_imports() -> None:
     finished = subprocess.run(
         [sys.executable, "-c", _IMPORT],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -74,7 +74,7 @@ def test_a_lone_surrogate_in_an_event_does_not_suppress_log_lines() -> None:
     assert lines[-1]["Status"] == "FAILED"
 
 
-def test_an_event_is_dispatched_by_its_form() -> None:
+def test_an_event_is_dispatched_by_its_keys() -> None:
     request: dict[str, Any] = {"RequestType": "Create", "ResourceProperties": {}}
     by_topic: dict[str, Any] = {
         "Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps({"SrcImage": "a"})}}]

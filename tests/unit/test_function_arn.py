@@ -18,5 +18,5 @@ ARN = "arn:aws:lambda:eu-west-1:123456789012:function:replicator"
         ("test_function", "test_function"),
     ],
 )
-def test_an_arn_is_named_without_a_version_or_alias(invoked: str, named: str) -> None:
+def test_version_and_alias_are_removed_from_a_function_arn(invoked: str, named: str) -> None:
     assert unqualified_arn(invoked) == named

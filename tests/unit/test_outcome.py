@@ -28,11 +28,11 @@ def _outcome(*, changed: bool = True) -> Outcome:
     )
 
 
-def test_the_physical_id_says_which_bytes_are_under_which_tag() -> None:
+def test_the_physical_id_has_destination_tag_and_digest() -> None:
     assert _outcome().physical_resource_id == f"quay.io/team/app:v1@{DIGEST}"
 
 
-def test_every_value_of_the_contract_is_a_text() -> None:
+def test_all_attributes_are_strings() -> None:
     assert _outcome().attributes() == {
         "ImageDigest": str(DIGEST),
         "ImageUri": f"quay.io/team/app@{DIGEST}",
@@ -53,11 +53,11 @@ def test_every_value_of_the_contract_is_a_text() -> None:
     }
 
 
-def test_what_was_found_unchanged_says_so() -> None:
+def test_an_unchanged_image_has_changed_false() -> None:
     assert _outcome(changed=False).attributes()["Changed"] == "false"
 
 
-def test_referrers_are_counted_and_the_first_rejected_ones_named() -> None:
+def test_referrers_are_counted_and_the_first_rejected_are_listed() -> None:
     rejected = [
         (FoundReferrer(DIGEST, blob(b"%d" % number)), "405: not here") for number in range(9)
     ]

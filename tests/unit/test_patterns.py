@@ -111,7 +111,7 @@ def test_a_pattern_has_no_nested_or_overlapping_repetitions(use: Use) -> None:
 
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.name)
-def test_a_pattern_takes_little_time_for_its_worst_text(use: Use) -> None:
+def test_worst_case_texts_are_matched_in_linear_time(use: Use) -> None:
     run = use.pattern.search if use.searches else use.pattern.fullmatch
     for start, through in Automaton(use.pattern, searches=use.searches).worst_words():
         for unit in (through, start + through):

@@ -121,7 +121,7 @@ UNKNOWN = "the function ended without a response (no error type)"
         ({"requestPayload": EVENT, "requestContext": 1, "responsePayload": "x"}, UNKNOWN),
     ],
 )
-def test_the_reason_says_why_the_invocation_failed(
+def test_the_reason_has_the_cause_of_the_failed_invocation(
     deliveries: Deliveries, record: dict[str, Any], found: str
 ) -> None:
     body = lambda_handler(record, Context())
@@ -137,7 +137,7 @@ def test_the_reason_says_why_the_invocation_failed(
     assert "SECRET" not in body["Reason"]
 
 
-def test_the_reason_ends_with_the_function_and_its_request(deliveries: Deliveries) -> None:
+def test_the_reason_ends_with_the_function_and_the_request_id(deliveries: Deliveries) -> None:
     lambda_handler(record_of(errorType="X"), Context())
     assert deliveries.bodies[0]["Reason"].endswith(
         f"Log: {FUNCTION}, request 8ea123e4-1db7-4aca-ad10-d9ca1234c1fd"
@@ -160,14 +160,14 @@ def test_an_existing_resource_keeps_its_id(deliveries: Deliveries) -> None:
         {**EVENT, "StackId": 1},
     ],
 )
-def test_without_a_cloudformation_request_nothing_is_sent(
+def test_no_response_is_sent_without_a_cloudformation_request(
     deliveries: Deliveries, event: object
 ) -> None:
     assert lambda_handler(record_of(event), Context()) is None
     assert deliveries.bodies == []
 
 
-def test_a_response_that_is_not_accepted_makes_lambda_retry(deliveries: Deliveries) -> None:
+def test_an_undelivered_response_raises_an_error(deliveries: Deliveries) -> None:
     deliveries.accepts = False
     with pytest.raises(UndeliveredResponseError):
         lambda_handler(record_of(errorType="X"), Context())
@@ -182,7 +182,7 @@ def test_the_record_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "open-sesame" not in caplog.text
 
 
-def test_a_request_through_sns_gets_a_response_too(deliveries: Deliveries) -> None:
+def test_a_request_through_sns_gets_a_response(deliveries: Deliveries) -> None:
     notification = {"EventSource": "aws:sns", "Sns": {"Message": json.dumps(EVENT)}}
     record = record_of({"Records": [notification]}, errorType="Runtime.OutOfMemory")
     body = lambda_handler(record, Context())

@@ -22,13 +22,13 @@ def test_the_backoff_doubles_up_to_its_maximum(attempt: int, longest: float) -> 
         assert delay == longest * drawn
 
 
-def test_the_last_attempt_is_the_last() -> None:
+def test_there_is_no_delay_after_the_last_attempt() -> None:
     policy = RetryPolicy(attempts=3)
     assert policy.delay_seconds(2, retry_after_seconds=None, draw=lambda: 1.0) is not None
     assert policy.delay_seconds(3, retry_after_seconds=1.0, draw=lambda: 1.0) is None
 
 
-def test_a_servers_wish_is_obeyed_even_past_the_maximum() -> None:
+def test_retry_after_may_exceed_the_longest_delay() -> None:
     policy = RetryPolicy(max_delay_seconds=5)
     assert policy.delay_seconds(1, retry_after_seconds=60, draw=lambda: 0.0) == 60
     assert policy.delay_seconds(1, retry_after_seconds=60, draw=lambda: 1.0) == 61
@@ -56,7 +56,7 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> 
     assert parse_retry_after({"retry-after": value}, now=lambda: NOW) == seconds
 
 
-def test_without_retry_after_nothing_was_requested() -> None:
+def test_a_response_without_retry_after_has_no_delay() -> None:
     assert parse_retry_after({}, now=lambda: NOW) is None
 
 
@@ -64,12 +64,12 @@ def test_without_retry_after_nothing_was_requested() -> None:
     st.text()
     | st.from_regex(r"(Mon, )?[0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,6} [0-9:]{0,9} ?([+-][0-9]{1,30})?")
 )
-def test_any_retry_after_is_a_wait_or_nothing(value: str) -> None:
+def test_arbitrary_retry_after_values_are_parsed_or_ignored(value: str) -> None:
     seconds = parse_retry_after({"retry-after": value}, now=lambda: NOW)
     assert seconds is None or seconds >= 0
 
 
-def test_a_longer_pause_stays_when_a_shorter_one_is_requested() -> None:
+def test_a_shorter_pause_does_not_shorten_a_longer_pause() -> None:
     clock = FakeClock()
     pause = SharedPause(clock=clock)
     assert pause.remaining_seconds == 0
@@ -86,7 +86,7 @@ def _backoff(seconds: float, clock: FakeClock, draw: float = 0.5) -> Backoff:
     return Backoff(RetryPolicy(attempts=3), deadline, draw=lambda: draw)
 
 
-def test_waits_are_as_long_as_the_policy_says() -> None:
+def test_waits_have_the_delays_of_the_retry_policy() -> None:
     clock = FakeClock()
     backoff = _backoff(100, clock)
     error = TransientError("broke")
@@ -94,7 +94,7 @@ def test_waits_are_as_long_as_the_policy_says() -> None:
     assert clock.slept == [0.5, 1.0]
 
 
-def test_whoever_counts_is_reported_of_each_failure_that_is_tried_again() -> None:
+def test_on_retry_receives_each_failure_that_is_retried() -> None:
     clock, reported = FakeClock(), list[TransientError]()
     deadline = Deadline(100, clock=clock, wait=clock.wait)
     backoff = Backoff(RetryPolicy(attempts=3), deadline, on_retry=reported.append)
@@ -111,7 +111,7 @@ def test_throttled_responses_and_broken_connections_count_as_failures() -> None:
     assert backoff.failures == 2
 
 
-def test_a_wait_that_would_pass_the_deadline_is_not_begun() -> None:
+def test_a_wait_beyond_the_deadline_is_out_of_time() -> None:
     clock = FakeClock()
     error = TransientError("broke", retry_after_seconds=60)
     with pytest.raises(OutOfTimeError, match="broke; the next attempt in 60 s exceeds"):
@@ -119,7 +119,7 @@ def test_a_wait_that_would_pass_the_deadline_is_not_begun() -> None:
     assert clock.slept == []
 
 
-def test_a_throttle_holds_back_everybody_on_that_host() -> None:
+def test_retry_after_pauses_all_requests_to_the_host() -> None:
     clock = FakeClock()
     pause = SharedPause(clock=clock)
     assert _backoff(100, clock, 0.0).wait_after(
@@ -131,7 +131,7 @@ def test_a_throttle_holds_back_everybody_on_that_host() -> None:
     assert clock.slept == [20, 5.5]
 
 
-def test_an_ordinary_failure_does_not_delay_other_requests() -> None:
+def test_a_failure_without_throttling_does_not_delay_other_requests() -> None:
     clock = FakeClock()
     pause = SharedPause(clock=clock)
     assert _backoff(100, clock).wait_after(1, TransientError("broke"), pause)
@@ -140,7 +140,7 @@ def test_an_ordinary_failure_does_not_delay_other_requests() -> None:
     assert clock.slept == [0.5]
 
 
-def test_a_pause_past_the_deadline_is_not_waited_for() -> None:
+def test_a_pause_beyond_the_deadline_is_out_of_time() -> None:
     clock = FakeClock()
     pause = SharedPause(clock=clock)
     pause.extend(200)
@@ -148,14 +148,14 @@ def test_a_pause_past_the_deadline_is_not_waited_for() -> None:
         _backoff(50, clock).wait_for(pause)
 
 
-def test_a_pause_is_not_shared_for_longer_than_a_minute() -> None:
+def test_a_shared_pause_lasts_at_most_one_minute() -> None:
     clock = FakeClock()
     pause = SharedPause(clock=clock)
     pause.extend(10**9)
     assert pause.remaining_seconds == 60
 
 
-def test_a_stop_ends_the_wait() -> None:
+def test_a_stop_interrupts_the_wait() -> None:
     deadline = Deadline(100)
     deadline.stop()
     with pytest.raises(StoppedError):

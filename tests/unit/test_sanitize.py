@@ -22,7 +22,7 @@ from ecr_image_replicator.sanitize import sanitize
         (None, ""),
     ],
 )
-def test_a_text_is_made_safe_to_show(text: object, shown: str) -> None:
+def test_secrets_and_control_characters_are_removed(text: object, shown: str) -> None:
     assert sanitize(text, 200) == shown
 
 
@@ -30,9 +30,9 @@ def test_a_long_text_is_cut() -> None:
     assert sanitize("x" * 300, 200) == "x" * 197 + "..."
 
 
-def test_authorization_that_crosses_the_limit_is_removed_whole() -> None:
+def test_authorization_at_the_length_limit_is_removed_completely() -> None:
     assert "YW5" not in sanitize("x" * 180 + " Basic YW5uOmh1bnRlcjI=" + "y" * 300, 200)
 
 
-def test_a_text_that_was_cut_ends_in_dots_although_its_beginning_is_short() -> None:
+def test_a_cut_text_ends_in_dots_even_if_the_result_is_short() -> None:
     assert sanitize("x?" + " " * 100_000 + "y", 200) == "x?..."

@@ -32,7 +32,7 @@ def _targets(state: dict[str, Any]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("graph", list(_graphs(DEFINITION)), ids=lambda graph: graph["StartAt"])
-def test_every_target_exists_and_every_state_is_reached(graph: dict[str, Any]) -> None:
+def test_every_target_exists_and_every_state_is_reachable(graph: dict[str, Any]) -> None:
     states = graph["States"]
     reached: set[str] = set()
     pending = [graph["StartAt"]]
@@ -52,7 +52,7 @@ def _tasks() -> Iterator[dict[str, Any]]:
         yield from (each for each in graph["States"].values() if each["Type"] == "Task")
 
 
-def test_every_task_retries_throttles_and_one_kill() -> None:
+def test_every_task_retries_throttling_and_one_killed_invocation() -> None:
     for task in _tasks():
         throttles, kills = task["Retry"]
         assert set(throttles["ErrorEquals"]) >= _THROTTLES
@@ -61,7 +61,7 @@ def test_every_task_retries_throttles_and_one_kill() -> None:
         assert kills["MaxAttempts"] <= 2
 
 
-def test_no_child_fails_and_no_host_ends_the_others() -> None:
+def test_a_failed_child_or_host_does_not_stop_the_others() -> None:
     graphs = {graph["StartAt"]: graph["States"] for graph in _graphs(DEFINITION)}
     assert graphs["Copy"]["Copy"]["Catch"] == [{"ErrorEquals": ["States.ALL"], "Next": "Done"}]
     repositories = graphs["Repositories"]["Repositories"]
@@ -70,14 +70,14 @@ def test_no_child_fails_and_no_host_ends_the_others() -> None:
     assert DEFINITION["States"]["Choose"]["Catch"][0]["Next"] == "Summarise"
 
 
-def test_outputs_stay_small() -> None:
+def test_state_outputs_are_discarded() -> None:
     graphs = {graph["StartAt"]: graph["States"] for graph in _graphs(DEFINITION)}
     assert graphs["Copy"]["Done"]["Result"] == {}
     assert graphs["Repositories"]["Repositories"]["ResultPath"] is None
     assert DEFINITION["States"]["Hosts"]["ResultPath"] is None
 
 
-def test_the_definition_is_valid_by_its_schema() -> None:
+def test_the_definition_matches_the_schema() -> None:
     template = {
         "Resources": {
             "Machine": {

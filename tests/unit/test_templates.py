@@ -24,7 +24,7 @@ PARAMETERS: Final = {
 ORGANIZATION: Final[dict[str, Any]] = load_template(ROOT / "organization.yaml")
 
 
-def test_there_are_24_parameters_which_all_have_a_default_that_sam_shows() -> None:
+def test_all_24_parameters_have_a_default_that_sam_shows() -> None:
     parameters = TEMPLATE["Parameters"]
     assert parameters.keys() == PARAMETERS
     assert len(PARAMETERS) == 24
@@ -35,7 +35,7 @@ def test_there_are_24_parameters_which_all_have_a_default_that_sam_shows() -> No
         assert re.fullmatch(pattern, str(parameter["Default"])), name
 
 
-def test_nothing_is_said_for_the_serverless_application_repository() -> None:
+def test_the_template_has_no_serverless_repo_metadata() -> None:
     assert "AWS::ServerlessRepo::Application" not in TEMPLATE["Metadata"]
 
 
@@ -48,7 +48,7 @@ def test_nothing_is_said_for_the_serverless_application_repository() -> None:
         "http://{{resolve:secretsmanager:team/proxy:SecretString:login}}@proxy.internal:3128",
     ],
 )
-def test_a_proxy_may_be_a_reference_to_secrets_manager(value: str) -> None:
+def test_a_proxy_may_be_a_secrets_manager_reference(value: str) -> None:
     assert re.fullmatch(TEMPLATE["Parameters"]["HttpsProxy"]["AllowedPattern"], value)
 
 
@@ -98,7 +98,7 @@ def test_patterns_reject_invalid_values(name: str, value: str) -> None:
         ("TopicKey", "alias/topic", False),
     ],
 )
-def test_the_patterns_of_organization_accept_only_their_kind(
+def test_patterns_of_the_organization_template_accept_only_valid_values(
     name: str, value: str, *, is_valid: bool
 ) -> None:
     pattern = ORGANIZATION["Parameters"][name]["AllowedPattern"]

@@ -25,7 +25,9 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_the_first_variable_that_is_set_names_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_variable_that_is_set_determines_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert find_trust_store().path == certifi.where()
     for number, variable in enumerate(reversed(VARIABLES)):
         monkeypatch.setenv(variable, f"/bundle-{number}.pem")
@@ -35,7 +37,7 @@ def test_the_first_variable_that_is_set_names_the_store(monkeypatch: pytest.Monk
     assert find_trust_store().variable == VARIABLES[1]
 
 
-def test_the_default_store_is_checked_strictly() -> None:
+def test_the_default_store_uses_strict_verification() -> None:
     context = shared_context()
     assert context.verify_flags & ssl.VERIFY_X509_STRICT
     assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -44,7 +46,7 @@ def test_the_default_store_is_checked_strictly() -> None:
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
-def test_a_named_store_replaces_the_default_one_and_is_not_checked_strictly(
+def test_a_configured_store_replaces_the_default_without_strict_verification(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     authority = CertificateAuthority(tmp_path)
@@ -92,7 +94,7 @@ def test_registries_and_the_response_share_one_context(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "no such file"), ("x", "not in PEM form")])
-def test_a_store_that_cannot_be_read_is_named_and_does_not_prevent_the_response(
+def test_the_error_names_an_unreadable_store_and_the_response_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, reason: str
 ) -> None:
     bundle = tmp_path / "bundle.pem"

@@ -36,28 +36,28 @@ from ecr_image_replicator.model.references import parse_image_reference
 from ecr_image_replicator.request.parsing import ReplicationRequest
 from ecr_image_replicator.retries import Backoff, RetryPolicy
 
-NAMES = parse_image_reference("example.com/app:1")
+DESTINATION = parse_image_reference("example.com/app:1")
 LAYERS = [build_layer(3000, seed, "none") for seed in range(2)]
-PACKED = [build_layer(3000, seed) for seed in range(2)]
+COMPRESSED_LAYERS = [build_layer(3000, seed) for seed in range(2)]
 
 
 def build() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "archive"
         saved = SavedImage([*LAYERS, LAYERS[0]], ["app:1"])
-        index = build_index([build_image([layer]) for layer in PACKED])
+        index = build_index([build_image([layer]) for layer in COMPRESSED_LAYERS])
         found = {
             "folders": build_docker_save(path, [saved]).read_bytes(),
             "layout": build_docker_save(path, [saved], "layout").read_bytes(),
             "compressed": build_docker_save(
-                path, [SavedImage(PACKED, ["app:1"])], "compressed"
+                path, [SavedImage(COMPRESSED_LAYERS, ["app:1"])], "compressed"
             ).read_bytes(),
             "backwards": build_docker_save(path, [saved], backwards=True).read_bytes(),
             "oci": build_oci_layout(path, [(index, "app:1")]).read_bytes(),
         }
     return found | {
         "gzip": gzip.compress(found["folders"]),
-        "twice": gzip.compress(found["compressed"]),
+        "compressed twice": gzip.compress(found["compressed"]),
         "zstd": zstandard.ZstdCompressor(write_checksum=True).compress(found["backwards"]),
         "bzip2": bz2.compress(found["oci"]),
         "xz": lzma.compress(found["layout"]),
@@ -76,11 +76,11 @@ class Repository(FakeDestination):
 
 
 def replicate(content: bytes, compression: Compression) -> Repository:
-    """Copy an archive's image to a repository as `replicate` does."""
+    """Copy the image of an archive to a repository, as `replicate` does."""
     reference = ArchiveReference("bucket", "key")
     deadline = Deadline(60)
     repository = Repository()
-    request = ReplicationRequest(reference, NAMES, copies_index=True)
+    request = ReplicationRequest(reference, DESTINATION, copies_index=True)
     with closing(ArchiveSource(reference, MemoryObject(content), compression)) as source:
         transfer = Transfer(
             source,
@@ -100,7 +100,7 @@ def replicate(content: bytes, compression: Compression) -> Repository:
             found = reader.read(pinned)
             plan = make_plan(found.root, reader.read_children(found.root), ["1"])
         else:
-            proofs = LayerProofs(NAMES.name, LayerCache(), transfer)
+            proofs = LayerProofs(DESTINATION.name, LayerCache(), transfer)
             builder = ImageBuilder(source, repository, transfer, proofs, {})
             assert builder.find(image, None) is None
             assembled = builder.build(image)
@@ -117,20 +117,20 @@ def copy_or_fail(content: bytes, compression: Compression) -> None:
         assert 10 < len(str(error)) < 2000  # noqa: PT017 - either outcome is right
         return
     repository.check()
-    assert repository.happened("manifest")[-1] == "1"
+    assert repository.events_of("manifest")[-1] == "1"
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
 @pytest.mark.parametrize("compression", list(Compression)[:3])
-def test_an_archive_of_any_kind_is_copied(kind: str, compression: Compression) -> None:
+def test_every_archive_format_is_copied(kind: str, compression: Compression) -> None:
     repository = replicate(ARCHIVES[kind], compression)
     repository.check()
-    assert repository.happened("manifest")[-1] == "1"
+    assert repository.events_of("manifest")[-1] == "1"
 
 
 _KINDS = st.sampled_from(sorted(ARCHIVES))
-_WANTED = st.sampled_from([Compression.GZIP, Compression.ZSTD, Compression.NONE])
-_PLACES = st.floats(0, 1, exclude_max=True)
+_COMPRESSIONS = st.sampled_from([Compression.GZIP, Compression.ZSTD, Compression.NONE])
+_POSITIONS = st.floats(0, 1, exclude_max=True)
 _MUTATIONS: dict[str, Callable[[bytes, int, bytes], bytes]] = {
     "overwritten": lambda content, at, new: content[:at] + new + content[at + len(new) :],
     "inserted": lambda content, at, new: content[:at] + new + content[at:],
@@ -144,15 +144,15 @@ _MUTATIONS: dict[str, Callable[[bytes, int, bytes], bytes]] = {
 @given(
     _KINDS,
     st.sampled_from(sorted(_MUTATIONS)),
-    _PLACES,
+    _POSITIONS,
     st.binary(min_size=1, max_size=600),
-    _WANTED,
+    _COMPRESSIONS,
 )
-def test_changed_bytes_never_give_another_image(
-    kind: str, mutation: str, place: float, new: bytes, wanted: Compression
+def test_changed_bytes_copy_the_same_image_or_fail(
+    kind: str, mutation: str, position: float, new: bytes, compression: Compression
 ) -> None:
     content = ARCHIVES[kind]
-    copy_or_fail(_MUTATIONS[mutation](content, int(place * len(content)), new), wanted)
+    copy_or_fail(_MUTATIONS[mutation](content, int(position * len(content)), new), compression)
 
 
 #: Names, sizes, links and JSON, each with a replacement of the same length.
@@ -180,16 +180,16 @@ _TEXTS = [
     st.sampled_from(["folders", "layout", "compressed", "backwards", "oci"]),
     st.sampled_from(_TEXTS),
     st.integers(0, 30),
-    _WANTED,
+    _COMPRESSIONS,
 )
-def test_changed_names_and_numbers_never_give_another_image(
-    kind: str, change: tuple[bytes, bytes], occurrence: int, wanted: Compression
+def test_changed_names_and_numbers_copy_the_same_image_or_fail(
+    kind: str, change: tuple[bytes, bytes], occurrence: int, compression: Compression
 ) -> None:
     old, new = change
     pieces = ARCHIVES[kind].split(old)
     at = 1 + occurrence % max(1, len(pieces) - 1)
     content = old.join(pieces[:at]) + new + old.join(pieces[at:]) if len(pieces) > 1 else pieces[0]
-    copy_or_fail(mended(content), wanted)
+    copy_or_fail(with_valid_checksums(content), compression)
 
 
 _LENGTHS = st.one_of(
@@ -203,26 +203,26 @@ _LENGTHS = st.one_of(
     st.integers(0, 40),
     _LENGTHS,
     st.booleans(),
-    _WANTED,
+    _COMPRESSIONS,
 )
-def test_changed_sizes_never_give_another_image(
-    kind: str, number: int, length: int, binary: bool, wanted: Compression
+def test_changed_sizes_copy_the_same_image_or_fail(
+    kind: str, number: int, length: int, binary: bool, compression: Compression
 ) -> None:
     content = ARCHIVES[kind]
     if kind == "gzip":
         content = gzip.decompress(content)
     headers = [at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"]
     at = headers[number % len(headers)] + 124
-    # GNU's base 256 for numbers of more than eleven octal digits
+    # the base-256 encoding of GNU tar
     field = bytes([0x80]) + length.to_bytes(11, "big")
     if not binary and length < 8**11:
         field = b"%011o\0" % length
-    changed = mended(content[:at] + field + content[at + 12 :])
-    copy_or_fail(gzip.compress(changed) if kind == "gzip" else changed, wanted)
+    changed = with_valid_checksums(content[:at] + field + content[at + 12 :])
+    copy_or_fail(gzip.compress(changed) if kind == "gzip" else changed, compression)
 
 
-def mended(content: bytes) -> bytes:
-    """Correct the checksums of headers, so that parsing continues."""
+def with_valid_checksums(content: bytes) -> bytes:
+    """Return the archive with correct header checksums, so that parsing continues."""
     blocks = [content[start : start + 512] for start in range(0, len(content), 512)]
     for number, block in enumerate(blocks):
         if block[257:262] == b"ustar" and len(block) == 512:

@@ -31,17 +31,17 @@ def chosen(selector: str | int | None, images: list[Candidate[str]] = IMAGES) ->
         (3, "fourth"),
     ],
 )
-def test_an_image_is_chosen_by_any_spelling_of_its_name_or_by_position(
+def test_a_selector_is_a_full_or_short_name_or_a_position(
     selector: str | int, expected: str
 ) -> None:
     assert chosen(selector) == expected
 
 
-def test_the_only_image_needs_no_choice() -> None:
+def test_a_single_image_needs_no_selector() -> None:
     assert chosen(None, IMAGES[3:]) == "fourth"
 
 
-def test_an_exact_name_has_precedence_over_a_completed_name() -> None:
+def test_an_exact_name_has_precedence_over_a_name_with_default_registry_and_tag() -> None:
     images = [Candidate(("docker.io/library/app:latest",), "long"), Candidate(("app",), "short")]
     assert chosen("app", images) == "short"
 
@@ -56,7 +56,7 @@ def test_an_exact_name_has_precedence_over_a_completed_name() -> None:
         (None, "the archive holds several images and the reference names none"),
     ],
 )
-def test_the_error_without_a_choice_lists_all_images(
+def test_the_error_for_a_missing_or_unknown_selector_lists_all_images(
     selector: str | int | None, found: str
 ) -> None:
     with pytest.raises(ImageNotFoundError) as caught:
@@ -68,12 +68,12 @@ def test_the_error_without_a_choice_lists_all_images(
     ) in str(caught.value)
 
 
-def test_two_images_of_one_name_are_no_choice() -> None:
+def test_a_selector_that_matches_two_images_is_an_error() -> None:
     with pytest.raises(ImageNotFoundError, match="several images of the archive have this name"):
         chosen("app:1", [Candidate(("app:1",), "a"), Candidate(("app:1",), "b")])
 
 
-def test_a_long_list_is_cut() -> None:
+def test_the_error_lists_at_most_12_images() -> None:
     images = [Candidate((f"app:{number}",), str(number)) for number in range(50)]
     with pytest.raises(ImageNotFoundError) as caught:
         chosen(None, images)

@@ -26,9 +26,12 @@ COMPRESS: dict[Compression, Callable[[bytes], bytes]] = {
 KINDS = list(COMPRESS)
 
 
-def inflate(content: bytes, kind: Compression, piece: int = 1 << 20) -> bytes:
+def decompress_all(content: bytes, kind: Compression, chunk_bytes: int = 1 << 20) -> bytes:
     reader = decompressed(
-        FakeReader(content, piece=piece), kind, size_bytes=len(content), what="invalid archive x"
+        FakeReader(content, chunk_bytes=chunk_bytes),
+        kind,
+        size_bytes=len(content),
+        what="invalid archive x",
     )
     return read_all(reader)
 
@@ -42,47 +45,51 @@ def read_all(reader: ByteReader) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("piece", [1 << 20, 1000, 7])
-def test_a_stream_is_decompressed_from_pieces_of_any_size(kind: Compression, piece: int) -> None:
-    content = CONTENT if piece > 7 else CONTENT[:3000]
+@pytest.mark.parametrize("chunk_bytes", [1 << 20, 1000, 7])
+def test_a_stream_is_decompressed_from_chunks_of_any_size(
+    kind: Compression, chunk_bytes: int
+) -> None:
+    content = CONTENT if chunk_bytes > 7 else CONTENT[:3000]
     compressed = COMPRESS[kind](content)
     assert Compression.of(compressed) is kind
-    assert inflate(compressed, kind, piece) == content
+    assert decompress_all(compressed, kind, chunk_bytes) == content
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_streams_in_a_row_are_one(kind: Compression) -> None:
-    assert inflate(COMPRESS[kind](b"one ") + COMPRESS[kind](b"two"), kind) == b"one two"
+def test_concatenated_streams_are_decompressed(kind: Compression) -> None:
+    assert decompress_all(COMPRESS[kind](b"one ") + COMPRESS[kind](b"two"), kind) == b"one two"
 
 
 @pytest.mark.parametrize("kind", [Compression.GZIP, Compression.BZIP2, Compression.XZ])
-def test_padding_after_a_stream_is_passed_over(kind: Compression) -> None:
-    assert inflate(COMPRESS[kind](b"one") + bytes(100), kind) == b"one"
+def test_padding_after_a_stream_is_ignored(kind: Compression) -> None:
+    assert decompress_all(COMPRESS[kind](b"one") + bytes(100), kind) == b"one"
 
 
 @pytest.mark.parametrize("kind", [Compression.GZIP, Compression.BZIP2, Compression.XZ])
-def test_a_stream_that_ends_early_is_cut_off(kind: Compression) -> None:
+def test_a_truncated_stream_is_an_error(kind: Compression) -> None:
     with pytest.raises(InvalidArchiveError, match=f"invalid archive x: {kind.value} data is "):
-        inflate(COMPRESS[kind](CONTENT)[:-20], kind)
+        decompress_all(COMPRESS[kind](CONTENT)[:-20], kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_stream_is_an_error(kind: Compression) -> None:
-    damaged = bytearray(COMPRESS[kind](CONTENT))
-    damaged[len(damaged) // 2] ^= 0xFF
+def test_a_corrupt_stream_is_an_error(kind: Compression) -> None:
+    corrupt = bytearray(COMPRESS[kind](CONTENT))
+    corrupt[len(corrupt) // 2] ^= 0xFF
     with pytest.raises(
         InvalidArchiveError, match=f"invalid archive x: {kind.value} data is damaged"
     ):
-        inflate(bytes(damaged), kind)
+        decompress_all(bytes(corrupt), kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bomb_ends_at_the_bound(kind: Compression, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_rejected_at_the_limit(
+    kind: Compression, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compression_module, "_FREE_EXPANSION_BYTES", 1 << 20)
     bomb = COMPRESS[kind](bytes(8 << 20))
     assert len(bomb) * 200 < 8 << 20
     with pytest.raises(InvalidArchiveError, match="looks like a decompression bomb"):
-        inflate(bomb, kind)
+        decompress_all(bomb, kind)
 
 
 @pytest.mark.parametrize("megabytes", [64, 80])
@@ -90,10 +97,10 @@ def test_the_window_limit_of_xz_is_its_largest_preset(megabytes: int) -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": megabytes << 20}]
     content = lzma.compress(CONTENT, lzma.FORMAT_XZ, filters=filters)
     if megabytes == 64:
-        assert inflate(content, Compression.XZ) == CONTENT
+        assert decompress_all(content, Compression.XZ) == CONTENT
         return
     with pytest.raises(InvalidArchiveError) as caught:
-        inflate(content, Compression.XZ)
+        decompress_all(content, Compression.XZ)
     assert str(caught.value) == (
         "invalid archive x: xz data is damaged, or compressed with a window of more than 75497472 "
         "bytes. Compress it with a smaller window, such as that of xz -9."
@@ -103,26 +110,26 @@ def test_the_window_limit_of_xz_is_its_largest_preset(megabytes: int) -> None:
 @pytest.mark.parametrize("window_log", [26, 27])
 def test_the_window_limit_of_zstd(window_log: int) -> None:
     parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window_log)
-    wide = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    content = wide.compress(CONTENT) + wide.flush()
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    content = compressor.compress(CONTENT) + compressor.flush()
     if window_log == 26:
-        assert inflate(content, Compression.ZSTD) == CONTENT
+        assert decompress_all(content, Compression.ZSTD) == CONTENT
         return
     with pytest.raises(InvalidArchiveError, match="window, such as that of zstd --long=26"):
-        inflate(content, Compression.ZSTD)
+        decompress_all(content, Compression.ZSTD)
 
 
-def test_an_error_of_the_reader_is_not_an_invalid_archive() -> None:
-    class Broken:
+def test_an_error_of_the_underlying_reader_is_raised_unchanged() -> None:
+    class FailingReader:
         def readinto(self, _buffer: memoryview, /) -> int:
-            raise TransientError("broke off")
+            raise TransientError("connection reset")
 
     for kind in KINDS:
-        reader = decompressed(Broken(), kind, size_bytes=1, what="x")
+        reader = decompressed(FailingReader(), kind, size_bytes=1, what="x")
         with pytest.raises(TransientError):
             reader.readinto(memoryview(bytearray(10)))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f", struct.pack("<I", 1), b"plain text"])
-def test_other_content_is_not_compressed(content: bytes) -> None:
+def test_uncompressed_content_has_compression_none(content: bytes) -> None:
     assert Compression.of(content) is Compression.NONE

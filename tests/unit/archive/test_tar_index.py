@@ -29,12 +29,12 @@ def read(index: TarIndex, name: str) -> bytes:
     return index.read(member)
 
 
-def fault(content: bytes, name: str = "wanted") -> str:
+def error_message(content: bytes, name: str = "wanted") -> str:
     with pytest.raises(InvalidArchiveError) as caught:
         index_of(content).find(name)
-    sentence = str(caught.value)
-    assert sentence.startswith("invalid archive s3://bucket/key: ")
-    return sentence
+    message = str(caught.value)
+    assert message.startswith("invalid archive s3://bucket/key: ")
+    return message
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -47,23 +47,23 @@ def test_files_are_found_in_every_format(format_: int) -> None:
 
 
 @pytest.mark.parametrize("format_", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_names_and_targets_of_any_length_and_script_are_read(format_: int) -> None:
+def test_long_and_non_ascii_names_and_link_targets_are_read(format_: int) -> None:
     files = [(LONG + "/" + "x" * 120, b"long"), ("ünïcödé/文件", b"script")]
     index = index_of(
-        tar(*files, link("way", LONG + "/" + "x" * 120, tarfile.SYMTYPE), format=format_)
+        tar(*files, link("link", LONG + "/" + "x" * 120, tarfile.SYMTYPE), format=format_)
     )
     for name, content in files:
         assert read(index, name) == content
-    assert read(index, "way") == b"long"
+    assert read(index, "link") == b"long"
 
 
 @pytest.mark.parametrize("name", ["./a/b", "/a/b", "a//b", "a/./b"])
-def test_names_are_compared_as_paths(name: str) -> None:
+def test_names_are_normalized_as_paths(name: str) -> None:
     assert read(index_of(tar((name, b"x"))), "a/b") == b"x"
 
 
 @pytest.mark.parametrize("format_", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_a_size_past_eight_gibibytes_is_read(format_: Literal[1, 2]) -> None:
+def test_a_size_above_8_gib_is_read(format_: Literal[1, 2]) -> None:
     entry = tarfile.TarInfo("huge")
     entry.size = 9 * 1024**3
     stream = io.BytesIO(entry.tobuf(format_))
@@ -80,7 +80,7 @@ def test_only_headers_are_read_and_no_byte_twice() -> None:
     assert stored.bytes_read <= 3 * PAGE_BYTES
     assert read(index, "two") == LARGE
     assert read(index, "one") == LARGE
-    assert not stored.twice
+    assert not stored.repeated_reads
     assert stored.bytes_read <= len(content)
 
 
@@ -104,27 +104,29 @@ def test_a_link_is_followed_once() -> None:
 
 
 def test_a_link_to_a_missing_file_or_a_link_is_rejected() -> None:
-    assert "'wanted' is a link to 'gone', which is not found" in fault(tar(link("wanted", "gone")))
+    assert "'wanted' is a link to 'gone', which is not found" in error_message(
+        tar(link("wanted", "gone"))
+    )
     links = tar(link("wanted", "next"), link("next", "last"), ("last", b""))
-    assert "'wanted' is a link to 'next', which is a link itself" in fault(links)
+    assert "'wanted' is a link to 'next', which is a link itself" in error_message(links)
 
 
-def test_of_equal_names_the_first_counts() -> None:
+def test_the_first_of_two_files_with_the_same_name_is_used() -> None:
     assert read(index_of(tar(("a", b"first"), ("a", b"second"), ("b", b""))), "a") == b"first"
 
 
-def test_two_manifests_could_mean_two_images() -> None:
+def test_two_manifest_json_files_are_an_error() -> None:
     content = tar(("manifest.json", b"1"), ("manifest.json", b"2"))
-    assert "manifest.json appears twice" in fault(content)
+    assert "manifest.json appears twice" in error_message(content)
 
 
 def test_the_error_for_a_sparse_file_has_its_name() -> None:
     entry = tarfile.TarInfo("hole")
     entry.type = tarfile.GNUTYPE_SPARSE
-    assert "'hole' is a sparse file, which is not supported" in fault(tar(entry))
+    assert "'hole' is a sparse file, which is not supported" in error_message(tar(entry))
     records = [("GNU.sparse.major", "1")]
     pax = tar(("hole", b"x"), format=tarfile.PAX_FORMAT, headers=records)
-    assert "is a sparse file" in fault(pax)
+    assert "is a sparse file" in error_message(pax)
 
 
 @pytest.mark.parametrize(
@@ -140,18 +142,18 @@ def test_the_error_for_a_sparse_file_has_its_name() -> None:
     ],
 )
 def test_the_error_for_another_format_names_the_format(content: bytes, found: str) -> None:
-    assert found in fault(content)
+    assert found in error_message(content)
 
 
-def test_a_cut_is_found_wherever_it_is() -> None:
+def test_an_archive_truncated_at_any_position_is_an_error() -> None:
     content = tar(("one", LARGE), ("wanted", LARGE))
     last = content.rindex(b"wanted")
-    assert "truncated within 'one', after 100 of" in fault(content[: 512 + 100])
-    assert "truncated within 'wanted', after 0 of" in fault(content[: last + 512])
-    assert f"truncated after {last + 100} bytes" in fault(content[: last + 100])
+    assert "truncated within 'one', after 100 of" in error_message(content[: 512 + 100])
+    assert "truncated within 'wanted', after 0 of" in error_message(content[: last + 512])
+    assert f"truncated after {last + 100} bytes" in error_message(content[: last + 100])
 
 
-def test_a_cut_between_two_files_leaves_the_first() -> None:
+def test_an_archive_truncated_between_two_files_has_the_first() -> None:
     content = tar(("one", b"1"), ("two", b"2"))
     index = index_of(content[:1024])
     assert read(index, "one") == b"1"
@@ -165,10 +167,10 @@ def test_a_cut_between_two_files_leaves_the_first() -> None:
         (1024 + 148, b"zzzzzz", "invalid tar header"),
     ],
 )
-def test_a_damaged_header_is_an_error(at: int, value: bytes, found: str) -> None:
+def test_a_corrupt_header_is_an_error(at: int, value: bytes, found: str) -> None:
     content = bytearray(tar(("one", b"1"), ("wanted", b"2")))
     content[at : at + len(value)] = value
-    assert found in fault(bytes(content))
+    assert found in error_message(bytes(content))
 
 
 @pytest.mark.parametrize(
@@ -185,13 +187,13 @@ def test_a_document_that_is_too_large_is_not_read() -> None:
         index.read(Member("big", 4 * 1024 * 1024 + 1, 0, b""))
 
 
-def test_a_file_system_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_files_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ecr_image_replicator.archive.tar_index._MAX_MEMBERS", 10)
     files = [(f"file-{number}", b"x") for number in range(11)]
-    assert "more than 10 files found" in fault(tar(*files))
+    assert "more than 10 files found" in error_message(tar(*files))
 
 
-def test_little_is_kept_of_a_large_number_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_exceed_the_cache_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ecr_image_replicator.archive.tar_index._MAX_KEPT_BYTES", 100)
     index = index_of(tar(("one", b"1" * 90), ("two", b"2" * 90), ("three", b"3" * 90)))
     assert read(index, "three") == b"3" * 90
@@ -200,7 +202,7 @@ def test_little_is_kept_of_a_large_number_of_files(monkeypatch: pytest.MonkeyPat
 
 @settings(deadline=None)
 @given(st.binary(max_size=3000))
-def test_any_bytes_are_an_archive_or_an_error_of_ours(content: bytes) -> None:
+def test_arbitrary_bytes_are_read_or_raise_invalid_archive_error(content: bytes) -> None:
     for candidate in (content, tar(("a", b"x"))[:512] + content):
         with contextlib.suppress(InvalidArchiveError):
             assert index_of(candidate).find("none") is None

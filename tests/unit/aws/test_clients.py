@@ -77,12 +77,14 @@ def _client(endpoint: AwsEndpoint, *, seconds: float = 900.0, attempts: int = 5)
         ),
     ],
 )
-def test_the_api_endpoint_has_the_kind_of_the_registry(endpoint: AwsEndpoint, url: str) -> None:
+def test_the_api_endpoint_matches_the_fips_and_dual_stack_kind_of_the_registry(
+    endpoint: AwsEndpoint, url: str
+) -> None:
     assert _endpoint_of(_client(endpoint)) == url
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ECR"])
-def test_a_configured_endpoint_replaces_all_kinds(
+def test_a_configured_endpoint_overrides_fips_and_dual_stack(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "http://localhost:4566")
@@ -103,7 +105,7 @@ def test_a_configured_endpoint_replaces_all_kinds(
         (900.0, 1, (20.0, 1)),
     ],
 )
-def test_all_attempts_fit_into_the_remaining_time(
+def test_timeouts_and_attempts_fit_into_the_remaining_time(
     seconds: float, attempts: int, expected: tuple[float, int]
 ) -> None:
     config = _client(AwsEndpoint(), seconds=seconds, attempts=attempts).meta.config
@@ -113,7 +115,7 @@ def test_all_attempts_fit_into_the_remaining_time(
     assert config.retries["mode"] == "adaptive"
 
 
-def test_both_endpoints_share_the_function_s_own_client() -> None:
+def test_both_endpoints_share_the_client_of_the_function_role() -> None:
     clients = AwsClients()
 
     def client(side: Side) -> object:
@@ -124,7 +126,7 @@ def test_both_endpoints_share_the_function_s_own_client() -> None:
     assert client(Side.SOURCE) is client(Side.DESTINATION)
 
 
-def test_no_call_starts_after_the_deadline() -> None:
+def test_a_call_after_the_deadline_is_out_of_time() -> None:
     caller = AwsCaller(AwsClients(), FUNCTION, deadline=Deadline(0), retry_policy=RetryPolicy())
 
     with pytest.raises(OutOfTimeError, match="call ecr:DescribeRepositories"):
@@ -193,7 +195,7 @@ def _client_error(code: str, message: str) -> botocore.exceptions.ClientError:
         ),
     ],
 )
-def test_a_failed_call_is_described_without_secrets(
+def test_the_message_for_a_failed_call_contains_no_secrets(
     fault: Exception, reason: str, hint: str
 ) -> None:
     error = aws_error(fault, Operation.DESCRIBE_REPOSITORY)
@@ -205,13 +207,13 @@ def test_a_failed_call_is_described_without_secrets(
     assert not error.is_explicit_deny
 
 
-def test_an_explicit_deny_is_recognised_by_iam_s_words() -> None:
+def test_an_explicit_deny_is_recognized_by_its_message() -> None:
     message = f"User: {'x' * 400} is not authorized, with an explicit deny in a policy"
 
     assert aws_error(_client_error("AccessDenied", message), Operation.READ_OBJECT).is_explicit_deny
 
 
-def test_without_a_region_the_variable_is_named(
+def test_the_error_for_a_missing_region_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):

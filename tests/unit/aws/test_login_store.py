@@ -29,7 +29,7 @@ def test_a_login_is_fetched_once_until_it_expires() -> None:
     assert store.find("key", fetch).password == "two"
 
 
-def test_every_key_has_its_own_login() -> None:
+def test_each_key_has_a_separate_login() -> None:
     store = LoginStore()
     fetch = _logins("one", "two")
 
@@ -52,14 +52,14 @@ def test_a_rejected_login_is_fetched_again_after_30_seconds() -> None:
     assert store.find("key", fetch) == renewed
 
 
-def test_a_rejected_login_that_is_new_is_not_fetched_again() -> None:
+def test_a_rejected_login_is_not_fetched_again_within_30_seconds() -> None:
     store = LoginStore(clock=Clock())
     fetch = _logins("one")
 
     assert store.renew("key", store.find("key", fetch), fetch) is None
 
 
-def test_an_unchanged_login_is_not_returned_again() -> None:
+def test_renew_returns_none_if_the_login_is_unchanged() -> None:
     clock = Clock()
     store = LoginStore(clock=clock)
     fetch = _logins("one", "one")
@@ -79,7 +79,7 @@ def test_a_login_that_another_thread_renewed_is_not_fetched_again() -> None:
     assert store.renew("key", old, fetch) == store.renew("key", old, fetch)
 
 
-def test_concurrent_threads_fetch_one_login() -> None:
+def test_concurrent_threads_fetch_a_login_once() -> None:
     store = LoginStore()
     fetched: list[str] = []
     together = threading.Barrier(4)

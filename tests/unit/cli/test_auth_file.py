@@ -49,14 +49,14 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "test"
 
 
-def test_docker_login_of_docker_hub_is_used(tmp_path: Path) -> None:
+def test_credentials_of_docker_login_are_used_for_docker_hub(tmp_path: Path) -> None:
     write(tmp_path / ".docker/config.json", {"auths": {"https://index.docker.io/v1/": auth("a")}})
     files = AuthFiles.locate(None, {}, tmp_path)
     assert found(files, "nginx:1.27") == ("a", "hunter2")
     assert found(files, "quay.io/a:1") is None
 
 
-def test_podmans_file_has_precedence_over_dockers(tmp_path: Path) -> None:
+def test_podmans_auth_file_has_precedence_over_dockers(tmp_path: Path) -> None:
     write(tmp_path / "run/containers/auth.json", {"auths": {"quay.io": auth("podman")}})
     write(tmp_path / ".docker/config.json", {"auths": {"quay.io": auth("d"), "r.io": auth("e")}})
     files = AuthFiles.locate(None, {"XDG_RUNTIME_DIR": str(tmp_path / "run")}, tmp_path)
@@ -65,7 +65,7 @@ def test_podmans_file_has_precedence_over_dockers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("named_by", ["option", "variable"])
-def test_a_named_file_is_the_only_one(tmp_path: Path, named_by: str) -> None:
+def test_a_configured_auth_file_replaces_the_default_files(tmp_path: Path, named_by: str) -> None:
     write(tmp_path / ".docker/config.json", {"auths": {"quay.io": auth("docker")}})
     own = str(write(tmp_path / "own.json", {"auths": {"quay.io/team": auth("team")}}))
     option = own if named_by == "option" else None
@@ -75,20 +75,22 @@ def test_a_named_file_is_the_only_one(tmp_path: Path, named_by: str) -> None:
     assert found(files, "quay.io/other/app:1") is None
 
 
-def test_the_option_has_precedence_over_the_variable(tmp_path: Path) -> None:
+def test_the_authfile_option_has_precedence_over_the_variable(tmp_path: Path) -> None:
     own = write(tmp_path / "own.json", {"auths": {"quay.io": auth("own")}})
     files = AuthFiles.locate(str(own), {"REGISTRY_AUTH_FILE": "/nowhere"}, tmp_path)
     assert found(files, "quay.io/a:1") == ("own", "hunter2")
 
 
-def test_a_named_file_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_configured_auth_file_is_an_error(tmp_path: Path) -> None:
     files = AuthFiles.locate(str(tmp_path / "absent.json"), {}, tmp_path)
     with pytest.raises(SecretError, match=r"absent\.json: not found\. Check --authfile\."):
         found(files, "quay.io/a:1")
 
 
 @pytest.mark.parametrize("key", ["credHelpers", "credsStore"])
-def test_a_credential_helper_is_asked(tmp_path: Path, helper: str, key: str) -> None:
+def test_credentials_are_read_from_a_credential_helper(
+    tmp_path: Path, helper: str, key: str
+) -> None:
     value: Any = helper if key == "credsStore" else {"quay.io": helper}
     write(tmp_path / ".docker/config.json", {"auths": {"quay.io": {}}, key: value})
     files = AuthFiles.locate(None, {}, tmp_path)
@@ -96,7 +98,7 @@ def test_a_credential_helper_is_asked(tmp_path: Path, helper: str, key: str) -> 
     assert found(files, "r.io/a:1") is None
 
 
-def test_a_helper_s_failure_names_it_and_shows_nothing_it_printed(
+def test_the_message_for_a_failed_credential_helper_has_its_name_and_not_its_output(
     tmp_path: Path, helper: str
 ) -> None:
     write(tmp_path / ".docker/config.json", {"credsStore": helper})
@@ -115,7 +117,7 @@ def test_a_helper_s_failure_names_it_and_shows_nothing_it_printed(
         ([], "not a JSON object"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_an_error_without_its_content(
+def test_the_message_for_an_invalid_auth_file_does_not_quote_its_content(
     tmp_path: Path, document: Any, sentence: str
 ) -> None:
     write(tmp_path / ".docker/config.json", document)

@@ -58,7 +58,7 @@ class FakeClock:
         return self.now
 
 
-def test_a_command_line_is_the_request_that_a_stack_would_make() -> None:
+def test_arguments_are_parsed_into_a_request() -> None:
     command = parse_arguments(
         [*NAMED, "--platform", "linux/amd64", "--platform", "arm64", "--tag", "2", "--dry-run"],
         {"SRC_CREDS": "robot:hunter2"},
@@ -88,14 +88,14 @@ def test_a_command_line_is_the_request_that_a_stack_would_make() -> None:
         (["nginx", "example.com/app@sha256:" + "0" * 64], "invalid DESTINATION: 'example.com/app@"),
     ],
 )
-def test_a_sentence_names_the_option_and_not_the_property(
+def test_a_message_names_the_option_instead_of_the_property(
     arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["copy", *arguments], {}) == Exit.USAGE
     assert capsys.readouterr().err.startswith(f"error: {named}")
 
 
-def test_credentials_that_cannot_be_meant_are_named_and_not_quoted(
+def test_the_message_for_invalid_credentials_does_not_quote_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["copy", *NAMED], {"DEST_CREDS": "hunter2:"}) == Exit.USAGE
@@ -106,12 +106,12 @@ def test_credentials_that_cannot_be_meant_are_named_and_not_quoted(
     assert "hunter2" not in shown
 
 
-def test_a_setting_that_cannot_be_meant_is_a_usage_error() -> None:
+def test_an_invalid_environment_variable_is_a_usage_error() -> None:
     assert run(["copy", *NAMED], {"PARALLEL_STREAMS": "many"}) == Exit.USAGE
 
 
 @pytest.mark.parametrize("arguments", [["one"], [*NAMED, "--unknown"], [*NAMED, "--plat", "all"]])
-def test_a_command_line_that_is_not_understood_is_a_usage_error(arguments: list[str]) -> None:
+def test_invalid_arguments_are_a_usage_error(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(["copy", *arguments], {})
     assert caught.value.code == Exit.USAGE
@@ -129,7 +129,7 @@ def test_a_command_line_that_is_not_understood_is_a_usage_error(arguments: list[
         (["mirror", "m.yaml", "--repot=r"], "mirror [", "--repot=r. Did you mean --report?"),
     ],
 )
-def test_an_unknown_argument_is_rejected_with_the_usage_of_its_command(
+def test_an_unknown_argument_prints_the_usage_of_its_command(
     arguments: list[str], usage: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -140,7 +140,7 @@ def test_an_unknown_argument_is_rejected_with_the_usage_of_its_command(
     assert message in shown
 
 
-def test_a_value_that_a_setting_should_have_is_written_as_an_option() -> None:
+def test_a_hint_renders_a_setting_and_its_value_as_an_option() -> None:
     flag = Assignment(Setting.CREATE_REPOSITORY, "true")
     value = Assignment(Setting.COPY_REFERRERS, "required")
     error = ReplicationError("no", hint=(Term.RETRY, " with ", flag, " or ", value, "."))
@@ -153,7 +153,7 @@ def test_a_value_that_a_setting_should_have_is_written_as_an_option() -> None:
     )
 
 
-def test_the_help_tells_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(["copy", "--help"], {})
     assert caught.value.code == 0
@@ -240,7 +240,7 @@ def test_the_exit_status_of_other_errors_is_1_and_of_invalid_secrets_4() -> None
         (5 * 1024**5, "5120.0 TiB"),
     ],
 )
-def test_sizes_are_written_for_people(count: float, text: str) -> None:
+def test_sizes_are_formatted_with_units(count: float, text: str) -> None:
     assert size(count) == text
 
 
@@ -263,7 +263,7 @@ def test_a_summary_omits_existing_blobs_and_counts_a_restart_once() -> None:
     assert totals.seconds_left == 60 / 50
 
 
-def test_plain_lines_are_one_a_blob_and_one_every_few_seconds() -> None:
+def test_plain_output_has_a_line_per_blob_and_a_periodic_progress_line() -> None:
     clock, stream = FakeClock(), io.StringIO()
     display = PlainLines(stream, clock=clock)
     stored, made, old = _blob(b"x" * 4096), _blob(b"y" * 2048), _blob(b"z" * 10)
@@ -308,7 +308,7 @@ def test_a_retry_is_printed_with_its_wait_and_without_a_hint(
     assert stream.getvalue() == f"{line}\n"
 
 
-def test_an_error_in_a_log_record_has_the_names_of_options() -> None:
+def test_an_error_in_a_log_record_uses_option_names() -> None:
     shown: list[str] = []
     logger = logging.getLogger("ecr_image_replicator.tests")
     with shown_logs(shown.append, logging.INFO, option_name):
@@ -324,7 +324,7 @@ class FakeTerminal(io.StringIO):
 
 
 @pytest.mark.parametrize("terminal", ["dumb", "xterm"])
-def test_a_terminal_without_rich_or_without_manners_gets_plain_lines(
+def test_a_dumb_terminal_or_one_without_rich_gets_plain_lines(
     terminal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", terminal)
@@ -335,7 +335,7 @@ def test_a_terminal_without_rich_or_without_manners_gets_plain_lines(
         assert isinstance(display, PlainLines)
 
 
-def test_a_defect_is_reported_without_its_message(
+def test_an_internal_error_is_reported_without_its_message(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

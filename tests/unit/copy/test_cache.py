@@ -20,7 +20,7 @@ OWNER = ("quay.io/team/app", "SrcCreds")
 CONFIG = encoded({"os": "linux", "architecture": "arm64"})
 
 
-def test_the_least_recently_used_content_is_dropped_first() -> None:
+def test_the_least_recently_used_content_is_evicted_first() -> None:
     cache = ContentCache(capacity_bytes=10)
     for content in (b"aaaa", b"bbbb"):
         cache.keep(OWNER, digest_of(content), content, "text/plain")
@@ -31,7 +31,7 @@ def test_the_least_recently_used_content_is_dropped_first() -> None:
     assert cache.lookup(OWNER, digest_of(b"cccc")) is not None
 
 
-def test_content_larger_than_the_cache_is_not_kept_and_drops_nothing() -> None:
+def test_content_larger_than_the_cache_is_not_cached_and_evicts_nothing() -> None:
     cache = ContentCache(capacity_bytes=4)
     cache.keep(OWNER, digest_of(b"a"), b"a", "")
     cache.keep(OWNER, digest_of(b"large"), b"large", "")
@@ -39,14 +39,14 @@ def test_content_larger_than_the_cache_is_not_kept_and_drops_nothing() -> None:
     assert cache.lookup(OWNER, digest_of(b"a")) is not None
 
 
-def test_content_that_is_kept_twice_counts_once() -> None:
+def test_content_that_is_cached_twice_counts_once() -> None:
     cache = ContentCache(capacity_bytes=4)
     for content in (b"aa", b"aa", b"bb"):
         cache.keep(OWNER, digest_of(content), content, "")
     assert cache.lookup(OWNER, digest_of(b"aa")) is not None
 
 
-def test_a_manifest_is_read_once_by_its_digest_and_always_by_its_tag() -> None:
+def test_a_manifest_is_cached_by_digest_and_not_by_tag() -> None:
     manifest = image()
     source = FakeSource(manifests=[manifest])
     caching = CachingSource(source, ContentCache(), OWNER)
@@ -58,7 +58,7 @@ def test_a_manifest_is_read_once_by_its_digest_and_always_by_its_tag() -> None:
     assert source.fetched == [None, None]
 
 
-def test_a_config_is_read_once_for_its_platform() -> None:
+def test_a_config_is_read_once_to_find_its_platform() -> None:
     manifest = image(config=CONFIG)
     source = FakeSource([CONFIG], [manifest])
     caching = CachingSource(source, ContentCache(), OWNER)
@@ -69,7 +69,7 @@ def test_a_config_is_read_once_for_its_platform() -> None:
     assert source.opened == [digest_of(CONFIG)]
 
 
-def test_a_config_that_is_kept_is_copied_from_memory() -> None:
+def test_a_cached_config_is_copied_from_memory() -> None:
     source = FakeSource([CONFIG])
     caching = CachingSource(source, ContentCache(), OWNER)
     descriptor = blob(CONFIG, OCI_CONFIG)
@@ -82,7 +82,7 @@ def test_a_config_that_is_kept_is_copied_from_memory() -> None:
     assert len(source.opened) == 1
 
 
-def test_content_of_one_tenant_is_not_given_to_another() -> None:
+def test_cached_content_is_not_shared_between_owners() -> None:
     cache = ContentCache()
     manifest = image(config=CONFIG)
     first = FakeSource([CONFIG], [manifest])
@@ -97,7 +97,7 @@ def test_content_of_one_tenant_is_not_given_to_another() -> None:
         assert (source.fetched, source.opened) == ([manifest.digest], [manifest.config.digest])
 
 
-def test_the_media_type_of_one_registry_says_nothing_about_another() -> None:
+def test_the_media_type_is_cached_separately_for_each_registry() -> None:
     document = manifest_document()
     del document["mediaType"]
     oci, docker = (
@@ -109,7 +109,7 @@ def test_the_media_type_of_one_registry_says_nothing_about_another() -> None:
         assert caching.fetch_manifest(manifest.digest).media_type == manifest.media_type
 
 
-def test_layers_are_not_kept() -> None:
+def test_layers_are_not_cached() -> None:
     source = FakeSource([b"layer"])
     caching = CachingSource(source, ContentCache(), OWNER)
     for _ in range(2):
@@ -118,7 +118,7 @@ def test_layers_are_not_kept() -> None:
     assert len(source.opened) == 2
 
 
-def test_a_config_with_wrong_bytes_is_rejected_and_not_kept() -> None:
+def test_a_config_with_a_digest_mismatch_is_rejected_and_not_cached() -> None:
     manifest = image(config=CONFIG)
     source = FakeSource([CONFIG], [manifest])
     source.content[digest_of(CONFIG)] = CONFIG.replace(b"arm64", b"amd64")
@@ -131,7 +131,7 @@ def test_a_config_with_wrong_bytes_is_rejected_and_not_kept() -> None:
 @pytest.mark.parametrize(
     "config", [{"size": 2**40}, {"mediaType": "application/vnd.oci.empty.v1+json"}]
 )
-def test_artifacts_and_outsize_configs_are_not_read_for_a_platform(
+def test_configs_of_artifacts_and_oversized_configs_are_not_read(
     config: dict[str, object],
 ) -> None:
     document = manifest_document()
@@ -150,7 +150,7 @@ def test_an_image_with_an_invalid_config_has_no_platform(config: bytes) -> None:
     assert caching.fetch_platform(manifest) is None
 
 
-def test_the_platform_of_a_config_that_is_embedded_in_the_manifest_needs_no_request() -> None:
+def test_the_platform_is_read_from_a_config_embedded_as_data() -> None:
     document = manifest_document(config=CONFIG)
     document["config"]["data"] = base64.b64encode(CONFIG).decode()
     manifest = parse_manifest(encoded(document))

@@ -11,7 +11,7 @@ from ecr_image_replicator.errors import OutOfTimeError, StoppedError
 
 
 class Failures:
-    """The number of failures so far."""
+    """A counter of failures."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -21,14 +21,14 @@ class Failures:
 
 
 def _limit_after(limiter: ConcurrencyLimiter, bodies: int) -> int:
-    """Return the limit after so many bodies, one after the other."""
+    """Return the limit after a number of sequential bodies."""
     for _ in range(bodies):
         with limiter.enter(Deadline(1000), "copy this"):
             pass
     return limiter.limit
 
 
-def test_as_many_bodies_as_the_maximum_flow_at_once() -> None:
+def test_at_most_the_maximum_of_bodies_is_sent_at_once() -> None:
     limiter = ConcurrencyLimiter(3, 16)
     deadline = Deadline(1000)
     with contextlib.ExitStack() as slots:
@@ -49,7 +49,7 @@ def test_a_failure_halves_the_limit() -> None:
     assert limits == [6, 3, 1, 1]
 
 
-def test_the_limit_rises_by_one_after_as_many_bodies_as_it_allows() -> None:
+def test_the_limit_increases_by_one_after_as_many_bodies_as_the_limit() -> None:
     failures = Failures()
     limiter = ConcurrencyLimiter(6, 16, failures=failures)
     failures.count += 1
@@ -58,7 +58,7 @@ def test_the_limit_rises_by_one_after_as_many_bodies_as_it_allows() -> None:
     assert _limit_after(limiter, 100) == 6
 
 
-def test_a_rising_limit_admits_another_waiting_body() -> None:
+def test_an_increased_limit_admits_a_waiting_body() -> None:
     failures = Failures()
     limiter = ConcurrencyLimiter(2, 16, failures=failures)
     failures.count += 1
@@ -78,7 +78,7 @@ def test_a_rising_limit_admits_another_waiting_body() -> None:
     assert not both.broken
 
 
-def test_a_buffer_is_used_again_and_never_by_two() -> None:
+def test_a_buffer_is_reused_and_never_shared() -> None:
     limiter = ConcurrencyLimiter(2, 16)
     deadline = Deadline(1000)
     with limiter.enter(deadline, "go") as first, limiter.enter(deadline, "go") as second:
@@ -88,7 +88,7 @@ def test_a_buffer_is_used_again_and_never_by_two() -> None:
         assert third.obj in (first.obj, second.obj)
 
 
-def test_waiting_for_a_slot_ends_with_the_deadline() -> None:
+def test_waiting_for_a_slot_ends_at_the_deadline() -> None:
     limiter = ConcurrencyLimiter(1, 16)
     with (
         limiter.enter(Deadline(1000), "copy this"),
@@ -98,7 +98,7 @@ def test_waiting_for_a_slot_ends_with_the_deadline() -> None:
         pass
 
 
-def test_waiting_for_a_slot_ends_when_something_else_fails() -> None:
+def test_waiting_for_a_slot_ends_when_the_deadline_is_stopped() -> None:
     limiter = ConcurrencyLimiter(1, 16)
     deadline = Deadline(1000)
     with limiter.enter(Deadline(1000), "copy this"):
@@ -109,7 +109,7 @@ def test_waiting_for_a_slot_ends_when_something_else_fails() -> None:
         stopper.join()
 
 
-def test_a_slot_is_not_waited_for_when_something_else_has_failed_before() -> None:
+def test_a_stopped_deadline_does_not_wait_for_a_slot() -> None:
     limiter = ConcurrencyLimiter(1, 16)
     deadline = Deadline(1000)
     deadline.stop()

@@ -7,7 +7,7 @@ from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import OCI_INDEX, Manifest
 
 
-def test_a_blob_that_several_images_share_is_planned_once() -> None:
+def test_a_shared_blob_is_planned_once() -> None:
     first, second = image([b"shared", b"1"]), image([b"shared", b"22"])
     root = index([first, second])
     plan = make_plan(root, {first.digest: first, second.digest: second}, ["latest"])
@@ -15,12 +15,12 @@ def test_a_blob_that_several_images_share_is_planned_once() -> None:
     assert sorted(digests) == sorted(map(digest_of, (b"shared", b"1", b"22", b"{}")))
 
 
-def test_the_largest_blob_is_first() -> None:
+def test_blobs_are_sorted_by_decreasing_size() -> None:
     plan = make_plan(image([b"333", b"1", b"55555"], config=b"{  }"), {}, ["latest"])
     assert [each.size_bytes for each in plan.blobs] == [5, 4, 3, 1]
 
 
-def test_the_order_does_not_depend_on_how_the_manifest_lists_them() -> None:
+def test_the_blob_order_does_not_depend_on_the_manifest_order() -> None:
     layers = [b"aa", b"bb", b"cc"]
     forwards = make_plan(image(layers), {}, []).blobs
     backwards = make_plan(image(reversed(layers)), {}, []).blobs
@@ -34,14 +34,14 @@ def test_known_blobs_of_the_destination_are_not_requested() -> None:
     assert digest_of(b"newer") in {each.digest for each in plan.blobs}
 
 
-def test_a_single_image_has_no_levels_below_it() -> None:
+def test_a_single_image_has_no_levels() -> None:
     root = image()
     plan = make_plan(root, {}, ["1", "2"], mount_from="team/base")
     assert plan.levels == ()
     assert (plan.root, plan.tags, plan.mount_from) == (root, ("1", "2"), "team/base")
 
 
-def test_blobs_can_be_moved_ahead_of_everything_else() -> None:
+def test_a_plan_of_blobs_has_no_manifests() -> None:
     child = image([b"1", b"22"])
     root = index([child])
     plan = make_plan(root, {child.digest: child}, ["1"], known=[blob(b"1")], mount_from="team/base")
@@ -50,7 +50,7 @@ def test_blobs_can_be_moved_ahead_of_everything_else() -> None:
     assert (ahead.present, ahead.levels, ahead.final_pushes) == ((), (), ())
 
 
-def test_children_stand_before_their_parents_at_any_depth() -> None:
+def test_children_precede_their_parents_at_any_depth() -> None:
     leaf, other, lone = image([b"1"]), image([b"2"]), image([b"3"])
     lower = index([leaf, other])
     upper = index([lower, lone])
@@ -65,19 +65,19 @@ def test_children_stand_before_their_parents_at_any_depth() -> None:
     assert root.digest not in height
 
 
-def test_an_index_with_nothing_below_it_is_pushed_before_its_parent() -> None:
+def test_an_empty_index_is_pushed_before_its_parent() -> None:
     empty = index([])
     assert make_plan(index([empty]), {empty.digest: empty}, []).levels == ((empty,),)
 
 
-def test_children_that_were_not_chosen_are_left_out() -> None:
+def test_children_that_were_not_selected_are_omitted() -> None:
     chosen, other = image([b"1"]), image([b"2"])
     plan = make_plan(index([chosen, other]), {chosen.digest: chosen}, [])
     assert plan.levels == ((chosen,),)
     assert digest_of(b"2") not in {each.digest for each in plan.blobs}
 
 
-def test_an_index_that_lists_a_child_many_times_is_planned_in_no_time() -> None:
+def test_repeated_children_are_planned_in_linear_time() -> None:
     # naively each nesting multiplies the visits: 200**4 of them
     below: dict[Digest, Manifest] = {}
     manifest: Manifest = image()
@@ -88,7 +88,7 @@ def test_an_index_that_lists_a_child_many_times_is_planned_in_no_time() -> None:
     assert [len(level) for level in plan.levels] == [1, 1, 1, 1]
 
 
-def test_further_tags_need_neither_blobs_nor_children() -> None:
+def test_a_tag_plan_has_no_blobs_and_no_children() -> None:
     root = index([image()])
     plan = tag_plan(root, ["1", "2"])
     assert root.media_type == OCI_INDEX

@@ -17,7 +17,7 @@ from ecr_image_replicator.errors import DeniedError, Side, TransientError
 ONE, TWO = blob(b"0123456789"), blob(b"01234")
 
 
-def test_a_line_is_logged_at_most_once_an_interval(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_is_logged_at_most_once_per_interval(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock = FakeClock()
     progress = LoggedProgress(5, clock=clock)
@@ -45,7 +45,7 @@ def test_the_summary_has_the_progress_and_running_blobs() -> None:
     assert progress.summary() == "2 of 2 blobs copied (10 of 10 B)"
 
 
-def test_a_blob_that_begins_again_counts_from_its_first_byte() -> None:
+def test_a_restarted_blob_counts_from_its_first_byte() -> None:
     progress = LoggedProgress(clock=FakeClock())
     progress.plan([ONE])
     progress.start(ONE)
@@ -77,11 +77,11 @@ def test_copied_blobs_are_counted() -> None:
         (0, 0, "0 of 0 B"),
     ],
 )
-def test_sizes_have_the_unit_of_the_whole(done: int, total: int, share: str) -> None:
+def test_both_sizes_have_the_unit_of_the_total(done: int, total: int, share: str) -> None:
     assert str(ProgressTotals(done, total, 3, 7, 1.0)) == f"3 of 7 blobs copied ({share})"
 
 
-def test_without_a_plan_there_is_no_total() -> None:
+def test_the_summary_without_a_plan_has_no_total() -> None:
     assert LoggedProgress().summary() == "0 blobs copied"
 
 
@@ -94,7 +94,7 @@ def test_a_blob_of_several_plans_is_counted_once() -> None:
     assert progress.totals().total_blobs == 1
 
 
-def test_a_stage_is_a_line_that_can_be_added_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_line_of_a_stage_has_its_seconds_and_bytes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock = FakeClock()
     progress = LoggedProgress(1000, clock=clock)
@@ -112,7 +112,7 @@ def test_a_stage_is_a_line_that_can_be_added_up(caplog: pytest.LogCaptureFixture
     assert [(each["stage_seconds"], each["stage_bytes"]) for each in lines] == [(2, 0), (3.5, 7)]
 
 
-def test_a_stage_that_fails_is_a_line_as_well(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_stage_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     progress = LoggedProgress()
     with pytest.raises(DeniedError), progress.stage("state"):

@@ -41,7 +41,7 @@ def _reader(
     ("default", "properties", "chosen"),
     [(AMD64, {}, FIRST), (ARM64, {}, SECOND), (AMD64, {"ImageArch": "arm64"}, SECOND)],
 )
-def test_one_platform_of_an_index_is_its_own_image(
+def test_one_platform_of_an_index_is_copied_as_a_single_image(
     default: Platform, properties: dict[str, str], chosen: Manifest
 ) -> None:
     reader, source = _reader(INDEX, FIRST, SECOND, default=default, **properties)
@@ -54,7 +54,7 @@ def test_one_platform_of_an_index_is_its_own_image(
 @pytest.mark.parametrize(
     ("default", "properties"), [(AMD64, {"CopyImageIndex": "true"}), (None, {})]
 )
-def test_a_whole_index_is_accepted_with_everything_below_it(
+def test_a_complete_index_is_copied_unchanged(
     default: Platform | None, properties: dict[str, str]
 ) -> None:
     reader, source = _reader(INDEX, FIRST, SECOND, ATTESTATION, default=default, **properties)
@@ -68,7 +68,7 @@ def test_a_whole_index_is_accepted_with_everything_below_it(
     assert len(source.fetched) == 4
 
 
-def test_nested_indexes_are_read_and_a_shared_child_once() -> None:
+def test_children_of_nested_indexes_are_read_once() -> None:
     inner = index([FIRST])
     outer = index([inner, FIRST])
     reader, source = _reader(outer, inner, FIRST, default=None)
@@ -77,7 +77,7 @@ def test_nested_indexes_are_read_and_a_shared_child_once() -> None:
     assert len(source.fetched) == 3
 
 
-def test_an_index_that_nests_too_deeply_is_rejected() -> None:
+def test_an_index_nested_too_deeply_is_rejected() -> None:
     manifests: list[Manifest] = [FIRST]
     for _ in range(6):
         manifests.insert(0, index([manifests[0]]))
@@ -86,7 +86,7 @@ def test_an_index_that_nests_too_deeply_is_rejected() -> None:
         reader.read(manifests[0].digest)
 
 
-def test_the_size_of_manifests_that_are_read_at_once_is_limited(
+def test_the_total_size_of_manifests_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     images = [image([str(number).encode()]) for number in range(200)]
@@ -104,7 +104,7 @@ def test_the_size_of_manifests_that_are_read_at_once_is_limited(
         reader.read_children(listed)
 
 
-def test_a_single_image_is_accepted_whatever_the_default_platform() -> None:
+def test_a_single_image_ignores_the_default_platform() -> None:
     reader, source = _reader(SECOND)
     content = reader.read(SECOND.digest)
     assert (content.root, content.platforms) == (SECOND, ())
@@ -134,14 +134,14 @@ def test_a_single_image_of_another_platform_than_requested_is_rejected() -> None
         (INDEX, None, {"ImageArch": "amd64"}, False),
     ],
 )
-def test_only_unambiguous_content_is_accepted_unchanged(
+def test_takes_as_is_requires_a_manifest_that_needs_no_selection(
     manifest: Manifest, default: Platform | None, properties: dict[str, str], expected: bool
 ) -> None:
     reader, _ = _reader(manifest, default=default, **properties)
     assert reader.takes_as_is(manifest) is expected
 
 
-def test_several_platforms_are_an_index_of_their_images_and_attestations() -> None:
+def test_several_platforms_create_an_index_of_their_images_and_attestations() -> None:
     third = image([b"4"])
     names = {each.digest: name for each, name in zip((FIRST, SECOND), NAMES, strict=True)}
     listed = index([FIRST, SECOND, third], {**names, third.digest: "linux/s390x"})
@@ -155,7 +155,7 @@ def test_several_platforms_are_an_index_of_their_images_and_attestations() -> No
     assert source.fetched == [listed.digest]
 
 
-def test_several_platforms_that_leave_nothing_out_are_the_index_itself() -> None:
+def test_selecting_all_platforms_keeps_the_index() -> None:
     listed = index([FIRST, SECOND], {FIRST.digest: "linux/amd64", SECOND.digest: "linux/arm64/v8"})
     reader, _ = _reader(listed, Platforms=["amd64", "arm64"])
     content = reader.read(listed.digest)
@@ -163,7 +163,7 @@ def test_several_platforms_that_leave_nothing_out_are_the_index_itself() -> None
     assert not content.is_made
 
 
-def test_each_of_several_platforms_must_exist() -> None:
+def test_a_missing_platform_among_several_is_an_error() -> None:
     reader, _ = _reader(INDEX, Platforms=["amd64", "arm64", "s390x"])
     with pytest.raises(
         PlatformNotFoundError,
@@ -172,7 +172,7 @@ def test_each_of_several_platforms_must_exist() -> None:
         reader.read(INDEX.digest)
 
 
-def test_an_image_of_a_nested_index_is_chosen() -> None:
+def test_a_platform_is_found_in_a_nested_index() -> None:
     inner = index([SECOND], {SECOND.digest: "linux/arm64"})
     outer = index([FIRST, inner], {FIRST.digest: "linux/amd64"})
     reader, source = _reader(outer, inner, SECOND, Platforms="linux/arm64")
@@ -180,7 +180,7 @@ def test_an_image_of_a_nested_index_is_chosen() -> None:
     assert source.fetched == [outer.digest, inner.digest, SECOND.digest]
 
 
-def test_a_platform_that_only_the_config_names_is_found() -> None:
+def test_a_platform_is_found_in_the_config_if_the_index_has_none() -> None:
     listed = index([FIRST, SECOND], {FIRST.digest: "linux/amd64"})
     reader, source = _reader(listed, FIRST, SECOND, Platforms="linux/arm64")
     assert reader.read(listed.digest).platforms == ((ARM64, SECOND.digest),)
@@ -207,14 +207,14 @@ def test_a_tag_of_a_platform_that_is_not_copied_is_an_error() -> None:
         reader.arch_digests(reader.read(INDEX.digest))
 
 
-def test_tags_of_platforms_need_an_index() -> None:
+def test_platform_tags_for_a_single_image_are_an_error() -> None:
     reader, _ = _reader(FIRST, ArchImageTags={"amd64": "a"})
     with pytest.raises(RequestError, match=r"invalid architecture_tags: .* is a single image"):
         reader.arch_digests(reader.read(FIRST.digest))
 
 
 @pytest.mark.parametrize(("wanted", "fits"), [("arm64/v9", True), ("arm64,amd64", False)])
-def test_a_single_image_must_serve_every_platform_requested(wanted: str, *, fits: bool) -> None:
+def test_a_single_image_must_match_every_requested_platform(wanted: str, *, fits: bool) -> None:
     names = ",".join(f"linux/{each}" for each in wanted.split(","))
     reader, _ = _reader(SECOND, Platforms=names)
     if fits:
@@ -224,7 +224,7 @@ def test_a_single_image_must_serve_every_platform_requested(wanted: str, *, fits
             reader.read(SECOND.digest)
 
 
-def test_a_config_that_cannot_be_read_does_not_fail_a_finished_copy(
+def test_an_unreadable_config_does_not_fail_a_finished_copy(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     reader, source = _reader(SECOND)

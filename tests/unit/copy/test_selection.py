@@ -56,7 +56,7 @@ def test_the_image_of_a_platform_is_found(wanted: str, chosen: str) -> None:
     "wanted",
     ["linux/s390x", "windows/amd64", "linux/386", "linux/arm/v5", "windows(10.0.17763)/amd64"],
 )
-def test_the_error_for_a_missing_platform_lists_the_existing_ones(wanted: str) -> None:
+def test_the_error_for_a_missing_platform_lists_the_available_platforms(wanted: str) -> None:
     with pytest.raises(PlatformNotFoundError) as caught:
         choose_entry(_entries(_index(NAMES[:2])), Platform.parse(wanted), "quay.io/a:1")
     assert str(caught.value) == (
@@ -65,14 +65,14 @@ def test_the_error_for_a_missing_platform_lists_the_existing_ones(wanted: str) -
     )
 
 
-def test_attestations_and_children_without_platform_are_no_platforms() -> None:
+def test_attestations_and_children_without_platform_are_not_selectable() -> None:
     plain, attestation = image([b"1"]), image([b"2"])
     listed = index([plain, attestation], {attestation.digest: "unknown/unknown"})
     with pytest.raises(PlatformNotFoundError, match="it has none"):
         choose_entry(_entries(listed), Platform("linux", "amd64"), "a:1")
 
 
-def test_the_first_of_several_that_fit_is_taken() -> None:
+def test_the_first_of_several_matching_images_is_selected() -> None:
     first, second = image([b"1"]), image([b"2"])
     listed = index([first, second], {first.digest: "linux/amd64", second.digest: "linux/amd64"})
     chosen = choose_entry(_entries(listed), Platform("linux", "amd64"), "a:1")
@@ -103,7 +103,7 @@ def test_the_first_of_several_that_fit_is_taken() -> None:
         ("linux/arm/strong", ["linux/arm/v7"], None),
     ],
 )
-def test_an_older_variant_replaces_a_missing_one(
+def test_an_older_compatible_variant_replaces_a_missing_variant(
     wanted: str, offered: list[str], best: int | None
 ) -> None:
     assert find_platform([*map(Platform.parse, offered)], Platform.parse(wanted)) == best
@@ -122,13 +122,11 @@ def test_an_older_variant_replaces_a_missing_one(
         ("windows(10.0.20348+win32k+other)/amd64", None),
     ],
 )
-def test_windows_images_are_reported_apart_by_version_and_features(
-    wanted: str, best: int | None
-) -> None:
+def test_windows_images_are_selected_by_version_and_features(wanted: str, best: int | None) -> None:
     assert find_platform([SERVER_2019, SERVER_2022], Platform.parse(wanted)) == best
 
 
-def test_windows_versions_are_listed_as_they_can_be_requested() -> None:
+def test_the_error_lists_windows_versions_in_request_syntax() -> None:
     first = image([b"1"])
     listed = index([first])
     entries = [
@@ -143,7 +141,7 @@ def test_windows_versions_are_listed_as_they_can_be_requested() -> None:
         assert Platform.parse(platform.full_name) == platform
 
 
-def test_many_platforms_are_listed_in_part_and_none_in_more_than_a_line() -> None:
+def test_the_error_lists_a_limited_number_of_platforms_on_one_line() -> None:
     first = image([b"1"])
     listed = index([first])
     offered = [Platform("linux", "a\nb" * 1000), *(Platform(f"os{n}", "amd64") for n in range(999))]
@@ -155,7 +153,7 @@ def test_many_platforms_are_listed_in_part_and_none_in_more_than_a_line() -> Non
     assert str(caught.value).isprintable()
 
 
-def test_nested_indexes_are_taken_apart_in_order() -> None:
+def test_entries_of_nested_indexes_are_listed_in_order() -> None:
     one, two, three = (image([bytes([n])]) for n in range(3))
     inner = index([two, one], {two.digest: "linux/arm64"})
     outer = index([one, inner, three], {one.digest: "linux/amd64", inner.digest: "linux/s390x"})
@@ -205,7 +203,7 @@ def test_an_attestation_without_a_subject_is_not_copied() -> None:
     assert with_artifacts(entries, [entries[0]]) == entries[:1]
 
 
-def test_a_soci_index_is_kept_beside_its_image_and_never_chosen() -> None:
+def test_a_soci_index_is_copied_with_its_image_and_never_selected() -> None:
     images: list[Manifest] = [image([b"1"]), image([b"2"])]
     indexes = [image([b"3"]), image([b"4"])]
     described = [{"com.amazon.soci.image-manifest-digest": str(each.digest)} for each in images]

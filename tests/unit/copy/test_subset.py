@@ -37,13 +37,13 @@ def _subset(whole: ImageIndex, *positions: int) -> dict[str, Any]:
     return document
 
 
-def test_descriptors_stand_as_they_were() -> None:
+def test_descriptors_are_unchanged() -> None:
     whole = _index()
     listed = json.loads(whole.content)["manifests"]
     assert _subset(whole, 1, 3)["manifests"] == [listed[1], listed[3]]
 
 
-def test_annotations_are_kept_and_the_origin_is_noted() -> None:
+def test_annotations_are_kept_and_the_source_annotation_is_added() -> None:
     whole = _index(annotations={"org.opencontainers.image.version": "1.0"})
     assert _subset(whole, 0, 1)["annotations"] == {
         "org.opencontainers.image.version": "1.0",
@@ -51,13 +51,13 @@ def test_annotations_are_kept_and_the_origin_is_noted() -> None:
     }
 
 
-def test_a_docker_list_stays_one_and_has_no_annotations() -> None:
+def test_a_docker_manifest_list_keeps_its_media_type_and_has_no_annotations() -> None:
     document = _subset(_index(mediaType=DOCKER_MANIFEST_LIST), 0, 2)
     assert document["mediaType"] == DOCKER_MANIFEST_LIST
     assert "annotations" not in document
 
 
-def test_an_index_without_a_media_type_is_given_one() -> None:
+def test_a_missing_media_type_is_added() -> None:
     whole = index_document(IMAGES, PLATFORMS)
     del whole["mediaType"]
     manifest = parse_manifest(encoded(whole), OCI_INDEX)
@@ -65,7 +65,7 @@ def test_an_index_without_a_media_type_is_given_one() -> None:
     assert _subset(manifest, 0, 2)["mediaType"] == OCI_INDEX
 
 
-def test_the_smaller_index_refers_to_nothing_that_the_whole_one_did() -> None:
+def test_the_subject_is_removed() -> None:
     subject = index_document(IMAGES, PLATFORMS)["manifests"][0]
     whole = _index(subject=subject, artifactType="application/x")
     document = _subset(whole, 1, 2)
@@ -73,7 +73,7 @@ def test_the_smaller_index_refers_to_nothing_that_the_whole_one_did() -> None:
     assert document["artifactType"] == "application/x"
 
 
-def test_a_platform_that_only_the_config_named_is_written_down() -> None:
+def test_a_platform_from_the_config_is_added_to_the_descriptor() -> None:
     parsed = parse_manifest(encoded(index_document(IMAGES)))
     assert isinstance(parsed, ImageIndex)
     platform = Platform("windows", "arm64", "v9", "10.0.1", ("win32k",))
@@ -90,13 +90,13 @@ def test_a_platform_that_only_the_config_named_is_written_down() -> None:
 
 
 @pytest.mark.parametrize("text", ["ä", "\ud800", "\u2028"])
-def test_whatever_an_annotation_holds_can_be_written_again(text: str) -> None:
+def test_any_annotation_value_is_preserved(text: str) -> None:
     whole = _index(annotations={"note": text})
     assert _subset(whole, 0, 1)["annotations"]["note"] == text
 
 
 @given(st.sets(st.integers(0, 3), min_size=1))
-def test_the_same_choice_gives_the_same_bytes(positions: set[int]) -> None:
+def test_the_same_selection_gives_the_same_bytes(positions: set[int]) -> None:
     whole = _index()
     entries = list_entries(whole, {})
     chosen = [entries[each] for each in sorted(positions)]

@@ -29,15 +29,15 @@ def test_each_blob_is_copied_once_and_the_tag_is_pushed_last() -> None:
     plan = new_plan("latest")
     report = count_results(new_transfer(source, destination).run(plan))
     blobs = sorted(str(digest_of(content)) for content in (b"55555", b"333", b"{}", b"1"))
-    assert sorted(destination.happened("start")) == blobs
-    assert sorted(destination.happened("blob")) == blobs
+    assert sorted(destination.events_of("start")) == blobs
+    assert sorted(destination.events_of("blob")) == blobs
     assert destination.events[-1] == ("manifest", "latest")
-    assert destination.happened("manifest") == ["latest"]
+    assert destination.events_of("manifest") == ["latest"]
     assert destination.stored[plan.root.digest] == plan.root.content
     assert report == TransferReport(blobs_copied=4, bytes_copied=11)
 
 
-def test_children_follow_the_blobs_and_the_root_follows_the_children() -> None:
+def test_blobs_are_pushed_before_children_and_children_before_the_root() -> None:
     first, second = image([b"1"]), image([b"2"])
     inner = index([first])
     root = index([inner, second])
@@ -48,18 +48,18 @@ def test_children_follow_the_blobs_and_the_root_follows_the_children() -> None:
     )
     kinds = [event for event, _ in destination.events if event != "start"]
     assert kinds == ["blob"] * 3 + ["manifest"] * 5
-    pushed = destination.happened("manifest")
+    pushed = destination.events_of("manifest")
     assert set(pushed[:2]) == {str(first.digest), str(second.digest)}
     assert pushed[2:] == [str(inner.digest), "a", "b"]
 
 
 @pytest.mark.parametrize("tags", [("1",), ("1", "2", "3")])
-def test_every_tag_is_one_request_and_brings_the_root_along(tags: tuple[str, ...]) -> None:
+def test_each_tag_pushes_the_root_with_one_request(tags: tuple[str, ...]) -> None:
     destination = FakeDestination()
     root = image()
     plan = make_plan(root, {}, tags, known=root.blobs)
     new_transfer(FakeSource(), destination).run(plan)
-    pushed = destination.happened("manifest")
+    pushed = destination.events_of("manifest")
     assert pushed[0] == tags[0]
     assert sorted(pushed) == sorted(tags)
 
@@ -69,7 +69,7 @@ def test_a_root_without_tags_is_pushed_by_its_digest() -> None:
     root = image()
     plan = make_plan(root, {}, (), known=root.blobs)
     new_transfer(FakeSource(), destination).run(plan)
-    assert destination.happened("manifest") == [str(plan.root.digest)]
+    assert destination.events_of("manifest") == [str(plan.root.digest)]
 
 
 def test_existing_content_only_gets_new_tags() -> None:
@@ -81,7 +81,7 @@ def test_existing_content_only_gets_new_tags() -> None:
     assert destination.stored.keys() == {plan.root.digest, child.digest}
 
 
-def test_tags_of_children_are_put_with_the_roots() -> None:
+def test_tags_of_children_are_pushed_with_those_of_the_root() -> None:
     first, second = image([b"1"]), image([b"2"])
     root = index([first, second])
     destination = FakeDestination()
@@ -92,7 +92,7 @@ def test_tags_of_children_are_put_with_the_roots() -> None:
         child_tags=[("a", first), ("b", second)],
     )
     new_transfer(FakeSource([b"1", b"2", b"{}"]), destination).run(plan)
-    pushed = destination.happened("manifest")
+    pushed = destination.events_of("manifest")
     assert set(pushed[:2]) == {str(first.digest), str(second.digest)}
     assert set(pushed[2:]) == {"1", "a", "b"}
 
@@ -103,12 +103,12 @@ def test_a_plan_without_its_tags_pushes_the_root_by_digest() -> None:
     plan = make_plan(root, {child.digest: child}, ["1"], child_tags=[("a", child)])
     destination = FakeDestination()
     new_transfer(FakeSource([b"1", b"{}"]), destination).run(plan.without_tags())
-    assert destination.happened("manifest") == [str(child.digest), str(root.digest)]
+    assert destination.events_of("manifest") == [str(child.digest), str(root.digest)]
 
 
 def test_existing_or_mounted_blobs_are_not_read() -> None:
     destination = FakeDestination(
-        there=[digest_of(b"1")],
+        existing=[digest_of(b"1")],
         outcomes={
             digest_of(b"333"): BlobOutcome.MOUNTED,
             digest_of(b"{}"): BlobOutcome.SKIPPED,
@@ -118,12 +118,12 @@ def test_existing_or_mounted_blobs_are_not_read() -> None:
     plan = make_plan(image(LAYERS), {}, ["1"], mount_from="team/base")
     report = count_results(new_transfer(source, destination).run(plan))
     assert source.opened == [digest_of(b"55555")]
-    assert str(digest_of(b"1")) not in destination.happened("start")
-    assert set(destination.asked_to_mount_from) == {"team/base"}
+    assert str(digest_of(b"1")) not in destination.events_of("start")
+    assert set(destination.mount_sources) == {"team/base"}
     assert report == TransferReport(1, 1, 2, 5, bytes_skipped=3)
 
 
-def test_referenced_blobs_of_the_destination_are_counted_and_not_copied() -> None:
+def test_known_blobs_of_the_destination_are_counted_and_not_copied() -> None:
     root = image(LAYERS)
     destination = FakeDestination()
     report = count_results(
@@ -133,7 +133,7 @@ def test_referenced_blobs_of_the_destination_are_counted_and_not_copied() -> Non
     assert report == TransferReport(blobs_skipped=4, bytes_skipped=11)
 
 
-def test_a_failed_blob_is_cancelled_stops_the_rest_and_no_manifest_is_pushed() -> None:
+def test_a_failed_blob_cancels_its_upload_and_stops_the_copy() -> None:
     destination = FakeDestination(failures={str(digest_of(b"55555")): [DENIED]})
     source = FakeSource([*LAYERS, b"{}"])
     with pytest.raises(DeniedError):
@@ -142,25 +142,25 @@ def test_a_failed_blob_is_cancelled_stops_the_rest_and_no_manifest_is_pushed() -
         ("start", str(digest_of(b"55555"))),
         ("cancel", str(digest_of(b"55555"))),
     ]
-    assert destination.happened("manifest") == []
+    assert destination.events_of("manifest") == []
 
 
-def test_wrong_bytes_are_cancelled_and_not_tried_again() -> None:
+def test_a_digest_mismatch_cancels_the_upload_and_is_not_retried() -> None:
     source, destination = FakeSource([b"55555", b"{}"]), FakeDestination()
     source.content[digest_of(b"55555")] = b"55554"
     with pytest.raises(DigestMismatchError):
         new_transfer(source, destination).run(new_plan("1", layers=[b"55555"]))
     assert source.opened.count(digest_of(b"55555")) == 1
-    assert destination.happened("cancel") == [str(digest_of(b"55555"))]
-    assert str(digest_of(b"55555")) not in destination.happened("blob")
-    assert destination.happened("manifest") == []
+    assert destination.events_of("cancel") == [str(digest_of(b"55555"))]
+    assert str(digest_of(b"55555")) not in destination.events_of("blob")
+    assert destination.events_of("manifest") == []
 
 
 def test_an_upload_is_cancelled_when_its_source_cannot_be_opened() -> None:
     destination = FakeDestination()
     with pytest.raises(KeyError):
         new_transfer(FakeSource([b"{}"]), destination).run(new_plan("1", layers=[b"55555"]))
-    assert destination.happened("cancel") == [str(digest_of(b"55555"))]
+    assert destination.events_of("cancel") == [str(digest_of(b"55555"))]
 
 
 def test_a_rejected_child_manifest_leaves_all_tags_unchanged() -> None:
@@ -171,13 +171,13 @@ def test_a_rejected_child_manifest_leaves_all_tags_unchanged() -> None:
         new_transfer(FakeSource([b"1", b"{}"]), destination).run(
             make_plan(root, {child.digest: child}, ["1", "2"])
         )
-    assert destination.happened("manifest") == []
+    assert destination.events_of("manifest") == []
 
 
-def test_a_blob_that_breaks_off_begins_again_with_a_new_upload() -> None:
+def test_an_interrupted_blob_restarts_with_a_new_upload() -> None:
     name = str(digest_of(b"55555"))
-    broken = [TransientError("broke"), TransientError("broke")]
-    destination = FakeDestination(failures={name: broken})
+    errors = [TransientError("connection reset"), TransientError("connection reset")]
+    destination = FakeDestination(failures={name: errors})
     source = FakeSource([b"55555", b"{}"])
     report = count_results(new_transfer(source, destination).run(new_plan("1", layers=[b"55555"])))
     assert [each for each in destination.events if each[1] == name] == [
@@ -193,16 +193,16 @@ def test_a_blob_that_breaks_off_begins_again_with_a_new_upload() -> None:
 
 def test_a_repeatedly_interrupted_blob_is_an_error() -> None:
     name = str(digest_of(b"55555"))
-    destination = FakeDestination(failures={name: [TransientError("broke")] * 9})
+    destination = FakeDestination(failures={name: [TransientError("connection reset")] * 9})
     with pytest.raises(TransientError):
         new_transfer(FakeSource([b"55555", b"{}"]), destination).run(
             new_plan("1", layers=[b"55555"])
         )
-    assert destination.happened("start").count(name) == 3
-    assert destination.happened("manifest") == []
+    assert destination.events_of("start").count(name) == 3
+    assert destination.events_of("manifest") == []
 
 
-def test_nothing_starts_once_the_deadline_was_stopped() -> None:
+def test_nothing_starts_after_a_stop() -> None:
     deadline = Deadline(100)
     deadline.stop()
     source, destination = FakeSource([*LAYERS, b"{}"]), FakeDestination()
@@ -211,12 +211,12 @@ def test_nothing_starts_once_the_deadline_was_stopped() -> None:
     assert destination.events == []
 
 
-def test_a_stop_reaches_a_blob_in_the_middle() -> None:
+def test_a_stop_interrupts_a_blob_in_progress() -> None:
     deadline = Deadline(100)
 
     class StoppingDestination(FakeDestination):
-        def sending(self, descriptor: Descriptor) -> None:
-            super().sending(descriptor)
+        def start_body(self, descriptor: Descriptor) -> None:
+            super().start_body(descriptor)
             deadline.stop()
 
     destination = StoppingDestination()
@@ -224,4 +224,4 @@ def test_a_stop_reaches_a_blob_in_the_middle() -> None:
         new_transfer(FakeSource([b"55555"]), destination, deadline=deadline).run(
             new_plan("1", layers=[b"55555"])
         )
-    assert destination.happened("cancel") == [str(digest_of(b"55555"))]
+    assert destination.events_of("cancel") == [str(digest_of(b"55555"))]

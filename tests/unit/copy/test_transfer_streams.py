@@ -21,51 +21,51 @@ from ecr_image_replicator.model.digests import VerifiedStream
 from ecr_image_replicator.model.manifests import Descriptor
 
 
-class _MeetingDestination(FakeDestination):
-    """Blocks uploads until this many are in flight, and records their buffers."""
+class _BarrierDestination(FakeDestination):
+    """A destination that blocks uploads until a number of them are in flight."""
 
     def __init__(self, parties: int) -> None:
         super().__init__()
-        self.most_in_flight = 0
+        self.max_in_flight = 0
         self.buffers: set[int] = set()
         self._in_flight = 0
-        self._meeting = threading.Barrier(parties, timeout=60)
+        self._barrier = threading.Barrier(parties, timeout=60)
         self._count_lock = threading.Lock()
 
     def start_upload(
         self, descriptor: Descriptor, *, mount_from: str | None
     ) -> FakeUpload | BlobOutcome:
         super().start_upload(descriptor, mount_from=mount_from)
-        return _MeetingUpload(self, descriptor)
+        return _BarrierUpload(self, descriptor)
 
-    def meet(self) -> None:
+    def wait_for_others(self) -> None:
         with self._count_lock:
             self._in_flight += 1
-            self.most_in_flight = max(self.most_in_flight, self._in_flight)
-        self._meeting.wait()
+            self.max_in_flight = max(self.max_in_flight, self._in_flight)
+        self._barrier.wait()
         with self._count_lock:
             self._in_flight -= 1
-        self._meeting.wait()
+        self._barrier.wait()
 
 
-class _MeetingUpload(FakeUpload):
-    def __init__(self, destination: _MeetingDestination, descriptor: Descriptor) -> None:
+class _BarrierUpload(FakeUpload):
+    def __init__(self, destination: _BarrierDestination, descriptor: Descriptor) -> None:
         super().__init__(destination, descriptor)
-        self._meeting_destination = destination
+        self._barrier_destination = destination
 
     def finish(self, body: VerifiedStream) -> None:
-        self._meeting_destination.meet()
+        self._barrier_destination.wait_for_others()
         for view in body:
-            self._meeting_destination.buffers.add(id(view.obj))
+            self._barrier_destination.buffers.add(id(view.obj))
 
 
-def test_as_many_streams_as_allowed_run_and_each_reuses_its_buffer() -> None:
+def test_the_configured_number_of_streams_run_and_reuse_their_buffers() -> None:
     layers = [bytes([number]) * 9 for number in range(11)]
-    destination = _MeetingDestination(parties=3)
+    destination = _BarrierDestination(parties=3)
     new_transfer(FakeSource([*layers, b"{}"]), destination, streams=3).run(
         new_plan("1", layers=layers)
     )
-    assert destination.most_in_flight == 3
+    assert destination.max_in_flight == 3
     assert len(destination.buffers) == 3
 
 
@@ -95,13 +95,13 @@ class _WaitingUpload(FakeUpload):
         assert self._before_response.wait(60)
 
 
-def _set() -> threading.Event:
+def _set_event() -> threading.Event:
     event = threading.Event()
     event.set()
     return event
 
 
-def test_the_next_upload_is_opened_while_a_body_flows() -> None:
+def test_the_next_upload_is_opened_while_a_body_is_sent() -> None:
     both_open = threading.Barrier(2, timeout=60)
     opened = threading.Event()
 
@@ -113,13 +113,17 @@ def test_the_next_upload_is_opened_while_a_body_flows() -> None:
             if both_open.wait() == 0:
                 opened.set()
             return _WaitingUpload(
-                self, descriptor, before_body=opened, before_response=_set(), sent=_set()
+                self,
+                descriptor,
+                before_body=opened,
+                before_response=_set_event(),
+                sent=_set_event(),
             )
 
     destination = Destination()
     source = FakeSource([b"333", b"{}"])
     new_transfer(source, destination, streams=1).run(new_plan("1", layers=[b"333"]))
-    assert len(destination.happened("start")) == 2
+    assert len(destination.events_of("start")) == 2
 
 
 def test_the_next_body_is_sent_while_the_previous_response_is_pending() -> None:
@@ -132,7 +136,7 @@ def test_the_next_body_is_sent_while_the_previous_response_is_pending() -> None:
             super().start_upload(descriptor, mount_from=mount_from)
             mine, other = sent if descriptor.size_bytes == 3 else reversed(sent)
             return _WaitingUpload(
-                self, descriptor, before_body=_set(), before_response=other, sent=mine
+                self, descriptor, before_body=_set_event(), before_response=other, sent=mine
             )
 
     source = FakeSource([b"333", b"{}"])
@@ -145,27 +149,27 @@ def test_the_next_body_is_sent_while_the_previous_response_is_pending() -> None:
 def test_a_failure_on_one_stream_stops_the_blob_on_another() -> None:
     started = threading.Event()
 
-    class OneFails(FakeDestination):
-        def sending(self, descriptor: Descriptor) -> None:
+    class FailingDestination(FakeDestination):
+        def start_body(self, descriptor: Descriptor) -> None:
             if descriptor.digest == digest_of(b"55555"):
                 assert started.wait(60)
                 raise DENIED
             started.set()
-            # until the other stream has failed
+            # until the other stream fails
             assert stopped.wait(60)
 
-    class Watched(Deadline):
+    class WatchedDeadline(Deadline):
         def stop(self) -> None:
             super().stop()
             stopped.set()
 
     stopped = threading.Event()
-    destination = OneFails()
+    destination = FailingDestination()
     with pytest.raises(DeniedError):
         new_transfer(
-            FakeSource([b"55555", b"333"]), destination, deadline=Watched(100), streams=2
+            FakeSource([b"55555", b"333"]), destination, deadline=WatchedDeadline(100), streams=2
         ).run(new_plan("1", layers=[b"55555", b"333"]))
     cancelled = {str(digest_of(b"55555")), str(digest_of(b"333"))}
-    assert set(destination.happened("cancel")) >= cancelled
-    assert destination.happened("blob") == []
-    assert destination.happened("manifest") == []
+    assert set(destination.events_of("cancel")) >= cancelled
+    assert destination.events_of("blob") == []
+    assert destination.events_of("manifest") == []

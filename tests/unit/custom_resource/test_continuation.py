@@ -38,7 +38,7 @@ def next_run(
     )
 
 
-def test_the_first_invocation_starts_now_with_an_hour() -> None:
+def test_the_first_invocation_starts_now_with_the_default_service_timeout() -> None:
     run = Continuation.of({"ResourceProperties": {}}, now=NOW)
     assert run == Continuation(NOW, 3600)
     assert run.time_left_seconds(NOW + 3500) == 100
@@ -52,7 +52,7 @@ def test_a_service_timeout_limits_the_time(given: object, taken: float) -> None:
 
 
 @pytest.mark.parametrize("given", ["0", "3601", "soon", "nan", True, None, [], 10**400])
-def test_an_invalid_service_timeout_is_an_hour(given: object) -> None:
+def test_an_invalid_service_timeout_uses_the_default(given: object) -> None:
     event = {"ResourceProperties": {"ServiceTimeout": given}}
     assert Continuation.of(event, now=NOW).service_timeout_seconds == 3600
 
@@ -61,7 +61,7 @@ def test_a_continuation_is_read_from_the_event() -> None:
     assert Continuation.of({CONTINUATION_KEY: FIELDS}, now=NOW + 100) == SECOND
 
 
-def test_a_clock_that_is_ahead_gives_no_more_time() -> None:
+def test_a_start_time_in_the_future_is_replaced_by_now() -> None:
     assert (
         Continuation.of({CONTINUATION_KEY: FIELDS}, now=NOW - 100).started_at_seconds == NOW - 100
     )
@@ -130,11 +130,11 @@ def test_an_unreadable_continuation_without_a_start_starts_now() -> None:
         lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(sorted(FIELDS)), inner),
     )
 )
-def test_no_continuation_stops_the_event(fields: Any) -> None:
+def test_any_continuation_fields_are_accepted(fields: Any) -> None:
     assert 1 <= Continuation.of({CONTINUATION_KEY: fields}, now=NOW).invocation <= MAX_INVOCATIONS
 
 
-def test_the_next_invocation_is_pinned_and_counted() -> None:
+def test_the_next_invocation_has_the_pinned_digest_and_its_number() -> None:
     following = next_run()
     assert following == Continuation(NOW, 3600, 2, PINNED, 6)
     request = parse_request({"SrcImage": "nginx:1", "DestImage": "quay.io/a:1"})
@@ -144,7 +144,7 @@ def test_the_next_invocation_is_pinned_and_counted() -> None:
     assert Continuation(NOW).pinned(request) is request
 
 
-def test_an_archive_is_pinned_to_its_etag_and_its_blobs_are_known() -> None:
+def test_a_continuation_of_an_archive_has_its_etag_and_layers() -> None:
     more = {digest_of(b"more"): LAYER}
     following = next_run(SECOND, STANDING._replace(etag='"new"', made=more))
     assert (following.etag, following.layers) == ('"new"', {**MADE, **more})
@@ -159,7 +159,7 @@ def test_an_archive_is_pinned_to_its_etag_and_its_blobs_are_known() -> None:
     assert str(pinned.source) == str(request.source)
 
 
-def test_the_fields_fit_into_an_event() -> None:
+def test_the_fields_fit_into_an_asynchronous_event() -> None:
     made = {digest_of(str(number).encode()): LAYER for number in range(5000)}
     following = next_run(snapshot=STANDING._replace(made=made))
     assert list(following.layers) == list(made)[-400:]
@@ -198,13 +198,13 @@ def test_streams_are_halved_when_no_blob_was_finished() -> None:
         (STANDING._replace(bytes_per_second=0), {}, "does not fit in one invocation"),
     ],
 )
-def test_when_another_invocation_would_not_help_the_error_says_why(
+def test_the_error_has_the_reason_that_prevents_another_invocation(
     snapshot: ProgressSnapshot, arguments: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(OutOfTimeError, match=sentence):
         next_run(snapshot=snapshot, **arguments)
 
 
-def test_remaining_manifests_continue_at_any_rate() -> None:
+def test_remaining_manifests_are_continued_at_any_rate() -> None:
     finished = ProgressSnapshot(PINNED, copied=0, largest_left=None, bytes_per_second=0)
     assert next_run(snapshot=finished).invocation == 2

@@ -42,7 +42,7 @@ def test_a_direct_call_returns_the_values(event: dict[str, Any]) -> None:
     assert [each.status for each in METRICS] == ["SUCCESS"]
 
 
-def test_a_failure_raises_its_class_and_its_message() -> None:
+def test_a_failure_is_raised_with_its_class_and_message() -> None:
     error = DeniedError(
         "access denied",
         side=Side.SOURCE,
@@ -57,7 +57,7 @@ def test_a_failure_raises_its_class_and_its_message() -> None:
     assert [(each.status, each.cause) for each in METRICS] == [("FAILED", "Denied")]
 
 
-def test_any_other_exception_becomes_a_defect_without_its_message(
+def test_any_other_exception_is_raised_as_an_internal_error_without_its_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with pytest.raises(DefectError) as caught:
@@ -103,7 +103,7 @@ def test_a_dry_run_is_not_recorded() -> None:
     assert METRICS == []
 
 
-def test_a_reserve_is_kept_of_the_time() -> None:
+def test_the_deadline_is_the_remaining_time_less_a_reserve() -> None:
     seen: list[float] = []
     call(PROPERTIES, lambda deadline: seen.append(deadline.remaining_seconds))
     assert 879 < seen[0] <= 880

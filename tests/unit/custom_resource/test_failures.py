@@ -15,6 +15,6 @@ from custom_resource.failures import with_log_stream
         ("Did you mean 'Tags'?", "Did you mean 'Tags'? Log stream: 2026/[$LATEST]0"),
     ],
 )
-def test_a_reason_is_a_sentence_before_the_log_stream(reason: str, expected: str) -> None:
+def test_a_reason_ends_with_a_period_before_the_log_stream(reason: str, expected: str) -> None:
     context = SimpleNamespace(log_stream_name="2026/[$LATEST]0")
     assert with_log_stream(reason, context) == expected

@@ -48,7 +48,7 @@ def test_only_the_first_response_is_delivered(endpoint: Endpoint) -> None:
     assert endpoint.bodies == [invocation.finish()]
 
 
-def test_a_timer_that_fires_after_the_work_does_not_report_its_content(endpoint: Endpoint) -> None:
+def test_a_timer_that_fires_before_the_response_reports_a_timeout(endpoint: Endpoint) -> None:
     invocation = invocation_of(event_of("Update", PhysicalResourceId="old"))
     invocation.expire()
     invocation.respond("SUCCESS", NEW_ID, data={"ImageDigest": str(DIGEST)})
@@ -80,7 +80,7 @@ def test_a_continuation_that_cannot_be_started_is_a_failure(
     assert "hunter2" not in body["Reason"]
 
 
-def test_an_undelivered_timeout_raises_too(endpoint: Endpoint) -> None:
+def test_an_undelivered_timeout_response_raises_an_error(endpoint: Endpoint) -> None:
     endpoint.accepts = False
     invocation = invocation_of(event_of())
     invocation.expire()

@@ -64,7 +64,7 @@ def test_a_copy_is_one_line_with_every_metric(capsys: pytest.CaptureFixture[str]
     assert (units["BytesMoved"], units["Seconds"]) == ("Bytes", "Seconds")
 
 
-def test_the_line_is_a_log_line_that_identifies_the_request(
+def test_the_metrics_line_has_the_message_and_the_request_fields(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (line,) = published(capsys, InvocationMetrics("SUCCESS", 1))
@@ -89,7 +89,7 @@ def test_an_invocation_is_counted_once(
     assert ones == counted
 
 
-def test_a_failure_is_counted_together_and_by_its_cause(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_counted_in_total_and_by_cause(capsys: pytest.CaptureFixture[str]) -> None:
     _, line = published(capsys, InvocationMetrics("FAILED", 1, cause="Denied"))
 
     assert values(line) == {"Failures": 1}
@@ -98,7 +98,9 @@ def test_a_failure_is_counted_together_and_by_its_cause(capsys: pytest.CaptureFi
     assert (line["service"], line["cause"]) == ("images", "Denied")
 
 
-def test_nothing_is_left_of_a_failure_in_the_next_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_of_a_failure_do_not_leak_into_the_next_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     published(capsys, InvocationMetrics("FAILED", 1, cause="Denied", counts=COUNTS))
     (line,) = published(capsys, InvocationMetrics("SUCCESS", 1))
     assert "cause" not in line

@@ -61,7 +61,7 @@ def denied() -> DeniedError:
 
 
 @pytest.mark.parametrize("request_type", ["Create", "Update"])
-def test_a_replication_responds_with_its_values(endpoint: Endpoint, request_type: str) -> None:
+def test_a_replication_responds_with_its_attributes(endpoint: Endpoint, request_type: str) -> None:
     body = resource_of().respond(event_of(request_type, PhysicalResourceId="old"), FakeContext())
     assert endpoint.bodies == [body]
     assert (body["Status"], body["PhysicalResourceId"]) == ("SUCCESS", NEW_ID)
@@ -91,14 +91,14 @@ def test_a_failure_has_a_reason_that_ends_with_the_log_stream(endpoint: Endpoint
 
 
 @pytest.mark.usefixtures("endpoint")
-def test_settings_are_named_as_properties() -> None:
+def test_a_reason_uses_property_names() -> None:
     error = DeniedError("access denied", side=Side.SOURCE, hint=("Set ", Setting.RETRIES, "."))
     body = resource_of(raising(error)).respond(event_of(), FakeContext())
     assert body["Reason"].startswith("access denied. Set RetryConfigs. Log stream")
 
 
 @pytest.mark.usefixtures("endpoint")
-def test_a_failed_create_has_an_id_whose_delete_does_nothing() -> None:
+def test_deleting_a_failed_create_does_nothing() -> None:
     resource = resource_of(raising(denied()))
     body = resource.respond(event_of(), FakeContext())
     assert body["PhysicalResourceId"] == "not-created/Image/request"
@@ -111,7 +111,7 @@ def test_a_failed_create_has_an_id_whose_delete_does_nothing() -> None:
 
 @pytest.mark.usefixtures("endpoint")
 @pytest.mark.parametrize("old", [NEW_ID, 7])
-def test_a_failed_update_keeps_the_old_id(old: object) -> None:
+def test_a_failed_update_keeps_the_physical_id(old: object) -> None:
     body = resource_of(raising(denied())).respond(
         event_of("Update", PhysicalResourceId=old), FakeContext()
     )
@@ -134,7 +134,7 @@ def test_an_unknown_request_type_is_invalid(endpoint: Endpoint, request_type: ob
     assert body["Reason"].startswith(f"invalid RequestType {str(request_type)!r}: CloudFormation")
 
 
-def test_a_defect_is_reported_by_its_place_and_never_by_its_message(
+def test_an_internal_error_has_its_location_and_not_its_message(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -174,9 +174,7 @@ def test_the_response_url_and_the_event_are_not_logged(
 @pytest.mark.parametrize(
     "url", ["http://pre-signed-S3-url-for-response", "", "http://localhost/x", None, "ftp://a"]
 )
-def test_without_an_https_url_the_response_is_returned_only(
-    endpoint: Endpoint, url: object
-) -> None:
+def test_a_response_without_an_https_url_is_only_returned(endpoint: Endpoint, url: object) -> None:
     body = resource_of().respond(event_of() | {"ResponseURL": url}, FakeContext())
     assert body["Status"] == "SUCCESS"
     assert endpoint.bodies == []
@@ -204,7 +202,7 @@ def test_an_event_cannot_set_crhelpers_own_fields(endpoint: Endpoint) -> None:
     assert "Forged" not in body["Data"]
 
 
-def test_nothing_is_left_from_an_earlier_invocation(endpoint: Endpoint) -> None:
+def test_no_state_is_kept_from_an_earlier_invocation(endpoint: Endpoint) -> None:
     errors: list[Exception | None] = [None, denied(), None]
 
     def work(deadline: Deadline) -> None:
@@ -224,7 +222,7 @@ def test_nothing_is_left_from_an_earlier_invocation(endpoint: Endpoint) -> None:
     assert third == first | {"RequestId": "third"}
 
 
-def test_the_timer_responds_first_and_stops_the_work(endpoint: Endpoint) -> None:
+def test_the_timer_responds_and_stops_the_replication(endpoint: Endpoint) -> None:
     responded = threading.Event()
     deliver = endpoint.deliver
 
@@ -250,7 +248,7 @@ def test_the_timer_responds_first_and_stops_the_work(endpoint: Endpoint) -> None
     assert body["Data"] == {}
 
 
-def test_no_timer_outlives_its_event(endpoint: Endpoint) -> None:
+def test_no_timer_remains_after_an_event(endpoint: Endpoint) -> None:
     resource_of().respond(event_of(), FakeContext())
     assert len(endpoint.bodies) == 1
     assert not [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
@@ -273,7 +271,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 @pytest.mark.parametrize(
     ("seconds", "left"), [(900, 880), (100, 90), (12, 10), (3, 1.5), (0.2, 0.1)]
 )
-def test_a_share_of_the_time_is_reserved_for_the_response(
+def test_the_deadline_reserves_time_for_the_response(
     endpoint: Endpoint, seconds: float, left: float
 ) -> None:
     seen: list[float] = []
@@ -286,7 +284,7 @@ def test_a_share_of_the_time_is_reserved_for_the_response(
 
 
 @pytest.mark.usefixtures("clock")
-def test_work_ends_before_cloudformation_stops_waiting(endpoint: Endpoint) -> None:
+def test_the_deadline_is_before_the_service_timeout(endpoint: Endpoint) -> None:
     seen: list[float] = []
     properties = {**PROPERTIES, "ServiceTimeout": "60"}
     resource_of(lambda deadline: seen.append(deadline.remaining_seconds)).respond(
@@ -296,7 +294,7 @@ def test_work_ends_before_cloudformation_stops_waiting(endpoint: Endpoint) -> No
     assert seen == [54]
 
 
-def test_an_event_delivered_twice_is_served_once(endpoint: Endpoint) -> None:
+def test_an_event_delivered_twice_is_processed_once(endpoint: Endpoint) -> None:
     works: list[Deadline] = []
     resource = resource_of(works.append)
     first = resource.respond(event_of(), FakeContext())
@@ -306,7 +304,7 @@ def test_an_event_delivered_twice_is_served_once(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("error", [None, denied(), OutOfTimeError("timed out")])
-def test_a_response_that_is_not_accepted_raises_and_is_not_remembered(
+def test_an_undelivered_response_raises_and_is_not_remembered(
     endpoint: Endpoint, error: Exception | None
 ) -> None:
     endpoint.accepts = False
@@ -317,7 +315,7 @@ def test_a_response_that_is_not_accepted_raises_and_is_not_remembered(
     assert len(endpoint.bodies) == 2
 
 
-def test_a_request_through_a_topic_needs_a_list_of_destinations(endpoint: Endpoint) -> None:
+def test_a_request_through_sns_requires_alloweddestinations(endpoint: Endpoint) -> None:
     rejected = resource_of(raising(AssertionError())).respond(
         event_of(), FakeContext(), is_from_topic=True
     )
@@ -327,7 +325,7 @@ def test_a_request_through_a_topic_needs_a_list_of_destinations(endpoint: Endpoi
     assert "not allowed while the function's AllowedDestinations is empty" in rejected["Reason"]
 
 
-def test_a_delete_through_a_topic_that_changes_nothing_succeeds(endpoint: Endpoint) -> None:
+def test_a_delete_through_sns_without_changes_succeeds(endpoint: Endpoint) -> None:
     untag = {**PROPERTIES, "OnDelete": "Untag"}
     failed = event_of("Delete", PhysicalResourceId="not-created/Image/1", ResourceProperties=untag)
     real = event_of("Delete", PhysicalResourceId=NEW_ID, ResourceProperties=untag, RequestId="2")
@@ -366,7 +364,7 @@ def test_the_metrics_of_a_failure_name_its_cause(error: Exception, cause: str) -
     assert (metrics.status, metrics.cause) == ("FAILED", cause)
 
 
-def test_properties_and_response_hosts_are_causes_too() -> None:
+def test_metrics_have_a_cause_for_invalid_properties_and_response_hosts() -> None:
     assert recorded(ResourceProperties={"SrcImg": "a"}).cause == "Request"
     assert recorded(ResponseURL="https://evil.example/").cause == "NotAllowed"
 

@@ -41,7 +41,7 @@ def _size_bytes(body: dict[str, Any]) -> int:
     return len(json.dumps(body).encode())
 
 
-def test_a_success_has_ids_and_values() -> None:
+def test_a_success_has_ids_and_attributes() -> None:
     assert response_of(data={"Changed": "true"}).body() == {
         "Status": "SUCCESS",
         "PhysicalResourceId": "quay.io/a:1@sha256:0",
@@ -59,7 +59,7 @@ def test_a_failure_has_a_reason() -> None:
 
 
 @given(st.text() | st.text(min_size=3000, max_size=9000), st.text(max_size=2000))
-def test_a_reason_of_any_length_fits_and_keeps_its_end(reason: str, physical_id: str) -> None:
+def test_a_reason_of_any_length_is_cut_in_the_middle(reason: str, physical_id: str) -> None:
     end = "; see the log stream 2026/11/21/[$LATEST]0123456789abcdef"
     body = response_of(
         status="FAILED", reason=reason + end, physical_resource_id=physical_id or "x"
@@ -70,7 +70,7 @@ def test_a_reason_of_any_length_fits_and_keeps_its_end(reason: str, physical_id:
 
 
 @pytest.mark.parametrize("character", ["x", "…", "\U0001f4a5", "\ud800"])
-def test_a_reason_of_megabytes_is_cut(character: str) -> None:
+def test_a_reason_of_megabytes_fills_the_response(character: str) -> None:
     body = response_of(reason=character * 2_000_000 + "the end").body()
     assert _size_bytes(body) <= MAX_RESPONSE_BYTES
     assert body["Reason"].endswith("the end")
@@ -100,7 +100,7 @@ def test_the_digests_of_platforms_are_removed_first() -> None:
     assert body["Data"] == {"ImageDigest": "d", "Platforms": "linux/amd64"}
 
 
-def test_the_list_of_platforms_is_removed_next() -> None:
+def test_the_platform_list_is_removed_second() -> None:
     data = {"ImageDigest": "d", "Platforms": "linux/amd64," * 400, "Digest.amd64": "d"}
     assert response_of(data=data).body()["Data"] == {"ImageDigest": "d"}
 
@@ -113,7 +113,7 @@ def test_digests_that_fit_are_kept() -> None:
 @given(st.integers(1, 253), st.integers(1, 255), st.integers(1, 128), st.integers(0, 200))
 @example(253, 255, 128, 0)
 @example(253, 255, 128, 200)
-def test_the_response_of_a_replication_fits_with_any_names(
+def test_a_response_with_names_of_any_length_fits(
     host: int, repository: int, tag: int, platforms: int
 ) -> None:
     outcome = Outcome(
@@ -196,13 +196,13 @@ def test_temporary_failures_are_retried_with_exponential_backoff(
 
 
 @pytest.mark.parametrize("status", [301, 400, 403, 404, 501])
-def test_other_statuses_are_final(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+def test_other_statuses_are_not_retried(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     is_accepted, endpoint, _ = _deliver(monkeypatch, status)
     assert not is_accepted
     assert len(endpoint.contents) == 1
 
 
-def test_attempts_end_within_the_budget(
+def test_delivery_attempts_end_within_the_time_budget(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     is_accepted, endpoint, clock = _deliver(monkeypatch, 0, budget_seconds=12, seconds=99)
@@ -287,10 +287,12 @@ def test_other_hosts_and_malformed_urls_are_not_allowed(url: str) -> None:
         ("http://localhost/x", "localhost", False),
     ],
 )
-def test_further_hosts_are_named_by_a_variable(url: str, hosts: str, *, is_allowed: bool) -> None:
+def test_an_environment_variable_allows_additional_hosts(
+    url: str, hosts: str, *, is_allowed: bool
+) -> None:
     assert is_allowed_url(url, hosts) is is_allowed
 
 
 @given(st.text(alphabet="-.a1", max_size=300))
-def test_a_host_needs_the_suffix_of_a_partition(labels: str) -> None:
+def test_a_host_without_the_suffix_of_a_partition_is_not_allowed(labels: str) -> None:
     assert not is_allowed_url(f"https://{BUCKET}-{labels}.example/")

@@ -38,7 +38,7 @@ def test_a_request_without_sns_is_returned_unchanged() -> None:
     assert not is_notification(REQUEST)
 
 
-def test_a_request_is_taken_out_of_a_notification() -> None:
+def test_a_request_is_extracted_from_a_notification() -> None:
     event = notification_of(json.dumps(REQUEST))
     assert is_notification(event)
     assert unwrap(event) == REQUEST
@@ -51,7 +51,7 @@ def test_a_continuation_received_through_sns_is_removed() -> None:
 
 
 @pytest.mark.parametrize("message", ["not JSON", "[]", "[" * 200_000, 7, None])
-def test_a_notification_of_something_else_is_an_empty_request(message: object) -> None:
+def test_a_notification_without_a_request_is_an_empty_request(message: object) -> None:
     event = notification_of(message)
     assert is_notification(event)
     assert unwrap(event) == {}

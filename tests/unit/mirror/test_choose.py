@@ -50,7 +50,7 @@ def _chosen(tags: list[str], **properties: Any) -> list[str]:
     return [each.tag for each in choose_tags(tags, _selection(**properties)).chosen]
 
 
-def test_without_a_selection_every_tag_is_chosen() -> None:
+def test_every_tag_is_selected_by_default() -> None:
     assert set(_chosen(_TAGS)) == set(_TAGS)
 
 
@@ -58,11 +58,11 @@ def test_globs_and_exact_tags_select_matching_tags() -> None:
     assert _chosen(_TAGS, Tags=["latest", "stable-*"]) == ["latest", "stable-1", "stable-2"]
 
 
-def test_a_range_chooses_releases_only() -> None:
+def test_a_version_range_selects_releases_only() -> None:
     assert _chosen(_TAGS, Versions=">=1.25 <2") == ["1.25.0", "1.25.3", "1.26.0", "1.26.1"]
 
 
-def test_a_suffix_matches_the_text_after_the_numbers() -> None:
+def test_a_suffix_matches_the_text_after_the_version() -> None:
     assert _chosen(_TAGS, Versions=">=1.25 <2", Suffix="-alpine*") == [
         "1.26.1-alpine",
         "1.25.3-alpine3.18",
@@ -70,7 +70,7 @@ def test_a_suffix_matches_the_text_after_the_numbers() -> None:
     ]
 
 
-def test_newest_keeps_the_highest_versions_and_does_not_count_named_tags() -> None:
+def test_newest_selects_the_highest_versions_in_addition_to_listed_tags() -> None:
     assert _chosen(_TAGS, Versions="1.*", Newest=2, Tags="latest,1.24.0") == [
         "1.24.0",
         "1.26.0",
@@ -79,7 +79,7 @@ def test_newest_keeps_the_highest_versions_and_does_not_count_named_tags() -> No
     ]
 
 
-def test_a_named_tag_takes_no_place_of_the_newest() -> None:
+def test_a_listed_tag_does_not_count_for_newest() -> None:
     assert _chosen(_TAGS, Versions="1.*", Newest=2, Tags="1.26.1") == ["1.25.3", "1.26.0", "1.26.1"]
 
 
@@ -87,7 +87,7 @@ def test_excluded_versions_do_not_count_for_newest() -> None:
     assert _chosen(_TAGS, Versions="1.*", Newest=1, Exclude=["1.26.*"]) == ["1.25.3"]
 
 
-def test_of_equal_versions_the_longer_is_the_newest() -> None:
+def test_the_longest_of_equal_versions_is_the_newest() -> None:
     assert _chosen(["1.25", "1", "1.25.0"], Versions="*", Newest=1) == ["1.25.0"]
 
 
@@ -100,13 +100,13 @@ def test_excluded_tags_have_a_reason() -> None:
     assert choice.unmatched == len(_TAGS) - 5
 
 
-def test_a_missing_exact_tag_is_missing_and_a_glob_without_a_match_a_warning() -> None:
+def test_a_missing_exact_tag_is_reported_and_a_glob_without_matches_is_a_warning() -> None:
     choice = choose_tags(["a"], _selection(Tags=["b", "c*"], Versions="9.*"))
     assert choice.missing == ("b",)
     assert choice.warnings == ("no tag matches c*", "no tag matches the versions 9.*")
 
 
-def test_names_that_are_no_tags_and_digest_tags_are_skipped_and_noted() -> None:
+def test_invalid_tags_and_digest_tags_are_skipped_with_a_warning() -> None:
     listed = ["sha256:" + "0" * 64, "sha256-" + "0" * 64 + ".sig", "ok"]
     choice = choose_tags(listed, _selection())
     assert [each.tag for each in choice.chosen] == ["ok"]
@@ -117,7 +117,7 @@ def test_names_that_are_no_tags_and_digest_tags_are_skipped_and_noted() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"Versions": ">=1 <40", "Newest": 3, "Exclude": "*-rc*"}])
 @given(tags=_SOME_TAGS)
-def test_each_listed_tag_is_accounted_for_once(tags: list[str], options: dict[str, Any]) -> None:
+def test_each_tag_is_either_selected_or_omitted(tags: list[str], options: dict[str, Any]) -> None:
     choice = choose_tags(tags, _selection(**options))
     chosen = {each.tag for each in choice.chosen}
     left_out = {each.tag for each in choice.left_out}
@@ -130,7 +130,9 @@ def test_each_listed_tag_is_accounted_for_once(tags: list[str], options: dict[st
 
 
 @given(tags=_SOME_TAGS, count=st.integers(1, 5))
-def test_the_choice_does_not_depend_on_the_order_of_the_list(tags: list[str], count: int) -> None:
+def test_the_selection_does_not_depend_on_the_order_of_the_tags(
+    tags: list[str], count: int
+) -> None:
     selection = _selection(Versions="*", Newest=count, Tags="latest")
     once = choose_tags(tags, selection)
     again = choose_tags(list(reversed(tags)), selection)

@@ -22,11 +22,11 @@ ITEM = WorkItem(
 )
 
 
-def test_an_item_is_parsed_as_it_was_written() -> None:
+def test_a_serialized_item_is_parsed_unchanged() -> None:
     assert WorkItem.parse(ITEM.body()["Mirror"]) == ITEM
 
 
-def test_an_item_without_marks_has_no_new_image() -> None:
+def test_an_item_without_new_markers_has_no_new_images() -> None:
     fields = ITEM.body()["Mirror"]
     fields["Images"] = [image[:3] for image in fields["Images"]]
 
@@ -59,7 +59,7 @@ def test_an_item_fits_into_the_input_of_an_execution() -> None:
     assert len(bodies) < 10
 
 
-def test_hosts_that_differ_have_keys_that_differ() -> None:
+def test_different_hosts_have_different_keys() -> None:
     hosts = ("a.example:5000", "a.example-5000", "a-example.5000", "a.example.5000")
     assert len({ITEM.run.items(host) for host in hosts}) == len(hosts)
     assert len({ITEM.run.result(host, 0, 0) for host in hosts}) == len(hosts)

@@ -13,7 +13,7 @@ THREADS, BLOBS_OF_EACH = 4, 100
 BLOB = blob(b"layer")
 
 
-def test_concurrently_copied_blobs_are_all_counted() -> None:
+def test_all_concurrently_copied_blobs_are_counted() -> None:
     recorder = ProgressRecorder(LoggedProgress())
 
     def finish_all() -> None:

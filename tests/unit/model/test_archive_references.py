@@ -49,7 +49,7 @@ from ecr_image_replicator.request.parsing import parse_request
         ("s3://bucket/key?versionId=abc:@3", ArchiveReference("bucket", "key", "abc", 3)),
     ],
 )
-def test_an_archive_is_named_by_bucket_key_version_and_image(
+def test_an_archive_reference_has_bucket_key_version_and_image(
     text: str, expected: ArchiveReference
 ) -> None:
     reference = parse_archive_reference(text)
@@ -58,7 +58,7 @@ def test_an_archive_is_named_by_bucket_key_version_and_image(
 
 
 @pytest.mark.parametrize("suffix", ARCHIVE_SUFFIXES)
-def test_a_known_suffix_ends_a_key_that_holds_colons(suffix: str) -> None:
+def test_a_key_with_colons_ends_at_a_known_suffix(suffix: str) -> None:
     assert parse_archive_reference(f"s3://bucket/a:b{suffix}").selector is None
     named = parse_archive_reference(f"s3://bucket/a:b{suffix}:app:1")
     assert (named.key, named.selector) == (f"a:b{suffix}", "app:1")
@@ -91,7 +91,7 @@ def test_an_invalid_archive_reference_is_rejected_with_the_reason(text: str, rea
     assert len(str(caught.value)) < 700
 
 
-def test_only_the_scheme_makes_a_source_an_archive() -> None:
+def test_only_the_s3_scheme_denotes_an_archive() -> None:
     named = {"DestImage": "example.com/app:1"}
     archive = parse_request({"SrcImage": "s3://bucket/key", **named}).source
     assert isinstance(archive, ArchiveReference)
@@ -102,7 +102,7 @@ def test_only_the_scheme_makes_a_source_an_archive() -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_an_archive_reference_or_rejected(text: str) -> None:
+def test_arbitrary_text_is_an_archive_reference_or_rejected(text: str) -> None:
     assert is_archive_reference(f"s3://{text}")
     try:
         reference = parse_archive_reference(f"s3://bucket/{text}")
@@ -126,7 +126,7 @@ def test_any_text_is_an_archive_reference_or_rejected(text: str) -> None:
         ("/out/app:app:1", "/out/app", "app:1"),
     ],
 )
-def test_a_local_archive_is_named_by_its_path_and_image(
+def test_a_local_archive_reference_has_path_and_image(
     text: str, path: str, selector: str | int | None
 ) -> None:
     assert is_local_archive(text)
@@ -138,12 +138,12 @@ def test_a_local_archive_is_named_by_its_path_and_image(
 @pytest.mark.parametrize(
     "text", ["nginx:1.27", "quay.io/team/app:1", "docker://quay.io/app.tar", "s3://b/app.tar"]
 )
-def test_images_and_objects_are_no_local_archives(text: str) -> None:
+def test_image_and_s3_references_are_not_local_archives(text: str) -> None:
     assert not is_local_archive(text)
 
 
 @pytest.mark.parametrize("text", ["docker-archive:", "oci-archive::app:1", "./a\0.tar"])
-def test_a_local_archive_needs_a_path(text: str) -> None:
+def test_a_local_archive_without_a_path_is_invalid(text: str) -> None:
     with pytest.raises(InvalidReferenceError, match="the path is empty"):
         parse_local_archive(text)
 

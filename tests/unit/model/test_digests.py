@@ -14,7 +14,7 @@ HEX = "0123456789abcdef" * 4
 
 
 @pytest.mark.parametrize("text", [f"sha256:{HEX}", f"sha512:{HEX}{HEX}"])
-def test_a_digest_reads_back_as_it_was_written(text: str) -> None:
+def test_a_parsed_digest_is_formatted_unchanged(text: str) -> None:
     assert str(Digest.parse(text)) == text
 
 
@@ -47,7 +47,7 @@ def test_an_invalid_digest_is_rejected(value: object) -> None:
 
 @given(st.one_of(st.text(), st.from_regex(r"sha(256|512):[0-9a-f]{63,65}"), st.none(), st.floats()))
 @example([[[]]])
-def test_anything_is_a_digest_or_rejected(value: object) -> None:
+def test_arbitrary_values_are_digests_or_rejected(value: object) -> None:
     try:
         digest = Digest.parse(value)
     except InvalidDigestError as error:
@@ -56,7 +56,7 @@ def test_anything_is_a_digest_or_rejected(value: object) -> None:
         assert str(digest) == value
 
 
-def test_a_value_that_is_nested_without_end_is_rejected_like_any_other() -> None:
+def test_a_deeply_nested_value_is_rejected() -> None:
     nested: list[object] = []
     for _ in range(100_000):
         nested = [nested]
@@ -72,13 +72,13 @@ def test_content_is_addressed_by_its_hash(content: bytes, algorithm: str) -> Non
 
 
 def _received(
-    content: bytes, *, digest: Digest, size_bytes: int, buffer_bytes: int = 4, piece: int = 4
+    content: bytes, *, digest: Digest, size_bytes: int, buffer_bytes: int = 4, chunk_bytes: int = 4
 ) -> tuple[bytes, list[int], DigestMismatchError | None]:
     """Return the received bytes, the reported lengths and the error."""
     received = bytearray()
     reported: list[int] = []
     stream = VerifiedStream(
-        FakeReader(content, piece=piece),
+        FakeReader(content, chunk_bytes=chunk_bytes),
         digest,
         size_bytes,
         buffer=memoryview(bytearray(buffer_bytes)),
@@ -98,32 +98,32 @@ def _received(
     st.integers(1, 70),
     st.sampled_from(["sha256", "sha512"]),
 )
-def test_the_right_bytes_pass_whatever_the_buffer(
-    content: bytes, buffer_bytes: int, piece: int, algorithm: str
+def test_matching_content_is_read_with_any_buffer_size(
+    content: bytes, buffer_bytes: int, chunk_bytes: int, algorithm: str
 ) -> None:
     received, reported, error = _received(
         content,
         digest=Digest.of(content, algorithm),
         size_bytes=len(content),
         buffer_bytes=buffer_bytes,
-        piece=piece,
+        chunk_bytes=chunk_bytes,
     )
     assert error is None
     assert received == content
     assert sum(reported) == len(content)
 
 
-def test_no_bytes_at_all_are_a_blob_too() -> None:
+def test_an_empty_blob_is_read() -> None:
     assert _received(b"", digest=Digest.of(b""), size_bytes=0) == (b"", [], None)
 
 
-def test_no_bytes_under_another_digest_are_rejected() -> None:
+def test_empty_content_with_another_digest_is_rejected() -> None:
     _, _, error = _received(b"", digest=Digest.of(b"x"), size_bytes=0)
     assert "received sha256:" in str(error)
 
 
 @given(st.binary(min_size=1, max_size=64), st.integers(1, 9), st.data())
-def test_a_stream_that_is_wrong_never_yields_its_last_view(
+def test_a_stream_with_a_mismatch_never_returns_its_last_bytes(
     content: bytes, buffer_bytes: int, data: st.DataObject
 ) -> None:
     kind = data.draw(st.sampled_from(["short", "long", "changed"]))
@@ -159,7 +159,7 @@ def test_a_digest_mismatch_has_the_expected_and_received_digests(
     assert str(error).startswith(f"digest mismatch, expected {wanted} of 8 bytes, ")
 
 
-def test_every_view_is_of_the_one_buffer() -> None:
+def test_every_chunk_is_a_view_of_the_same_buffer() -> None:
     buffer = bytearray(4)
     content = b"0123456789"
     stream = VerifiedStream(

@@ -32,7 +32,7 @@ _ACCOUNT = "123456789012"
         ("dkr.ecr.eu-west-1.amazonaws.com:443", EcrRegistry(_ACCOUNT, "eu-west-1")),
     ],
 )
-def test_a_private_registry_s_host_has_its_account_and_region(
+def test_the_host_of_a_private_registry_has_account_and_region(
     host: str, expected: EcrRegistry
 ) -> None:
     assert parse_ecr_host(f"{_ACCOUNT}.{host}") == expected
@@ -40,7 +40,7 @@ def test_a_private_registry_s_host_has_its_account_and_region(
 
 
 @pytest.mark.parametrize("host", ["public.ecr.aws", "ecr-public.aws.com", "public.ecr.aws:443"])
-def test_both_hosts_of_ecr_public_are_recognised(host: str) -> None:
+def test_both_hosts_of_ecr_public_are_recognized(host: str) -> None:
     found = parse_ecr_host(host)
 
     assert found == EcrRegistry("", "us-east-1")
@@ -76,5 +76,5 @@ def test_both_hosts_of_ecr_public_are_recognised(host: str) -> None:
         "",
     ],
 )
-def test_a_look_alike_host_is_not_recognised(host: str) -> None:
+def test_a_similar_host_is_not_recognized(host: str) -> None:
     assert parse_ecr_host(host) is None

@@ -39,7 +39,7 @@ from ecr_image_replicator.model.platforms import Platform
 FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 
 
-def test_the_bytes_are_kept_as_they_came() -> None:
+def test_the_bytes_of_a_manifest_are_unchanged() -> None:
     content = json.dumps(manifest_document(), indent=3, ensure_ascii=False).encode() + b"\n"
     manifest = parse_manifest(content)
     assert manifest.content == content
@@ -68,7 +68,7 @@ def test_foreign_layers_are_not_copied() -> None:
     assert digest_of(b"theirs") not in {each.digest for each in manifest.blobs}
 
 
-def test_an_artifact_is_no_container_image() -> None:
+def test_an_artifact_is_not_a_container_image() -> None:
     document = manifest_document()
     document["config"] = entry(b"{}", "application/vnd.oci.empty.v1+json")
     document |= {"artifactType": "application/sbom", "subject": entry(b"x", OCI_MANIFEST)}
@@ -138,7 +138,7 @@ def test_the_media_type_of_the_body_has_precedence_over_the_header(
     assert parse_manifest(encoded(document), content_type).media_type == expected
 
 
-def test_a_manifest_without_any_type_is_reported_by_its_shape() -> None:
+def test_the_type_of_a_manifest_without_media_type_is_detected() -> None:
     document = manifest_document()
     del document["mediaType"]
     document["config"]["mediaType"] = DOCKER_CONFIG
@@ -165,7 +165,9 @@ def _with_layer(**changes: Any) -> dict[str, Any]:
     ("data", "embedded"),
     [("e30=", b"{}"), ("e30", None), ("W10=", None), ("not base64!", None), (7, None)],
 )
-def test_embedded_data_counts_if_it_is_the_content(data: object, embedded: bytes | None) -> None:
+def test_embedded_data_is_used_if_it_matches_the_digest(
+    data: object, embedded: bytes | None
+) -> None:
     document = manifest_document()
     document["config"]["data"] = data
     manifest = parse_manifest(encoded(document))
@@ -235,7 +237,7 @@ def test_ambiguous_json_is_rejected(content: bytes) -> None:
         parse_json_object(content, "the response")
 
 
-def test_a_manifest_beyond_four_mebibytes_is_rejected() -> None:
+def test_a_manifest_above_4_mib_is_rejected() -> None:
     at_most = b"{" + b" " * (MAX_MANIFEST_BYTES - 2) + b"}"
     assert parse_json_object(at_most, "it") == {}
     with pytest.raises(InvalidManifestError, match="larger than 4194304 bytes"):
@@ -252,7 +254,9 @@ def test_a_manifest_beyond_four_mebibytes_is_rejected() -> None:
         ({}, None),
     ],
 )
-def test_a_config_names_its_platform(config: dict[str, Any], platform: Platform | None) -> None:
+def test_the_platform_is_parsed_from_a_config(
+    config: dict[str, Any], platform: Platform | None
+) -> None:
     assert parse_config_platform(encoded(config)) == platform
 
 
@@ -299,12 +303,12 @@ def _manifest_or_none(content: bytes, content_type: str) -> Manifest | None:
 
 @given(st.binary(), _CONTENT_TYPES)
 @example(b"[" * 10_000, "")
-def test_any_bytes_are_a_manifest_or_rejected(content: bytes, content_type: str) -> None:
+def test_arbitrary_bytes_are_a_manifest_or_rejected(content: bytes, content_type: str) -> None:
     _manifest_or_none(content, content_type)
 
 
 @given(st.dictionaries(_KEYS, _JSON) | _JSON, _CONTENT_TYPES)
-def test_any_json_is_a_manifest_or_rejected(document: object, content_type: str) -> None:
+def test_arbitrary_json_is_a_manifest_or_rejected(document: object, content_type: str) -> None:
     _manifest_or_none(encoded(document), content_type)
 
 

@@ -35,7 +35,7 @@ from ecr_image_replicator.model.platforms import Platform
         (" linux/amd64 ", "linux/amd64"),
     ],
 )
-def test_a_platform_is_read_in_its_normal_form(text: str, normal: str) -> None:
+def test_a_platform_is_normalized(text: str, normal: str) -> None:
     assert str(Platform.parse(text)) == normal
 
 
@@ -51,7 +51,7 @@ def test_a_malformed_platform_is_rejected(text: str) -> None:
     ("text", "label"),
     [("arm64", "arm64"), ("arm64/v8", "arm64"), ("linux/arm/v7", "armv7"), ("amd64", "amd64")],
 )
-def test_a_label_is_one_word(text: str, label: str) -> None:
+def test_the_label_of_a_platform_has_no_slashes(text: str, label: str) -> None:
     platform = Platform.parse(text if text.startswith("linux/") else f"linux/{text}")
     assert platform.label == label
 
@@ -81,7 +81,7 @@ _NAMES = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=30), st.lists(_NAMES, max_size=4).map("/".join)))
-def test_any_text_is_a_platform_that_reads_the_same_again_or_rejected(text: str) -> None:
+def test_arbitrary_text_is_a_platform_that_round_trips_or_rejected(text: str) -> None:
     try:
         platform = Platform.parse(text)
     except RequestError:
@@ -90,7 +90,7 @@ def test_any_text_is_a_platform_that_reads_the_same_again_or_rejected(text: str)
 
 
 @given(st.text(max_size=9), st.text(max_size=9), st.text(max_size=9))
-def test_whatever_an_index_lists_has_one_normal_form(
+def test_normalization_of_any_platform_is_idempotent(
     os: str, architecture: str, variant: str
 ) -> None:
     platform = Platform.of(os, architecture, variant)

@@ -47,18 +47,18 @@ DIGEST = Digest("sha256", HEX)
         ),
     ],
 )
-def test_a_reference_is_read_as_everyone_writes_it(text: str, expected: ImageReference) -> None:
+def test_references_in_dockers_notation_are_parsed(text: str, expected: ImageReference) -> None:
     assert parse_image_reference(text) == expected
 
 
-def test_a_tag_and_a_digest_keep_both() -> None:
+def test_a_reference_can_have_a_tag_and_a_digest() -> None:
     reference = parse_image_reference(f"docker://quay.io/a:1@{DIGEST}")
     assert (reference.tag, reference.digest) == ("1", DIGEST)
     assert str(reference) == f"quay.io/a:1@{DIGEST}"
 
 
 @pytest.mark.parametrize("scheme", ["docker://", "oci://", "OCI://", ""])
-def test_a_scheme_changes_nothing(scheme: str) -> None:
+def test_a_scheme_is_ignored(scheme: str) -> None:
     assert str(parse_image_reference(f"{scheme}quay.io/charts/app:1.0")) == "quay.io/charts/app:1.0"
 
 
@@ -117,13 +117,13 @@ def test_a_malformed_reference_is_rejected_with_the_invalid_part(text: str, name
         f"docker://user:hunter2{'x' * 400}@quay.io/a:1",
     ],
 )
-def test_a_password_that_was_typed_into_a_reference_is_not_quoted(text: str) -> None:
+def test_the_message_does_not_quote_a_password_in_a_reference(text: str) -> None:
     with pytest.raises(InvalidReferenceError) as caught:
         parse_image_reference(text)
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_very_long_text_is_quoted_in_part() -> None:
+def test_the_message_for_a_long_reference_is_cut() -> None:
     with pytest.raises(InvalidReferenceError) as caught:
         parse_image_reference("!" * 100_000)
     assert len(str(caught.value)) < 1000
@@ -171,7 +171,7 @@ _TEXTS = st.one_of(
 @given(_TEXTS)
 @example("App/web")
 @example("docker.io:443/a")
-def test_any_text_is_a_reference_that_reads_the_same_again_or_rejected(text: str) -> None:
+def test_arbitrary_text_is_a_reference_that_round_trips_or_rejected(text: str) -> None:
     try:
         reference = parse_image_reference(text)
     except InvalidReferenceError:
@@ -191,7 +191,7 @@ _TAGS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", fullmatch=True)
 
 
 @given(_HOSTS, _REPOSITORIES, _TAGS, st.booleans())
-def test_every_part_of_a_valid_reference_is_found_again(
+def test_a_valid_reference_round_trips(
     host: str, repository: str, tag: str, has_digest: bool
 ) -> None:
     reference = ImageReference(host, repository, tag, DIGEST if has_digest else None)
@@ -218,7 +218,7 @@ def test_invalid_tags_are_rejected(text: str) -> None:
         ("[::1]", ("::1", None)),
     ],
 )
-def test_a_registry_is_a_host_and_perhaps_a_port(
+def test_a_registry_is_split_into_host_and_optional_port(
     registry: str, parts: tuple[str, int | None]
 ) -> None:
     assert split_host(registry) == parts
@@ -239,5 +239,5 @@ def test_a_registry_is_a_host_and_perhaps_a_port(
         ("127.0.0.1.example.com", False),
     ],
 )
-def test_only_this_machine_is_loopback(registry: str, expected: bool) -> None:
+def test_loopback_hosts_are_recognized(registry: str, expected: bool) -> None:
     assert is_loopback(registry) is expected

@@ -23,7 +23,7 @@ from ecr_image_replicator.model.tag_mutability import TagMutability
         ("A_KIND_OF_THE_FUTURE", (), "v1", False),
     ],
 )
-def test_a_tag_is_immutable_by_the_rule_and_its_exclusions(
+def test_tag_immutability_depends_on_the_setting_and_its_exclusions(
     kind: str, exclusions: tuple[str, ...], tag: str, immutable: bool
 ) -> None:
     assert TagMutability(kind, exclusions).is_immutable(tag) is immutable

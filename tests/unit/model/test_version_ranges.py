@@ -21,12 +21,12 @@ def _write(version: Version, prefix: str = "") -> str:
 
 
 @given(_VERSIONS, st.sampled_from(["", "v"]))
-def test_a_written_version_is_parsed_back(version: Version, prefix: str) -> None:
+def test_a_formatted_version_is_parsed_unchanged(version: Version, prefix: str) -> None:
     assert parse_version(_write(version, prefix)) == version
 
 
 @pytest.mark.parametrize("tag", ["latest", "alpine3", "-1", "vv1", "V1", ""])
-def test_other_tags_are_no_versions(tag: str) -> None:
+def test_other_tags_are_not_versions(tag: str) -> None:
     assert parse_version(tag) is None
 
 
@@ -52,7 +52,9 @@ def test_other_tags_are_no_versions(tag: str) -> None:
         ("1.* || >=3 <4", ["1.1", "3.5"], ["2", "4"]),
     ],
 )
-def test_ranges_contain_their_versions(text: str, inside: list[str], outside: list[str]) -> None:
+def test_ranges_contain_the_expected_versions(
+    text: str, inside: list[str], outside: list[str]
+) -> None:
     found = parse_version_range(text)
     for tag, expected in [*((tag, True) for tag in inside), *((tag, False) for tag in outside)]:
         version = parse_version(tag)
@@ -92,7 +94,7 @@ def test_a_range_contains_versions_between_its_bounds(
 
 
 @given(_VERSIONS)
-def test_caret_and_tilde_contain_their_own_version_and_no_lower_one(version: Version) -> None:
+def test_caret_and_tilde_ranges_contain_their_version_and_no_lower_one(version: Version) -> None:
     text = _write(Version(version.numbers))
     for operator in ("^", "~", ">=", "<=", "="):
         assert parse_version_range(operator + text).contains(version)
@@ -102,7 +104,7 @@ def test_caret_and_tilde_contain_their_own_version_and_no_lower_one(version: Ver
 
 
 @given(st.lists(_VERSIONS, max_size=20))
-def test_of_equal_versions_the_longer_is_the_higher(versions: list[Version]) -> None:
+def test_the_longest_of_equal_versions_sorts_last(versions: list[Version]) -> None:
     ordered = sorted(versions, key=lambda each: each.order)
     for before, after in itertools.pairwise(ordered):
         assert before.padded <= after.padded
@@ -110,14 +112,14 @@ def test_of_equal_versions_the_longer_is_the_higher(versions: list[Version]) -> 
             assert len(before.numbers) <= len(after.numbers)
 
 
-def test_suffixes_are_compared_by_their_numbers() -> None:
+def test_suffixes_are_compared_numerically() -> None:
     tags = ["1.2-alpine3.9", "1.2-alpine3.20", "1.2-alpine3.10"]
     versions = [version for tag in tags if (version := parse_version(tag))]
     assert max(versions, key=lambda each: each.order).suffix == "-alpine3.20"
 
 
 @given(st.text(max_size=200))
-def test_no_text_breaks_the_parsers(text: str) -> None:
+def test_arbitrary_text_is_a_version_range_or_rejected(text: str) -> None:
     parse_version(text)
     try:
         parse_version_range(text)

@@ -88,7 +88,7 @@ def _basic(login: Login) -> str:
     return f"Basic {base64.b64encode(pair).decode()}"
 
 
-def test_before_any_challenge_nothing_is_sent() -> None:
+def test_no_authorization_is_sent_before_a_challenge() -> None:
     authenticator = _authenticator(FakeCredentials(_login()))
     assert authenticator.authorization is None
     assert authenticator.login_origin is None
@@ -108,7 +108,7 @@ def test_anonymous_access_requests_a_token_without_a_login() -> None:
     assert authenticator.authorization == "Bearer t"
 
 
-def test_a_realm_with_a_query_keeps_it() -> None:
+def test_the_query_of_a_realm_is_kept() -> None:
     challenge = Challenge("bearer", {"realm": f"{REALM}?account=x"})
     [request] = _authenticate(_authenticator(), _token(token="t"), challenges=[challenge])
     assert parse_qs(request.url.query or "")["account"] == ["x"]
@@ -130,7 +130,7 @@ def test_a_login_is_sent_to_the_token_service() -> None:
         ({"token": "", "access_token": "a"}, "a"),
     ],
 )
-def test_the_token_has_either_name(fields: dict[str, str], token: str) -> None:
+def test_token_and_access_token_are_accepted(fields: dict[str, str], token: str) -> None:
     authenticator = _authenticator()
     _authenticate(authenticator, _token(**fields))
     assert authenticator.authorization == f"Bearer {token}"
@@ -162,7 +162,7 @@ def test_a_token_is_used_until_shortly_before_it_expires(
     assert authenticator.authorization is None
 
 
-def test_a_tokens_lifetime_starts_with_its_request() -> None:
+def test_the_lifetime_of_a_token_starts_with_its_request() -> None:
     clock = FakeClock()
     authenticator = _authenticator(clock=clock)
     steps = _start(authenticator, [BEARER])
@@ -222,7 +222,7 @@ def test_an_unsupported_scheme_is_an_error(challenges: list[Challenge]) -> None:
         _authenticate(_authenticator(), challenges=challenges)
 
 
-def test_a_relative_realm_is_on_the_host_of_the_challenge() -> None:
+def test_a_relative_realm_is_resolved_against_the_challenged_url() -> None:
     challenge = Challenge("bearer", {"realm": "/token"})
     [request] = _authenticate(_authenticator(), _token(token="t"), challenges=[challenge])
     assert str(request.url) == "https://quay.io/token"
@@ -241,7 +241,7 @@ def test_bearer_is_preferred_to_basic() -> None:
     assert authenticator.authorization == "Bearer t"
 
 
-def test_basic_sends_the_login_itself_for_good() -> None:
+def test_basic_credentials_do_not_expire() -> None:
     clock = FakeClock()
     authenticator = _authenticator(FakeCredentials(_login()), clock)
     assert _authenticate(authenticator, challenges=[BASIC]) == []
@@ -249,7 +249,7 @@ def test_basic_sends_the_login_itself_for_good() -> None:
     assert authenticator.authorization == _basic(_login())
 
 
-def test_basic_without_a_login_is_denied() -> None:
+def test_a_basic_challenge_without_credentials_is_access_denied() -> None:
     with pytest.raises(
         DeniedError,
         match=r"access denied \(401 Unauthorized from quay\.io\) and no credentials were given",
@@ -266,7 +266,7 @@ def test_a_rejected_login_is_renewed_once() -> None:
     assert credentials.rejected == [_login(1)]
 
 
-def test_a_login_that_cannot_be_renewed_is_denied_by_its_origin() -> None:
+def test_the_error_for_a_rejected_login_names_its_origin() -> None:
     authenticator = _authenticator(InlineCredentials("user1", "hunter1", "SrcCreds"))
     _authenticate(authenticator, challenges=[BASIC])
     with pytest.raises(DeniedError) as caught:
@@ -281,7 +281,7 @@ def test_a_login_that_cannot_be_renewed_is_denied_by_its_origin() -> None:
     assert authenticator.authorization is None
 
 
-def test_a_renewal_that_returns_the_rejected_login_is_denied() -> None:
+def test_renewing_to_the_rejected_login_is_access_denied() -> None:
     authenticator = _authenticator(FakeCredentials(_login(1), _login(1)))
     _authenticate(authenticator, challenges=[BASIC])
     with pytest.raises(DeniedError):
@@ -299,7 +299,7 @@ def test_a_rejected_token_is_replaced_with_the_same_login() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_token_service_that_rejects_the_login_is_sent_a_renewed_one_once(
+def test_a_login_rejected_by_the_token_service_is_renewed_once(
     status: int,
 ) -> None:
     credentials = FakeCredentials(_login(1), _login(2), _login(3))
@@ -317,7 +317,7 @@ def test_a_token_service_that_rejects_the_login_is_sent_a_renewed_one_once(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-def test_a_token_service_that_rejects_anonymous_access_gets_one_request(status: int) -> None:
+def test_rejected_anonymous_access_is_not_retried(status: int) -> None:
     with pytest.raises(DeniedError, match="no credentials were given"):
         _authenticate(_authenticator(), TokenResponse(status, b""))
 

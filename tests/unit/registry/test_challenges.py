@@ -61,19 +61,19 @@ def test_a_header_is_parsed_into_its_challenges(value: str, expected: list[Chall
     assert parse_challenges([value]) == expected
 
 
-def test_challenges_of_several_headers_are_put_together() -> None:
+def test_challenges_of_several_headers_are_combined() -> None:
     assert [each.scheme for each in parse_challenges(["Bearer a=b", "Basic c=d"])] == [
         "bearer",
         "basic",
     ]
 
 
-def test_a_long_header_is_parsed_in_linear_time_and_cut() -> None:
+def test_a_long_header_is_cut_and_parsed_in_linear_time() -> None:
     [challenge] = parse_challenges(["Bearer " + 'a="' * 1_000_000])
     assert len(challenge.parameters) <= 16 * 1024
 
 
 @given(st.lists(st.text(alphabet='Bearbsic="\\, \t@:/é\x00', max_size=60) | st.text(), max_size=3))
-def test_any_header_is_parsed(values: list[str]) -> None:
+def test_arbitrary_headers_are_parsed(values: list[str]) -> None:
     for challenge in parse_challenges(values):
         assert challenge.scheme == challenge.scheme.lower()

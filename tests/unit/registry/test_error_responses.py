@@ -85,7 +85,7 @@ def test_an_error_names_the_operation_and_the_response(
 
 @pytest.mark.parametrize("code", ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN"])
 @pytest.mark.parametrize("status", [400, 404, 405, 410, 422])
-def test_a_code_for_what_does_not_exist_counts_with_any_status(status: int, code: str) -> None:
+def test_a_not_found_code_is_not_found_with_any_status(status: int, code: str) -> None:
     error = _raised(_response(status, _error(code)))
     assert type(error) is NotFoundError
     assert error.status == status
@@ -93,7 +93,7 @@ def test_a_code_for_what_does_not_exist_counts_with_any_status(status: int, code
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500])
-def test_a_code_for_what_does_not_exist_does_not_hide_a_denial(status: int) -> None:
+def test_a_not_found_code_with_a_denied_status_is_access_denied(status: int) -> None:
     assert not isinstance(_raised(_response(status, _error("NAME_UNKNOWN"))), NotFoundError)
 
 
@@ -138,7 +138,7 @@ def test_a_code_for_what_does_not_exist_does_not_hide_a_denial(status: int) -> N
         ),
     ],
 )
-def test_a_denial_names_the_credentials_or_the_setting_for_them(
+def test_the_message_for_access_denied_names_the_credentials_or_their_setting(
     status: int, side: Side, login_origin: str | None, message: str
 ) -> None:
     error = _raised(_response(status, _error()), side, login_origin)
@@ -174,12 +174,14 @@ def test_a_denial_names_the_credentials_or_the_setting_for_them(
         ),
     ],
 )
-def test_a_404_says_what_was_not_found(code: str, login_origin: str | None, message: str) -> None:
+def test_the_message_for_a_404_names_the_missing_object(
+    code: str, login_origin: str | None, message: str
+) -> None:
     error = _raised(_response(404, _error(code)), login_origin=login_origin)
     assert str(error) == f"cannot pull quay.io/a:1: {message}"
 
 
-def test_a_missing_blob_is_incomplete_content() -> None:
+def test_the_message_for_a_missing_blob_says_that_the_source_is_incomplete() -> None:
     error = _raised(_response(404, _error("BLOB_UNKNOWN")))
     assert str(error) == (
         "cannot pull quay.io/a:1: blob not found (404 Not Found, BLOB_UNKNOWN: no). Push the image "
@@ -187,7 +189,7 @@ def test_a_missing_blob_is_incomplete_content() -> None:
     )
 
 
-def test_a_413_explains_the_limit_of_a_proxy() -> None:
+def test_the_message_for_a_413_names_the_body_size_limit_of_a_proxy() -> None:
     page = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
     error = str(_raised(_response(413, page, HTML), Side.DESTINATION))
     assert "client_max_body_size in nginx" in error
@@ -239,7 +241,7 @@ def test_a_response_is_described_on_one_line(content: bytes, words: str) -> None
     assert describe_response(_response(404, content)) == words
 
 
-def test_a_plain_text_is_quoted_by_its_first_line() -> None:
+def test_the_first_line_of_a_plain_text_response_is_quoted() -> None:
     response = _response(400, b"\nbad host\nmore", {"content-type": "text/plain"})
     assert describe_response(response) == "400 Bad Request, bad host"
 
@@ -294,7 +296,7 @@ def test_the_first_specific_error_is_described_with_its_detail(
         ([], False),
     ],
 )
-def test_a_code_of_the_specification_is_permanent(codes: list[str], expected: bool) -> None:
+def test_specified_error_codes_are_permanent(codes: list[str], expected: bool) -> None:
     errors = [{"code": code} for code in codes]
     assert is_permanent(_response(500, _errors(*errors))) is expected
 
@@ -309,14 +311,14 @@ def test_a_web_page_is_not_a_container_registry() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-def test_ecrs_expired_token_is_recognised_by_its_text(status: int) -> None:
+def test_ecrs_expired_token_is_recognized_by_its_message(status: int) -> None:
     text = "Your Authorization Token has expired. Reauthenticate and try again."
     assert is_expired_token(_response(status, _error("DENIED", text)))
     assert not is_expired_token(_response(status, _error("DENIED", "not authorized")))
     assert not is_expired_token(_response(404, _error("DENIED", text)))
 
 
-def test_the_text_of_a_response_is_bounded() -> None:
+def test_the_description_of_a_response_is_bounded() -> None:
     detail = {"k" * 999: "d" * 99_999}
     response = _response(404, _error("C" * 999, "m" * 99_999, detail=detail))
     assert len(describe_response(response)) < 500
@@ -327,7 +329,7 @@ def test_the_text_of_a_response_is_bounded() -> None:
     | st.builds(_error, st.text(), st.text(), detail=st.text() | st.lists(st.text()))
     | st.builds(lambda title: b"<title>" + title.encode(errors="replace"), st.text())
 )
-def test_any_body_can_be_described(content: bytes) -> None:
+def test_arbitrary_bodies_can_be_described(content: bytes) -> None:
     response = _response(500, content)
     assert describe_response(response).startswith("500")
     assert describe_response(response).isprintable()
@@ -352,7 +354,7 @@ def test_any_body_can_be_described(content: bytes) -> None:
         ),
     ],
 )
-def test_exhausted_retries_name_the_number_of_attempts(
+def test_the_message_for_exhausted_retries_has_the_number_of_attempts(
     error: TransientError, kind: type[RegistryError], status: int, keyword: str
 ) -> None:
     assert " after 1 attempt. " in str(retries_exhausted(error, Side.SOURCE, 1))
@@ -363,7 +365,7 @@ def test_exhausted_retries_name_the_number_of_attempts(
     assert str(raised) == f"{error} after 5 attempts. Try again later, or raise retries."
 
 
-def test_secrets_are_in_no_representation_of_messages() -> None:
+def test_the_repr_of_requests_and_responses_has_no_secrets() -> None:
     headers = {"Authorization": "Basic hunter2"}
     messages = [
         HttpRequest("GET", parse_url(URL), headers, b"hunter2"),

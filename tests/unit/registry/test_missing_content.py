@@ -19,7 +19,7 @@ URL = parse_url("https://registry.example/v2/a/manifests/1")
         (404, "MANIFEST_UNKNOWN", f"Images with digests '[sha256:{'a' * 64}]' required", 1),
     ],
 )
-def test_missing_content_is_recognised_by_code_and_by_ecr_s_text(
+def test_missing_content_is_recognized_by_code_and_ecr_message(
     status: int, code: str, message: str, count: int
 ) -> None:
     body = encoded({"errors": [{"code": code, "message": message}]})
@@ -31,7 +31,7 @@ def test_missing_content_is_recognised_by_code_and_by_ecr_s_text(
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "MANIFEST_INVALID"), (403, "DENIED")])
-def test_other_rejections_name_no_missing_content(status: int, code: str) -> None:
+def test_other_rejections_are_not_missing_content(status: int, code: str) -> None:
     body = encoded({"errors": [{"code": code, "message": "no"}]})
 
     assert missing_content(HttpResponse(status, {}, body, URL)) is None

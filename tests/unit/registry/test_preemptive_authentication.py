@@ -78,7 +78,7 @@ def test_a_preemptive_login_is_sent_before_any_challenge() -> None:
     assert authenticator.login_origin == "ECR's sign-in"
 
 
-def test_credentials_that_wait_for_the_challenge_send_nothing_before_it() -> None:
+def test_other_credentials_are_not_sent_before_a_challenge() -> None:
     authenticator = _authenticator(ListedCredentials([_login("one")], is_preemptive=False), [0.0])
 
     authenticator.authenticate_preemptively()
@@ -113,7 +113,7 @@ def test_a_rejected_login_is_renewed_once_for_all_streams() -> None:
     assert credentials.renewals == ["one"]
 
 
-def test_a_rejected_login_without_a_renewal_stays_rejected() -> None:
+def test_a_rejected_login_that_cannot_be_renewed_stays_rejected() -> None:
     credentials = ListedCredentials([_login("one")])
     authenticator = _authenticator(credentials, [0.0])
     authenticator.authenticate_preemptively()
@@ -121,7 +121,7 @@ def test_a_rejected_login_without_a_renewal_stays_rejected() -> None:
     assert not authenticator.refresh_preemptive(_basic("one"))
 
 
-def test_anonymous_access_follows_a_rejected_optional_login() -> None:
+def test_a_rejected_optional_login_falls_back_to_anonymous_access() -> None:
     credentials = ListedCredentials([_login("one", optional=True)], is_preemptive=False)
     authenticator = _authenticator(credentials, [0.0])
 
@@ -143,7 +143,7 @@ def test_an_optional_login_is_renewed_before_anonymous_access() -> None:
     assert [each.headers["Authorization"] for each in requests] == [_basic("one"), _basic("two")]
 
 
-def test_anonymous_access_never_follows_a_configured_login() -> None:
+def test_a_rejected_configured_login_does_not_fall_back_to_anonymous_access() -> None:
     authenticator = _authenticator(ListedCredentials([_login("one")], is_preemptive=False), [0.0])
 
     with pytest.raises(DeniedError, match="with the credentials in ECR's sign-in"):

@@ -44,9 +44,7 @@ def _response(status: int, content: bytes = b"", /, **headers: str) -> HttpRespo
         ({}, None),
     ],
 )
-def test_the_headers_of_a_limit_are_parsed(
-    headers: dict[str, str], expected: PullLimit | None
-) -> None:
+def test_pull_limit_headers_are_parsed(headers: dict[str, str], expected: PullLimit | None) -> None:
     assert parse_pull_limit(_response(200, b"", **headers)) == expected
 
 
@@ -86,7 +84,7 @@ def test_the_headers_of_a_limit_are_parsed(
         ),
     ],
 )
-def test_the_error_names_the_limit_and_when_to_pull_again(
+def test_the_error_has_the_limit_and_the_time_to_wait(
     response: HttpResponse, registry: str, login: str | None, message: str
 ) -> None:
     error = pull_limit_error(response, "pull X", Side.SOURCE, registry, login)
@@ -104,14 +102,14 @@ def test_the_error_names_the_limit_and_when_to_pull_again(
         (_response(200, ratelimit_limit="100;w=60", ratelimit_remaining="0;w=60"), "docker.io"),
     ],
 )
-def test_a_transient_throttle_is_not_an_exhausted_limit(
+def test_a_transient_throttle_is_not_a_pull_limit_error(
     response: HttpResponse, registry: str
 ) -> None:
     assert pull_limit_error(response, "pull X", Side.SOURCE, registry, None) is None
 
 
 @pytest.mark.parametrize("window", ["", "²", "soon", "-1", "0", "9" * 5000])
-def test_an_invalid_window_does_not_hide_the_limit(window: str) -> None:
+def test_an_invalid_window_is_ignored(window: str) -> None:
     response = _response(429, ratelimit_limit=f"100;w={window}", ratelimit_remaining="0")
 
     error = pull_limit_error(response, "pull X", Side.SOURCE, "docker.io", "SrcCreds")

@@ -32,7 +32,7 @@ def _starts(
     return starts
 
 
-def test_no_second_sees_more_starts_than_the_rate() -> None:
+def test_at_most_the_rate_starts_in_each_second() -> None:
     clock = FakeClock()
 
     starts = _starts(RateLimiter(9, clock=clock), clock, 40)
@@ -41,7 +41,7 @@ def test_no_second_sees_more_starts_than_the_rate() -> None:
     assert all(later - start >= 1.0 for start, later in zip(starts, starts[9:], strict=False))
 
 
-def test_a_throttle_halves_the_rate_once_a_second_and_never_below_one() -> None:
+def test_a_throttle_halves_the_rate_at_most_once_per_second_to_at_least_one() -> None:
     clock = FakeClock()
     pace = RateLimiter(8, clock=clock)
 
@@ -55,7 +55,7 @@ def test_a_throttle_halves_the_rate_once_a_second_and_never_below_one() -> None:
     assert pace.per_second == 1
 
 
-def test_a_slower_rate_is_kept_to_and_given_back_step_by_step() -> None:
+def test_a_decreased_rate_is_applied_and_increases_gradually() -> None:
     clock = FakeClock()
     pace = RateLimiter(8, clock=clock)
     pace.decrease()
@@ -71,7 +71,7 @@ def test_a_slower_rate_is_kept_to_and_given_back_step_by_step() -> None:
     assert pace.per_second == 8
 
 
-def test_a_wait_past_the_deadline_is_not_begun() -> None:
+def test_a_wait_beyond_the_deadline_is_out_of_time() -> None:
     clock = FakeClock()
     pace = RateLimiter(1, clock=clock)
     _starts(pace, clock, 1)

@@ -36,7 +36,7 @@ def check(source: str, destination: str, *, sources: str = "", destinations: str
         ("s3://team-*", "s3://team-images/app.tar"),
     ],
 )
-def test_a_source_that_is_listed_passes(sources: str, source: str) -> None:
+def test_a_listed_source_is_allowed(sources: str, source: str) -> None:
     check(source, "quay.io/a:1", sources=sources)
 
 
@@ -55,7 +55,7 @@ def test_a_source_that_is_listed_passes(sources: str, source: str) -> None:
         ("docker.io,s3://team-images", "s3://other-images/app.tar"),
     ],
 )
-def test_a_source_that_is_not_listed_is_rejected_by_name(sources: str, source: str) -> None:
+def test_an_unlisted_source_is_not_allowed(sources: str, source: str) -> None:
     with pytest.raises(NotAllowedError, match=r"source .* is not allowed: ALLOWED_SOURCE_HOSTS"):
         check(source, "quay.io/a:1", sources=sources)
 
@@ -72,7 +72,7 @@ def test_a_source_that_is_not_listed_is_rejected_by_name(sources: str, source: s
         ("*.dkr.ecr.eu-west-1.amazonaws.com/team/*", f"{ECR}/team/app:1"),
     ],
 )
-def test_a_destination_that_is_listed_passes(destinations: str, destination: str) -> None:
+def test_a_listed_destination_is_allowed(destinations: str, destination: str) -> None:
     check("nginx:1", destination, destinations=destinations)
 
 
@@ -87,9 +87,7 @@ def test_a_destination_that_is_listed_passes(destinations: str, destination: str
         ("quay.io/a, ghcr.io/b", "quay.io/b:1"),
     ],
 )
-def test_a_destination_that_is_not_listed_is_rejected_by_name(
-    destinations: str, destination: str
-) -> None:
+def test_an_unlisted_destination_is_not_allowed(destinations: str, destination: str) -> None:
     with pytest.raises(
         NotAllowedError, match=r"destination .* is not allowed: ALLOWED_DESTINATIONS"
     ):
@@ -97,24 +95,24 @@ def test_a_destination_that_is_not_listed_is_rejected_by_name(
 
 
 @pytest.mark.parametrize("sources", ["https://quay.io", "quay.io/a", "a b", "quay.io:http", "?"])
-def test_a_source_pattern_that_cannot_be_meant_is_rejected(sources: str) -> None:
+def test_an_invalid_source_pattern_is_rejected(sources: str) -> None:
     with pytest.raises(RequestError, match=r"invalid ALLOWED_SOURCE_HOSTS: "):
         AllowLists.parse(sources, "")
 
 
 @pytest.mark.parametrize("destinations", ["https://quay.io/a", "quay.io/", "quay.io/A", "/a"])
-def test_a_destination_pattern_that_cannot_be_meant_is_rejected(destinations: str) -> None:
+def test_an_invalid_destination_pattern_is_rejected(destinations: str) -> None:
     with pytest.raises(RequestError, match=r"invalid ALLOWED_DESTINATIONS: "):
         AllowLists.parse("", destinations)
 
 
-def test_a_long_list_is_shown_in_part() -> None:
+def test_the_error_shows_at_most_10_patterns() -> None:
     sources = ",".join(f"r{number}.example" for number in range(12))
     with pytest.raises(NotAllowedError, match=r"r9\.example and 2 more"):
         check("nginx:1", "quay.io/a:1", sources=sources)
 
 
-def test_nothing_is_sent_for_what_is_not_allowed() -> None:
+def test_no_request_is_sent_for_a_source_that_is_not_allowed() -> None:
     settings = Settings.from_environment({"ALLOWED_SOURCE_HOSTS": "docker.io"})
     # an unused port: a request would fail
     request = parse_request({"SrcImage": "127.0.0.1:1/a:1", "DestImage": "127.0.0.1:1/b:1"})
@@ -126,7 +124,7 @@ def test_nothing_is_sent_for_what_is_not_allowed() -> None:
     replicator.close()
 
 
-def test_no_tag_is_removed_where_no_image_may_be_put() -> None:
+def test_no_tag_is_removed_at_a_destination_that_is_not_allowed() -> None:
     settings = Settings.from_environment({"ALLOWED_DESTINATIONS": "quay.io"})
     properties = {"SrcImage": "a:1", "DestImage": "127.0.0.1:1/b:1", "OnDelete": "Untag"}
     request = parse_untagging(f"127.0.0.1:1/b:1@{digest_of(b'image')}", properties)

@@ -18,14 +18,14 @@ def _entry(**properties: Any) -> Any:
     return _parse(Repositories=[{**_ENTRY, **properties}]).entries[0]
 
 
-def test_names_of_the_source_are_put_into_the_destination() -> None:
+def test_placeholders_in_destrepository_are_replaced() -> None:
     assert _entry().destination_name == "registry.example/mirror/app"
     named = _entry(DestRepository="registry.example/{path}", SrcRepository="nginx")
     assert named.destination_name == "registry.example/library/nginx"
     assert named.source_host == "docker.io"
 
 
-def test_defaults_hold_for_every_entry_that_says_nothing_else() -> None:
+def test_defaults_apply_to_entries_without_their_own_value() -> None:
     mirror = _parse(
         Defaults={"Platforms": "linux/arm64", "Newest": 3, "Versions": "*"},
         Repositories=[_ENTRY, {**_ENTRY, "DestRepository": "d.example/b", "Platforms": "all"}],
@@ -38,7 +38,7 @@ def test_defaults_hold_for_every_entry_that_says_nothing_else() -> None:
     assert [str(each) for each in image.template.platforms] == ["linux/arm64"]
 
 
-def test_images_of_one_repository_pair_and_the_same_options_are_one_entry() -> None:
+def test_images_with_the_same_repositories_and_options_are_one_entry() -> None:
     images = [
         {"SrcImage": f"nginx:{tag}", "DestImage": f"d.example/nginx:{tag}", "DestTags": more}
         for tag, more in (("1.26", []), ("1.27", ["stable"]))
@@ -49,7 +49,7 @@ def test_images_of_one_repository_pair_and_the_same_options_are_one_entry() -> N
     assert [tags for _, tags in entries[0].images] == [("1.26",), ("1.27", "stable")]
 
 
-def test_archives_share_the_host_s3() -> None:
+def test_the_source_host_of_an_archive_is_s3() -> None:
     image = {"SrcImage": "s3://bucket/app.tar", "DestImage": "d.example/app:1"}
     assert _parse(Images=[image]).entries[0].source_host == "s3"
 
@@ -58,13 +58,13 @@ def test_archives_share_the_host_s3() -> None:
     ("value", "hub", "quay"),
     [(None, 2, 4), ("3", 3, 3), (7, 7, 7), ({"index.docker.io": "1"}, 1, 4), ({"*": 9}, 2, 9)],
 )
-def test_concurrency_is_a_number_or_one_per_host(value: Any, hub: int, quay: int) -> None:
+def test_source_concurrency_is_a_number_or_a_map_of_hosts(value: Any, hub: int, quay: int) -> None:
     mirror = _parse(Repositories=[_ENTRY], SourceConcurrency=value)
     assert mirror.concurrency_of("docker.io") == hub
     assert mirror.concurrency_of("quay.io") == quay
 
 
-def test_the_mirrors_own_properties_are_read() -> None:
+def test_the_properties_of_the_mirror_are_parsed() -> None:
     mirror = _parse(
         Repositories=[_ENTRY],
         MaxFailures="5",
@@ -114,12 +114,12 @@ def test_the_mirrors_own_properties_are_read() -> None:
         ({"Images": [{"SrcImage": "a:1"}]}, "DestImage"),
     ],
 )
-def test_wrong_properties_are_named(properties: dict[str, Any], message: str) -> None:
+def test_the_error_names_the_invalid_property(properties: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         parse_mirror(properties)
 
 
-def test_every_wrong_property_is_named_at_once() -> None:
+def test_the_error_names_all_invalid_properties() -> None:
     wrong = {
         **_ENTRY,
         "Versions": "new",
@@ -143,7 +143,7 @@ def test_every_wrong_property_is_named_at_once() -> None:
         assert name in message
 
 
-def test_credentials_in_the_text_are_rejected_and_not_quoted() -> None:
+def test_inline_credentials_are_rejected_and_not_quoted() -> None:
     for place in (
         {"Repositories": [{**_ENTRY, "SrcCreds": "ann:hunter2"}]},
         {"Repositories": [_ENTRY], "Defaults": {"DestCreds": "ann:hunter2"}},
@@ -153,7 +153,7 @@ def test_credentials_in_the_text_are_rejected_and_not_quoted() -> None:
         assert "hunter2" not in str(raised.value)
 
 
-def test_the_same_destination_tag_twice_is_rejected() -> None:
+def test_a_duplicate_destination_tag_is_rejected() -> None:
     images = [
         {"SrcImage": "nginx:1", "DestImage": "d.example/a:1", "DestTags": "stable"},
         {"SrcImage": "httpd:2", "DestImage": "d.example/a:2", "DestTags": "stable"},
@@ -162,7 +162,7 @@ def test_the_same_destination_tag_twice_is_rejected() -> None:
         _parse(Images=images)
 
 
-def test_an_image_at_the_destination_of_a_named_tag_is_rejected() -> None:
+def test_an_image_with_the_destination_of_a_listed_tag_is_rejected() -> None:
     entry = {**_ENTRY, "Tags": ["1", "2"], "Exclude": "2"}
     image = {"SrcImage": "nginx:1", "DestImage": "registry.example/mirror/app:1"}
     with pytest.raises(RequestError, match=r"Images\[0\].DestImage .*/app:1 is invalid"):

@@ -28,7 +28,7 @@ def _properties(**more: Any) -> dict[str, Any]:
     return NEEDED | more
 
 
-def test_source_and_destination_are_enough() -> None:
+def test_source_and_destination_are_the_only_required_properties() -> None:
     request = parse_request(NEEDED)
     assert str(request.source) == "docker.io/library/nginx:1.27"
     assert str(request.destination) == "quay.io/team/app:v1"
@@ -130,12 +130,12 @@ def test_every_setting_has_a_property() -> None:
         "arn:aws-us-gov:kms:us-gov-west-1:123456789012:alias/team/signing",
     ],
 )
-def test_a_signature_key_is_a_public_key_or_one_in_kms(key: str) -> None:
+def test_a_signature_key_is_a_public_key_or_a_kms_key(key: str) -> None:
     assert parse_request(_properties(VerifySignatureKey=key)).signature_key == key
 
 
 @pytest.mark.parametrize("wrap", [str, lambda key: [key], lambda key: {"Key": key}])
-def test_a_private_key_that_was_given_by_mistake_is_not_quoted(wrap: Callable[[str], Any]) -> None:
+def test_the_message_does_not_quote_a_private_key(wrap: Callable[[str], Any]) -> None:
     with pytest.raises(RequestError) as caught:
         parse_request(_properties(VerifySignatureKey=wrap("-----BEGIN PRIVATE KEY-----hunter2")))
     assert "hunter2" not in str(caught.value)
@@ -149,7 +149,7 @@ def test_a_private_key_that_was_given_by_mistake_is_not_quoted(wrap: Callable[[s
         ("windows(10.0.17763)/amd64", ["windows(10.0.17763)/amd64"]),
     ],
 )
-def test_several_platforms_are_taken_each_once(names: object, platforms: list[str]) -> None:
+def test_duplicate_platforms_are_removed(names: object, platforms: list[str]) -> None:
     request = parse_request(_properties(Platforms=names))
     assert [each.full_name for each in request.platforms] == platforms
 
@@ -186,7 +186,7 @@ def test_further_tags_are_a_list_or_a_comma_list_without_duplicates(
         ({"CopyImageIndex": ""}, (), False),
     ],
 )
-def test_platforms_are_chosen_in_several_ways(
+def test_platform_properties_determine_the_selected_platforms(
     properties: dict[str, Any], platforms: tuple[Platform, ...], copies_index: bool
 ) -> None:
     request = parse_request(NEEDED | properties)
@@ -207,7 +207,7 @@ def test_retries_are_a_map_or_its_json(value: object, policy: RetryPolicy) -> No
     assert parse_request(_properties(RetryConfigs=value)).retry_policy == policy
 
 
-def test_json_that_is_nested_without_end_is_rejected() -> None:
+def test_deeply_nested_json_is_rejected() -> None:
     for depth in (10, 500, 900, 990, 100_000):
         with pytest.raises(RequestError):
             parse_request(_properties(RetryConfigs="[" * depth + "]" * depth))
@@ -235,7 +235,7 @@ _VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KNOWN_PROPERTIES) | st.text(), _VALUES, max_size=6))
-def test_any_properties_are_a_request_or_rejected(properties: dict[str, Any]) -> None:
+def test_arbitrary_properties_are_a_request_or_rejected(properties: dict[str, Any]) -> None:
     try:
         request = parse_request(properties)
     except RequestError:
@@ -250,7 +250,7 @@ def test_any_properties_are_a_request_or_rejected(properties: dict[str, Any]) ->
         max_size=2,
     )
 )
-def test_any_value_beside_the_needed_ones_is_accepted_or_rejected(
+def test_arbitrary_optional_values_are_accepted_or_rejected(
     properties: dict[str, Any],
 ) -> None:
     try:
@@ -262,7 +262,7 @@ def test_any_value_beside_the_needed_ones_is_accepted_or_rejected(
     assert len(set(request.platforms)) == len(request.platforms)
 
 
-def test_secrets_are_in_no_representation() -> None:
+def test_the_repr_of_a_request_has_no_secrets() -> None:
     request = parse_request(_properties(SrcCreds="user:hunter2", DestCreds="user:hunter3"))
     assert (request.source_credentials, request.destination_credentials) == (
         "user:hunter2",
@@ -273,7 +273,7 @@ def test_secrets_are_in_no_representation() -> None:
     assert "hunter" not in f"{request!r} {request} {login!r} {inline!r}"
 
 
-def test_a_password_may_hold_colons() -> None:
+def test_a_password_may_contain_colons() -> None:
     setting = Setting.SOURCE_CREDENTIALS
     inline = parse_inline_credentials("user:a:b", setting)
     assert inline == InlineCredentials("user", "a:b", setting)
@@ -282,7 +282,7 @@ def test_a_password_may_hold_colons() -> None:
 
 
 @pytest.mark.parametrize("text", ["hunter2", ":hunter2", "hunter2:"])
-def test_credentials_of_another_form_are_rejected_without_quoting_them(text: str) -> None:
+def test_malformed_credentials_are_rejected_and_not_quoted(text: str) -> None:
     with pytest.raises(RequestError, match="invalid source_credentials") as caught:
         parse_inline_credentials(text, Setting.SOURCE_CREDENTIALS)
     assert "hunter2" not in str(caught.value)
@@ -293,7 +293,7 @@ def test_no_credentials_are_anonymous() -> None:
     assert NoCredentials().renew("quay.io", Login("a", "b", "c")) is None
 
 
-def test_an_event_as_it_is_delivered_has_texts_only() -> None:
+def test_cloudformations_string_values_are_parsed() -> None:
     properties = _properties(CopyImageIndex="true", RetryConfigs={"numAttempts": "2"})
     assert b"true" in encoded(properties)
     assert parse_request(properties).copies_index

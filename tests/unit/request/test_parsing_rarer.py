@@ -21,7 +21,7 @@ from ecr_image_replicator.request.roles import AssumedRole
 ROLE = "arn:aws:iam::123456789012:role/reader"
 
 
-def test_a_role_and_its_external_id_belong_to_a_side() -> None:
+def test_each_endpoint_has_its_role_and_external_id() -> None:
     request = parse_request(
         NEEDED | {"SrcRoleArn": ROLE, "SrcExternalId": "hunter2", "DestRoleArn": f"{ROLE}2"}
     )
@@ -30,7 +30,7 @@ def test_a_role_and_its_external_id_belong_to_a_side() -> None:
     assert "hunter2" not in repr(request)
 
 
-def test_platforms_tags_are_a_map_or_its_json() -> None:
+def test_arch_image_tags_are_a_map_or_its_json() -> None:
     tags = {"amd64": "v1-amd64", "linux/arm64/v8": "v1-arm64"}
     for value in (tags, json.dumps(tags)):
         assert parse_request(NEEDED | {"ArchImageTags": value}).arch_tags == {
@@ -83,7 +83,7 @@ def test_referrers_are_copied_when_requested(value: object, expected: Referrers)
         ({"LifecyclePolicy": {"rules": []}}, RepositorySettings(lifecycle_policy='{"rules": []}')),
     ],
 )
-def test_a_missing_repository_is_created_with_its_settings(
+def test_create_repository_is_parsed_into_settings(
     value: object, expected: RepositorySettings | None
 ) -> None:
     assert parse_request(NEEDED | {"CreateRepository": value}).new_repository == expected
@@ -136,7 +136,9 @@ _VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KNOWN_PROPERTIES[2:]), _VALUES, max_size=3))
-def test_any_properties_are_a_request_or_rejected(properties: dict[str, Any]) -> None:
+def test_arbitrary_optional_properties_are_a_request_or_rejected(
+    properties: dict[str, Any],
+) -> None:
     try:
         request = parse_request(NEEDED | properties)
     except RequestError:

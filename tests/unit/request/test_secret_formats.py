@@ -164,7 +164,7 @@ def _docker(**auths: Any) -> str:
         ),
     ],
 )
-def test_every_form_of_a_secret_is_read(content: str | bytes, username: str, password: str) -> None:
+def test_every_secret_format_is_parsed(content: str | bytes, username: str, password: str) -> None:
     login = parse_secret_login(content, _SECRET, "ghcr.io")
 
     assert (login.username, login.password) == (username, password)
@@ -175,7 +175,7 @@ def test_every_form_of_a_secret_is_read(content: str | bytes, username: str, pas
 @pytest.mark.parametrize(
     "key", ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io"]
 )
-def test_every_name_of_docker_hub_stands_for_it_in_a_docker_configuration(key: str) -> None:
+def test_every_docker_hub_key_of_a_docker_configuration_is_recognized(key: str) -> None:
     content = _docker(**{key: {"auth": _auth("ann:s3cret")}})
 
     assert parse_secret_login(content, _SECRET, "docker.io").username == "ann"
@@ -192,7 +192,9 @@ def test_every_name_of_docker_hub_stands_for_it_in_a_docker_configuration(key: s
         ("", "host"),
     ],
 )
-def test_the_longest_path_prefix_wins_and_then_the_host(repository: str, username: str) -> None:
+def test_the_longest_matching_path_prefix_is_used_before_the_host(
+    repository: str, username: str
+) -> None:
     content = _docker(
         **{
             "quay.io": {"auth": _auth("host:s3cret")},
@@ -286,7 +288,7 @@ def test_invalid_content_is_an_error_that_does_not_quote_it(
 
 
 @given(st.text() | st.binary())
-def test_any_content_is_a_login_or_a_sentence(content: str | bytes) -> None:
+def test_arbitrary_content_is_a_login_or_an_error(content: str | bytes) -> None:
     try:
         login = parse_secret_login(content, _SECRET, "ghcr.io")
     except SecretError:
@@ -311,7 +313,7 @@ def test_any_content_is_a_login_or_a_sentence(content: str | bytes) -> None:
         ("ann:s3:cret", InlineCredentials("ann", "s3:cret", Setting.SOURCE_CREDENTIALS)),
     ],
 )
-def test_a_property_says_which_kind_of_credentials_it_gives(
+def test_credentials_are_inline_or_a_secret_reference(
     text: str, expected: InlineCredentials | SecretReference
 ) -> None:
     assert parse_credentials(text, Setting.SOURCE_CREDENTIALS) == expected
@@ -343,5 +345,5 @@ def test_malformed_credentials_are_rejected_and_not_quoted(text: str, sentence: 
     assert raised.value.render(property_name) == sentence
 
 
-def test_an_arn_is_asked_for_in_its_own_region() -> None:
+def test_the_region_of_a_secret_arn_is_used() -> None:
     assert parse_secret_reference(_ARN, Setting.DESTINATION_CREDENTIALS).region == "eu-west-1"

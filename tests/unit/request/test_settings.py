@@ -39,7 +39,7 @@ def test_all_platforms_can_be_the_default() -> None:
 
 
 @pytest.mark.parametrize("value", ["all,arm64", "linux/a b", "linux/amd64,a/b/c/d"])
-def test_platforms_that_cannot_be_meant_are_rejected_by_their_variable(value: str) -> None:
+def test_the_error_for_invalid_default_platforms_names_the_variable(value: str) -> None:
     with pytest.raises(RequestError, match="DEFAULT_PLATFORMS"):
         Settings.from_environment({"DEFAULT_PLATFORMS": value})
 
@@ -55,7 +55,7 @@ def test_platforms_that_cannot_be_meant_are_rejected_by_their_variable(value: st
         ("STALL_TIMEOUT_SECONDS", "inf"),
     ],
 )
-def test_a_number_out_of_bounds_is_rejected_by_its_variable(name: str, value: str) -> None:
+def test_the_error_for_a_number_out_of_bounds_names_the_variable(name: str, value: str) -> None:
     with pytest.raises(RequestError, match=f"invalid {name}: '{value}'"):
         Settings.from_environment({name: value})
 
@@ -73,7 +73,7 @@ def test_a_number_out_of_bounds_is_rejected_by_its_variable(name: str, value: st
         st.text() | st.floats().map(str) | st.integers().map(str),
     )
 )
-def test_any_environment_is_accepted_or_rejected(environment: dict[str, str]) -> None:
+def test_arbitrary_environments_are_accepted_or_rejected(environment: dict[str, str]) -> None:
     try:
         settings = Settings.from_environment(environment)
     except RequestError:

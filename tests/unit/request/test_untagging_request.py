@@ -18,7 +18,7 @@ def _parse(physical_id: str, **properties: Any) -> UntagRequest | None:
     return parse_untagging(physical_id, {"OnDelete": "Untag", **properties})
 
 
-def test_the_physical_id_says_what_was_put_where() -> None:
+def test_destination_and_digest_are_parsed_from_the_physical_id() -> None:
     found = _parse(
         _ID,
         DestTags=["1", "1.0", "latest"],
@@ -35,20 +35,20 @@ def test_the_physical_id_says_what_was_put_where() -> None:
     assert found.destination_role == AssumedRole("arn:aws:iam::123456789012:role/push", "abc")
 
 
-def test_nothing_else_of_the_resource_needs_to_make_sense() -> None:
+def test_other_invalid_properties_are_ignored() -> None:
     found = _parse(_ID, SrcImage="::::", DestImage=7, Platforms={}, NoSuchProperty="x")
 
     assert found is not None
 
 
 @pytest.mark.parametrize("on_delete", [None, "", "Retain", "retain", "unknown", 7])
-def test_without_untag_nothing_is_removed(on_delete: object) -> None:
+def test_nothing_is_removed_without_untag(on_delete: object) -> None:
     assert parse_untagging(_ID, {"OnDelete": on_delete}) is None
     assert parse_untagging(_ID, {}) is None
 
 
 @pytest.mark.parametrize("on_delete", ["Untag", "untag", " UNTAG "])
-def test_untag_is_read_in_any_case(on_delete: str) -> None:
+def test_untag_is_case_insensitive(on_delete: str) -> None:
     assert parse_untagging(_ID, {"OnDelete": on_delete}) is not None
 
 
@@ -68,7 +68,7 @@ def test_untag_is_read_in_any_case(on_delete: str) -> None:
         "x" * 2000,
     ],
 )
-def test_an_id_that_this_program_did_not_make_is_left_alone(physical_id: str) -> None:
+def test_a_physical_id_of_another_program_is_ignored(physical_id: str) -> None:
     assert _parse(physical_id) is None
 
 
@@ -80,7 +80,7 @@ def test_an_id_that_this_program_did_not_make_is_left_alone(physical_id: str) ->
         ({"DestExternalId": "abc"}, "DestRoleArn is required with DestExternalId"),
     ],
 )
-def test_an_invalid_property_that_untagging_needs_is_rejected(
+def test_an_invalid_property_required_for_untagging_is_rejected(
     properties: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(RequestError) as raised:

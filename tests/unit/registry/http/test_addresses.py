@@ -96,7 +96,7 @@ def test_loopback_and_link_local_addresses_are_local(address: str) -> None:
         ("https://[fe80::1]/", AddressScope.LOCAL),
     ],
 )
-def test_the_scope_of_a_host_is_known_by_name_in_every_spelling(
+def test_the_scope_of_an_address_or_name_is_found_in_any_notation(
     url: str, expected: AddressScope
 ) -> None:
     assert scope_of_name(parse_url(url).host) is expected
@@ -155,5 +155,5 @@ def test_s3_is_recognized_by_the_labels_of_its_endpoints(host: str) -> None:
         "vpce-0123456789abcdef0-1a2b3c4d.ecr.us-east-1.vpce.amazonaws.com",
     ],
 )
-def test_other_hosts_are_not_taken_for_s3(host: str) -> None:
+def test_other_hosts_are_not_recognized_as_s3(host: str) -> None:
     assert not is_s3(parse_url(f"https://{host}/"))

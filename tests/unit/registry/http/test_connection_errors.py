@@ -56,9 +56,7 @@ class LibraryError(Exception):
         (RuntimeError(URL), "connection closed before the end of the response"),
     ],
 )
-def test_a_failure_is_described_by_its_cause_and_without_a_url(
-    cause: Exception, words: str
-) -> None:
+def test_the_message_for_a_failure_has_its_cause_and_no_url(cause: Exception, words: str) -> None:
     wrapped = LibraryError(f"Max retries exceeded with {URL}", LibraryError(URL, reason=cause))
     chained = LibraryError(URL)
     chained.__cause__ = wrapped
@@ -66,7 +64,7 @@ def test_a_failure_is_described_by_its_cause_and_without_a_url(
         assert describe_failure(error) == words
 
 
-def test_exceptions_that_wrap_each_other_are_visited_once() -> None:
+def test_cyclic_exception_causes_are_visited_once() -> None:
     first, second = LibraryError(URL), LibraryError(URL)
     first.reason, second.reason = second, first
     assert describe_failure(first) == "connection closed before the end of the response"
@@ -91,12 +89,12 @@ def test_a_server_without_tls_is_recognized(cause: Exception, expected: bool) ->
     assert is_not_tls(LibraryError(URL, reason=cause)) is expected
 
 
-def test_a_rejected_certificate_is_recognized() -> None:
+def test_a_certificate_verification_error_is_recognized() -> None:
     assert is_certificate_error(LibraryError(URL, reason=_certificate_error()))
     assert not is_certificate_error(LibraryError(URL, reason=_ssl_error("HTTP_REQUEST")))
 
 
-def test_only_the_used_proxy_can_reject_a_tunnel() -> None:
+def test_a_rejected_tunnel_is_recognized_only_with_a_proxy() -> None:
     error = LibraryError(URL, reason=OSError("Tunnel connection failed: 407 Authentication"))
     proxy = Proxy.parse("proxy.example:3128")
     assert proxy
@@ -109,5 +107,5 @@ def test_only_the_used_proxy_can_reject_a_tunnel() -> None:
     ("status", "text"),
     [(404, "404 Not Found"), (407, "407 Proxy Authentication Required"), (599, "599")],
 )
-def test_a_status_is_named_with_its_text(status: int, text: str) -> None:
+def test_a_status_is_described_with_its_reason_phrase(status: int, text: str) -> None:
     assert describe_status(status) == text

@@ -42,7 +42,7 @@ def connect(
     )
 
 
-def test_an_address_outside_the_allowed_scope_is_not_connected_to(
+def test_a_connection_to_an_address_outside_the_scope_is_blocked(
     listener: socket.socket,
 ) -> None:
     listener.settimeout(0)
@@ -52,7 +52,7 @@ def test_an_address_outside_the_allowed_scope_is_not_connected_to(
         listener.accept()
 
 
-def test_a_proxy_may_be_anywhere(listener: socket.socket) -> None:
+def test_a_proxy_may_have_any_address(listener: socket.socket) -> None:
     guard = GuardedConnection(AddressScope.PUBLIC, None)
     connected, handle = connect(guard, listener, is_proxy=True)
     connected.close()
@@ -61,7 +61,7 @@ def test_a_proxy_may_be_anywhere(listener: socket.socket) -> None:
     assert handle.scope is None
 
 
-def test_a_stop_ends_waits_on_present_and_later_connections(listener: socket.socket) -> None:
+def test_a_stop_closes_existing_and_later_connections(listener: socket.socket) -> None:
     deadline = Deadline(10)
     guard, later = (
         GuardedConnection(AddressScope.LOCAL, deadline),
@@ -78,7 +78,7 @@ def test_a_stop_ends_waits_on_present_and_later_connections(listener: socket.soc
     later.release()
 
 
-def test_an_exchange_that_outlasts_a_stop_is_cut_by_the_deadline(listener: socket.socket) -> None:
+def test_an_exchange_that_outlasts_a_stop_ends_at_the_deadline(listener: socket.socket) -> None:
     deadline = Deadline(0.05)
     guard = GuardedConnection(AddressScope.LOCAL, deadline, outlasts_stop=True)
     ends = Connected(guard, listener)
@@ -93,7 +93,7 @@ def test_an_exchange_that_outlasts_a_stop_is_cut_by_the_deadline(listener: socke
     guard.release()
 
 
-def test_a_released_exchange_is_not_cut(listener: socket.socket) -> None:
+def test_a_released_connection_is_not_closed_by_a_stop(listener: socket.socket) -> None:
     deadline = Deadline(10)
     guard = GuardedConnection(AddressScope.LOCAL, deadline)
     ends = Connected(guard, listener)
@@ -104,7 +104,7 @@ def test_a_released_exchange_is_not_cut(listener: socket.socket) -> None:
     ends.close()
 
 
-def test_a_reused_connection_is_cut_with_the_exchange_that_uses_it(
+def test_a_reused_connection_is_closed_by_the_deadline_of_its_current_exchange(
     listener: socket.socket,
 ) -> None:
     first, second = Deadline(10), Deadline(10)
@@ -124,7 +124,7 @@ def test_a_reused_connection_is_cut_with_the_exchange_that_uses_it(
     later.release()
 
 
-def test_a_socket_that_is_closed_while_its_response_is_read_can_be_cut(
+def test_a_stop_ends_reading_after_the_socket_was_closed(
     listener: socket.socket,
 ) -> None:
     deadline = Deadline(10)

@@ -8,7 +8,7 @@ from ecr_image_replicator.registry.http.hosts import (
 )
 
 
-def test_docker_hubs_api_has_a_host_of_its_own() -> None:
+def test_the_api_host_of_docker_hub_is_registry_1() -> None:
     assert api_host("docker.io") == "registry-1.docker.io"
     assert api_host("quay.io") == "quay.io"
 
@@ -30,20 +30,20 @@ def test_docker_hubs_api_has_a_host_of_its_own() -> None:
         ("not-plain.example", ("https",)),
     ],
 )
-def test_only_named_and_loopback_hosts_are_spoken_to_without_tls(
+def test_only_configured_and_loopback_hosts_may_use_plain_http(
     host: str, schemes: tuple[str, ...]
 ) -> None:
     assert Schemes(["Plain.example ", "port.example:5000", ""]).candidates(host) == schemes
 
 
-def test_a_loopback_hosts_scheme_is_learned() -> None:
+def test_the_scheme_of_a_loopback_host_is_remembered() -> None:
     schemes = Schemes()
     schemes.learn("localhost:5000", "http")
     assert schemes.candidates("localhost:5000") == ("http",)
     assert schemes.candidates("localhost:5001") == ("https", "http")
 
 
-def test_another_host_is_never_learned_to_be_plain() -> None:
+def test_plain_http_is_not_remembered_for_other_hosts() -> None:
     schemes = Schemes()
     schemes.learn("quay.io", "http")
     assert schemes.candidates("quay.io") == ("https",)

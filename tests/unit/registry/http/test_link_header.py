@@ -25,5 +25,5 @@ from ecr_image_replicator.registry.http.link_header import find_next_link
         ("", None),
     ],
 )
-def test_the_next_page_is_found(value: str, target: str | None) -> None:
+def test_the_url_of_the_next_page_is_parsed(value: str, target: str | None) -> None:
     assert find_next_link(value) == target

@@ -38,7 +38,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("example.com:port", [], ["example.com"]),
     ],
 )
-def test_no_proxy_names_hosts_domains_addresses_and_blocks(
+def test_no_proxy_matches_hosts_domains_addresses_and_cidr_blocks(
     monkeypatch: pytest.MonkeyPatch, entry: str, hosts: list[str], others: list[str]
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
@@ -85,7 +85,7 @@ def test_loopback_hosts_never_go_through_a_proxy(monkeypatch: pytest.MonkeyPatch
         ({"HTTPS_PROXY": "http://p.io:port"}, "https://a.io/", "None"),
     ],
 )  # fmt: skip
-def test_the_environment_names_the_proxy_of_each_scheme(
+def test_each_scheme_has_its_proxy_variable(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], url: str, proxy: str
 ) -> None:
     for name, value in variables.items():
@@ -93,7 +93,7 @@ def test_the_environment_names_the_proxy_of_each_scheme(
     assert str(find_proxy(parse_url(url))) == proxy
 
 
-def test_the_login_of_a_proxy_is_sent_decoded_and_not_shown() -> None:
+def test_proxy_credentials_are_decoded_and_not_shown() -> None:
     proxy = Proxy.parse("http://ann:open%40sesame@p.io:3128")
     assert proxy
     assert proxy.has_login
@@ -101,7 +101,7 @@ def test_the_login_of_a_proxy_is_sent_decoded_and_not_shown() -> None:
     assert "sesame" not in f"{proxy} {proxy!r}"
 
 
-def test_a_proxy_without_a_login_is_sent_none() -> None:
+def test_a_proxy_without_credentials_has_no_authorization_header() -> None:
     proxy = Proxy.parse("p.io:3128")
     assert proxy
     assert not proxy.has_login

@@ -44,7 +44,7 @@ _LINES = st.one_of(
 
 @given(st.lists(_LINES, max_size=6), st.sampled_from(["\r\n", "\n", "\r"]))
 @example(["Content-Length: 3", "Content-Length: 4"], "\r\n")
-def test_whatever_a_server_sends_is_a_head_or_a_known_error(lines: list[str], end: str) -> None:
+def test_arbitrary_bytes_are_a_response_head_or_a_known_error(lines: list[str], end: str) -> None:
     content = end.join(["HTTP/1.1 200 OK", *lines, "", "abc"]).encode("iso-8859-1")
     try:
         response = _read(content)
@@ -67,7 +67,7 @@ def test_pythons_parser_agrees_on_valid_headers(fields: list[tuple[str, str]]) -
     assert [(name, value.strip()) for name, value in parsed.items()] == found.items()
 
 
-def test_a_head_of_the_largest_size_is_accepted_and_a_larger_one_is_not() -> None:
+def test_a_head_above_the_maximum_size_is_rejected() -> None:
     start = b"HTTP/1.1 200 OK\r\n"
     lines = b"".join(b"X-%d: %s\r\n" % (n, b"x" * 60_000) for n in range(4))
     rest = MAX_HEAD_BYTES - len(start) - len(lines) - len(b"Y: \r\n\r\n")

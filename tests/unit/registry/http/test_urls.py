@@ -106,7 +106,7 @@ def test_a_malformed_url_is_rejected(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", MALFORMED)
-def test_the_pool_connects_to_the_parsed_host_or_the_url_is_rejected(text: str) -> None:
+def test_the_connection_pool_uses_the_parsed_host(text: str) -> None:
     connections = Connections(per_origin=1)
     base = parse_url("https://registry.example/v2/")
     for parse in (parse_url, base.resolve):
@@ -142,7 +142,7 @@ def test_the_pool_connects_to_the_parsed_host_or_the_url_is_rejected(text: str) 
         ("https://" + "a." * 125 + "aaa/", "a." * 125 + "aaa"),
     ],
 )
-def test_a_host_has_one_spelling(text: str, host: str) -> None:
+def test_a_host_is_normalized(text: str, host: str) -> None:
     import ipaddress  # noqa: PLC0415 - Python 3.13 writes mapped addresses in another way
 
     expected = str(ipaddress.ip_address(host)) if ":" in host else host
@@ -160,7 +160,7 @@ def test_a_host_has_one_spelling(text: str, host: str) -> None:
         ("https://a.io", "https://a.io.", True),
     ],
 )
-def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> None:
+def test_an_origin_has_scheme_host_and_port(one: str, other: str, same: bool) -> None:
     assert (parse_url(one).origin == parse_url(other).origin) is same
 
 
@@ -184,7 +184,7 @@ def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> 
         ('/a|b{c}^`"<>', 'https://a.io/a|b{c}^`"<>'),
     ],
 )
-def test_a_location_is_resolved(location: str, expected: str) -> None:
+def test_a_location_is_resolved_against_the_request_url(location: str, expected: str) -> None:
     url = parse_url("https://a.io/v2/x?n=1").resolve(location)
     assert url.absolute_target == expected
 
@@ -195,7 +195,7 @@ def test_a_location_that_is_not_http_is_rejected(location: str) -> None:
         parse_url("https://a.io/v2/x").resolve(location)
 
 
-def test_a_url_is_shown_without_its_query() -> None:
+def test_a_url_is_formatted_without_its_query() -> None:
     url = parse_url("https://a.io:8443/b?signature=hunter2#c")
     assert str(url) == "https://a.io:8443/b"
     assert "hunter2" not in f"{url!r}"
@@ -210,7 +210,7 @@ def test_a_url_is_shown_without_its_query() -> None:
         ("https://a.io/u?_state=x%2B%3D", "/u?_state=x%2B%3D&digest=sha256%3Aab"),
     ],
 )
-def test_parameters_are_added_to_a_query_that_stays_as_it_is(text: str, target: str) -> None:
+def test_parameters_are_appended_to_an_unchanged_query(text: str, target: str) -> None:
     assert parse_url(text).with_parameters([("digest", "sha256:ab")]).target == target
 
 
@@ -223,7 +223,7 @@ _TEXTS = st.lists(_PIECES, max_size=8).map("".join) | st.text()
 
 @given(st.sampled_from(["", "https://a.io", "http://"]), _TEXTS)
 @example("https://evil.example", "\\@victim.example/")
-def test_other_parsers_agree_on_every_url_that_is_accepted(start: str, rest: str) -> None:
+def test_other_parsers_agree_on_accepted_urls(start: str, rest: str) -> None:
     text = start + rest
     try:
         url = parse_url(text)
@@ -241,7 +241,7 @@ def test_other_parsers_agree_on_every_url_that_is_accepted(start: str, rest: str
 
 
 @given(_TEXTS)
-def test_other_parsers_agree_on_every_location_that_is_accepted(location: str) -> None:
+def test_other_parsers_agree_on_accepted_locations(location: str) -> None:
     base = "https://a.io/v2/x?n=1"
     try:
         url: Url = parse_url(base).resolve(location)
