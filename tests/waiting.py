@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 #: Much longer than any condition takes on a busy machine: only a broken program reaches it.
-PATIENCE_SECONDS = 60.0
+MAX_WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.005
 
 
@@ -20,10 +20,10 @@ def wait_until(
     Raises
     ------
     AssertionError
-        With the description, after `PATIENCE_SECONDS`.
+        With the description, after `MAX_WAIT_SECONDS`.
     """
     pause = threading.Event()
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + MAX_WAIT_SECONDS
     while not condition():
         assert time.monotonic() < end, describe()
         pause.wait(_POLL_SECONDS)

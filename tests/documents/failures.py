@@ -66,12 +66,12 @@ def wrong_type(scene: Scene) -> None:
 
 
 @documented_under("is not a boolean, is not one of, is not a string")
-def wrong_choice(scene: Scene) -> None:
+def invalid_choice(scene: Scene) -> None:
     scene.replicate(OnDelete="Remove")
 
 
 @documented_under("it cannot be combined with")
-def two_choices(scene: Scene) -> None:
+def conflicting_properties(scene: Scene) -> None:
     scene.replicate(CopyImageIndex="true", ImageArch="arm64")
 
 

@@ -54,7 +54,7 @@ RUN_BY_PATTERN: Final = {
     "make ": "tests/documents/test_commands.py::test_make_knows_the_target_and_its_variables",
     "apt-get install ": "tests/documents/test_commands.py::test_ci_installs_the_same_packages",
     "ecr-image-replicator ": (
-        "tests/documents/test_running_commands.py::test_the_program_does_what_the_page_says"
+        "tests/documents/test_running_commands.py::test_documented_commands_succeed"
     ),
     "(set -a; . .cloud/environment; ": (
         "tests/documents/test_running_commands.py::test_a_program_uses_the_local_cloud"
@@ -63,7 +63,7 @@ RUN_BY_PATTERN: Final = {
         "tests/documents/test_running_commands.py::test_a_registry_with_quirks_starts"
     ),
 }
-#: Commands of the AWS command line that are no operations of an API.
+#: Commands of the AWS command line that are not API operations.
 _OWN_COMMANDS: Final = {
     ("cloudformation", "deploy"),
     ("logs", "tail"),
@@ -83,7 +83,7 @@ def _runner(command: str) -> str | None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_commands_stand_in_console_blocks(page: Path) -> None:
+def test_commands_are_in_console_blocks(page: Path) -> None:
     for info, text in fences(page):
         word, _, needs = info.partition(" ")
         assert word not in {"bash", "sh", "shell", "zsh"}, f"use console: {text}"
@@ -94,7 +94,7 @@ def test_commands_stand_in_console_blocks(page: Path) -> None:
 
 
 @pytest.mark.parametrize("block", list(blocks()), ids=lambda block: name_of(block.page))
-def test_a_block_says_what_it_needs_and_no_more(block: Block) -> None:
+def test_a_block_declares_exactly_what_it_needs(block: Block) -> None:
     for word, beginning in NEEDS.items():
         needs_it = any(beginning.search(command) for command in block.commands)
         assert needs_it == (word == block.needs) or block.needs == "docker", block.text

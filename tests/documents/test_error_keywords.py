@@ -35,7 +35,7 @@ KEYWORDS: Final[dict[type[ReplicationError], tuple[str, ...]]] = {
     errors.OutOfTimeError: ("timed out",),
 }
 #: Base classes, errors of requests that are retried, and errors that another error replaces.
-WITHOUT: Final = {
+WITHOUT_KEYWORDS: Final = {
     errors.ReplicationError,
     errors.ContentError,
     errors.RegistryError,
@@ -45,9 +45,9 @@ WITHOUT: Final = {
 
 
 def keywords_of(kind: type[ReplicationError]) -> tuple[str, ...]:
-    """Return the keywords of a class or of its nearest base class; none for `WITHOUT`."""
+    """Return the keywords of a class or of its nearest base class; none for `WITHOUT_KEYWORDS`."""
     for each in kind.__mro__:
-        if each in WITHOUT:
+        if each in WITHOUT_KEYWORDS:
             return ()
         if each in KEYWORDS:
             return KEYWORDS[each]

@@ -1,6 +1,6 @@
-"""The commands of the pages that need nothing but this repository, run as they are written.
+"""The documented commands that need only this repository, run unchanged except for ports.
 
-Only ports are others: the system chooses them.
+The system chooses the ports.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def registry() -> Iterator[RegistryServer]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_program_does_what_the_page_says(
+def test_documented_commands_succeed(
     command: str, shell: Scene, registry: RegistryServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = run_command(command, registry)

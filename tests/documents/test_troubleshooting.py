@@ -26,7 +26,7 @@ from ecr_image_replicator.request.properties import property_name
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
 #: Failures outside the tree of error classes.
-OUTSIDE: Final = {
+NOT_IN_TREE: Final = {
     "replication failed: the function was killed, timed out, was not run",
     "internal error",
     "timed out:",
@@ -96,9 +96,9 @@ def test_every_documented_message_has_a_failure() -> None:
     counted = {heading: len(sentences(text)) for heading, text in SECTIONS.items()}
     made = [heading for heading, _ in FAILURES]
 
-    assert counted.keys() == {*made, *OUTSIDE}
+    assert counted.keys() == {*made, *NOT_IN_TREE}
     assert {heading: made.count(heading) for heading in made} == {
-        heading: count for heading, count in counted.items() if heading not in OUTSIDE
+        heading: count for heading, count in counted.items() if heading not in NOT_IN_TREE
     }
 
 

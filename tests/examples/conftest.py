@@ -88,7 +88,7 @@ class Synthesis:
 
 
 def _link(value: Any, exports: Mapping[str, Any]) -> Any:
-    """Replace imports of values by what they refer to."""
+    """Replace imported values with references to the exporting resources."""
     if isinstance(value, list):
         return [_link(each, exports) for each in value]
     if not isinstance(value, dict):

@@ -81,7 +81,7 @@ class Stack:
 
     @property
     def custom_resources(self) -> tuple[str, ...]:
-        """The logical ids of resources that a function responses for."""
+        """The logical ids of resources that a function responds for."""
         return tuple(
             key for key, each in self.resources.items() if each["Type"].startswith("Custom::")
         )

@@ -70,7 +70,7 @@ def test_every_stack_uses_the_function_of_its_environment(synthesis: Synthesis) 
         assert f"-{region}:" in token["Fn::ImportValue"]
 
 
-def test_the_shared_stack_is_deployed_first_and_depends_on_no_other(synthesis: Synthesis) -> None:
+def test_the_shared_stack_is_deployed_first_without_dependencies(synthesis: Synthesis) -> None:
     found = stacks(synthesis, "Agnostic")
     ids = {each["id"]: name for name, each in found.items()}
     dependencies = {
@@ -101,7 +101,7 @@ def test_permissions_are_a_policy_of_the_deployments_stack(synthesis: Synthesis)
     assert len(names) == 3
 
 
-def test_a_nested_stack_uses_it_too(synthesis: Synthesis) -> None:
+def test_a_nested_stack_uses_the_shared_function(synthesis: Synthesis) -> None:
     (file,) = (synthesis.directory / "assembly-Agnostic").glob("*Nested*.nested.template.json")
     nested = json.loads(file.read_text())
 

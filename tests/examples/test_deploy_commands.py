@@ -18,14 +18,14 @@ _IAM: Final = "AWS::IAM::"
 
 
 def head(file: Path) -> str:
-    """The comment at the top, without its marks."""
+    """Return the comment at the top of the file, without comment characters."""
     lines = file.read_text().partition("\nAWSTemplateFormatVersion")[0].splitlines()
     assert all(line.startswith("#") for line in lines)
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines)
 
 
 def command(file: Path) -> list[str]:
-    """The words of the deploy command."""
+    """Return the words of the deploy command."""
     (found,) = re.findall(r"^aws cloudformation deploy(?:.*\\\n)*.*$", head(file), re.MULTILINE)
     return shlex.split(found.replace("\\\n", " "))
 
@@ -42,7 +42,7 @@ def overrides(words: list[str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_the_command_deploys_the_file_with_all_that_it_requires(file: Path) -> None:
+def test_the_deploy_command_has_all_required_parameters(file: Path) -> None:
     template, words = load_template(file), command(file)
 
     assert value(words, "--template-file") == str(file.relative_to(ROOT))
@@ -53,7 +53,7 @@ def test_the_command_deploys_the_file_with_all_that_it_requires(file: Path) -> N
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_the_command_has_the_capability_that_the_resources_need(file: Path) -> None:
+def test_the_deploy_command_has_the_required_capability(file: Path) -> None:
     template, words = load_template(file), command(file)
 
     iam = [each for each in template["Resources"].values() if each["Type"].startswith(_IAM)]
@@ -63,7 +63,7 @@ def test_the_command_has_the_capability_that_the_resources_need(file: Path) -> N
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_the_head_says_which_parameters_the_replicator_needs(file: Path) -> None:
+def test_the_header_comment_lists_the_required_parameters_of_the_replicator(file: Path) -> None:
     text = head(file).partition("aws cloudformation deploy")[2]
     rest = re.sub(r"\A(?:.*\\\n)*.*\n?", "", text)
     if "ReplicatorStack" not in load_template(file)["Parameters"]:

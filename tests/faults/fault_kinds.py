@@ -139,7 +139,7 @@ def corrupt_body(where: float) -> Fault:
     def inject(exchange: Exchange) -> None:
         exchange.read_body()
         response = exchange.forward()
-        exchange.send(Message(response.head, _with_a_flip(response.body, where)))
+        exchange.send(Message(response.head, _with_changed_byte(response.body, where)))
 
     return inject
 
@@ -179,13 +179,13 @@ def cut_request(where: float) -> Fault:
 def corrupt_request(where: float) -> Fault:
     def inject(exchange: Exchange) -> None:
         exchange.read_body()
-        exchange.request.body = _with_a_flip(exchange.request.body, where)
+        exchange.request.body = _with_changed_byte(exchange.request.body, where)
         exchange.send(exchange.forward())
 
     return inject
 
 
-def _with_a_flip(body: bytes, where: float) -> bytes:
+def _with_changed_byte(body: bytes, where: float) -> bytes:
     if not body:
         return body
     at = min(int(len(body) * where), len(body) - 1)

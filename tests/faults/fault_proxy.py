@@ -19,11 +19,11 @@ _BLOCK_BYTES = 65536
 _HEAD_BLOCK_BYTES = 4096
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CONNECTION = re.compile(rb"\r\nconnection: *[^\r]*", re.IGNORECASE)
-#: Much longer than a client that works keeps a server waiting.
+#: Longer than a working client delays a request.
 _NEVER_SECONDS = 60.0
 
 
-class ClientGoneError(Exception):
+class ClientDisconnectedError(Exception):
     """The client closed the connection in the middle of a request."""
 
 
@@ -88,7 +88,7 @@ class Exchange:
             del self.received[: len(block)]
             block = block or self.client.recv(min(_BLOCK_BYTES, wanted))
             if not block:
-                raise ClientGoneError
+                raise ClientDisconnectedError
             self.request.body += block
             self.unread_bytes -= len(block)
             wanted -= len(block)
@@ -114,9 +114,9 @@ class Exchange:
     def stall(self) -> None:
         """Send nothing more; the client times out within `declared_stalls`."""
         stall(self.client)
-        self.wait_for_client_to_go()
+        self.wait_for_client_close()
 
-    def wait_for_client_to_go(self) -> None:
+    def wait_for_client_close(self) -> None:
         """Send nothing until the client closes the connection."""
         self.client.settimeout(_NEVER_SECONDS)
         self.ended = True
@@ -186,7 +186,7 @@ class FaultProxy:
                 connection.shutdown(socket.SHUT_RDWR)
             thread.join()
 
-    def start_over(self, choose: Callable[[Exchange], Fault]) -> None:
+    def reset_exchanges(self, choose: Callable[[Exchange], Fault]) -> None:
         """Clear the list of exchanges and replace the choice of faults."""
         with self._lock:
             self.exchanges.clear()
@@ -225,7 +225,7 @@ class FaultProxy:
             received = bytearray()
             while (head := _read_head(client, received)) and self._handle(head, received, client):
                 pass
-        except (OSError, ClientGoneError):
+        except (OSError, ClientDisconnectedError):
             pass  # the client or the registry closed the connection
         except Exception as error:  # noqa: BLE001 - the scene asserts that there is none
             self.defects.append(error)
@@ -251,7 +251,7 @@ class FaultProxy:
 
 
 def _read_head(client: socket.socket, received: bytearray) -> bytes:
-    """Take a head from the received bytes; return b"" if the client sends no more."""
+    """Return the next request head, or b"" if the client has closed the connection."""
     while (end := received.find(b"\r\n\r\n") + 4) < 4:
         block = client.recv(_HEAD_BLOCK_BYTES)
         if not block:

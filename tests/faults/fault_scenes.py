@@ -28,7 +28,7 @@ from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
 
 #: Timeouts that are never reached: faults declare their stalls.
-_PATIENT_SECONDS = 60.0
+_LONG_TIMEOUT_SECONDS = 60.0
 _DEADLINE_SECONDS = 120.0
 _ENGINE_THREADS = ("stream", "state", "children", "configs", "referrers", "deadline")
 Choice = Callable[[Exchange], Fault]
@@ -157,14 +157,14 @@ class Scene:
         """
         repository = f"copy/{next(self._numbers)}"
         self.registry.put(self._old, repository)
-        self.source.start_over(source or (lambda _: pass_on))
-        self.destination.start_over(destination or (lambda _: pass_on))
+        self.source.reset_exchanges(source or (lambda _: pass_on))
+        self.destination.reset_exchanges(destination or (lambda _: pass_on))
         replicator = Replicator(
             Settings(
                 streams=self.streams,
                 plain_http=("127.0.0.1",),
-                stall_timeout_seconds=_PATIENT_SECONDS,
-                response_timeout_seconds=_PATIENT_SECONDS,
+                stall_timeout_seconds=_LONG_TIMEOUT_SECONDS,
+                response_timeout_seconds=_LONG_TIMEOUT_SECONDS,
             )
         )
         properties = {

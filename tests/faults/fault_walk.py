@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 from ecr_image_replicator.errors import ReplicationError
 
 #: Faults that involve the registry behind the proxy.
-SEEN_KINDS = tuple(kind for kind in KINDS if kind.reaches_registry)
+REGISTRY_FAULT_KINDS = tuple(kind for kind in KINDS if kind.reaches_registry)
 
 
 def only(number: int, kind: FaultKind) -> Choice:

@@ -59,28 +59,30 @@ class HostilePair:
         assert self.destination_registry.store.open_uploads == ()
 
     def source_responds(self, part: str, fault: Fault, method: str = "GET") -> None:
-        self.source.start_over(where(part, method, fault))
+        self.source.reset_exchanges(where(part, method, fault))
 
     def destination_responds(self, part: str, fault: Fault, method: str) -> None:
-        self.destination.start_over(where(part, method, fault))
+        self.destination.reset_exchanges(where(part, method, fault))
 
     def source_serves(
         self, manifest: Mapping[str, Any] | bytes, media_type: str = MANIFEST
     ) -> None:
         """Serve a manifest that a registry would reject."""
         content = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
-        self.source.start_over(where("/manifests/", "", respond(content, media_type=media_type)))
+        self.source.reset_exchanges(
+            where("/manifests/", "", respond(content, media_type=media_type))
+        )
 
 
 class ExpiringDeadline(Deadline):
-    """A deadline that passes when a test says so."""
+    """A deadline that a test can expire."""
 
     def __init__(self) -> None:
         self._now = 0.0
         super().__init__(120, clock=lambda: self._now)
 
     def expire(self) -> None:
-        """Let the time pass, and cut the connections as the timer does."""
+        """Advance the clock and close the connections, as the timer does."""
         self._now += 120
         self._expire()
 
@@ -108,12 +110,12 @@ def respond(body: bytes = b"", status: int = 200, *, media_type: str = "", **hea
 
 
 def send_endlessly(head: bytes, more: bytes, *, then: Callable[[], object] = int) -> Fault:
-    """Send the head, what follows it once, and then that again and again.
+    """Send the head, then send `more` repeatedly.
 
     Parameters
     ----------
     then
-        Called before the repetitions.
+        Called after `more` was sent once.
     """
 
     def inject(exchange: Exchange) -> None:

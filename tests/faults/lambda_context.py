@@ -1,4 +1,4 @@
-"""The context that Lambda gives with an event."""
+"""The context that Lambda passes with an event."""
 
 from __future__ import annotations
 

@@ -15,20 +15,20 @@ import pytest
 from ecr_image_replicator.registry.http import guarded_connection
 
 _POLL_MILLISECONDS = 5
-#: The clients' addresses of stalled connections.
+#: Client addresses of stalled connections.
 _STALLED: set[Any] = set()
-#: The addresses that no connection reaches in time.
+#: Addresses at which connections time out.
 _UNREACHABLE: set[Any] = set()
 _SOCKETS: WeakValueDictionary[Any, _StallingSocket] = WeakValueDictionary()
 
 
 def stall(accepted: socket.socket) -> None:
-    """Let the client's timeout pass, when it has read what was sent to it."""
+    """Let the next read of the client time out after it has read the bytes sent so far."""
     _STALLED.add(accepted.getpeername())
 
 
 def timeout_of_client(accepted: socket.socket) -> float | None:
-    """Return the timeout that the client's socket has now."""
+    """Return the current timeout of the client's socket."""
     return _SOCKETS[accepted.getpeername()].gettimeout()
 
 
@@ -45,7 +45,7 @@ def unreachable(host: str) -> Iterator[None]:
 
 @contextmanager
 def declared_stalls() -> Iterator[None]:
-    """Let `stall` and `timeout_of_client` have an effect on the program's connections."""
+    """Replace the sockets of the program, so that `stall` and `timeout_of_client` work."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guarded_connection, "socket", _SocketModule())
         yield
@@ -83,7 +83,7 @@ class _StallingSocket(socket.socket):
 
 
 class _SocketModule:
-    """The module `socket` with another class."""
+    """The module `socket` with the stalling socket class."""
 
     socket = _StallingSocket
 

@@ -16,7 +16,7 @@ from local.images import build_image, build_layer
 from local.objects import ObjectStorage
 from local.registry import RegistryServer
 from tests.faults.lambda_endpoint import LambdaEndpoint
-from tests.faults.virtual_time import VirtualTime, invoke_patiently
+from tests.faults.virtual_time import VirtualTime, invoke_with_real_budget
 
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.aws.sessions import AwsAccess
@@ -43,7 +43,7 @@ class Stage:
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
         """Run one event in a cold function that has cached AWS clients."""
         replicator = Replicator(Settings(streams=1, plain_http=("127.0.0.1",)))
-        resource = ReplicationResource(lambda: replicator, invoke=invoke_patiently)
+        resource = ReplicationResource(lambda: replicator, invoke=invoke_with_real_budget)
         try:
             return resource.respond(event, self.time.new_context())
         finally:

@@ -15,7 +15,12 @@ from local.images import Image, build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.lambda_context import FUNCTION_ARN
 from tests.faults.lambda_endpoint import LambdaEndpoint
-from tests.faults.virtual_time import SPAN_SECONDS, STEP_SECONDS, VirtualTime, invoke_patiently
+from tests.faults.virtual_time import (
+    SPAN_SECONDS,
+    STEP_SECONDS,
+    VirtualTime,
+    invoke_with_real_budget,
+)
 
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.replicate import Replicator
@@ -50,7 +55,7 @@ class Stage:
     ) -> dict[str, Any]:
         """Run one event in a cold function."""
         replicator = Replicator(Settings(streams=streams, plain_http=("127.0.0.1",)))
-        resource = ReplicationResource(lambda: replicator, invoke=invoke_patiently)
+        resource = ReplicationResource(lambda: replicator, invoke=invoke_with_real_budget)
         try:
             return resource.respond(event, self.time.new_context(arn=arn))
         finally:
@@ -182,7 +187,7 @@ def test_the_error_for_a_layer_that_does_not_fit_has_the_rate(stage: Stage) -> N
 
 def test_invocations_end_before_the_service_timeout(stage: Stage) -> None:
     push(image_of(*[LAYER_BYTES] * 30), stage.source.host, "app", "1")
-    event = stage.event(ServiceTimeout=str(2 * SPAN_SECONDS + 20))  # which are for the response
+    event = stage.event(ServiceTimeout=str(2 * SPAN_SECONDS + 20))  # 20 s for the response
     responses = stage.invoke_to_the_end(event)
     assert len(responses) == 2
     assert responses[-1]["Status"] == "FAILED"

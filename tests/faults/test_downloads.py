@@ -35,7 +35,7 @@ class Stage:
             is_meant = self.layer in target and part in target
             return left.pop(0) if is_meant and left else pass_on
 
-        self.source.start_over(choose)
+        self.source.reset_exchanges(choose)
 
     def replicate(self, *, streams: int = 1) -> Outcome:
         return replicate_once(
@@ -45,7 +45,7 @@ class Stage:
                 "RetryConfigs": {"numAttempts": 3, "baseDelay": 0},
             },
             streams=streams,
-            # the proxy would lose patience before, and find fault with it
+            # longer than the timeout of the proxy, which would report a defect
             stall_timeout_seconds=60,
         )
 
@@ -120,7 +120,7 @@ def test_a_download_without_progress_is_an_error(stage: Stage) -> None:
 def test_an_expired_signed_url_is_renewed(stage: Stage) -> None:
     with FaultProxy(stage.source.upstream) as storage:
         faults = [respond_with(403, "AccessDenied"), pass_on]
-        storage.start_over(lambda _: faults.pop(0))
+        storage.reset_exchanges(lambda _: faults.pop(0))
 
         def redirect(exchange: Exchange) -> None:
             location = f"http://{storage.host}{exchange.request.target}"
@@ -148,7 +148,7 @@ def test_a_signed_url_that_expires_during_a_body_is_renewed(stage: Stage) -> Non
     with FaultProxy(stage.source.upstream) as storage:
         expired = respond_with(403, "AccessDenied")
         left = [cut_body(0.5), noted(expired), noted(pass_on)]
-        storage.start_over(lambda _: left.pop(0))
+        storage.reset_exchanges(lambda _: left.pop(0))
 
         def redirect(exchange: Exchange) -> None:
             location = f"http://{storage.host}{exchange.request.target}"
@@ -186,7 +186,7 @@ def test_a_waiting_stream_does_not_delay_a_failure(stage: Stage) -> None:
 
     def wait(exchange: Exchange) -> None:
         waiting.set()
-        exchange.wait_for_client_to_go()
+        exchange.wait_for_client_close()
 
     def reject(exchange: Exchange) -> None:
         assert waiting.wait(60)
@@ -197,7 +197,7 @@ def test_a_waiting_stream_does_not_delay_a_failure(stage: Stage) -> None:
             return wait
         return reject if config in exchange.request.target else pass_on
 
-    stage.source.start_over(choose)
+    stage.source.reset_exchanges(choose)
     with pytest.raises(DeniedError):
         stage.replicate(streams=2)
     assert stage.source.wait_until_closed()

@@ -15,7 +15,7 @@ from local.images import build_image, build_layer, push
 from local.registry import RegistryServer
 from tests.faults.fault_proxy import Exchange, FaultProxy, pass_on
 from tests.faults.lambda_context import LambdaContext
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import MAX_WAIT_SECONDS
 
 from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.replicate import Replicator
@@ -32,10 +32,10 @@ def test_two_functions_with_one_event_send_the_same_response(
     cloudformation: CloudFormationEndpoint,
 ) -> None:
     image = build_image([build_layer(30_000, seed=seed) for seed in range(4)])
-    both = threading.Barrier(2, timeout=PATIENCE_SECONDS)
+    both = threading.Barrier(2, timeout=MAX_WAIT_SECONDS)
     waited: list[str] = []
 
-    def meet(exchange: Exchange) -> None:
+    def wait_for_second_request(exchange: Exchange) -> None:
         """Delay the first request for the manifest until the second is received."""
         if len(waited) < 2 and exchange.request.method == "GET":
             waited.append(exchange.request.target)
@@ -54,7 +54,7 @@ def test_two_functions_with_one_event_send_the_same_response(
     with (
         RegistryServer() as source,
         RegistryServer() as destination,
-        FaultProxy(source.host, lambda _: meet) as together,
+        FaultProxy(source.host, lambda _: wait_for_second_request) as together,
         ThreadPoolExecutor(2) as functions,
     ):
         push(image, source.host, "app", "1")

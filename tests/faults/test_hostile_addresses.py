@@ -93,7 +93,7 @@ def test_a_public_registry_cannot_redirect_to_a_name_with_a_private_address(
     scene: Scene, host: str
 ) -> None:
     url = f"http://{host}:{_port(scene.private)}/v2/app/blobs/{SHA}"
-    scene.public.start_over(where("/blobs/", "GET", respond(b"", 307, Location=url)))
+    scene.public.reset_exchanges(where("/blobs/", "GET", respond(b"", 307, Location=url)))
     with pytest.raises(ProtocolError, match=f"private address {host}:"):
         scene.replicate()
     assert scene.private.exchanges == []
@@ -101,7 +101,7 @@ def test_a_public_registry_cannot_redirect_to_a_name_with_a_private_address(
 
 def test_a_realm_with_a_local_address_is_blocked(scene: Scene) -> None:
     realm = f'Bearer realm="http://local.example:{_port(scene.private)}/token"'
-    scene.public.start_over(where("/v2/", "", respond(b"", 401, WWW_Authenticate=realm)))
+    scene.public.reset_exchanges(where("/v2/", "", respond(b"", 401, WWW_Authenticate=realm)))
     with pytest.raises(ProtocolError, match=r"to private address local\.example"):
         scene.replicate(SrcCreds="ann:open-sesame")
     assert scene.private.exchanges == []
@@ -109,7 +109,7 @@ def test_a_realm_with_a_local_address_is_blocked(scene: Scene) -> None:
 
 def test_an_upload_location_with_a_private_address_is_blocked(scene: Scene) -> None:
     location = f"http://private.example:{_port(scene.private)}/upload"
-    scene.public.start_over(where("/uploads/", "POST", respond(b"", 202, Location=location)))
+    scene.public.reset_exchanges(where("/uploads/", "POST", respond(b"", 202, Location=location)))
     with pytest.raises(ProtocolError, match=r"to private address private\.example"):
         scene.replicate(
             DestImage=f"public.example:{_port(scene.public)}/other:1",
@@ -124,7 +124,7 @@ def test_a_connection_kept_for_a_private_registry_is_not_used_for_a_public_one(
     destination = f"private.example:{_port(scene.private)}/team/copy:1"
     scene.replicate(DestImage=destination)
     before = len(scene.private.exchanges)
-    scene.public.start_over(where("/manifests/", "HEAD", respond(b"", 307, Location=url)))
+    scene.public.reset_exchanges(where("/manifests/", "HEAD", respond(b"", 307, Location=url)))
     with pytest.raises(ProtocolError, match=r"to private address private\.example"):
         scene.replicate()
     assert len(scene.private.exchanges) == before
@@ -140,7 +140,7 @@ def test_a_public_registry_can_redirect_to_another_public_host(scene: Scene) -> 
         is_first = "/blobs/" in exchange.request.target and "?" not in exchange.request.target
         return inject if is_first else pass_on
 
-    scene.public.start_over(choose)
+    scene.public.reset_exchanges(choose)
     scene.replicate()
     assert scene.destination.store.tags("copy")
 
@@ -157,7 +157,7 @@ def test_a_private_registry_can_redirect_to_a_private_host_but_not_to_loopback(
             is_first = "/blobs/" in target and "?" not in target
             return respond(b"", 307, Location=f"{url}{target}?x") if is_first else pass_on
 
-        scene.private.start_over(choose)
+        scene.private.reset_exchanges(choose)
         image = f"{scene.destination.host}/{host.partition('.')[0]}:1"
         if is_allowed:
             scene.replicate(**request, DestImage=image)
@@ -171,6 +171,6 @@ def test_a_private_registry_can_redirect_to_a_private_host_but_not_to_loopback(
 )
 @pytest.mark.usefixtures("addresses")
 def test_a_private_address_in_a_redirect_is_blocked(scene: Scene, url: str) -> None:
-    scene.public.start_over(where("/blobs/", "GET", respond(b"", 307, Location=url)))
+    scene.public.reset_exchanges(where("/blobs/", "GET", respond(b"", 307, Location=url)))
     with pytest.raises(ProtocolError, match=r"blocked redirect from public .* to private address"):
         scene.replicate()

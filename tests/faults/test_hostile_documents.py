@@ -88,7 +88,7 @@ def serve_children(pair: HostilePair, make: Callable[[str], tuple[bytes, str]]) 
         content, media_type = make(reference)
         respond(content, media_type=media_type)(exchange)
 
-    pair.source.start_over(where("/manifests/", "", inject))
+    pair.source.reset_exchanges(where("/manifests/", "", inject))
 
 
 def index_of(children: list[dict[str, Any]], padding: str = "") -> bytes:

@@ -103,7 +103,7 @@ def test_different_digests_of_head_and_get_are_an_error(pair: HostilePair) -> No
 def test_a_retry_after_of_years_fails_only_one_request(pair: HostilePair) -> None:
     pair.source_responds("/manifests/", respond(b"", 429, Retry_After="9" * 40), "HEAD")
     pair.assert_fails(OutOfTimeError, "the next attempt in 999999999 s exceeds")
-    pair.source.start_over(lambda _: pass_on)
+    pair.source.reset_exchanges(lambda _: pass_on)
     replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
     pair.replicator.close()
     pair.replicator = replicator

@@ -29,7 +29,7 @@ def test_an_endless_token_response_is_read_up_to_the_limit(pair: HostilePair) ->
         is_token = exchange.request.target.startswith("/token")
         return forever if is_token else respond(b"", 401, WWW_Authenticate=realm)
 
-    pair.source.start_over(choose)
+    pair.source.reset_exchanges(choose)
     pair.assert_fails(ProtocolError, "more than 1048576 bytes")
 
 
@@ -97,7 +97,7 @@ def test_a_token_that_expires_during_a_blob_is_fetched_again() -> None:
                 was_cut.append(True)
 
             layer = next(d for d, blob in image.blobs.items() if blob != image.config)
-            source.start_over(
+            source.reset_exchanges(
                 lambda exchange: (
                     cut if layer in exchange.request.target and not was_cut else pass_on
                 )

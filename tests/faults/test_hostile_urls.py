@@ -82,7 +82,7 @@ def _assert_password_is_sent_only_to_the_victim(scene: Scene) -> None:
         heads.append(exchange.request.head.lower())
         return pass_on
 
-    scene.attacker.start_over(record)
+    scene.attacker.reset_exchanges(record)
     scene.copy_to_victim()
     assert heads
     assert not any(b"authorization" in head for head in heads)
@@ -95,7 +95,7 @@ def test_a_redirect_cannot_reuse_connections_of_another_host(scene: Scene, form:
         location = _location(scene, form, exchange.request.target)
         respond(b"", 307, Location=location)(exchange)
 
-    scene.attacker.start_over(where("/manifests/", "", inject))
+    scene.attacker.reset_exchanges(where("/manifests/", "", inject))
     with pytest.raises(ProtocolError, match=r"invalid response|redirects in a row"):
         scene.copy_from_attacker()
     assert scene.victim.requests == ()
@@ -105,7 +105,7 @@ def test_a_redirect_cannot_reuse_connections_of_another_host(scene: Scene, form:
 @pytest.mark.parametrize("form", [each for each in FORMS if not each.startswith("//")])
 def test_a_realm_cannot_reuse_connections_of_another_host(scene: Scene, form: str) -> None:
     realm = f'Bearer realm="{_location(scene, form, "/token")}"'.replace("\\", "\\\\")
-    scene.attacker.start_over(where("/v2/", "", respond(b"", 401, WWW_Authenticate=realm)))
+    scene.attacker.reset_exchanges(where("/v2/", "", respond(b"", 401, WWW_Authenticate=realm)))
     with pytest.raises(ProtocolError, match="invalid response"):
         scene.copy_from_attacker()
     assert scene.victim.requests == ()
@@ -117,7 +117,7 @@ def test_an_upload_location_cannot_reuse_connections_of_another_host(
     scene: Scene, form: str
 ) -> None:
     location = _location(scene, form, "/v2/copy/blobs/uploads/1")
-    scene.attacker.start_over(where("/uploads/", "POST", respond(b"", 202, Location=location)))
+    scene.attacker.reset_exchanges(where("/uploads/", "POST", respond(b"", 202, Location=location)))
     with pytest.raises(ProtocolError, match="invalid response"):
         scene.copy_from_attacker()
     assert scene.victim.requests == ()

@@ -115,10 +115,10 @@ def test_a_retry_after_a_kill_reuses_finished_blobs(
                 functools.partial(kill_runtime, function),
                 generator.choice(("before", "amid", "after")),
             )
-            before_source.start_over(lambda _: pass_on)
-            before_destination.start_over(lambda _: pass_on)
+            before_source.reset_exchanges(lambda _: pass_on)
+            before_destination.reset_exchanges(lambda _: pass_on)
             if kills < KILLS:
-                proxy.start_over(_at(number, inject))
+                proxy.reset_exchanges(_at(number, inject))
             source.clear_requests()
             try:
                 returned = function.invoke(event)
@@ -161,7 +161,9 @@ def test_the_responder_responds_for_a_killed_function(
         physical_resource_id="127.0.0.1/copy:1@sha256:old",
     )
     with emulator(small_trust_store) as function:
-        proxy.start_over(lambda _: killing(functools.partial(kill_runtime, function), "before"))
+        proxy.reset_exchanges(
+            lambda _: killing(functools.partial(kill_runtime, function), "before")
+        )
         with pytest.raises(FunctionError) as failed:
             function.invoke(event)
     returned = responder.lambda_handler(_record(event, failed.value), LambdaContext())
@@ -258,13 +260,13 @@ def test_a_function_under_the_emulator_continues_in_further_invocations(
     with LambdaEndpoint() as functions:
         environment = {**functions.environment(), "PARALLEL_STREAMS": "1"}
         with emulator(small_trust_store, timeout_seconds=8, environment=environment) as function:
-            # what is imported at the first copy takes long on a busy machine
+            # the imports of the first copy are slow on a busy machine
             function.invoke({"RequestType": "Create", "ResourceProperties": small})
             destination.clear_requests()
             # the fourth blob is not received before the timeout
-            proxy.start_over(_at(5, Exchange.wait_for_client_to_go))
+            proxy.reset_exchanges(_at(5, Exchange.wait_for_client_close))
             assert function.invoke(event)["Status"] == "CONTINUED"
-            proxy.start_over(lambda _: pass_on)
+            proxy.reset_exchanges(lambda _: pass_on)
             status = "CONTINUED"
             while status == "CONTINUED":
                 status = function.invoke(functions.events.get_nowait())["Status"]

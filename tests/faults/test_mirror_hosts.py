@@ -1,4 +1,4 @@
-"""Mirrors from and to hosts that do not respond, or respond without end: others go on."""
+"""Mirrors with an unresponsive host: its images fail, and other hosts continue."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def replicator() -> Iterator[Replicator]:
 
 
 @pytest.fixture
-def silent() -> Iterator[FaultProxy]:
+def stalled() -> Iterator[FaultProxy]:
     """A host that accepts connections and sends nothing."""
     with FaultProxy("", lambda _: Exchange.stall) as server:
         yield server
 
 
 @pytest.fixture
-def unconnectable() -> Iterator[str]:
+def timing_out_host() -> Iterator[str]:
     """A host on which connections time out."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         host = f"127.0.0.1:{server.getsockname()[1]}"
@@ -79,7 +79,7 @@ def _listing_threads() -> int:
 
 
 @pytest.mark.parametrize("received", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n  "])
-def test_a_list_that_does_not_come_ends_at_its_limit_and_other_hosts_go_on(
+def test_a_tag_list_times_out_and_other_hosts_continue(
     source: RegistryServer,
     destination: RegistryServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -87,22 +87,26 @@ def test_a_list_that_does_not_come_ends_at_its_limit_and_other_hosts_go_on(
 ) -> None:
     time = VirtualTime(1)
     time.install_timers(monkeypatch)
-    patient = Replicator(Settings(plain_http=("127.0.0.1",)))
+    long_timeout_replicator = Replicator(Settings(plain_http=("127.0.0.1",)))
 
-    def send_too_little(exchange: Exchange) -> None:
+    def send_partial_response(exchange: Exchange) -> None:
         exchange.client.sendall(received)
-        wait_until(lambda: source.requests and _listing_threads() == 1)  # the other list has come
-        time.pass_until_a_timer_fires()
-        exchange.wait_for_client_to_go()
+        wait_until(
+            lambda: source.requests and _listing_threads() == 1
+        )  # the other list is complete
+        time.advance_to_first_timer()
+        exchange.wait_for_client_close()
 
-    with FaultProxy("", lambda _: send_too_little) as server:
+    with FaultProxy("", lambda _: send_partial_response) as server:
         mirror = parse_mirror(
             {"Repositories": [_entry(server.host, destination), _entry(source.host, destination)]}
         )
 
-        prepared = prepare(patient, mirror, KnownImages(), Deadline(3600, clock=time))
+        prepared = prepare(
+            long_timeout_replicator, mirror, KnownImages(), Deadline(3600, clock=time)
+        )
 
-    patient.close()
+    long_timeout_replicator.close()
     assert len(prepared.entries[1].images) == len(TAGS)
     (failed,) = MirrorReport(ChoiceSummary.of(prepared)).failed
     assert failed.error == (
@@ -112,15 +116,15 @@ def test_a_list_that_does_not_come_ends_at_its_limit_and_other_hosts_go_on(
     assert len(server.exchanges) == 1
 
 
-def test_a_host_that_does_not_respond_fails_its_images_and_is_not_tried_for_each(
+def test_an_unresponsive_host_fails_its_images_after_one_attempt(
     source: RegistryServer,
     destination: RegistryServer,
-    silent: FaultProxy,
+    stalled: FaultProxy,
     replicator: Replicator,
 ) -> None:
     many = [f"1.{number}" for number in range(40)]
     entries = [
-        _entry(silent.host, destination, Tags=many),
+        _entry(stalled.host, destination, Tags=many),
         _entry(source.host, destination, Tags=TAGS),
     ]
 
@@ -128,7 +132,7 @@ def test_a_host_that_does_not_respond_fails_its_images_and_is_not_tried_for_each
 
     assert report.values()["Copied"] == str(len(TAGS))
     errors = [each.error for each in report.failed]
-    cause = f"Repositories[0].SrcRepository: cannot connect to {silent.host}: connection timed out"
+    cause = f"Repositories[0].SrcRepository: cannot connect to {stalled.host}: connection timed out"
     assert len(errors) == len(many)
     assert all(error.startswith(cause) for error in errors[:3])
     assert all(
@@ -136,41 +140,41 @@ def test_a_host_that_does_not_respond_fails_its_images_and_is_not_tried_for_each
         for error in errors[3:]
     )
     assert {each.kind for each in report.failed} == {"Unavailable"}
-    # 16 are compared at a time, and one after the other is copied
-    assert len(silent.exchanges) <= 16 + 3
+    # 16 images are compared at a time, and copied sequentially
+    assert len(stalled.exchanges) <= 16 + 3
 
 
-def test_a_host_on_which_connections_time_out_is_named(
+def test_the_message_for_a_connection_timeout_names_the_host(
     source: RegistryServer,
     destination: RegistryServer,
-    unconnectable: str,
+    timing_out_host: str,
     replicator: Replicator,
 ) -> None:
     image = {
-        "SrcImage": f"{unconnectable}/team/app:1",
+        "SrcImage": f"{timing_out_host}/team/app:1",
         "DestImage": f"{destination.host}/mirror/one:1",
         "RetryConfigs": _ONCE,
     }
     mirror = {
-        "Repositories": [_entry(unconnectable, destination), _entry(source.host, destination)],
+        "Repositories": [_entry(timing_out_host, destination), _entry(source.host, destination)],
         "Images": [image],
     }
 
     report = run_mirror(mirror, replicator=replicator)
 
     assert report.values()["Copied"] == str(len(TAGS))
-    cause = f"cannot connect to {unconnectable}: connection timed out"
+    cause = f"cannot connect to {timing_out_host}: connection timed out"
     first, second = (each.error for each in report.failed)
     assert first.startswith(f"Repositories[0].SrcRepository: {cause}")
     assert second.startswith(f"Images[0].SrcImage: {cause}")
 
 
-def test_a_destination_that_does_not_respond_is_named(
-    source: RegistryServer, silent: FaultProxy, replicator: Replicator
+def test_the_message_names_an_unresponsive_destination(
+    source: RegistryServer, stalled: FaultProxy, replicator: Replicator
 ) -> None:
     entry = {
         "SrcRepository": f"{source.host}/team/app",
-        "DestRepository": f"{silent.host}/mirror/app",
+        "DestRepository": f"{stalled.host}/mirror/app",
         "RetryConfigs": _ONCE,
     }
 
@@ -178,5 +182,5 @@ def test_a_destination_that_does_not_respond_is_named(
 
     assert report.values()["Failed"] == str(len(TAGS))
     assert report.failed[0].error.startswith(
-        f"Repositories[0].DestRepository: cannot connect to {silent.host}: connection timed out"
+        f"Repositories[0].DestRepository: cannot connect to {stalled.host}: connection timed out"
     )

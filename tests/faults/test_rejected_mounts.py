@@ -1,4 +1,4 @@
-"""Mounts that a registry rejects, and the requests of the images that follow."""
+"""Mounts that a registry rejects, and the requests for later images."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
 
 SHARED = build_layer(3000, seed=1)
-#: Of an image with two missing blobs: the session of each, opened by its mount.
-HONOURED = Counter({"mount": 2})
-#: Without mounts, each blob is looked for first.
-NOT_MOUNTED = Counter({"HEAD": 2, "POST": 2})
+#: Requests for two missing blobs: each mount opens an upload session.
+MOUNT_REQUESTS = Counter({"mount": 2})
+#: Requests for two missing blobs without mounts.
+UPLOAD_REQUESTS = Counter({"HEAD": 2, "POST": 2})
 
 
 class Scene:
-    """A warm replicator, and a registry whose rejections of mounts a test chooses."""
+    """A warm replicator and a registry that can reject mounts."""
 
     def __init__(
         self, source: RegistryServer, destination: RegistryServer, proxy: FaultProxy
@@ -37,21 +37,21 @@ class Scene:
         self._seed = 10
 
     def copy(self, *, is_rejected: bool = False, with_shared: bool = False) -> Counter[str]:
-        """Copy an image whose config and layer are new; return the requests for its blobs.
+        """Copy an image with a new config and layer, and return the requests for its blobs.
 
         Parameters
         ----------
         is_rejected
-            The registry rejects mounts meanwhile.
+            The registry rejects mounts during the copy.
         with_shared
-            The image has a further layer, which the images before it had.
+            The image also has a layer that earlier images can have.
         """
 
         def choose(exchange: Exchange) -> Fault:
             is_mount = exchange.request.method == "POST" and "mount=" in exchange.request.target
             return respond_with(403, "DENIED") if is_mount and is_rejected else pass_on
 
-        self._proxy.start_over(choose)
+        self._proxy.reset_exchanges(choose)
         self._seed += 1
         layers = [build_layer(2000, seed=self._seed), *([SHARED] if with_shared else [])]
         tag = str(self._seed)
@@ -88,15 +88,15 @@ def scene() -> Iterator[Scene]:
 
 def test_one_rejected_mount_adds_no_requests_to_later_images(scene: Scene) -> None:
     scene.copy(with_shared=True)
-    scene.copy(with_shared=True)  # mounts the shared layer, so mounts are known to be honoured
-    assert scene.copy() == HONOURED
+    scene.copy(with_shared=True)  # mounts the shared layer, which shows that mounts are supported
+    assert scene.copy() == MOUNT_REQUESTS
 
     # the streams of the image can mount both blobs before the first is rejected
     rejected = scene.copy(is_rejected=True)
-    assert rejected - Counter({"mount": 1}) >= NOT_MOUNTED
-    assert rejected <= NOT_MOUNTED + HONOURED
+    assert rejected - Counter({"mount": 1}) >= UPLOAD_REQUESTS
+    assert rejected <= UPLOAD_REQUESTS + MOUNT_REQUESTS
 
-    assert scene.copy() == HONOURED
+    assert scene.copy() == MOUNT_REQUESTS
 
 
 def test_two_rejected_mounts_disable_mounts(scene: Scene) -> None:
@@ -105,12 +105,12 @@ def test_two_rejected_mounts_disable_mounts(scene: Scene) -> None:
     for _ in range(2):
         scene.copy(is_rejected=True)
 
-    assert scene.copy(is_rejected=True) == NOT_MOUNTED
-    assert scene.copy() == NOT_MOUNTED
+    assert scene.copy(is_rejected=True) == UPLOAD_REQUESTS
+    assert scene.copy() == UPLOAD_REQUESTS
 
 
 def test_a_rejected_first_mount_disables_mounts(scene: Scene) -> None:
     first = scene.copy(is_rejected=True)
-    assert first - Counter({"mount": 1}) >= NOT_MOUNTED
+    assert first - Counter({"mount": 1}) >= UPLOAD_REQUESTS
 
-    assert scene.copy(is_rejected=True) == NOT_MOUNTED
+    assert scene.copy(is_rejected=True) == UPLOAD_REQUESTS

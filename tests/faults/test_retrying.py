@@ -71,7 +71,7 @@ class Stage:
             return pass_on
 
         proxy: FaultProxy = getattr(self, side)
-        proxy.start_over(choose)
+        proxy.reset_exchanges(choose)
         return lambda: len(targets)
 
 

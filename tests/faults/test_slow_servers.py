@@ -24,13 +24,13 @@ from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
 
 STALL_SECONDS, RESPONSE_SECONDS, POST_SECONDS = 30.0, 600.0, 10.0
-#: A timeout that is waited for.
+#: A timeout that tests reach.
 SHORT_SECONDS = 0.1
 
 
 @pytest.fixture
-def impatient() -> Iterator[Session]:
-    """A session whose stalls are short."""
+def short_timeout_session() -> Iterator[Session]:
+    """A session with short timeouts."""
     opened = Session(
         connections=2, stall_timeout_seconds=SHORT_SECONDS, silence_timeout_seconds=SHORT_SECONDS
     )
@@ -72,25 +72,25 @@ def test_the_response_to_an_upload_can_take_longer_than_others(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_missing_response_times_out(impatient: Session, method: str) -> None:
+def test_a_missing_response_times_out(short_timeout_session: Session, method: str) -> None:
     with (
-        FaultProxy("", lambda _: Exchange.wait_for_client_to_go) as server,
+        FaultProxy("", lambda _: Exchange.wait_for_client_close) as server,
         pytest.raises(TransientError, match=r"cannot connect to .*: connection timed out"),
     ):
-        _send(impatient, method, f"http://{server.host}/")
+        _send(short_timeout_session, method, f"http://{server.host}/")
 
 
-def test_a_stalled_body_times_out(impatient: Session) -> None:
+def test_a_stalled_body_times_out(short_timeout_session: Session) -> None:
     def respond(exchange: Exchange) -> None:
         exchange.read_body()
         exchange.client.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nx")
-        exchange.wait_for_client_to_go()
+        exchange.wait_for_client_close()
 
     with (
         FaultProxy("", lambda _: respond) as server,
         pytest.raises(TransientError, match="connection timed out"),
     ):
-        _send(impatient, "PUT", f"http://{server.host}/", b"x")
+        _send(short_timeout_session, "PUT", f"http://{server.host}/", b"x")
 
 
 def test_the_response_to_a_blob_can_be_late(pair: HostilePair) -> None:
@@ -109,17 +109,17 @@ def test_the_response_to_a_blob_can_be_late(pair: HostilePair) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_a_silent_server_on_loopback_is_used_over_plain_http(
-    impatient: Session, method: str
+    short_timeout_session: Session, method: str
 ) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(NotTlsError, match="TLS handshake timed out"),
     ):
-        _send(impatient, method, f"https://127.0.0.1:{silent.getsockname()[1]}/")
+        _send(short_timeout_session, method, f"https://127.0.0.1:{silent.getsockname()[1]}/")
 
 
 class LineServer(FaultProxy):
-    """Waits for the end of a line that a TLS handshake does not have, as gunicorn does."""
+    """A server that waits for a line end, which a TLS handshake lacks, as gunicorn does."""
 
     def _serve(self, accepted: socket.socket) -> None:
         if accepted.recv(1, socket.MSG_PEEK) == b"\x16":
@@ -150,11 +150,11 @@ def test_a_server_that_ignores_a_tls_handshake_is_used_over_plain_http() -> None
 @pytest.mark.parametrize(
     "encoding", ["aws-chunked", "AWS-Chunked", "aws-chunked,", "identity", "utf-8", "binary"]
 )
-def test_a_content_encoding_that_is_no_coding_is_accepted(pair: HostilePair, encoding: str) -> None:
+def test_an_unknown_content_encoding_is_accepted(pair: HostilePair, encoding: str) -> None:
     def label(exchange: Exchange) -> None:
         response = exchange.forward()
         exchange.send(response.with_header(f"Content-Encoding: {encoding}".encode()))
 
-    pair.source.start_over(where("/blobs/", "GET", label))
+    pair.source.reset_exchanges(where("/blobs/", "GET", label))
     pair.replicate()
     assert pair.destination_registry.store.tags("copy") == {"1": pair.image.digest}

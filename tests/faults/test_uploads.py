@@ -72,7 +72,7 @@ def test_a_token_that_expires_before_a_body_restarts_the_upload(stage: Stage) ->
         is_first_blob = exchange.request.method == "PUT" and not was_revoked
         return revoke if is_first_blob else pass_on
 
-    stage.destination.start_over(choose)
+    stage.destination.reset_exchanges(choose)
     stage.replicate()
     assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
     assert stage.registry.store.open_uploads == ()
@@ -82,12 +82,12 @@ def test_a_token_that_expires_before_a_body_restarts_the_upload(stage: Stage) ->
 
 
 def test_a_cancellation_that_times_out_is_not_sent_again(stage: Stage) -> None:
-    stage.source.start_over(
+    stage.source.reset_exchanges(
         lambda exchange: (
             respond_with(403, "DENIED") if "/blobs/" in exchange.request.target else pass_on
         )
     )
-    stage.destination.start_over(
+    stage.destination.reset_exchanges(
         lambda exchange: never_respond if exchange.request.method == "DELETE" else pass_on
     )
     with declared_stalls(), pytest.raises(DeniedError):
@@ -106,7 +106,7 @@ def test_a_token_that_expires_before_the_end_leaves_no_open_session(stage: Stage
             stage.authentication.revoke_all()
         respond_with(403, "DENIED")(exchange)
 
-    stage.source.start_over(
+    stage.source.reset_exchanges(
         lambda exchange: reject if "/blobs/" in exchange.request.target else pass_on
     )
     with pytest.raises(DeniedError):

@@ -1,4 +1,4 @@
-"""Virtual time that advances with the bytes that a copy reads, whatever the machine's speed."""
+"""Virtual time that advances with the bytes that a copy reads, at any speed of the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.faults.lambda_context import FUNCTION_ARN, LambdaContext
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import MAX_WAIT_SECONDS
 
 from ecr_image_replicator.aws.invocation import invoke_later
 from ecr_image_replicator.copy.ports import BlobOutcome
@@ -21,12 +21,12 @@ from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.model.manifests import Descriptor
 from ecr_image_replicator.registry.client import RegistryClient
 
-#: The timeout of a function, less the 20 s that it reserves for its response.
+#: The timeout of a function, and that timeout less 20 s reserved for the response.
 TIMEOUT_SECONDS, SPAN_SECONDS = 900, 880
 #: Length of a step of time. No request starts with less than 80 s left, so that the
 #: real timeouts of connections, which the remaining time limits, are long.
 STEP_SECONDS = 100
-_PATIENT_BUDGET_SECONDS = 300.0
+_REAL_BUDGET_SECONDS = 300.0
 
 
 class VirtualTime:
@@ -72,18 +72,20 @@ class VirtualTime:
         self.install_timers(patch)
         request = RegistryClient.request
 
-        def request_in_time(client: RegistryClient, method: str, *more: Any, **named: Any) -> Any:
+        def request_without_timers(
+            client: RegistryClient, method: str, *more: Any, **named: Any
+        ) -> Any:
             with self._opening() if method == "POST" else nullcontext():
                 return request(client, method, *more, **named)
 
-        patch.setattr(RegistryClient, "request", request_in_time)
+        patch.setattr(RegistryClient, "request", request_without_timers)
 
     def install_timers(self, patch: pytest.MonkeyPatch) -> None:
-        """Let the timers of deadlines fire by this time."""
+        """Run the timers of deadlines on this time."""
         patch.setattr(threading, "Timer", functools.partial(_VirtualTimer, self))
 
-    def pass_until_a_timer_fires(self) -> None:
-        """Let the time of the first timer come."""
+    def advance_to_first_timer(self) -> None:
+        """Advance to the time of the first timer and fire it."""
         with self._lock:
             self._pass(math.inf)
 
@@ -99,7 +101,7 @@ class VirtualTime:
         """Advance the time by these bytes of a blob."""
         with self._lock:
             self._counts.setdefault(blob, 0)
-            assert self._lock.wait_for(lambda: self._is_in_turn(blob), PATIENCE_SECONDS)
+            assert self._lock.wait_for(lambda: self._is_in_turn(blob), MAX_WAIT_SECONDS)
             self._counts[blob] += count_bytes
             self._bytes += count_bytes
             while self._bytes >= self._step_bytes:
@@ -108,7 +110,7 @@ class VirtualTime:
             self._lock.notify_all()
 
     def finish(self, blob: Descriptor) -> None:
-        """Wait for the turns of other blobs."""
+        """Remove a finished blob from the turns."""
         with self._lock:
             self._counts.pop(blob, None)
             self._lock.notify_all()
@@ -152,16 +154,18 @@ class VirtualTime:
         if first is None or first.due > end:
             self._now = end
             return
-        assert self._lock.wait_for(lambda: not self._opening_uploads, PATIENCE_SECONDS)
+        assert self._lock.wait_for(lambda: not self._opening_uploads, MAX_WAIT_SECONDS)
         self._now, self._is_stopped = first.due, True
         self._timers.remove(first)
         first.function()
 
 
-def invoke_patiently(function_arn: str, event: Mapping[str, Any], budget_seconds: float) -> None:
+def invoke_with_real_budget(
+    function_arn: str, event: Mapping[str, Any], budget_seconds: float
+) -> None:
     """Invoke a function with a large budget of real time."""
     assert budget_seconds > 0
-    invoke_later(function_arn, event, _PATIENT_BUDGET_SECONDS)
+    invoke_later(function_arn, event, _REAL_BUDGET_SECONDS)
 
 
 class _VirtualTimer:

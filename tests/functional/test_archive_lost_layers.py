@@ -26,7 +26,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-class LosingPolicy(SpecificationPolicy):
+class LostLayersPolicy(SpecificationPolicy):
     """A registry that calls `lose` before each of the first pushes of a manifest."""
 
     def __init__(self, lose: Callable[[Store], None], times: int = 1) -> None:
@@ -59,7 +59,7 @@ def test_lost_layers_are_pushed_again(
     compression: str,
     layers: str,
 ) -> None:
-    destination = registries(policy=LosingPolicy(lose_everything))
+    destination = registries(policy=LostLayersPolicy(lose_everything))
     path = build_docker_save(tmp_path / "a", [SAVED])
     path.write_bytes(COMPRESSORS[compression](path.read_bytes()))
     storage.put("app.tar", path)
@@ -81,7 +81,7 @@ def test_only_the_missing_layer_is_pushed_again(
     def lose_one(store: Store) -> None:
         store.delete_blob("app", max(store.blobs("app")))
 
-    destination = registries(policy=LosingPolicy(lose_one))
+    destination = registries(policy=LostLayersPolicy(lose_one))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
 
     response = function.create(SOURCE, f"{destination.host}/app:1")
@@ -133,7 +133,7 @@ def test_a_lost_layer_that_cannot_be_built_again_is_an_error(
 def test_layers_that_are_lost_again_are_reported_as_missing(
     function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
 ) -> None:
-    destination = registries(policy=LosingPolicy(lose_everything, times=9))
+    destination = registries(policy=LostLayersPolicy(lose_everything, times=9))
     storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
 
     response = function.create(SOURCE, f"{destination.host}/app:1")

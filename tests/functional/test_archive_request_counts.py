@@ -128,7 +128,7 @@ def test_only_the_changed_layer_of_an_archive_of_docker_25_is_read(
     read = _bytes_read_of_members(storage, second)
     new = changed[3]
     assert read.pop(f"blobs/{str(digest_of(new.content)).replace(':', '/')}") == len(new.content)
-    # no more of another layer than the page that begins with the end of the member before it
+    # of another layer, at most the page that begins in the preceding member
     assert max(read.values()) <= PAGE_BYTES
 
 

@@ -114,7 +114,7 @@ def test_json_prints_the_resource_attributes_only(registries: Start, image: Imag
     assert int(values["BytesCopied"]) > 600_000
 
 
-def test_boto3_and_rich_are_not_imported_without_need(registries: Start, image: Image) -> None:
+def test_boto3_and_rich_are_imported_only_if_needed(registries: Start, image: Image) -> None:
     server = registries()
     push(image, server.host, "team/app", "1")
 
@@ -309,7 +309,7 @@ def test_an_untrusted_certificate_is_accepted_only_with_tls_verify_false(
 
 
 @pytest.mark.parametrize("option", ["--json", "--tag=latest"])
-def test_a_closed_standard_output_is_an_error_and_no_defect(
+def test_a_closed_standard_output_is_an_error_without_a_traceback(
     registries: Start, image: Image, option: str
 ) -> None:
     source, destination = registries(), registries()

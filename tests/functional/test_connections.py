@@ -114,7 +114,7 @@ def test_redirects_to_many_hosts_keep_a_bounded_number_of_connections() -> None:
             url = f"http://127.0.1.{next(hosts) % 250}:{storage.host.rpartition(':')[2]}"
             respond(b"", 307, Location=url + exchange.request.target)(exchange)
 
-        registry.start_over(lambda e: redirect if "/blobs/" in e.request.target else pass_on)
+        registry.reset_exchanges(lambda e: redirect if "/blobs/" in e.request.target else pass_on)
         replicator = Replicator(Settings(streams=4, plain_http=("127.0.0.1",)))
         request = parse_request(
             {"SrcImage": f"{registry.host}/app:1", "DestImage": f"{destination.host}/app:1"}

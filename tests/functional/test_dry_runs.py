@@ -195,9 +195,9 @@ def test_a_missing_platform_fails_a_dry_run_and_a_real_run_with_the_same_message
     assert "platform linux/riscv64 not found in" in reasons.pop()
 
 
-@pytest.mark.parametrize("is_dry_again", [True, False])
+@pytest.mark.parametrize("is_dry_rerun", [True, False])
 def test_deleting_a_resource_that_was_created_by_a_dry_run_removes_no_tag(
-    function: Function, registries: Start, image: Image, *, is_dry_again: bool
+    function: Function, registries: Start, image: Image, *, is_dry_rerun: bool
 ) -> None:
     source, destination = registries(), registries()
     push(image, source.host, "team/app", "1")
@@ -210,7 +210,7 @@ def test_deleting_a_resource_that_was_created_by_a_dry_run_removes_no_tag(
         named[1],
         OnDelete="Untag",
         DestTags=["1", "2"],
-        DryRun=is_dry_again,
+        DryRun=is_dry_rerun,
     )
 
     assert response["PhysicalResourceId"].startswith("not-created/")

@@ -1,4 +1,4 @@
-"""ECR's limit of manifests per second, in time that passes only while the function waits."""
+"""ECR's limit of manifests per second, on a clock that advances only in waits."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def aws_clock() -> FakeClock:
 
 
 @pytest.fixture
-def one_by_one(aws: LoopbackAws, aws_clock: FakeClock) -> Iterator[Function]:
-    """A function on the clock of `aws`, which sends one request after another."""
+def sequential_function(aws: LoopbackAws, aws_clock: FakeClock) -> Iterator[Function]:
+    """A function that sends requests sequentially, on the clock of `aws`."""
     with pytest.MonkeyPatch.context() as patch:
         deadline = functools.partial(Deadline, clock=aws_clock, wait=aws_clock.wait)
         limiter = functools.partial(RateLimiter, clock=aws_clock)
@@ -47,12 +47,12 @@ def _image() -> Image:
 
 
 def test_manifest_pushes_stay_below_ecrs_rate_limit(
-    aws: LoopbackAws, one_by_one: Function, aws_clock: FakeClock
+    aws: LoopbackAws, sequential_function: Function, aws_clock: FakeClock
 ) -> None:
     tags = [f"t{number}" for number in range(24)]
 
     began_at = aws_clock()
-    response = one_by_one.create("nginx:1.27", DESTINATION, DestTags=tags)
+    response = sequential_function.create("nginx:1.27", DESTINATION, DestTags=tags)
 
     assert response["Status"] == "SUCCESS", response["Reason"]
     assert len(aws.ecr().store.tags("mirror/app")) == 25
@@ -66,12 +66,12 @@ def test_manifest_pushes_stay_below_ecrs_rate_limit(
 
 
 def test_the_request_rate_decreases_after_throttling(
-    aws: LoopbackAws, one_by_one: Function
+    aws: LoopbackAws, sequential_function: Function
 ) -> None:
     aws.ecr().quirks.put_images_per_second = 4
     tags = [f"t{number}" for number in range(11)]
 
-    response = one_by_one.create(
+    response = sequential_function.create(
         "nginx:1.27", DESTINATION, DestTags=tags, RetryConfigs={"baseDelay": 0.1}
     )
 

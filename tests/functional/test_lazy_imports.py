@@ -1,6 +1,6 @@
-"""Copies import only what they need: each slow module is a part of every start.
+"""Copies import only the modules that they need, since imports slow down every start.
 
-A start is what most runs of the command line, and most invocations of the function, consist of.
+Most runs of the command line and most invocations consist of little more than the start.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _imported(code: str, source: str, destination: str) -> set[str]:
     return modules & _OTHERS
 
 
-def test_a_copy_between_other_registries_imports_nothing_of_aws(
+def test_a_copy_between_other_registries_imports_no_aws_modules(
     registries: Callable[..., RegistryServer],
 ) -> None:
     source, destination = registries(), registries()
@@ -89,7 +89,7 @@ def test_a_copy_between_other_registries_imports_nothing_of_aws(
     assert list(destination.store.tags("app")) == ["1"]
 
 
-def test_the_command_line_imports_little_for_an_image_that_is_there(
+def test_the_command_line_imports_few_modules_for_an_existing_image(
     registries: Callable[..., RegistryServer],
 ) -> None:
     source, destination = registries(), registries()
@@ -102,7 +102,7 @@ def test_the_command_line_imports_little_for_an_image_that_is_there(
     assert [each.method for each in destination.requests] == ["GET"]
 
 
-def test_the_function_creates_the_client_for_ecr_before_its_first_request(
+def test_the_ecr_client_is_created_before_the_first_request(
     registries: Callable[..., RegistryServer], aws: LoopbackAws
 ) -> None:
     source = registries()

@@ -17,7 +17,7 @@ from local.registry import Operation, RegistryServer, SpecificationPolicy
 from local.registry.store import Store
 from local.web import DroppedConnectionError, Request
 from tests.functional.mirror_fixtures import methods, put_tags
-from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.waiting import MAX_WAIT_SECONDS, wait_until
 
 from ecr_image_replicator.cli.exit_codes import Exit
 
@@ -188,7 +188,7 @@ def test_an_invalid_file_is_an_error_before_any_request(
 
 
 class _SignalOnPush(SpecificationPolicy):
-    """A registry that sends SIGINT to a process at its twentieth manifest, and stores no more."""
+    """A registry that sends SIGINT at the twentieth manifest, and drops that and all later ones."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
@@ -203,7 +203,7 @@ class _SignalOnPush(SpecificationPolicy):
         assert self.process is not None
         if number == SIGNAL_AT:
             self.process.send_signal(signal.SIGINT)
-        self.process.wait(PATIENCE_SECONDS)
+        self.process.wait(MAX_WAIT_SECONDS)
         raise DroppedConnectionError
 
 

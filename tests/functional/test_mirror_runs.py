@@ -261,7 +261,7 @@ def test_a_mirror_waits_for_the_pull_rate_limit_and_copies_all_images(registries
     assert waited == [7200.0] * 2
 
 
-def test_images_are_left_if_the_pull_rate_limit_exceeds_the_deadline(registries: Start) -> None:
+def test_images_remain_if_the_pull_rate_limit_exceeds_the_deadline(registries: Start) -> None:
     source = registries(policy=_PullLimitPolicy(5, 2, "7200"))
     destination = registries()
     put_tags(source, "team/app", TAGS)

@@ -113,7 +113,7 @@ class _DelayedBlobsPolicy(SpecificationPolicy):
             self.release.wait()
 
 
-def test_a_worker_ends_with_the_run_and_leaves_its_images(
+def test_a_worker_stops_at_the_end_of_the_run(
     steps: MirrorSteps, store: MemoryStore, registries: Start
 ) -> None:
     policy = _DelayedBlobsPolicy()
@@ -131,7 +131,7 @@ def test_a_worker_ends_with_the_run_and_leaves_its_images(
     assert "timed out" in results["Results"][0]["Error"]
 
 
-def test_choose_after_the_end_of_the_run_compares_nothing(
+def test_choose_after_the_end_of_the_run_sends_no_requests(
     steps: MirrorSteps, store: MemoryStore, registries: Start
 ) -> None:
     source, destination = registries(), registries()

@@ -135,7 +135,7 @@ def test_a_tag_list_stops_after_100000_tags(serve: Serve) -> None:
     assert len(server.requests) == 11
 
 
-def test_an_endless_list_of_long_names_is_refused(serve: Serve) -> None:
+def test_an_endless_list_of_long_names_is_rejected(serve: Serve) -> None:
     def handle(request: Request) -> Response:
         last = int(request.parameter("last") or 0)
         name = f"{last}" + "x" * (8 * 1024 * 1024)
@@ -148,7 +148,7 @@ def test_an_endless_list_of_long_names_is_refused(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("value", ["[]", "{}", "0"])
-def test_a_list_that_needs_much_more_memory_than_its_text_is_refused(
+def test_a_list_that_needs_much_more_memory_than_its_text_is_rejected(
     serve: Serve, value: str
 ) -> None:
     content = f'{{"tags": [{",".join([value] * 500_000)}]}}'.encode()

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from local.certificates import CertificateAuthority
 from local.web import LoopbackServer, Request, Response
-from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.waiting import MAX_WAIT_SECONDS, wait_until
 
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import Side, TransientError
@@ -44,7 +44,7 @@ class Client:
     def wait_for_connections(self, count: int) -> None:
         for thread in threading.enumerate():
             if thread.name == "preconnect":
-                thread.join(PATIENCE_SECONDS)
+                thread.join(MAX_WAIT_SECONDS)
         wait_until(lambda: self.server.accepted_connections >= count)
         assert self.server.accepted_connections == count
 
@@ -62,7 +62,7 @@ def client(
 
     def respond(received: Request) -> Response:
         if received.path == "/concurrent":
-            all_received.wait(PATIENCE_SECONDS)
+            all_received.wait(MAX_WAIT_SECONDS)
         return Response(200, body=b"hello")
 
     tls = authority.server_context() if request.param == "https" else None

@@ -77,7 +77,7 @@ class FunctionPool:
         self._server = LoopbackServer(self._respond)
         self.url = self._server.url
         self.events: list[dict[str, Any]] = []
-        #: Tells whether the process that serves an event is killed at once.
+        #: Returns whether the process that serves an event is killed immediately.
         self.kills: Callable[[dict[str, Any]], bool] = lambda _: False
 
     def configure(self, environment: Mapping[str, str]) -> None:

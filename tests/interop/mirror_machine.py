@@ -298,9 +298,9 @@ def deployed(
 
 
 def _environment(moto: str, aws: LoopbackAws | None) -> dict[str, str]:
-    """Return the variables that lead the function to its AWS services and registries."""
+    """Return the variables with the function's AWS endpoints and registries."""
     if aws is not None:
-        # what LoopbackAws does not have
+        # services that LoopbackAws lacks
         return {
             **aws.environment,
             "AWS_ENDPOINT_URL_SFN": moto,

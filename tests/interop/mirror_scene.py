@@ -152,7 +152,7 @@ class MirrorScene:
 
 
 def serves_entry(entry: int) -> Callable[[Mapping[str, Any]], bool]:
-    """Return a function that tells whether an event is a work item of an entry."""
+    """Return a predicate that matches events with a work item of an entry."""
 
     def serves(event: Mapping[str, Any]) -> bool:
         mirror = event.get("Mirror", {})

@@ -112,7 +112,7 @@ class DockerRegistry:
                 start_new_session=True,
             )
         try:
-            self.host = self._wait_until_it_listens(self._process)
+            self.host = self._wait_until_listening(self._process)
         except BaseException:
             self.__exit__()
             raise
@@ -154,7 +154,7 @@ class DockerRegistry:
             (self._directory / "htpasswd").write_text(_HTPASSWD)
         return text.format(directory=self._directory, certificate=self._certificate, key=self._key)
 
-    def _wait_until_it_listens(self, process: subprocess.Popen[bytes]) -> str:
+    def _wait_until_listening(self, process: subprocess.Popen[bytes]) -> str:
         end = time.monotonic() + _START_SECONDS
         while time.monotonic() < end:
             listening = _LISTENING.search(self._error_log.read_text())

@@ -1,4 +1,4 @@
-"""scripts/check_in_aws.sh, run with programs that only record what they are called with."""
+"""scripts/check_in_aws.sh, run with programs that only record their arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 
 class NoCloud:
-    """A cloud in which a stack deploys nothing."""
+    """A cloud for stacks without resources."""
 
     def deploy(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
         raise AssertionError(properties)
@@ -97,7 +97,7 @@ def test_a_mirror_is_created_run_updated_stopped_and_deleted(programs: Path) -> 
     assert len(created) == 2
 
 
-def test_the_scheduled_run_is_named_by_the_report_of_the_first(programs: Path) -> None:
+def test_the_scheduled_run_is_found_by_the_first_report(programs: Path) -> None:
     _, calls = _run(programs, "stack", MIRROR_BUCKET="bucket")
 
     payloads = [each[each.index("--payload") + 1] for each in _named(calls, "lambda", "invoke")]
@@ -119,14 +119,14 @@ def test_the_stack_of_the_mirror_is_valid(programs: Path) -> None:
     assert entry.destination_name == f"{entry.source_name}-mirror"
 
 
-def test_without_a_bucket_the_mirror_is_not_checked(programs: Path) -> None:
+def test_the_mirror_is_not_checked_without_a_bucket(programs: Path) -> None:
     output, calls = _run(programs, "stack")
 
     assert re.search(r"^a mirror +not checked: set MIRROR_BUCKET$", output, re.MULTILINE)
     assert _named(calls, "cloudformation", "deploy") == []
 
 
-def test_no_password_is_in_a_list_of_processes(programs: Path) -> None:
+def test_passwords_are_not_command_line_arguments(programs: Path) -> None:
     _, calls = _run(programs, "stack", MIRROR_BUCKET="bucket")
 
     assert any(each[1:3] == ["ecr", "get-login-password"] for each in calls)

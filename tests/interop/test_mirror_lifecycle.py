@@ -1,4 +1,4 @@
-"""Requests of CloudFormation to a mirror: each gets exactly one response, whatever happens."""
+"""Requests of CloudFormation to a mirror: each gets exactly one response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.interop.mirror_scene import TAGS, MirrorScene
 from custom_resource.mirror_ids import mirror_id
 
 ROOT = Path(__file__).parents[2]
-#: moto's interpreter fails by itself when it is stopped within a Map; AWS reports ABORTED.
+#: AWS reports ABORTED; moto's interpreter fails if it is stopped within a Map.
 STOPPED = {"ABORTED", "FAILED"}
 
 
@@ -39,7 +39,7 @@ def waiting(mirror_scene: MirrorScene, machine: Machine) -> tuple[dict[str, Any]
     return mirror, create
 
 
-def test_an_update_stops_the_run_before_it_and_each_request_has_one_response(
+def test_an_update_stops_the_previous_run_and_each_request_gets_one_response(
     mirror_scene: MirrorScene, machine: Machine, waiting: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
     mirror, create = waiting
@@ -110,17 +110,17 @@ def test_a_delete_during_a_run_stops_it_and_removes_the_state(
     (stopped,) = machine.executions()
     assert stopped["status"] in STOPPED
     assert machine.list_keys() == []
-    # the state that the responder reads is gone, so that the deletion has responded for the run
+    # the deletion removed the state that the responder reads, and responded for the run
     machine.pool.invoke(machine.status_change(stopped["name"], "ABORTED"), "responder")
     statuses = {each.request_id: each.status for each in machine.cloudformation.responses}
     assert statuses == {create["RequestId"]: "FAILED", delete["RequestId"]: "SUCCESS"}
     assert len(machine.cloudformation.responses) == 2
-    # a duplicate of the first request leaves nothing behind
+    # a duplicate of the first request creates no objects
     assert machine.send(create)["Status"] == "STARTED"
     assert machine.list_keys() == []
 
 
-def test_a_mirror_that_cannot_be_chosen_fails_with_its_reason(
+def test_a_failed_choose_step_fails_the_resource_with_its_reason(
     mirror_scene: MirrorScene, machine: Machine
 ) -> None:
     entry = mirror_scene.entries[0]
@@ -159,7 +159,7 @@ def test_invalid_properties_and_dry_runs_start_nothing(
     assert not any(each.method in {"POST", "PUT"} for each in mirror_scene.destination.requests)
 
 
-def test_completing_when_started_responds_before_the_images_are_copied(
+def test_completewhen_started_responds_before_images_are_copied(
     mirror_scene: MirrorScene, machine: Machine
 ) -> None:
     mirror_scene.third.allowed, mirror_scene.third.throttled_count = 2, 10_000
@@ -179,7 +179,7 @@ def test_completing_when_started_responds_before_the_images_are_copied(
     assert response.data["Chosen"] == "15"
     assert machine.schedules() == [response.physical_resource_id]
     start = {"Mirror": {"Step": "Start", "Run": machine.run_of(create)}}
-    assert machine.send(start) == {"Started": False}  # the first run is going on
+    assert machine.send(start) == {"Started": False}  # the first run is still running
     machine.send(machine.event("Delete", mirror, physical_resource_id="x"))
     assert FUNCTION not in machine.schedules()
 
@@ -210,7 +210,7 @@ def test_a_run_that_exceeds_its_time_limit_gets_a_response(
 
 
 @pytest.mark.parametrize(("step", "responds_itself"), [("Choose", True), ("Summarise", False)])
-def test_a_step_whose_worker_is_killed_each_time_leads_to_one_response(
+def test_a_repeatedly_killed_worker_causes_one_response(
     mirror_scene: MirrorScene, machine: Machine, step: str, responds_itself: bool
 ) -> None:
     machine.pool.kills = lambda event: event.get("Mirror", {}).get("Step") == step
@@ -229,7 +229,9 @@ def test_a_step_whose_worker_is_killed_each_time_leads_to_one_response(
     assert reason in (response.reason or "")
 
 
-def test_a_run_costs_what_the_page_says(mirror_scene: MirrorScene, machine: Machine) -> None:
+def test_the_state_transitions_of_a_run_match_the_documentation(
+    mirror_scene: MirrorScene, machine: Machine
+) -> None:
     computed = runpy.run_path(str(ROOT / "scripts" / "mirror_costs.py"))["Run"]
     entries = [*mirror_scene.entries[:2], *mirror_scene.entries[15:17]]
     mirror = {"Repositories": entries}
@@ -251,7 +253,7 @@ def test_a_run_costs_what_the_page_says(mirror_scene: MirrorScene, machine: Mach
         assert counts["GET"] + run.changed_hosts == run.gets
 
 
-def test_images_that_the_time_does_not_suffice_for_fail_the_resource(
+def test_images_that_exceed_the_time_limit_fail_the_resource(
     mirror_scene: MirrorScene, machine: Machine
 ) -> None:
     mirror_scene.third.allowed, mirror_scene.third.throttled_count = 2, 10_000

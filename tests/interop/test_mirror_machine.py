@@ -1,4 +1,4 @@
-"""The executed state machine definition: each way in which an image or a worker can fail."""
+"""The executed state machine definition: every kind of failed image and worker."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ MISSING = ["7.1", "7.2", "7.3"]
 DENIED_REPOSITORY = "team/app24"
 DENIED_TAGS = ["team/app23:1.10", "team/app23:1.9"]
 KILLED_ONCE = "team/app01:1.7"
-KILLED_FOR_GOOD = [f"team/app02:1.{number}" for number in range(5, 15)]
-#: By the last component and tag of the source.
+ALWAYS_KILLED = [f"team/app02:1.{number}" for number in range(5, 15)]
+#: Error kinds by the repository and tag of the source.
 FAILED = {
     **{f"team/app00:{tag}": "NotFound" for tag in MISSING},
     **dict.fromkeys((DENIED_REPOSITORY, *DENIED_TAGS), "Denied"),
-    **dict.fromkeys((KILLED_ONCE, *KILLED_FOR_GOOD), "Killed"),
+    **dict.fromkeys((KILLED_ONCE, *ALWAYS_KILLED), "Killed"),
 }
 #: The denied repository counts as one image, since its tags are not known.
 CHOSEN = 19 * len(TAGS) + 1 + len(MISSING)
-LATER = len(KILLED_FOR_GOOD) + 1
+COPIED_LATER = len(ALWAYS_KILLED) + 1
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def scene() -> Iterator[MirrorScene]:
 
 
 def _cause_faults(scene: MirrorScene, machine: Machine) -> None:
-    """Entry 1: killed once. Entry 2: killed for good. Entry 3: out of time twice."""
+    """Kill the worker of entry 1 once and of entry 2 always; let entry 3 time out twice."""
     kills = {1: 1, 2: 2}
 
     def on_manifest(repository: str, digest: str) -> None:
@@ -135,11 +135,11 @@ def test_every_failure_is_reported_and_nothing_is_copied_twice(
         for event in machine.pool.events
         if event.get("Mirror", {}).get("Step") == "Copy" and not event.get("RetryCount")
     )
-    assert invocations[3] == 3  # out of time twice
+    assert invocations[3] == 3  # two timeouts
     waits = sum(each.kind == "WaitStateEntered" for each in machine.history.events)
     assert scene.third.throttled_count == 0
-    assert waits == 2 + 4  # out of time twice, four rejected pulls
-    # the formula of docs/mirrors.md; the worker that is killed for good skips IsFinished
+    assert waits == 2 + 4  # two timeouts, four rejected pulls
+    # the formula of docs/mirrors.md; the worker that is always killed skips IsFinished
     repositories, hosts = 19, 3
     assert machine.history.transitions == 5 + 2 * hosts + 3 * repositories + 3 * waits - 1
     assert machine.schedules() == [response.physical_resource_id]
@@ -155,7 +155,7 @@ def test_every_failure_is_reported_and_nothing_is_copied_twice(
 
 
 def _assert_later_runs(scene: MirrorScene, machine: Machine, create: dict[str, Any]) -> None:
-    """The second run copies what the first did not; the third moves nothing."""
+    """The second run copies the images that failed in the first; the third copies nothing."""
     scene.first.on_manifest, scene.first.on_blob = ignore_manifest, ignore_blob
     scene.third.allowed = None
     start = {
@@ -166,9 +166,9 @@ def _assert_later_runs(scene: MirrorScene, machine: Machine, create: dict[str, A
     report = machine.report_of(machine.executions()[0])
     assert {_without_host(each["Source"]) for each in report["Copied"]} == {
         KILLED_ONCE,
-        *KILLED_FOR_GOOD,
+        *ALWAYS_KILLED,
     }
-    assert report["Summary"]["Failed"] == str(len(FAILED) - LATER)
+    assert report["Summary"]["Failed"] == str(len(FAILED) - COPIED_LATER)
     assert set(scene.count_blob_pushes().values()) == {1}
 
     scene.clear_requests()
@@ -177,7 +177,7 @@ def _assert_later_runs(scene: MirrorScene, machine: Machine, create: dict[str, A
     assert machine.send(start) == {"Started": True}
     machine.wait_until_ended()
     report = machine.report_of(machine.executions()[0])
-    assert report["Summary"]["Unchanged"] == str(CHOSEN - len(FAILED) + LATER)
+    assert report["Summary"]["Unchanged"] == str(CHOSEN - len(FAILED) + COPIED_LATER)
     assert (report["Summary"]["Copied"], report["Summary"]["BytesCopied"]) == ("0", "0")
     for registry in scene.registries:
         for each in registry.requests:
@@ -201,7 +201,7 @@ def _assert_no_secret(machine: Machine) -> None:
     assert "X-Amz-Signature" not in machine.pool.log
 
 
-def test_a_host_waits_without_compute_while_the_others_go_on(
+def test_a_host_waits_without_an_invocation_while_other_hosts_continue(
     scene: MirrorScene, machine: Machine
 ) -> None:
     scene.third.allowed, scene.third.throttled_count = 2, 10_000
@@ -219,11 +219,11 @@ def test_a_host_waits_without_compute_while_the_others_go_on(
 
     (begin,) = machine.history.find("WaitStateEntered", limited)
     assert re.search(r'WaitSeconds[\\": ]+600\b', machine.history.events[begin].details)
-    # one worker at a time: the wait keeps its place, so that no other repository is begun
+    # one worker at a time: no other repository starts during the wait
     (task,) = machine.history.find("TaskScheduled", limited)
     assert task < begin
     assert not machine.history.find("WaitStateExited", limited)
-    # the other hosts' repositories are copied meanwhile
+    # the repositories of other hosts are copied during the wait
     _, second = machine.history.find("TaskScheduled", free)
     assert begin < second
     exits = machine.history.find("PassStateExited", "HostDone")

@@ -6,7 +6,7 @@ import pytest
 from tests.interop.moto_account import open_account
 
 
-def test_an_account_has_nothing_of_the_account_before() -> None:
+def test_an_account_has_no_resources_of_the_previous_account() -> None:
     with open_account() as account:
         account.client("sns").create_topic(Name="left")
     with open_account() as account:

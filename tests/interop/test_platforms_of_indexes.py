@@ -304,7 +304,7 @@ def test_arch_image_tags_are_pushed_in_one_run(pair: RegistryPair, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("properties", "sentence"),
+    ("properties", "message"),
     [
         ({"Platforms": "plan9/amd64"}, "platform plan9/amd64 not found in"),
         ({"Platforms": "linux/amd64,plan9/amd64"}, "windows(10.0.20348.2227+win32k)/amd64"),
@@ -315,12 +315,12 @@ def test_arch_image_tags_are_pushed_in_one_run(pair: RegistryPair, tmp_path: Pat
     ],
 )
 def test_a_missing_platform_fails_without_pushing(
-    pair: RegistryPair, properties: dict[str, Any], sentence: str
+    pair: RegistryPair, properties: dict[str, Any], message: str
 ) -> None:
     listed = push_source_index(pair, "oci")
     response = pair.replicate(f"{listed.repository}:1", "platforms/none:1", **properties)
     assert response["Status"] == "FAILED"
-    assert sentence in response["Reason"]
+    assert message in response["Reason"]
     assert {each.method for each in pair.destination.requests} <= {"GET", "HEAD"}
 
 

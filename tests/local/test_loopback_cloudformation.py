@@ -96,9 +96,9 @@ def test_a_response_that_breaks_a_rule_is_a_violation(
 ) -> None:
     event = endpoint.event("Create", {})
     assert put(authority, event["ResponseURL"], response_to(event, **changes)) == 200
-    (sentence,) = endpoint.violations
-    assert violation in sentence
-    assert endpoint.responses[0].violations == (sentence,)
+    (found,) = endpoint.violations
+    assert violation in found
+    assert endpoint.responses[0].violations == (found,)
 
 
 @pytest.mark.parametrize("length", [4096, 4097])

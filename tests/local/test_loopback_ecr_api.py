@@ -93,7 +93,9 @@ def test_endpoint_patterns_match_every_endpoint_of_botocore() -> None:
     for partition in session.get_available_partitions():
         for region in session.get_available_regions("ecr", partition):
             for fips, dual_stack in itertools.product((False, True), repeat=2):
-                with contextlib.suppress(EndpointProviderError):  # not every partition has each
+                with contextlib.suppress(
+                    EndpointProviderError
+                ):  # some partitions lack some endpoints
                     endpoint = provider.resolve_endpoint(
                         Region=region, UseFIPS=fips, UseDualStack=dual_stack
                     )

@@ -119,7 +119,9 @@ def test_a_registry_is_reachable_by_each_of_its_host_names(
         "123456789012.dkr.ecr.eu-west-1.amazonaws.org",
     ],
 )
-def test_an_unknown_host_like_a_registrys_is_rejected(client_for: ClientFactory, host: str) -> None:
+def test_an_unknown_host_similar_to_a_registry_host_is_rejected(
+    client_for: ClientFactory, host: str
+) -> None:
     with pytest.raises(OSError, match="403"):
         client_for(host).send("GET", "/v2/")
 

@@ -159,6 +159,6 @@ def test_skopeo_lists_and_deletes_tags(registry: RegistryServer, skopeo: Skopeo)
     push(build_image([]), registry.host, "app", "2")
     listed = json.loads(skopeo("list-tags", "--tls-verify=false", f"docker://{registry.host}/app"))
     assert listed["Tags"] == ["1", "2"]
-    # skopeo deletes the manifest of the tag, and thereby its other tags
+    # skopeo deletes the manifest of the tag, which deletes its other tags
     skopeo("delete", "--tls-verify=false", f"docker://{registry.host}/app:1")
     assert registry.store.tags("app") == {}

@@ -20,7 +20,7 @@ ClientFactory = Callable[[str], WireClient]
 ROLE = "arn:aws:iam::123456789012:role/replicator"
 REPOSITORY_ARN = f"arn:aws:ecr:eu-west-1:123456789012:repository/{REPOSITORY}"
 BUCKET = {"Bucket": "archives", "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
-NEVER_RETRIED = Config(retries={"total_max_attempts": 1})
+NO_RETRIES = Config(retries={"total_max_attempts": 1})
 
 
 def allow(action: str, resource: str = "*", **condition: Any) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def client_of(environment: Mapping[str, str], service: str) -> Any:
         aws_session_token=environment["AWS_SESSION_TOKEN"],
         region_name=environment["AWS_REGION"],
     )
-    config = NEVER_RETRIED.merge(Config(proxies={"https": environment["HTTPS_PROXY"]}))
+    config = NO_RETRIES.merge(Config(proxies={"https": environment["HTTPS_PROXY"]}))
     return session.client(service, verify=environment["AWS_CA_BUNDLE"], config=config)
 
 

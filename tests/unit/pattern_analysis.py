@@ -18,7 +18,7 @@ from typing import Any
 
 codes: Any = _constants
 parser: Any = _parser
-#: Longer repetitions are taken for endless ones.
+#: Longer repetitions are treated as unbounded.
 _MAX_COPIES = 4
 _SEARCH = -1
 Chars = frozenset[str]

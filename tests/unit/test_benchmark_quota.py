@@ -64,9 +64,9 @@ def test_a_group_is_limited_and_then_removed(version: int, tmp_path: Path) -> No
         written = {file.name: file.read_text() for file in group.iterdir()}
         assert written == hierarchy.settings(0.5)
         if version == 2:
-            # groups have the controller only if their parent hands it on
+            # groups have only the controllers that their parent delegates
             assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu"
-        _empty(group)
+        _remove_files(group)
     assert not group.exists()
 
 
@@ -80,11 +80,11 @@ def test_a_limit_that_never_throttled_is_an_error(statistics: str, tmp_path: Pat
         (group / "cpu.stat").write_text("nr_periods 8\nnr_throttled 3\n")
         quota.check()
         assert quota.command[-2].startswith(f"echo $$ > '{group}/cgroup.procs'")
-        _empty(group)
+        _remove_files(group)
     assert not group.exists()
 
 
-def _empty(group: Path) -> None:
-    """Remove what the kernel removes together with a group."""
+def _remove_files(group: Path) -> None:
+    """Remove the files that the kernel removes together with a group."""
     for file in group.iterdir():
         file.unlink()

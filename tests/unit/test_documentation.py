@@ -41,7 +41,7 @@ def cells(heading: str) -> dict[str, list[str]]:
 
 
 def test_documented_defaults_equal_the_defaults_of_properties() -> None:
-    """Giving the default is the same as giving nothing."""
+    """An explicit default gives the same request as an omitted property."""
     required = {"SrcImage": "s3://builds/app.tar", "DestImage": "example.com/app:1"}
     table = cells("Properties")
     defaults = {name: re.fullmatch(r"`(.+)`", columns[1]) for name, columns in table.items()}

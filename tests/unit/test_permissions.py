@@ -59,7 +59,7 @@ _PUBLIC_PUSH = {
     "ecr-public:PutImage",
     "ecr-public:UploadLayerPart",
 }
-#: What Lambda itself does with the role.
+#: Permissions that Lambda itself uses.
 _LAMBDAS = _LOGS | _NETWORK
 
 

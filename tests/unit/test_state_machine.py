@@ -84,7 +84,7 @@ def test_the_definition_matches_the_schema() -> None:
                 "Type": "AWS::StepFunctions::StateMachine",
                 "Properties": {
                     "RoleArn": "arn:aws:iam::123456789012:role/machine",
-                    # the schema knows the names of the standard partition alone
+                    # the schema accepts only ARNs of the standard partition
                     "Definition": json.loads(_PATH.read_text().replace("${Partition}", "aws")),
                     "DefinitionSubstitutions": {"FunctionArn": "a"},
                 },

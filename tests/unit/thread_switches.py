@@ -17,8 +17,8 @@ _SWITCH_INTERVAL_SECONDS = 10e-6
 def switching_threads(*functions: str) -> Iterator[None]:
     """Let threads that start within this block switch at each instruction of these functions.
 
-    The interpreter itself switches at calls and at jumps only, and at others in other versions. A
-    counter without a lock therefore loses updates here in every run.
+    The interpreter switches only at calls and jumps, depending on its version. A counter without a
+    lock loses updates in this block in every run.
     """
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:

@@ -60,7 +60,7 @@ def test_the_challenge_is_read_from_ping_after_a_401_without_www_authenticate(
 @pytest.mark.parametrize("status", [403, 404])
 @pytest.mark.parametrize("kind", ["basic", "bearer"])
 @pytest.mark.parametrize("side", ["source", "destination"])
-def test_a_challenge_with_another_status_than_401_is_answered(
+def test_a_challenge_with_a_status_other_than_401_is_used(
     function: Function, registries: Start, image: Image, side: str, kind: str, status: int
 ) -> None:
     authentication = (
@@ -93,7 +93,7 @@ def test_credentials_are_not_sent_where_no_response_has_a_challenge(
     assert {each.authorization_scheme for each in destination.requests} == {None}
 
 
-def test_a_login_page_is_passed_with_credentials(
+def test_credentials_are_sent_after_a_redirect_to_a_login_page(
     function: Function, registries: Start, image: Image
 ) -> None:
     source = registries(
@@ -110,7 +110,7 @@ def test_a_login_page_is_passed_with_credentials(
     check_copy(response, destination, image)
 
 
-def test_the_challenge_of_another_hosts_login_page_is_not_answered(
+def test_credentials_are_not_sent_for_a_challenge_of_another_host(
     function: Function, registries: Start
 ) -> None:
     def respond(request: Request) -> Response:
@@ -118,7 +118,7 @@ def test_the_challenge_of_another_hosts_login_page_is_not_answered(
         return Response(200, {"Content-Type": "text/html", "WWW-Authenticate": challenge})
 
     with LoopbackServer(respond) as page:
-        source = registries(policy=ElsewherePolicy(page.url))
+        source = registries(policy=OtherHostPolicy(page.url))
 
         response = replicate(function, source, registries(), SrcCreds=CREDENTIALS)
 
@@ -129,8 +129,8 @@ def test_the_challenge_of_another_hosts_login_page_is_not_answered(
     assert not [each for each in page.requests if each.path == "/token"]
 
 
-class ElsewherePolicy(SpecificationPolicy):
-    """Redirects requests for manifests to a page of another host."""
+class OtherHostPolicy(SpecificationPolicy):
+    """A registry that redirects requests for manifests to a page of another host."""
 
     def __init__(self, origin: str) -> None:
         self._origin = origin
@@ -141,8 +141,8 @@ class ElsewherePolicy(SpecificationPolicy):
         return Response(302, {"Location": f"{self._origin}/login"}) if is_manifest else response
 
 
-class MislabellingPolicy(SpecificationPolicy):
-    """A registry that sends manifests and blobs as web pages."""
+class HtmlContentPolicy(SpecificationPolicy):
+    """A registry that sends manifests and blobs as text/html."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
         response = super().after(operation, request, response)
@@ -155,7 +155,7 @@ def test_large_content_may_be_labelled_as_a_web_page(
 ) -> None:
     large = {"padding": "x" * 2_000_000}
     image = build_image([build_layer(3_000_000, seed=1)], annotations=large)
-    source = registries(policy=MislabellingPolicy())
+    source = registries(policy=HtmlContentPolicy())
     place(image, source.store, "team/app", "1")
     destination = registries()
 
@@ -256,7 +256,7 @@ def test_a_400_for_an_expired_token_renews_the_token(
 def test_the_message_says_that_a_registry_did_not_request_the_credentials(
     function: Function, registries: Start, image: Image
 ) -> None:
-    source = registries(policy=UnaskingPolicy())
+    source = registries(policy=NoChallengePolicy())
     place(image, source.store, "team/app", "1")
 
     response = replicate(function, source, registries(), SrcCreds=CREDENTIALS)
@@ -267,7 +267,7 @@ def test_the_message_says_that_a_registry_did_not_request_the_credentials(
     assert "no credentials were given" not in response["Reason"]
 
 
-class UnaskingPolicy(SpecificationPolicy):
+class NoChallengePolicy(SpecificationPolicy):
     """A registry that denies access to manifests without any challenge."""
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:

@@ -79,7 +79,7 @@ def test_the_message_for_a_413_of_a_proxy_names_the_body_size_limit(
 
 
 class RejectingPolicy(SpecificationPolicy):
-    """Rejects each request for an upload, and each manifest, with the same response."""
+    """A registry that rejects each upload request and each manifest with the same response."""
 
     def __init__(self, status: int, content: bytes, content_type: str) -> None:
         self._response = Response(status, {"Content-Type": content_type}, content)

@@ -87,7 +87,7 @@ class SeeOtherPolicy(SpecificationPolicy):
 
 
 class LocationPolicy(SpecificationPolicy):
-    """Writes the Location of an upload in another form."""
+    """A registry that rewrites the Location of an upload."""
 
     def __init__(self, write: Callable[[str, Request], str]) -> None:
         self._write = write
@@ -124,31 +124,31 @@ def test_an_upload_location_is_used_in_every_form(
     check_copy(replicate(function, source, destination), destination, image)
 
 
-class ChainPolicy(SpecificationPolicy):
-    """Redirects a GET of a blob so many times, to a query of the same path."""
+class RedirectChainPolicy(SpecificationPolicy):
+    """A registry that redirects a GET of a blob a number of times, to a query of its path."""
 
     def __init__(self, redirects: int) -> None:
         self._redirects = redirects
 
     def after(self, operation: Operation, request: Request, response: Response) -> Response:
-        hop = int(request.parameter("hop") or 0)
-        if request.method != "GET" or "/blobs/" not in request.path or hop == self._redirects:
+        redirect = int(request.parameter("redirect") or 0)
+        if request.method != "GET" or "/blobs/" not in request.path or redirect == self._redirects:
             return super().after(operation, request, response)
-        return Response(302, {"Location": f"?hop={hop + 1}"})
+        return Response(302, {"Location": f"?redirect={redirect + 1}"})
 
 
 @pytest.mark.parametrize("redirects", [1, 3, 10])
-def test_redirects_in_a_row_are_followed(
+def test_consecutive_redirects_are_followed(
     function: Function, registries: Start, image: Image, redirects: int
 ) -> None:
-    source, destination = registries(policy=ChainPolicy(redirects)), registries()
+    source, destination = registries(policy=RedirectChainPolicy(redirects)), registries()
     place(image, source.store, "team/app", "1")
 
     check_copy(replicate(function, source, destination), destination, image)
 
 
 class StoragePolicy(SpecificationPolicy):
-    """Redirects each GET of a blob to another origin."""
+    """A registry that redirects each GET of a blob to another origin."""
 
     def __init__(self, origin: str) -> None:
         self._origin = origin
@@ -160,7 +160,7 @@ class StoragePolicy(SpecificationPolicy):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_denial_of_another_host_is_not_taken_for_the_registrys(
+def test_access_denied_by_a_redirect_target_is_not_reported_as_the_registrys(
     function: Function, registries: Start, image: Image, status: int
 ) -> None:
     body = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>No</Message></Error>"

@@ -110,7 +110,7 @@ def test_a_2xx_response_with_content_type_html_is_a_success(
 
 
 class GetPolicy(SpecificationPolicy):
-    """Responds to each GET of a manifest or a blob with another status of success."""
+    """A registry that responds to each GET of a manifest or blob with another 2xx status."""
 
     def __init__(self, status: int) -> None:
         self._status = status
@@ -122,7 +122,7 @@ class GetPolicy(SpecificationPolicy):
 
 
 @pytest.mark.parametrize("status", [201, 203, 207, 299])
-def test_content_is_read_with_another_status_of_success(
+def test_content_is_read_with_any_2xx_status(
     function: Function, registries: Start, image: Image, status: int
 ) -> None:
     source = registries(policy=GetPolicy(status))
@@ -133,7 +133,7 @@ def test_content_is_read_with_another_status_of_success(
 
 
 @pytest.mark.parametrize("status", [202, 204, 205])
-def test_a_status_of_success_without_content_is_an_error(
+def test_a_2xx_status_without_content_is_an_error(
     function: Function, registries: Start, image: Image, status: int
 ) -> None:
     source = registries(policy=GetPolicy(status))
@@ -269,7 +269,7 @@ def test_the_message_for_an_immutable_tag_names_both_digests(
 
 
 class ImmutablePolicy(SpecificationPolicy):
-    """A registry with immutable tags, as Harbor, ECR and others have them."""
+    """A registry with immutable tags, such as Harbor and ECR."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__()
@@ -286,7 +286,7 @@ class ImmutablePolicy(SpecificationPolicy):
 
 
 class FirstUploadPolicy(SpecificationPolicy):
-    """Responds to the first blob that it stores with another status, as a proxy does."""
+    """A registry that responds to the first stored blob with another status, as proxies do."""
 
     def __init__(self, status: int) -> None:
         self._status = status

@@ -1,6 +1,6 @@
 """Programs that push content to a registry and pull it.
 
-Each is run in a storage of its own below a directory, without the configuration of the user.
+Each program uses a separate storage directory and no user configuration.
 """
 
 from tests.interop.makers.oras import Oras

@@ -86,7 +86,7 @@ def run(program: str, *arguments: str, directory: Path) -> str:
     Raises
     ------
     AssertionError
-        It failed; the message has what it printed.
+        It failed; the message has its output.
     """
     home = directory / "home"
     home.mkdir(exist_ok=True)

@@ -29,9 +29,9 @@ class Skopeo:
     def copy(self, content: Content, target: Target, *arguments: str) -> None:
         """Push content of the test builders with skopeo."""
         login = ("--dest-creds", target.login) if target.login else ()
-        with RegistryServer() as workshop:
-            push(content, workshop.host, "content", "1")
-            url = f"docker://{workshop.host}/content:1"
+        with RegistryServer() as staging:
+            push(content, staging.host, "content", "1")
+            url = f"docker://{staging.host}/content:1"
             skopeo_copy(url, target.url, "--all", *login, *arguments)
 
     def read(self, kind: Kind, target: Target, directory: Path) -> None:  # noqa: ARG002

@@ -41,7 +41,7 @@ def test_a_single_image_needs_no_selector() -> None:
     assert chosen(None, IMAGES[3:]) == "fourth"
 
 
-def test_an_exact_name_has_precedence_over_a_name_with_default_registry_and_tag() -> None:
+def test_an_exact_name_has_precedence_over_a_normalized_name() -> None:
     images = [Candidate(("docker.io/library/app:latest",), "long"), Candidate(("app",), "short")]
     assert chosen("app", images) == "short"
 

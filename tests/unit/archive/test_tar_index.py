@@ -72,7 +72,7 @@ def test_a_size_above_8_gib_is_read(format_: Literal[1, 2]) -> None:
         TarIndex(huge, "x").find("later")
 
 
-def test_only_headers_are_read_and_no_byte_twice() -> None:
+def test_only_headers_are_read_and_each_byte_once() -> None:
     content = tar(("one", LARGE), ("two", LARGE), ("manifest.json", b"[]"))
     stored = MemoryObject(content)
     index = TarIndex(stored, "x")

@@ -34,7 +34,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class NotSentError(Exception):
-    """Stands in for the network."""
+    """Raised instead of sending a request."""
 
 
 def _endpoint_of(client: Any) -> str:
@@ -52,7 +52,7 @@ def _endpoint_of(client: Any) -> str:
 
 
 def _client(endpoint: AwsEndpoint, *, seconds: float = 900.0, attempts: int = 5) -> Any:
-    """Return the client of a call; nothing is sent."""
+    """Return the client of a call, without sending the call."""
     clients = AwsClients()
     caller = AwsCaller(
         clients,

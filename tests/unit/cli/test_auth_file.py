@@ -109,7 +109,7 @@ def test_the_message_for_a_failed_credential_helper_has_its_name_and_not_its_out
 
 
 @pytest.mark.parametrize(
-    ("document", "sentence"),
+    ("document", "message"),
     [
         ({"credHelpers": {"quay.io": "absent-one"}}, "not found on the PATH"),
         ({"credHelpers": {"quay.io": "../evil"}}, "is not the name of a helper"),
@@ -118,10 +118,10 @@ def test_the_message_for_a_failed_credential_helper_has_its_name_and_not_its_out
     ],
 )
 def test_the_message_for_an_invalid_auth_file_does_not_quote_its_content(
-    tmp_path: Path, document: Any, sentence: str
+    tmp_path: Path, document: Any, message: str
 ) -> None:
     write(tmp_path / ".docker/config.json", document)
-    with pytest.raises(SecretError, match=sentence) as caught:
+    with pytest.raises(SecretError, match=message) as caught:
         found(AuthFiles.locate(None, {}, tmp_path), "quay.io/a:1")
     assert "hunter2" not in str(caught.value)
 

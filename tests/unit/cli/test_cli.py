@@ -189,7 +189,7 @@ def test_the_help_lists_every_exit_status(capsys: pytest.CaptureFixture[str]) ->
 def test_the_error_class_determines_the_exit_status(name: str, status: Exit) -> None:
     kind = getattr(errors, name)
     is_registry_s = issubclass(kind, errors.RegistryError)
-    error = kind("a sentence", side=Side.SOURCE) if is_registry_s else kind("a sentence")
+    error = kind("a message", side=Side.SOURCE) if is_registry_s else kind("a message")
     assert exit_status(error) is status
 
 

@@ -78,7 +78,7 @@ def test_children_that_were_not_selected_are_omitted() -> None:
 
 
 def test_repeated_children_are_planned_in_linear_time() -> None:
-    # naively each nesting multiplies the visits: 200**4 of them
+    # without memoization there would be 200**4 visits
     below: dict[Digest, Manifest] = {}
     manifest: Manifest = image()
     for _ in range(4):

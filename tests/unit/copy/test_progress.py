@@ -63,7 +63,7 @@ def test_copied_blobs_are_counted() -> None:
     progress.finish(ONE, BlobOutcome.COPIED)
     progress.finish(TWO, BlobOutcome.SKIPPED)
     progress.finish(blob(b"mounted"), BlobOutcome.MOUNTED)
-    progress.retry(TransientError("it broke off"))
+    progress.retry(TransientError("connection reset"))
     progress.retry(TransientError("too many", is_throttle=True))
 
     assert progress.counts() == Counts(14, 1, 1, 1, retries=2, throttles=1)

@@ -134,7 +134,7 @@ def test_a_single_image_of_another_platform_than_requested_is_rejected() -> None
         (INDEX, None, {"ImageArch": "amd64"}, False),
     ],
 )
-def test_takes_as_is_requires_a_manifest_that_needs_no_selection(
+def test_content_without_a_platform_selection_is_accepted_unchanged(
     manifest: Manifest, default: Platform | None, properties: dict[str, str], expected: bool
 ) -> None:
     reader, _ = _reader(manifest, default=default, **properties)
@@ -148,7 +148,7 @@ def test_several_platforms_create_an_index_of_their_images_and_attestations() ->
     reader, source = _reader(listed, FIRST, SECOND, third, Platforms="linux/arm64,linux/amd64")
     content = reader.read(listed.digest)
     assert isinstance(content.root, ImageIndex)
-    # in the source's order, whatever the request's
+    # in the order of the source, not of the request
     assert [each.digest for each in content.root.manifests] == [FIRST.digest, SECOND.digest]
     assert content.platforms == ((AMD64, FIRST.digest), (ARM64, SECOND.digest))
     assert content.is_made

@@ -82,7 +82,7 @@ def test_the_first_of_several_matching_images_is_selected() -> None:
 @pytest.mark.parametrize(
     ("wanted", "offered", "best"),
     [
-        # the best compatible variant, whatever its position
+        # the best compatible variant at any position
         ("linux/arm/v7", ["linux/arm/v5", "linux/arm/v6"], 1),
         ("linux/arm/v7", ["linux/arm/v8"], None),
         ("linux/arm/v6", ["linux/arm"], None),
@@ -95,7 +95,7 @@ def test_the_first_of_several_matching_images_is_selected() -> None:
         ("linux/arm64/v9", ["linux/arm64/v8", "linux/arm64/v8.5", "linux/arm64/v8.6"], 1),
         ("linux/arm64/v9.1", ["linux/arm64/v8.6", "linux/arm64/v9", "linux/arm64/v9.2"], 1),
         ("linux/arm64/v9.7", ["linux/arm64/v8.9"], 0),
-        # no order: the same, else one without, else any where none was asked for
+        # unordered variants: the same one, else none, else any if none was requested
         ("linux/riscv64/rva22", ["linux/riscv64/rva20"], None),
         ("linux/riscv64/rva22", ["linux/riscv64/rva20", "linux/riscv64"], 1),
         ("linux/riscv64", ["linux/riscv64/rva20", "linux/riscv64"], 1),
@@ -162,7 +162,7 @@ def test_entries_of_nested_indexes_are_listed_in_order() -> None:
     assert [(each.descriptor.digest, str(each.platform)) for each in entries] == [
         (one.digest, "linux/amd64"),
         (two.digest, "linux/arm64"),
-        (one.digest, "linux/s390x"),  # attested for the index that contains it
+        (one.digest, "linux/s390x"),  # an attestation of the index that contains it
         (three.digest, "None"),
     ]
 

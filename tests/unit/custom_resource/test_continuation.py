@@ -19,7 +19,7 @@ from ecr_image_replicator.request.parsing import parse_request
 NOW = 1_700_000_000.0
 PINNED = digest_of(b"image")
 LAYER = Descriptor("application/x", digest_of(b"layer"), 1000)
-STANDING = ProgressSnapshot(PINNED, copied=1, largest_left=LAYER, bytes_per_second=500.0)
+SNAPSHOT = ProgressSnapshot(PINNED, copied=1, largest_left=LAYER, bytes_per_second=500.0)
 MADE = {digest_of(b"stored"): LAYER}
 SECOND = Continuation(NOW, 3600, 2, PINNED, 4, '"etag"', MADE)
 FIELDS = SECOND.fields()
@@ -27,7 +27,7 @@ FIELDS = SECOND.fields()
 
 def next_run(
     run: Continuation = Continuation(NOW),  # noqa: B008 - frozen
-    snapshot: ProgressSnapshot = STANDING,
+    snapshot: ProgressSnapshot = SNAPSHOT,
     *,
     streams: int = 6,
     span_seconds: float = 10,
@@ -96,7 +96,7 @@ def test_a_start_time_in_the_future_is_replaced_by_now() -> None:
         {**FIELDS, "Layers": {"x": ["a", str(PINNED), 5]}},
     ],
 )
-def test_an_unreadable_continuation_starts_again(fields: object) -> None:
+def test_an_unreadable_continuation_restarts_the_copy(fields: object) -> None:
     read = Continuation.of({CONTINUATION_KEY: fields}, now=NOW + 100)
     assert (read.invocation, read.digest, dict(read.layers)) == (1, None, {})
 
@@ -146,7 +146,7 @@ def test_the_next_invocation_has_the_pinned_digest_and_its_number() -> None:
 
 def test_a_continuation_of_an_archive_has_its_etag_and_layers() -> None:
     more = {digest_of(b"more"): LAYER}
-    following = next_run(SECOND, STANDING._replace(etag='"new"', made=more))
+    following = next_run(SECOND, SNAPSHOT._replace(etag='"new"', made=more))
     assert (following.etag, following.layers) == ('"new"', {**MADE, **more})
     read_again = Continuation.of(
         {CONTINUATION_KEY: json.loads(json.dumps(following.fields()))}, now=NOW
@@ -161,47 +161,47 @@ def test_a_continuation_of_an_archive_has_its_etag_and_layers() -> None:
 
 def test_the_fields_fit_into_an_asynchronous_event() -> None:
     made = {digest_of(str(number).encode()): LAYER for number in range(5000)}
-    following = next_run(snapshot=STANDING._replace(made=made))
+    following = next_run(snapshot=SNAPSHOT._replace(made=made))
     assert list(following.layers) == list(made)[-400:]
     assert len(json.dumps(following.fields())) < 128 * 1024
 
 
 def test_streams_are_halved_when_more_bytes_were_lost_than_copied() -> None:
-    only_its_config = STANDING._replace(copied_bytes=900, lost_bytes=901)
+    only_its_config = SNAPSHOT._replace(copied_bytes=900, lost_bytes=901)
     assert next_run(snapshot=only_its_config, streams=6).streams == 3
-    makes_progress = STANDING._replace(copied_bytes=900, lost_bytes=900)
+    makes_progress = SNAPSHOT._replace(copied_bytes=900, lost_bytes=900)
     assert next_run(snapshot=makes_progress, streams=6).streams == 6
 
 
 def test_streams_are_halved_when_no_blob_was_finished() -> None:
-    stuck = STANDING._replace(copied=0)
+    stuck = SNAPSHOT._replace(copied=0)
     assert next_run(snapshot=stuck, streams=6).streams == 3
     assert next_run(snapshot=stuck, streams=2).streams == 1
 
 
 @pytest.mark.parametrize(
-    ("snapshot", "arguments", "sentence"),
+    ("snapshot", "arguments", "message"),
     [
-        (STANDING._replace(pinned=None), {}, "timed out before the source's digest"),
+        (SNAPSHOT._replace(pinned=None), {}, "timed out before the source's digest"),
         (
-            STANDING,
+            SNAPSHOT,
             {"run": dataclasses.replace(SECOND, invocation=12)},
             "timed out after 12 invocations",
         ),
-        (STANDING, {"left_seconds": 0.5}, "Increase the resource's ServiceTimeout"),
+        (SNAPSHOT, {"left_seconds": 0.5}, "Increase the resource's ServiceTimeout"),
         (
-            STANDING._replace(bytes_per_second=50),
+            SNAPSHOT._replace(bytes_per_second=50),
             {},
             rf"{LAYER.digest} of 1000 bytes does not fit in one invocation: at the measured 50 ",
         ),
-        (STANDING._replace(copied=0), {"streams": 1}, "does not fit in one invocation"),
-        (STANDING._replace(bytes_per_second=0), {}, "does not fit in one invocation"),
+        (SNAPSHOT._replace(copied=0), {"streams": 1}, "does not fit in one invocation"),
+        (SNAPSHOT._replace(bytes_per_second=0), {}, "does not fit in one invocation"),
     ],
 )
 def test_the_error_has_the_reason_that_prevents_another_invocation(
-    snapshot: ProgressSnapshot, arguments: dict[str, Any], sentence: str
+    snapshot: ProgressSnapshot, arguments: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(OutOfTimeError, match=sentence):
+    with pytest.raises(OutOfTimeError, match=message):
         next_run(snapshot=snapshot, **arguments)
 
 

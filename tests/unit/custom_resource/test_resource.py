@@ -232,12 +232,12 @@ def test_the_timer_responds_and_stops_the_replication(endpoint: Endpoint) -> Non
             deadline.check("go on")
         deadline.check("go on")
 
-    def deliver_and_tell(*arguments: Any, **named: Any) -> bool:
+    def deliver_and_signal(*arguments: Any, **named: Any) -> bool:
         responded.set()
         return deliver(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("custom_resource.invocation.deliver", deliver_and_tell)
+        patch.setattr("custom_resource.invocation.deliver", deliver_and_signal)
         body = resource_of(work).respond(
             event_of("Update", PhysicalResourceId="old"), FakeContext(seconds=0.6)
         )

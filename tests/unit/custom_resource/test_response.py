@@ -140,7 +140,7 @@ def test_a_response_with_names_of_any_length_fits(
 
 
 class FakeEndpoint:
-    """Responds with one status after the other, then with the last; 0 for no response."""
+    """An endpoint with a list of statuses, the last of which repeats; 0 is no response."""
 
     def __init__(self, clock: FakeClock, *statuses: int, seconds: float = 0.0) -> None:
         self._clock = clock

@@ -9,7 +9,7 @@ from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.mirror.recorder import ProgressRecorder
 
-THREADS, BLOBS_OF_EACH = 4, 100
+THREADS, BLOBS_PER_THREAD = 4, 100
 BLOB = blob(b"layer")
 
 
@@ -17,7 +17,7 @@ def test_all_concurrently_copied_blobs_are_counted() -> None:
     recorder = ProgressRecorder(LoggedProgress())
 
     def finish_all() -> None:
-        for _ in range(BLOBS_OF_EACH):
+        for _ in range(BLOBS_PER_THREAD):
             recorder.finish(BLOB, BlobOutcome.COPIED)
 
     with switching_threads("finish"):
@@ -26,7 +26,7 @@ def test_all_concurrently_copied_blobs_are_counted() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    count = THREADS * BLOBS_OF_EACH
+    count = THREADS * BLOBS_PER_THREAD
     assert (recorder.blobs_copied, recorder.bytes_copied) == (count, count * BLOB.size_bytes)
 
 

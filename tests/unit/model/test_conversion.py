@@ -109,7 +109,7 @@ def test_an_index_is_converted_with_its_children_and_platforms() -> None:
     assert {each.media_type for each in back.children.values()} == {OCI_MANIFEST}
 
 
-def test_an_index_whose_children_have_the_format_only_changes_its_media_type() -> None:
+def test_an_index_of_children_with_the_format_only_changes_its_media_type() -> None:
     docker = _convert(image(), "docker")
     root = index([docker], {docker.digest: "linux/amd64"})
     converted = convert_content(root, {docker.digest: docker}, ManifestFormat.DOCKER)

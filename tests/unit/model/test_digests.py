@@ -51,7 +51,7 @@ def test_arbitrary_values_are_digests_or_rejected(value: object) -> None:
     try:
         digest = Digest.parse(value)
     except InvalidDigestError as error:
-        assert len(str(error)) < 400  # noqa: PT017 - a digest is as good
+        assert len(str(error)) < 400  # noqa: PT017 - a digest is valid too
     else:
         assert str(digest) == value
 

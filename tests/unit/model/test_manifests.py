@@ -295,7 +295,7 @@ def _manifest_or_none(content: bytes, content_type: str) -> Manifest | None:
     try:
         manifest = parse_manifest(content, content_type)
     except InvalidManifestError as error:
-        assert len(str(error)) < 1000  # noqa: PT017 - a manifest is as good
+        assert len(str(error)) < 1000  # noqa: PT017 - a manifest is valid too
         return None
     assert manifest.content == content
     return manifest

@@ -27,13 +27,13 @@ SCOPES = ("repository:a:pull,push", "repository:b:pull")
 
 
 class FakeCredentials:
-    """Gives one login after the other."""
+    """Credentials that return their logins in order."""
 
     def __init__(self, *logins: Login) -> None:
         self._logins = list(logins)
         self.rejected: list[Login] = []
 
-    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - they wait
+    def find_preemptive(self, registry: str) -> Login | None:  # noqa: ARG002 - never preemptive
         return None
 
     def find(self, registry: str) -> Login | None:
@@ -205,7 +205,7 @@ def test_any_response_of_a_token_service_is_a_token_or_a_replication_error(
     try:
         _authenticate(_authenticator(), TokenResponse(status, content))
     except ReplicationError as error:
-        assert "quay.io" in str(error)  # noqa: PT017 - a success is as good
+        assert "quay.io" in str(error)  # noqa: PT017 - a success is valid too
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_the_first_line_of_a_plain_text_response_is_quoted() -> None:
     ("errors", "words", "code"),
     [
         (
-            # distribution, for foreign layers whose URL it does not allow
+            # distribution's response to a foreign layer whose URL is not allowed
             [
                 {"code": "UNKNOWN", "message": "unknown error"},
                 {"code": "UNKNOWN", "message": "unknown error", "detail": "invalid URL on layer"},
@@ -260,7 +260,7 @@ def test_the_first_line_of_a_plain_text_response_is_quoted() -> None:
             "MANIFEST_BLOB_UNKNOWN",
         ),
         (
-            # zot, for a media type that it does not know
+            # zot's response to an unknown media type
             [{"code": "MANIFEST_INVALID", "message": "", "detail": {"mediaType": "a/b"}}],
             "MANIFEST_INVALID: {mediaType: a/b}",
             "MANIFEST_INVALID",

@@ -22,7 +22,7 @@ _BEARER = Challenges(
 
 @dataclass
 class ListedCredentials:
-    """Returns the listed logins, one after the other, whenever one is rejected."""
+    """Credentials that return the next listed login after each rejection."""
 
     logins: list[Login]
     is_preemptive: bool = True

@@ -8,7 +8,7 @@ from ecr_image_replicator.registry.rate_limiter import RateLimiter
 
 
 class FakeClock:
-    """Moves only when somebody waits."""
+    """A clock that advances only in `wait`."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -22,12 +22,12 @@ class FakeClock:
 
 
 def _starts(
-    pace: RateLimiter, clock: FakeClock, count: int, seconds: float = 1000.0
+    limiter: RateLimiter, clock: FakeClock, count: int, seconds: float = 1000.0
 ) -> list[float]:
     deadline = Deadline(seconds, clock=clock, wait=clock.wait)
     starts = []
     for _ in range(count):
-        pace.wait(deadline)
+        limiter.wait(deadline)
         starts.append(clock.now)
     return starts
 
@@ -43,39 +43,39 @@ def test_at_most_the_rate_starts_in_each_second() -> None:
 
 def test_a_throttle_halves_the_rate_at_most_once_per_second_to_at_least_one() -> None:
     clock = FakeClock()
-    pace = RateLimiter(8, clock=clock)
+    limiter = RateLimiter(8, clock=clock)
 
-    pace.decrease()
-    pace.decrease()
-    assert pace.per_second == 4
+    limiter.decrease()
+    limiter.decrease()
+    assert limiter.per_second == 4
 
     for _ in range(5):
         clock.now += 1.0
-        pace.decrease()
-    assert pace.per_second == 1
+        limiter.decrease()
+    assert limiter.per_second == 1
 
 
 def test_a_decreased_rate_is_applied_and_increases_gradually() -> None:
     clock = FakeClock()
-    pace = RateLimiter(8, clock=clock)
-    pace.decrease()
+    limiter = RateLimiter(8, clock=clock)
+    limiter.decrease()
 
-    starts = _starts(pace, clock, 12)
+    starts = _starts(limiter, clock, 12)
     assert all(later - start >= 1.0 for start, later in zip(starts, starts[4:], strict=False))
 
     for _ in range(4):
-        pace.increase()
-    assert pace.per_second == 5
+        limiter.increase()
+    assert limiter.per_second == 5
     for _ in range(100):
-        pace.increase()
-    assert pace.per_second == 8
+        limiter.increase()
+    assert limiter.per_second == 8
 
 
 def test_a_wait_beyond_the_deadline_is_out_of_time() -> None:
     clock = FakeClock()
-    pace = RateLimiter(1, clock=clock)
-    _starts(pace, clock, 1)
+    limiter = RateLimiter(1, clock=clock)
+    _starts(limiter, clock, 1)
 
     with pytest.raises(OutOfTimeError, match="timed out: the rate limit"):
-        _starts(pace, clock, 1, seconds=0.5)
+        _starts(limiter, clock, 1, seconds=0.5)
     assert clock.now == 100.0

@@ -256,7 +256,7 @@ def test_arbitrary_optional_values_are_accepted_or_rejected(
     try:
         request = parse_request(NEEDED | properties)
     except RequestError as error:
-        assert any(name in error.render(property_name) for name in properties)  # noqa: PT017 - success is as good
+        assert any(name in error.render(property_name) for name in properties)  # noqa: PT017 - a request is valid too
         return
     assert 1 <= request.retry_policy.attempts <= 20
     assert len(set(request.platforms)) == len(request.platforms)

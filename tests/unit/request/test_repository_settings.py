@@ -59,7 +59,7 @@ def test_create_repository_is_a_boolean_or_a_map(
 
 
 @pytest.mark.parametrize(
-    ("value", "sentence"),
+    ("value", "message"),
     [
         ("perhaps", "invalid CreateRepository: 'perhaps' is neither a map nor JSON"),
         ({"Scan": True}, "invalid CreateRepository: unknown key 'Scan'. Use ImageTagMutability"),
@@ -89,8 +89,8 @@ def test_create_repository_is_a_boolean_or_a_map(
         ({"Tags": [{"Name": "team"}]}, "invalid CreateRepository.Tags: "),
     ],
 )
-def test_an_invalid_key_is_rejected_by_name(value: Any, sentence: str) -> None:
+def test_an_invalid_key_is_rejected_by_name(value: Any, message: str) -> None:
     with pytest.raises(RequestError) as raised:
         parse_repository_settings({"CreateRepository": value})
 
-    assert raised.value.render(property_name).startswith(sentence)
+    assert raised.value.render(property_name).startswith(message)

@@ -52,7 +52,7 @@ def _docker(**auths: Any) -> str:
         # .dockercfg, before Docker 1.7
         ('{"ghcr.io": {"auth": "YW5uOnMzY3JldA==", "email": "a@b.c"}}', "ann", "s3cret"),
         ('{"https://ghcr.io/v1/": {"username": "ann", "password": "s3cret"}}', "ann", "s3cret"),
-        # what a credential helper leaves behind
+        # the empty entry that a credential helper adds
         (
             _docker(**{"https://ghcr.io": {}, "ghcr.io": {"auth": _auth("ann:s3cret")}}),
             "ann",
@@ -63,7 +63,7 @@ def _docker(**auths: Any) -> str:
             "ann",
             "s3cret",
         ),
-        # the console's key/value form
+        # key/value pairs of the Secrets Manager console
         ('{"ann": "s3cret"}', "ann", "s3cret"),
         ('{"User": "ann", "PASSWORD": "s3cret"}', "ann", "s3cret"),
         ('{"user_name": "ann", "access-token": "s3cret"}', "ann", "s3cret"),
@@ -122,14 +122,14 @@ def _docker(**auths: Any) -> str:
             "ann",
             "s3cret",
         ),
-        # what `base64` wraps, and other alphabets and paddings
+        # base64 with line breaks, without padding, and in the URL-safe alphabet
         (_docker(**{"ghcr.io": {"auth": "YW5uOn\nMzY3JldA==\n"}}), "ann", "s3cret"),
         (_docker(**{"ghcr.io": {"auth": "YW5uOnMzY3JldA"}}), "ann", "s3cret"),
         (_docker(**{"ghcr.io": {"auth": "YW5uOj8_Pz4-Pg=="}}), "ann", "???>>>"),
         # JSON that was encoded twice
         (json.dumps(json.dumps({"username": "ann", "password": "s3cret"})), "ann", "s3cret"),
         ('"ann:s3cret"', "ann", "s3cret"),
-        # names of CI systems' variables, of credential helpers, Harbor's robots and Azure
+        # names used by CI systems, credential helpers, robot accounts of Harbor, and Azure
         ('{"DOCKER_USERNAME": "ann", "DOCKER_PASSWORD": "s3cret"}', "ann", "s3cret"),
         ('{"DOCKERHUB_USERNAME": "ann", "DOCKERHUB_TOKEN": "s3cret"}', "ann", "s3cret"),
         ('{"CI_REGISTRY_USER": "ann", "CI_REGISTRY_PASSWORD": "s3cret"}', "ann", "s3cret"),
@@ -240,7 +240,7 @@ _NOT_TEXT = f"invalid login in the secret hub: its content is not UTF-8 text. {_
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "message"),
     [
         ("", _EMPTY),
         (b"", _EMPTY),
@@ -278,12 +278,12 @@ _NOT_TEXT = f"invalid login in the secret hub: its content is not UTF-8 text. {_
     ],
 )
 def test_invalid_content_is_an_error_that_does_not_quote_it(
-    content: str | bytes, sentence: str
+    content: str | bytes, message: str
 ) -> None:
     with pytest.raises(SecretError) as raised:
         parse_secret_login(content, _SECRET, "ghcr.io")
 
-    assert raised.value.render(property_name) == sentence
+    assert raised.value.render(property_name) == message
     assert "s3cret" not in str(raised.value)
 
 
@@ -320,7 +320,7 @@ def test_credentials_are_inline_or_a_secret_reference(
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         (
             "arn:aws:s3:::s3cret",
@@ -338,11 +338,11 @@ def test_credentials_are_inline_or_a_secret_reference(
         (":s3cret", "invalid SrcCreds: the value is not user:password"),
     ],
 )
-def test_malformed_credentials_are_rejected_and_not_quoted(text: str, sentence: str) -> None:
+def test_malformed_credentials_are_rejected_and_not_quoted(text: str, message: str) -> None:
     with pytest.raises(RequestError) as raised:
         parse_credentials(text, Setting.SOURCE_CREDENTIALS)
 
-    assert raised.value.render(property_name) == sentence
+    assert raised.value.render(property_name) == message
 
 
 def test_the_region_of_a_secret_arn_is_used() -> None:

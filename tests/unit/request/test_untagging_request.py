@@ -73,7 +73,7 @@ def test_a_physical_id_of_another_program_is_ignored(physical_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("properties", "sentence"),
+    ("properties", "message"),
     [
         ({"DestTags": ["no tag"]}, "invalid DestTags: 'no tag'"),
         ({"DestRoleArn": "no-arn"}, "invalid DestRoleArn: 'no-arn' is not the ARN of a role"),
@@ -81,9 +81,9 @@ def test_a_physical_id_of_another_program_is_ignored(physical_id: str) -> None:
     ],
 )
 def test_an_invalid_property_required_for_untagging_is_rejected(
-    properties: dict[str, Any], sentence: str
+    properties: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(RequestError) as raised:
         _parse(_ID, **properties)
 
-    assert raised.value.render(property_name).startswith(sentence)
+    assert raised.value.render(property_name).startswith(message)

@@ -17,7 +17,7 @@ from ecr_image_replicator.registry.http.response_heads import (
 
 
 class _Socket:
-    """What http.client reads a response from."""
+    """A socket with the bytes of a response."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

@@ -15,7 +15,7 @@ from ecr_image_replicator.registry.http.urls import (
     parse_url,
 )
 
-#: Each is one host for some parser, and another host, or none, for another one.
+#: URLs whose host differs between parsers.
 MALFORMED = [
     "https://evil.example\\@victim.example/",
     "https://evil.example\\.victim.example/",
@@ -236,7 +236,7 @@ def test_other_parsers_agree_on_accepted_urls(start: str, rest: str) -> None:
     for port in (standard.port, other.port):
         assert port in {url.port, None}
     assert (standard.username, other.auth) == (None, None)
-    # what was accepted is read in the same way when it is written out again
+    # an accepted URL round-trips
     assert parse_url(url.absolute_target) == url
 
 

@@ -1,4 +1,4 @@
-"""Archives in which manifest.json and index.json describe the image differently.
+"""Archives whose manifest.json and index.json describe different images.
 
 The description that agrees with the config's diff_ids is used, or the message says what disagrees.
 """
@@ -22,9 +22,11 @@ from local.registry.digests import digest_of
 from tests.functional.conftest import Function
 from tests.functional.copied_images import config_of, diff_ids_of, manifest_of
 
-PLAIN = [build_layer(50_000 + seed, seed, "none") for seed in range(3)]
-PACKED = [build_layer(50_000 + seed, seed, "gzip") for seed in range(3)]
-BOTH = pytest.mark.parametrize("right", [PLAIN, PACKED], ids=["plain", "packed"])
+UNCOMPRESSED = [build_layer(50_000 + seed, seed, "none") for seed in range(3)]
+COMPRESSED = [build_layer(50_000 + seed, seed, "gzip") for seed in range(3)]
+BOTH = pytest.mark.parametrize(
+    "right", [UNCOMPRESSED, COMPRESSED], ids=["uncompressed", "compressed"]
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def wrong_lists(layers: Sequence[Layer]) -> dict[str, list[Layer]]:
     }
 
 
-@pytest.mark.parametrize("wrong", wrong_lists(PLAIN))
+@pytest.mark.parametrize("wrong", wrong_lists(UNCOMPRESSED))
 @BOTH
 def test_an_oci_manifest_that_agrees_with_the_diff_ids_overrides_manifest_json(
     scene: Scene, tmp_path: Path, right: list[Layer], wrong: str
@@ -90,11 +92,11 @@ def test_an_oci_manifest_that_agrees_with_the_diff_ids_overrides_manifest_json(
     response = scene.copy(build_export(tmp_path / "a.tar", [(image, "app:1")], manifest=[listed]))
 
     scene.assert_copied(response, right)
-    if right is PACKED:
+    if right is COMPRESSED:
         assert manifest_of(scene.destination, "app", "1") == json.loads(image.manifest)
 
 
-@pytest.mark.parametrize("wrong", wrong_lists(PLAIN))
+@pytest.mark.parametrize("wrong", wrong_lists(UNCOMPRESSED))
 @BOTH
 def test_manifest_json_that_agrees_with_the_diff_ids_overrides_the_oci_manifest(
     scene: Scene, tmp_path: Path, right: list[Layer], wrong: str
@@ -121,9 +123,9 @@ def test_manifest_json_that_agrees_with_the_diff_ids_overrides_the_oci_manifest(
 def test_layers_that_match_no_diff_id_are_an_error(
     scene: Scene, tmp_path: Path, wrong: str, message: str
 ) -> None:
-    image = build_image(PACKED)
-    listed = entry(image, wrong_lists(PACKED)[wrong])
-    oci = described(image, PACKED[:1])
+    image = build_image(COMPRESSED)
+    listed = entry(image, wrong_lists(COMPRESSED)[wrong])
+    oci = described(image, COMPRESSED[:1])
     path = build_export(tmp_path / "a.tar", [(oci, "app:1")], manifest=[listed])
 
     response = scene.copy(path)
@@ -136,36 +138,34 @@ def test_layers_that_match_no_diff_id_are_an_error(
 @pytest.mark.parametrize(
     "index", [b"", b"{", b"{}", b"[]", b"null", b'{"manifests":{}}', b'{"manifests":[{}]}']
 )
-def test_an_invalid_index_json_does_not_count_beside_manifest_json(
+def test_an_invalid_index_json_is_ignored_if_manifest_json_exists(
     scene: Scene, tmp_path: Path, index: bytes
 ) -> None:
-    image = build_image(PLAIN)
+    image = build_image(UNCOMPRESSED)
     files = [file for file in layout_files([(image, "app:1")]) if file.name != "index.json"]
-    listed = json.dumps([entry(image, PLAIN)]).encode()
+    listed = json.dumps([entry(image, UNCOMPRESSED)]).encode()
     files += [ArchiveFile("index.json", index), ArchiveFile("manifest.json", listed)]
 
     response = scene.copy(write_tar(tmp_path / "a.tar", files))
 
-    scene.assert_copied(response, PLAIN)
+    scene.assert_copied(response, UNCOMPRESSED)
 
 
 @pytest.mark.parametrize("listed", [b"null", b"[]", b"{}"])
-def test_index_json_counts_where_manifest_json_lists_nothing(
+def test_index_json_is_used_if_manifest_json_lists_no_images(
     scene: Scene, tmp_path: Path, listed: bytes
 ) -> None:
-    image = build_image(PACKED)
+    image = build_image(COMPRESSED)
     files = [*layout_files([(image, "app:1")]), ArchiveFile("manifest.json", listed)]
 
     response = scene.copy(write_tar(tmp_path / "a.tar", files))
 
-    scene.assert_copied(response, PACKED)
+    scene.assert_copied(response, COMPRESSED)
 
 
-def test_in_an_archive_that_is_compressed_as_a_whole_manifest_json_counts(
-    scene: Scene, tmp_path: Path
-) -> None:
-    image = build_image(PACKED)
-    listed = entry(image, PACKED[::-1])
+def test_manifest_json_is_used_in_a_compressed_archive(scene: Scene, tmp_path: Path) -> None:
+    image = build_image(COMPRESSED)
+    listed = entry(image, COMPRESSED[::-1])
     path = build_export(tmp_path / "a.tar", [(image, "app:1")], manifest=[listed])
     path.write_bytes(gzip.compress(path.read_bytes()))
 

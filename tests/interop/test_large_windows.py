@@ -22,7 +22,7 @@ from ecr_image_replicator.errors import InvalidArchiveError
 from ecr_image_replicator.outcome import Outcome
 
 #: The frames have a window size, since zstd does not know the content size.
-USUAL, WIDE, TOO_WIDE = "-19", "-3 --long=26", "--ultra -22 --long=27"
+DEFAULT_WINDOW, LARGE_WINDOW, OVERSIZED_WINDOW = "-19", "-3 --long=26", "--ultra -22 --long=27"
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def copy(storage: ObjectStorage, destination: RegistryServer, path: Path) -> Out
     )
 
 
-@pytest.mark.parametrize(("options", "is_in_turn"), [(USUAL, False), (WIDE, True)])
+@pytest.mark.parametrize(("options", "is_in_turn"), [(DEFAULT_WINDOW, False), (LARGE_WINDOW, True)])
 def test_layers_with_large_windows_are_read_sequentially(
     storage: ObjectStorage,
     destination: RegistryServer,
@@ -72,14 +72,14 @@ def test_layers_with_large_windows_are_read_sequentially(
 ) -> None:
     layers = [zstd_layer(seed, options) for seed in range(4)]
     sent_before: list[int] = []
-    everyone = threading.Barrier(len(layers))
+    all_layers = threading.Barrier(len(layers))
 
     def watch(request: Request, response: Response) -> Response:
         first, last = map(int, re.findall(r"\d+", request.headers["range"]))
         if last - first > 20_000:  # not a read of the archive's index
             sent_before.append([each.method for each in destination.requests].count("PATCH"))
             if not is_in_turn:
-                everyone.wait(60)  # passes only if all layers are read concurrently
+                all_layers.wait(60)  # passes only if all layers are read concurrently
         return response
 
     storage.alteration = watch
@@ -94,7 +94,7 @@ def test_layers_with_large_windows_are_read_sequentially(
 def test_a_window_over_the_limit_is_rejected(
     storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
-    layers = [zstd_layer(1, TOO_WIDE)]
+    layers = [zstd_layer(1, OVERSIZED_WINDOW)]
     saved = build_docker_save(tmp_path / "a.tar", [SavedImage(layers)], "compressed")
 
     with pytest.raises(
@@ -111,7 +111,7 @@ def test_a_larger_window_in_a_later_frame_is_rejected(
 ) -> None:
     plain = build_layer(100_000, 1, "none")
     halves = plain.content[:50_000], plain.content[50_000:]
-    content = compress(halves[0], USUAL) + compress(halves[1], WIDE)
+    content = compress(halves[0], DEFAULT_WINDOW) + compress(halves[1], LARGE_WINDOW)
     saved = build_docker_save(
         tmp_path / "a.tar", [SavedImage([layer_of(content, plain.diff_id)])], "compressed"
     )

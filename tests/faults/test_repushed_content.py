@@ -49,7 +49,7 @@ class Stage:
             )
             return left.pop(0) if is_chosen and left else pass_on
 
-        self.proxy.start_over(choose)
+        self.proxy.reset_exchanges(choose)
 
     def puts(self, part: str) -> int:
         return sum(each.method == "PUT" and part in each.target for each in self.proxy.exchanges)

@@ -12,7 +12,7 @@ from tests.faults.fault_kinds import KINDS
 from tests.faults.fault_proxy import Exchange, Fault, pass_on
 from tests.faults.fault_scenes import Choice, LocalRegistry, Scene, responding, scene
 
-STORMS = 200
+RUNS = 200
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def random_faults(generator: random.Random, probability: float) -> Choice:
     return choose
 
 
-@pytest.mark.parametrize("seed", range(STORMS))
+@pytest.mark.parametrize("seed", range(RUNS))
 def test_many_random_faults_end_with_one_correct_response(
     parallel_scene: Scene, endpoint: CloudFormationEndpoint, seed: int
 ) -> None:

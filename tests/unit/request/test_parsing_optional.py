@@ -1,4 +1,4 @@
-"""The properties that few resources have."""
+"""Parsing of rarely used properties."""
 
 from __future__ import annotations
 
