@@ -22,11 +22,11 @@ from local.registry.digests import Digest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from local.archives import DockerAge
+    from local.archives import DockerSaveFormat
 
 LAYERS: Final = 6
 #: Docker before 25 stores each layer in a folder, later versions an OCI layout.
-FORMATS: Final[dict[str, DockerAge]] = {"Docker 24": "folders", "Docker 25": "layout"}
+FORMATS: Final[dict[str, DockerSaveFormat]] = {"Docker 24": "folders", "Docker 25": "layout"}
 COMPRESSED: Final = "Docker 25, gzip"
 MISSING, THERE, CHANGED, NOISE = "missing", "there", "one layer changed", "incompressible"
 
@@ -108,9 +108,9 @@ def build(folder: Path, layer_bytes: int) -> Archives:
 
 
 def _save(folder: Path, state: str, layers: Sequence[LayerFile]) -> None:
-    for name, age in FORMATS.items():
+    for name, save_format in FORMATS.items():
         image = SavedImage(layers, ["app:1"])
-        build_docker_save(folder / Case(name, state).file, [image], age)
+        build_docker_save(folder / Case(name, state).file, [image], save_format)
 
 
 def _compress(source: Path, target: Path) -> None:

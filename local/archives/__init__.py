@@ -5,7 +5,7 @@ Reading order: `files` writes tar archives, `large` writes layers of any size to
 bytes.
 """
 
-from local.archives.docker import DockerAge, SavedImage, build_config, build_docker_save
+from local.archives.docker import DockerSaveFormat, SavedImage, build_config, build_docker_save
 from local.archives.files import ArchiveFile, TarFormat, write_tar
 from local.archives.large import LargeContent, LayerFile, build_large_layer
 from local.archives.oci import build_oci_layout
@@ -13,7 +13,7 @@ from local.archives.programs import Program, build_archive_of, build_cosign_save
 
 __all__ = [
     "ArchiveFile",
-    "DockerAge",
+    "DockerSaveFormat",
     "LargeContent",
     "LayerFile",
     "Program",

@@ -16,7 +16,7 @@ from local.archives.large import LayerFile
 from local.images import Layer
 from local.registry.digests import digest_of
 
-DockerAge = Literal["folders", "layout", "compressed"]
+DockerSaveFormat = Literal["folders", "layout", "compressed"]
 """Docker before 25 (folders, repeated layers as links), Docker since 25 (an OCI layout beside
 manifest.json), and programs that store layers compressed, such as crane and kaniko."""
 
@@ -56,17 +56,19 @@ def build_config(diff_ids: Sequence[str], platform: str = "linux/amd64") -> byte
 def build_docker_save(
     path: Path,
     images: Sequence[SavedImage],
-    age: DockerAge = "folders",
+    save_format: DockerSaveFormat = "folders",
     *,
-    backwards: bool = False,
+    reverse_order: bool = False,
     **options: Any,
 ) -> Path:
     """Write an archive of images. `options` are those of `write_tar`.
 
-    With `backwards`, manifest.json comes first; Docker writes it last.
+    With `reverse_order`, manifest.json comes first; Docker writes it last.
     """
-    files = list({"folders": _folders, "layout": _layout, "compressed": _compressed}[age](images))
-    return write_tar(path, reversed(files) if backwards else files, **options)
+    files = list(
+        {"folders": _folders, "layout": _layout, "compressed": _compressed}[save_format](images)
+    )
+    return write_tar(path, reversed(files) if reverse_order else files, **options)
 
 
 def _folders(images: Sequence[SavedImage]) -> Iterator[ArchiveFile]:

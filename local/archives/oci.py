@@ -17,7 +17,7 @@ def build_oci_layout(
     path: Path,
     contents: Sequence[tuple[Content, str]],
     *,
-    backwards: bool = False,
+    reverse_order: bool = False,
     index: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Path:
@@ -25,7 +25,7 @@ def build_oci_layout(
 
     Parameters
     ----------
-    backwards
+    reverse_order
         index.json comes first, then manifests and blobs, the smallest first, so that a compressed
         archive needs one pass. Programs write index.json last.
     index
@@ -34,7 +34,7 @@ def build_oci_layout(
         Of `write_tar`.
     """
     files = layout_files(contents, index=index)
-    if backwards:
+    if reverse_order:
         top, blobs = files[-2:], files[:-2]
         blobs.sort(key=lambda file: len(file.content) if isinstance(file.content, bytes) else 0)
         return write_tar(path, [*top, *blobs], **options)

@@ -62,7 +62,7 @@ QUERIES: Final = [
 
 
 class ThrottledOnce(SpecificationPolicy):
-    """Throttles one request."""
+    """A policy that throttles one request."""
 
     _is_throttled = False
 

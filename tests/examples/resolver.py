@@ -22,7 +22,7 @@ _CREATED_TYPES: Final = frozenset({"AWS::ECR::Repository", "AWS::SecretsManager:
 
 
 class ResourceProvider(Protocol):
-    """Creates the resources of a stack."""
+    """A provider that creates the resources of a stack."""
 
     def deploy(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
         """Create a custom resource with these properties and return the response."""

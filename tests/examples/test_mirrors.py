@@ -32,7 +32,7 @@ BUILD = "111111111111"
 
 
 class MirrorCloud(SimulatedCloud):
-    """Sends the events of mirrors to a deployed state machine."""
+    """A cloud that sends the events of mirrors to a deployed state machine."""
 
     def __init__(self, aws: LoopbackAws, function: Function, machine: Machine) -> None:
         super().__init__(aws, function)

@@ -16,7 +16,7 @@ _SUFFIX = "/invocations"
 
 
 class LambdaEndpoint:
-    """Accepts asynchronous invocations and records their `events` and `functions` in order."""
+    """An endpoint that records the `events` and `functions` of asynchronous invocations."""
 
     def __init__(self, *, statuses: tuple[int, ...] = ()) -> None:
         self._server = LoopbackServer(self._respond)

@@ -166,7 +166,7 @@ def test_a_registry_that_starts_late_is_retried(stage: Stage) -> None:
     started: list[RegistryServer] = []
 
     class Starter(logging.Handler):
-        """Starts the registry after the first log line about a refused connection."""
+        """A log handler that starts the registry after the first refused connection."""
 
         def emit(self, record: logging.LogRecord) -> None:
             if "connection refused" in record.getMessage() and not started:
@@ -212,7 +212,7 @@ def test_a_connection_reset_during_connect_is_retried(
 
 
 class HandshakeProxy(FaultProxy):
-    """Breaks the first TLS handshakes."""
+    """A proxy that breaks the first TLS handshakes."""
 
     def break_handshake(self, *faults: Callable[[socket.socket], None]) -> None:
         self._left = list(faults)

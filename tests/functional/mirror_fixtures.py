@@ -24,7 +24,7 @@ from ecr_image_replicator.request.settings import Settings
 
 
 class RecordingDisplay:
-    """A mirror display that keeps the results and the waits."""
+    """A mirror display that records the results and the waits."""
 
     def __init__(self) -> None:
         self.results: list[ImageResult] = []

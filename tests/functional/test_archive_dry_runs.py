@@ -140,7 +140,7 @@ def test_the_dry_run_of_an_oci_layout_matches_the_real_run(
 def test_the_byte_count_is_empty_if_only_a_full_read_can_determine_it(
     function: Function, storage: ObjectStorage, destination: RegistryServer, tmp_path: Path
 ) -> None:
-    archive = build_docker_save(tmp_path / "a.tar", [SAVED], backwards=True)
+    archive = build_docker_save(tmp_path / "a.tar", [SAVED], reverse_order=True)
     storage.put("app.tar.gz", _compress(archive))
 
     response = function.create(

@@ -283,7 +283,7 @@ def test_a_compressed_oci_layout_is_read_once_if_index_json_comes_first_and_else
     destination = registries()
     image = build_image([build_layer(400_000, seed) for seed in range(4)])
     parts = [(image, "app")]
-    plain = build_oci_layout(tmp_path / "plain", parts, backwards=index_first)
+    plain = build_oci_layout(tmp_path / "plain", parts, reverse_order=index_first)
     compressed = tmp_path / "compressed"
     compressed.write_bytes(gzip.compress(plain.read_bytes(), 1))
     storage.put("app.tgz", compressed)
@@ -306,7 +306,7 @@ def test_a_compressed_docker_archive_is_read_once_if_the_config_comes_first_and_
 ) -> None:
     destination = registries()
     saved = SavedImage([build_layer(200_000, seed, "none") for seed in range(4)])
-    plain = build_docker_save(tmp_path / "plain", [saved], backwards=config_first)
+    plain = build_docker_save(tmp_path / "plain", [saved], reverse_order=config_first)
     compressed = tmp_path / "compressed"
     compressed.write_bytes(bz2.compress(plain.read_bytes(), 1))
     storage.put("app.tar", compressed)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 from local.archives import (
-    DockerAge,
+    DockerSaveFormat,
     SavedImage,
     TarFormat,
     build_docker_save,
@@ -48,18 +48,18 @@ def destination(registries: Start) -> RegistryServer:
     return registries()
 
 
-@pytest.mark.parametrize("age", ["folders", "layout"])
+@pytest.mark.parametrize("save_format", ["folders", "layout"])
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_a_docker_save_archive_is_copied_with_its_config_and_layers(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
     tmp_path: Path,
-    age: DockerAge,
+    save_format: DockerSaveFormat,
     form: TarFormat,
 ) -> None:
     saved = SavedImage([*LAYERS, LAYERS[0]], ["app:1"], "linux/arm64")
-    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [saved], age, format=form))
+    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", [saved], save_format, format=form))
 
     response = function.create("s3://archives/app.tar", f"{destination.host}/app:1")
 
@@ -99,7 +99,7 @@ def test_layers_are_compressed_with_the_chosen_compression(
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
-@pytest.mark.parametrize("compressed_order", ["", "forwards", "backwards"])
+@pytest.mark.parametrize("compressed_order", ["", "in order", "reversed"])
 def test_compressed_layers_are_copied_byte_for_byte(
     function: Function,
     storage: ObjectStorage,
@@ -111,8 +111,8 @@ def test_compressed_layers_are_copied_byte_for_byte(
 ) -> None:
     layers = [build_layer(30_000, seed, kind) for seed in range(3)]
     saved = SavedImage(layers, ["app:1"])
-    backwards = compressed_order == "backwards"
-    path = build_docker_save(tmp_path / "a.tar", [saved], "compressed", backwards=backwards)
+    reverse_order = compressed_order == "reversed"
+    path = build_docker_save(tmp_path / "a.tar", [saved], "compressed", reverse_order=reverse_order)
     if compressed_order:
         path.write_bytes(gzip.compress(path.read_bytes()))
     storage.put("app.tar", path)
@@ -145,7 +145,7 @@ def test_a_compressed_archive_may_mix_layers_of_different_compressions(
     kinds: list[Compression] = ["none", "gzip", "none", "zstd"]
     layers = [build_layer(100_000, seed, kind) for seed, kind in enumerate(kinds)][::order]
     saved = SavedImage(layers)
-    path = build_docker_save(tmp_path / "a", [saved], "compressed", backwards=manifest_first)
+    path = build_docker_save(tmp_path / "a", [saved], "compressed", reverse_order=manifest_first)
     path.write_bytes(gzip.compress(path.read_bytes()))
     storage.put("app.tar", path)
 
@@ -168,7 +168,7 @@ def test_the_same_layers_have_the_same_digest_in_every_kind_of_archive(
     layer = build_large_layer(tmp_path / "layer", 2_500_000, 1, "mixed")
     saved = [SavedImage([layer], ["app:1"])]
     plain = build_docker_save(tmp_path / "plain", saved)
-    paths = [plain, build_docker_save(tmp_path / "backwards", saved, backwards=True)]
+    paths = [plain, build_docker_save(tmp_path / "reversed", saved, reverse_order=True)]
     for suffix in ("gz", "zst"):
         paths.append(tmp_path / suffix)
         paths[-1].write_bytes(COMPRESS[suffix](plain.read_bytes()))
@@ -212,19 +212,21 @@ def test_an_oci_layout_keeps_its_digests(
     assert destination.store.blobs("app") == image.blobs.keys()
 
 
-@pytest.mark.parametrize("age", ["folders", "layout", "compressed"])
+@pytest.mark.parametrize("save_format", ["folders", "layout", "compressed"])
 @pytest.mark.parametrize("selector", ["two:1", "docker.io/library/two:1", "@1"])
 def test_a_selector_chooses_one_of_several_images(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
     tmp_path: Path,
-    age: DockerAge,
+    save_format: DockerSaveFormat,
     selector: str,
 ) -> None:
-    layers = [build_layer(50_000, seed) for seed in range(3)] if age == "compressed" else LAYERS
+    layers = (
+        [build_layer(50_000, seed) for seed in range(3)] if save_format == "compressed" else LAYERS
+    )
     one, two = SavedImage(layers[:2], ["one:1"]), SavedImage(layers[1:], ["two:1"])
-    storage.put("two.tar", build_docker_save(tmp_path / "a.tar", [one, two], age))
+    storage.put("two.tar", build_docker_save(tmp_path / "a.tar", [one, two], save_format))
 
     response = function.create(f"s3://archives/two.tar:{selector}", f"{destination.host}/app:1")
 
@@ -233,20 +235,20 @@ def test_a_selector_chooses_one_of_several_images(
     assert diff_ids_of(destination, "app", "1") == config_diff_ids(two.config)
 
 
-@pytest.mark.parametrize("age", ["folders", "layout"])
+@pytest.mark.parametrize("save_format", ["folders", "layout"])
 @pytest.mark.parametrize("selector", ["", ":one:1", ":team/uno:2", ":@0"])
 def test_an_image_with_several_names_is_one_image(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
     tmp_path: Path,
-    age: DockerAge,
+    save_format: DockerSaveFormat,
     selector: str,
 ) -> None:
     images = [SavedImage(LAYERS[:2], ["one:1", "team/uno:2"])]
     if selector:
         images.append(SavedImage(LAYERS[1:], ["two:1"]))
-    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", images, age))
+    storage.put("app.tar", build_docker_save(tmp_path / "a.tar", images, save_format))
 
     response = function.create(f"s3://archives/app.tar{selector}", f"{destination.host}/app:1")
     other = function.create("s3://archives/app.tar:@1", f"{destination.host}/app:2")
@@ -302,17 +304,17 @@ def test_an_index_json_that_lists_platforms_is_copied_as_the_index(
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-@pytest.mark.parametrize("age", ["folders", "layout"])
+@pytest.mark.parametrize("save_format", ["folders", "layout"])
 def test_an_archive_may_be_compressed_as_a_whole(
     function: Function,
     storage: ObjectStorage,
     destination: RegistryServer,
     tmp_path: Path,
-    age: DockerAge,
+    save_format: DockerSaveFormat,
     suffix: str,
 ) -> None:
     saved = SavedImage([*LAYERS, LAYERS[1]], ["app:1"])
-    plain = build_docker_save(tmp_path / "a.tar", [saved], age)
+    plain = build_docker_save(tmp_path / "a.tar", [saved], save_format)
     compressed = tmp_path / f"a.tar.{suffix}"
     compressed.write_bytes(COMPRESS[suffix](plain.read_bytes()))
     storage.put("app", compressed)

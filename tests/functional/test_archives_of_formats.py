@@ -248,9 +248,9 @@ def test_a_layout_without_manifest_json_is_copied_byte_for_byte(
     assert destination.store.manifest("app", "1").content == image.manifest
 
 
-@pytest.mark.parametrize("age", ["folders", "layout"])
+@pytest.mark.parametrize("save_format", ["folders", "layout"])
 def test_an_archive_without_layers_is_copied(
-    copy: Copy, destination: RegistryServer, tmp_path: Path, age: Any
+    copy: Copy, destination: RegistryServer, tmp_path: Path, save_format: Any
 ) -> None:
     config = json.dumps(
         {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers"}}
@@ -263,7 +263,7 @@ def test_an_archive_without_layers_is_copied(
             ArchiveFile("manifest.json", json.dumps([entry]).encode()),
         ],
     )
-    if age == "layout":
+    if save_format == "layout":
         path = build_docker_save(tmp_path / "b.tar", [SavedImage([], ["app:1"])], "layout")
 
     response = copy(path)

@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 import pytest
 import zstandard
-from local.archives import DockerAge, SavedImage, build_docker_save
+from local.archives import DockerSaveFormat, SavedImage, build_docker_save
 from local.emulator import LambdaEmulator
 from local.images import build_image, build_index, build_layer, push
 from local.registry import RegistryServer
@@ -327,21 +327,21 @@ def test_selecting_one_of_two_images_in_a_layout_of_umoci(
     assert "it has 2 images: @0 app; @1 many. Add :repository:tag" in none["Reason"]
 
 
-@pytest.mark.parametrize("age", ["folders", "layout", "compressed"])
+@pytest.mark.parametrize("save_format", ["folders", "layout", "compressed"])
 def test_skopeo_reads_archives_of_the_test_builders(
-    cloud: Cloud, tmp_path: Path, age: DockerAge
+    cloud: Cloud, tmp_path: Path, save_format: DockerSaveFormat
 ) -> None:
-    kind = "gzip" if age == "compressed" else "none"
+    kind = "gzip" if save_format == "compressed" else "none"
     layers = [build_layer(50_000, seed, "gzip" if kind == "gzip" else "none") for seed in range(3)]
     saved = SavedImage([*layers, layers[0]], ["app:1"])
-    archive = build_docker_save(tmp_path / "app.tar", [saved], age)
-    cloud.put(f"built/{age}", archive)
+    archive = build_docker_save(tmp_path / "app.tar", [saved], save_format)
+    cloud.put(f"built/{save_format}", archive)
 
-    response = cloud.replicate(f"built/{age}", f"built:{age}")
+    response = cloud.replicate(f"built/{save_format}", f"built:{save_format}")
 
     assert response["Status"] == "SUCCESS", response
     read = skopeo_inspect_raw(f"docker-archive:{archive}", "--config")
-    assert check(cloud, f"built:{age}", tmp_path / "read")["config"] == read == saved.config
+    assert check(cloud, f"built:{save_format}", tmp_path / "read")["config"] == read == saved.config
 
 
 def test_an_object_version_can_be_pinned(cloud: Cloud, umoci_layout: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ SECONDS = 120.0
 
 @dataclass
 class FakeAws:
-    """Denies every AWS call and records its parameters."""
+    """An AWS endpoint that denies every call and records its parameters."""
 
     calls: list[str] = field(default_factory=list)
 

@@ -32,7 +32,7 @@ class Context:
 
 
 class Deliveries:
-    """Keeps the delivered responses."""
+    """A response endpoint that records the delivered responses."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []

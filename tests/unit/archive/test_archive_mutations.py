@@ -52,13 +52,13 @@ def build() -> dict[str, bytes]:
             "compressed": build_docker_save(
                 path, [SavedImage(COMPRESSED_LAYERS, ["app:1"])], "compressed"
             ).read_bytes(),
-            "backwards": build_docker_save(path, [saved], backwards=True).read_bytes(),
+            "reversed": build_docker_save(path, [saved], reverse_order=True).read_bytes(),
             "oci": build_oci_layout(path, [(index, "app:1")]).read_bytes(),
         }
     return found | {
         "gzip": gzip.compress(found["folders"]),
         "compressed twice": gzip.compress(found["compressed"]),
-        "zstd": zstandard.ZstdCompressor(write_checksum=True).compress(found["backwards"]),
+        "zstd": zstandard.ZstdCompressor(write_checksum=True).compress(found["reversed"]),
         "bzip2": bz2.compress(found["oci"]),
         "xz": lzma.compress(found["layout"]),
     }
@@ -177,7 +177,7 @@ _TEXTS = [
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sampled_from(["folders", "layout", "compressed", "backwards", "oci"]),
+    st.sampled_from(["folders", "layout", "compressed", "reversed", "oci"]),
     st.sampled_from(_TEXTS),
     st.integers(0, 30),
     _COMPRESSIONS,
@@ -199,7 +199,7 @@ _LENGTHS = st.one_of(
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sampled_from(["folders", "layout", "compressed", "backwards", "oci", "gzip"]),
+    st.sampled_from(["folders", "layout", "compressed", "reversed", "oci", "gzip"]),
     st.integers(0, 40),
     _LENGTHS,
     st.booleans(),

@@ -22,9 +22,9 @@ def test_blobs_are_sorted_by_decreasing_size() -> None:
 
 def test_the_blob_order_does_not_depend_on_the_manifest_order() -> None:
     layers = [b"aa", b"bb", b"cc"]
-    forwards = make_plan(image(layers), {}, []).blobs
-    backwards = make_plan(image(reversed(layers)), {}, []).blobs
-    assert forwards == backwards
+    in_order = make_plan(image(layers), {}, []).blobs
+    in_reverse = make_plan(image(reversed(layers)), {}, []).blobs
+    assert in_order == in_reverse
 
 
 def test_known_blobs_of_the_destination_are_not_requested() -> None:

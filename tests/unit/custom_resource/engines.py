@@ -25,7 +25,7 @@ NEW_ID = f"quay.io/team/app:v1@{DIGEST}"
 
 
 class FakeContext:
-    """Lambda's context, with 900 seconds by default."""
+    """A Lambda context with 900 seconds left by default."""
 
     aws_request_id = "function-request"
     log_stream_name = "2026/11/21/[$LATEST]0123"
@@ -38,7 +38,7 @@ class FakeContext:
 
 
 class FakeReplicator(Replicator):
-    """Runs a function of the test in place of a replication."""
+    """A replicator that runs a function of the test."""
 
     def __init__(
         self, work: Callable[[Deadline], None] = lambda _: None, settings: Settings | None = None
@@ -66,7 +66,7 @@ class FakeReplicator(Replicator):
 
 
 class Endpoint:
-    """Keeps the delivered responses."""
+    """A response endpoint that records the delivered responses."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
