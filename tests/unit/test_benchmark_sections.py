@@ -30,7 +30,7 @@ def start(case: str, program: str, cpu_seconds: float) -> Start:
     return Start.of(case, program, [Usage(1.0, cpu_seconds, MEBIBYTE)])
 
 
-def test_start_goals_use_the_rows_of_an_existing_image() -> None:
+def test_start_goals_compare_runs_with_an_existing_image() -> None:
     starts = [
         start("", BOTO3, 0.1),
         start("there", OURS_NEW, 0.25),

@@ -108,7 +108,7 @@ def test_the_window_limit_of_xz_is_its_largest_preset(megabytes: int) -> None:
 
 
 @pytest.mark.parametrize("window_log", [26, 27])
-def test_the_window_limit_of_zstd(window_log: int) -> None:
+def test_a_zstd_window_above_64_mib_is_rejected(window_log: int) -> None:
     parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window_log)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     content = compressor.compress(CONTENT) + compressor.flush()

@@ -49,7 +49,7 @@ def test_a_failure_halves_the_limit() -> None:
     assert limits == [6, 3, 1, 1]
 
 
-def test_the_limit_increases_by_one_after_as_many_bodies_as_the_limit() -> None:
+def test_the_limit_increases_by_one_after_a_limit_of_successful_bodies() -> None:
     failures = Failures()
     limiter = ConcurrencyLimiter(6, 16, failures=failures)
     failures.count += 1

@@ -187,7 +187,7 @@ def test_attestations_are_copied_with_their_image() -> None:
     assert [each.descriptor.digest for each in kept] == [images[1].digest, attestations[1].digest]
 
 
-def test_an_attestation_without_a_subject_is_not_copied() -> None:
+def test_a_child_with_another_reference_type_is_not_copied() -> None:
     described = image([b"1"])
     other = _annotated(
         [described, image([b"2"])],

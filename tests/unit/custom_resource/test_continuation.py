@@ -57,7 +57,7 @@ def test_an_invalid_service_timeout_uses_the_default(given: object) -> None:
     assert Continuation.of(event, now=NOW).service_timeout_seconds == 3600
 
 
-def test_a_continuation_is_read_from_the_event() -> None:
+def test_a_continuation_is_parsed_from_the_event() -> None:
     assert Continuation.of({CONTINUATION_KEY: FIELDS}, now=NOW + 100) == SECOND
 
 
@@ -130,7 +130,7 @@ def test_an_unreadable_continuation_without_a_start_starts_now() -> None:
         lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(sorted(FIELDS)), inner),
     )
 )
-def test_any_continuation_fields_are_accepted(fields: Any) -> None:
+def test_arbitrary_continuation_fields_are_read_without_an_error(fields: Any) -> None:
     assert 1 <= Continuation.of({CONTINUATION_KEY: fields}, now=NOW).invocation <= MAX_INVOCATIONS
 
 

@@ -374,7 +374,7 @@ def test_a_dry_run_is_not_recorded() -> None:
     assert recorded(ResourceProperties=dry).status == "NOTHING"
 
 
-def test_only_a_failed_delete_is_recorded() -> None:
+def test_a_successful_delete_is_not_recorded() -> None:
     deleted = recorded(RequestType="Delete", PhysicalResourceId="not-created/Image/1")
     assert deleted.status == "NOTHING"
     assert recorded(RequestType="Remove").status == "FAILED"

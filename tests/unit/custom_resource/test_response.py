@@ -59,7 +59,7 @@ def test_a_failure_has_a_reason() -> None:
 
 
 @given(st.text() | st.text(min_size=3000, max_size=9000), st.text(max_size=2000))
-def test_a_reason_of_any_length_is_cut_in_the_middle(reason: str, physical_id: str) -> None:
+def test_a_reason_of_any_length_fits_and_keeps_its_end(reason: str, physical_id: str) -> None:
     end = "; see the log stream 2026/11/21/[$LATEST]0123456789abcdef"
     body = response_of(
         status="FAILED", reason=reason + end, physical_resource_id=physical_id or "x"

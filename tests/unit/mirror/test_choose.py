@@ -54,7 +54,7 @@ def test_every_tag_is_selected_by_default() -> None:
     assert set(_chosen(_TAGS)) == set(_TAGS)
 
 
-def test_globs_and_exact_tags_select_matching_tags() -> None:
+def test_globs_and_exact_names_select_tags() -> None:
     assert _chosen(_TAGS, Tags=["latest", "stable-*"]) == ["latest", "stable-1", "stable-2"]
 
 

@@ -160,7 +160,9 @@ def test_a_host_is_normalized(text: str, host: str) -> None:
         ("https://a.io", "https://a.io.", True),
     ],
 )
-def test_an_origin_has_scheme_host_and_port(one: str, other: str, same: bool) -> None:
+def test_urls_with_equal_scheme_host_and_port_have_the_same_origin(
+    one: str, other: str, same: bool
+) -> None:
     assert (parse_url(one).origin == parse_url(other).origin) is same
 
 
