@@ -99,7 +99,8 @@ coverage: dev ## what the tests above have executed: lines and branches
 	$(BIN)/python -m coverage report
 
 soak: dev ## run the suite again and again under load: RUNS=20 TESTS="tests/unit tests/functional"
-	$(BIN)/python -m tests.soak $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(TESTS)
+	$(BIN)/python -m tests.soak $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(PARALLEL),--parallel $(PARALLEL)) $(TESTS)
 
 test-versions: ## unit and functional tests and the demo on each other Python that is installed
 	@PYTHONS="$(OTHER_PYTHONS)" WORKERS=$(WORKERS) .ci/test-versions

@@ -4,7 +4,8 @@
 
 Each run has its own conditions: busy processors, one processor, a nice value, the interpreter's
 switch interval, development mode, parallel processes, random test order and new Hypothesis
-examples. The seed determines all of them. The program prints each failure with the command that
+examples. The seed determines all of them. With ``--parallel``, runs are each other's load, and no
+processor is kept busy otherwise. The program prints each failure with the command that
 repeats it, and keeps the log of that run.
 """
 
@@ -20,7 +21,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _FOLDERS = ("tests/unit", "tests/local", "tests/documents", "tests/functional", "tests/faults")
@@ -126,27 +128,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--parallel", type=int, default=1, help="runs at the same time")
     parser.add_argument("tests", nargs="*", default=list(_FOLDERS))
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="soak-"))
-    failed_runs = 0
-    for seed in range(options.seed, options.seed + options.runs):
+
+    def run(seed: int) -> bool:
         conditions = Conditions.choose(seed)
-        print(conditions, flush=True)
-        log = directory / f"{seed}.log"
-        started = time.monotonic()
-        failures = run_once(conditions, options.tests, log)
-        for each in failures:
-            print(f"  {each}")
-        if failures:
-            failed_runs += 1
-            again = ["python", "-m", "tests.soak", "--runs", "1", "--seed", str(seed)]
-            print(f"  log: {log}\n  repeat: {shlex.join([*again, *options.tests])}")
-        else:
-            log.unlink()
-        print(f"  {len(failures)} failures in {time.monotonic() - started:.0f} s", flush=True)
-    print(f"{options.runs} runs, {failed_runs} of them with failures")
-    sys.exit(bool(failed_runs))
+        if options.parallel > 1:
+            conditions = replace(conditions, busy_processes=0)
+        return run_and_report(conditions, options.tests, directory / f"{seed}.log")
+
+    with ThreadPoolExecutor(options.parallel) as pool:
+        passed = list(pool.map(run, range(options.seed, options.seed + options.runs)))
+    print(f"{options.runs} runs, {passed.count(False)} of them with failures")
+    sys.exit(not all(passed))
+
+
+def run_and_report(conditions: Conditions, tests: Sequence[str], log: Path) -> bool:
+    """Run the tests once, print the failures, and return whether there was none."""
+    started = time.monotonic()
+    failures = run_once(conditions, tests, log)
+    lines = [str(conditions), *(f"  {each}" for each in failures)]
+    if failures:
+        again = ["python", "-m", "tests.soak", "--runs", "1", "--seed", str(conditions.seed)]
+        lines += [f"  log: {log}", f"  repeat: {shlex.join([*again, *tests])}"]
+    else:
+        log.unlink()
+    lines.append(f"  {len(failures)} failures in {time.monotonic() - started:.0f} s")
+    print("\n".join(lines), flush=True)
+    return not failures
 
 
 if __name__ == "__main__":

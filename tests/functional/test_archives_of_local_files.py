@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,8 @@ Start = Callable[..., RegistryServer]
 Copy = Callable[[str], Outcome]
 LAYERS = [build_layer(200_000 + seed, seed, "none") for seed in range(3)]
 SAVED = SavedImage(LAYERS, ["team/app:1"])
+#: The user "nobody".
+UNPRIVILEGED = 65534
 
 
 @pytest.fixture
@@ -83,12 +86,27 @@ def test_a_directory_is_an_invalid_archive(copy: Copy, tmp_path: Path) -> None:
         copy(f"docker-archive:{tmp_path}")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_without_read_permission_is_reported(copy: Copy, tmp_path: Path) -> None:
     path = build_docker_save(tmp_path / "app.tar", [SAVED])
+    copy(str(path))  # an unprivileged user may not be able to import modules
     path.chmod(0)
-    with pytest.raises(NotAllowedError, match="not allowed by the file's permissions"):
+    with (
+        _without_privileges(),
+        pytest.raises(NotAllowedError, match="not allowed by the file's permissions"),
+    ):
         copy(str(path))
+
+
+@contextmanager
+def _without_privileges() -> Iterator[None]:
+    """Run as an unprivileged user: root may read every file."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(UNPRIVILEGED)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def test_a_file_that_changes_during_the_copy_is_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -10,7 +11,7 @@ from tests.interop.makers.program import ARCHITECTURES, Kind, Target, run, write
 _INDEX: Final = "localhost/index:1"
 
 
-class Storage:
+class Storage(ABC):
     """A program with a separate storage, which is created for the first content."""
 
     program: ClassVar[str]
@@ -66,12 +67,13 @@ class Storage:
     def _file(self, architecture: str) -> Path:
         return write_file(self._directory, f"{self.program}-{architecture}")
 
+    @abstractmethod
     def _build(self, name: str, architecture: str) -> None:
-        raise NotImplementedError
+        """Build an image for an architecture."""
 
+    @abstractmethod
     def architecture_of(self, image: str) -> str:
         """Return the architecture of an image in the program's storage."""
-        raise NotImplementedError
 
 
 class Buildah(Storage):
