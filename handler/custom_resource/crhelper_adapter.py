@@ -16,30 +16,35 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from custom_resource.response import failed_physical_id
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator, Mapping
+
+
+#: Two threads that changed the variable at once would leave it set.
+_LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
 def _without_clients() -> Iterator[None]:
     """Keep crhelper from creating AWS clients for polling and from changing the root logger."""
-    level = logging.root.level
     name = "AWS_SAM_LOCAL"
-    before = os.environ.get(name)
-    os.environ[name] = "true"
-    try:
-        yield
-    finally:
-        logging.root.setLevel(level)
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+    with _LOCK:
+        level = logging.root.level
+        before = os.environ.get(name)
+        os.environ[name] = "true"
+        try:
+            yield
+        finally:
+            logging.root.setLevel(level)
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
 
 
 with _without_clients():

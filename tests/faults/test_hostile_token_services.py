@@ -116,8 +116,9 @@ def test_a_token_that_expires_during_a_blob_is_fetched_again() -> None:
             ranges = [each.headers.get("range") for each in signed.requests if layer in each.path]
     assert destination.store.tags("copy") == {"1": image.digest}
     assert len(tokens) == 2
-    # cut, resumed with the old token, resumed with the new one
-    assert ranges == [None, "bytes=20000-", "bytes=20000-"]
+    # cut, resumed with the old token unless it was seen to expire, resumed with the new one
+    resumed = "bytes=20000-"
+    assert ranges in ([None, resumed, resumed], [None, resumed])
 
 
 def _copy(source: RegistryServer, target: RegistryServer) -> None:

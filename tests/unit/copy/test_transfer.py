@@ -138,10 +138,11 @@ def test_a_failed_blob_cancels_its_upload_and_stops_the_copy() -> None:
     source = FakeSource([*LAYERS, b"{}"])
     with pytest.raises(DeniedError):
         new_transfer(source, destination).run(new_plan("1", "2"))
-    assert destination.events[:2] == [
-        ("start", str(digest_of(b"55555"))),
-        ("cancel", str(digest_of(b"55555"))),
-    ]
+    failed = str(digest_of(b"55555"))
+    # other blobs may start between
+    assert destination.events.index(("start", failed)) < destination.events.index(
+        ("cancel", failed)
+    )
     assert destination.events_of("manifest") == []
 
 
@@ -151,7 +152,8 @@ def test_a_digest_mismatch_cancels_the_upload_and_is_not_retried() -> None:
     with pytest.raises(DigestMismatchError):
         new_transfer(source, destination).run(new_plan("1", layers=[b"55555"]))
     assert source.opened.count(digest_of(b"55555")) == 1
-    assert destination.events_of("cancel") == [str(digest_of(b"55555"))]
+    # the config may be cancelled, too
+    assert destination.events_of("cancel").count(str(digest_of(b"55555"))) == 1
     assert str(digest_of(b"55555")) not in destination.events_of("blob")
     assert destination.events_of("manifest") == []
 

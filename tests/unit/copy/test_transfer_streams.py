@@ -165,10 +165,10 @@ def test_a_failure_on_one_stream_stops_the_blob_on_another() -> None:
 
     stopped = threading.Event()
     destination = FailingDestination()
+    source = FakeSource([b"55555", b"333", b"{}"])
+    transfer = new_transfer(source, destination, deadline=WatchedDeadline(100), streams=3)
     with pytest.raises(DeniedError):
-        new_transfer(
-            FakeSource([b"55555", b"333"]), destination, deadline=WatchedDeadline(100), streams=2
-        ).run(new_plan("1", layers=[b"55555", b"333"]))
+        transfer.run(new_plan("1", layers=[b"55555", b"333"]))
     cancelled = {str(digest_of(b"55555")), str(digest_of(b"333"))}
     assert set(destination.events_of("cancel")) >= cancelled
     assert destination.events_of("blob") == []
