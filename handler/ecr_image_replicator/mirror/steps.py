@@ -334,7 +334,7 @@ class MirrorSteps:
         Raises
         ------
         RequestError
-            There is no such entry.
+            The entry of the item does not exist.
         """
         run = item.run
         if self._last is None or self._last[0] != run:
