@@ -54,7 +54,6 @@ class Automaton:
         self._doubled: set[tuple[int, int]] = set()
         whole = self._sequence(list(tree))
         self._accepting = set(whole.last)
-        self._first = whole.first
         if searches and not _is_anchored(tree):
             self._classes.append(self.alphabet)
             self._follow[_SEARCH] = {**whole.first, _SEARCH: self.alphabet}
@@ -72,16 +71,6 @@ class Automaton:
                 if q not in {p, _SEARCH} and self._can_fail_after(p, q) and self._pumps(p, q):
                     return "overlapping repetitions: quadratic time"
         return ""
-
-    def worst_words(self) -> Iterable[tuple[str, str]]:
-        """Yield for each loop a word that leads to it, and one that leads through it."""
-        for loop in self._follow:
-            if loop == _SEARCH:
-                continue
-            through = self._word({loop: ""}, loop)
-            start = self._word(None, loop)
-            if through and start is not None:
-                yield start, through
 
     def _can_fail_after(self, p: int, q: int) -> bool:
         if p == _SEARCH:
@@ -120,24 +109,6 @@ class Automaton:
                             yield x, y, z
 
         return _is_reachable((p, p, q), lambda each: each == (p, q, q), step)
-
-    def _word(self, start: dict[int, str] | None, target: int) -> str | None:
-        """Return the shortest word from the start, or from a position, to a position."""
-        queue: deque[tuple[int, str]] = deque()
-        if start is None:
-            queue.extend((q, min(chars)) for q, chars in self._first.items() if chars)
-        else:
-            for state in start:
-                queue.extend((q, min(c)) for q, c in self._edges(state).items() if c)
-        seen: set[int] = set()
-        while queue:
-            state, word = queue.popleft()
-            if state == target:
-                return word
-            if state not in seen:
-                seen.add(state)
-                queue.extend((q, word + min(c)) for q, c in self._edges(state).items() if c)
-        return None
 
     def _link(self, last: dict[int, Chars], first: dict[int, Chars]) -> None:
         for p, allowed in last.items():

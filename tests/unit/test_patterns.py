@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,8 @@ import pytest
 from tests.unit.pattern_analysis import Automaton
 
 HANDLER = Path(__file__).parents[2] / "handler"
-#: Longer than any header, message or property that is matched: longer texts are cut first.
-LARGEST = 256 * 1024
-MAX_SECONDS = 0.5
 _SEARCHES = frozenset({"findall", "finditer", "search", "split", "sub", "subn"})
 _MATCHES = frozenset({"fullmatch", "match"})
-#: Patterns with overlapping repetitions, and the length of their longest text.
-SHORT: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -33,10 +27,6 @@ class Use:
     name: str
     pattern: re.Pattern[str]
     searches: bool
-
-    @property
-    def largest(self) -> int:
-        return SHORT.get(self.name, LARGEST)
 
 
 def _uses() -> Iterator[Use]:
@@ -101,25 +91,11 @@ def test_the_patterns_of_the_program_are_found() -> None:
         "ecr_image_replicator.registry.http.urls._ABSOLUTE",
         "ecr_image_replicator.model.references._COMPONENT",
     } <= names
-    assert names >= SHORT.keys()
 
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.name)
 def test_a_pattern_has_no_nested_or_overlapping_repetitions(use: Use) -> None:
-    found = Automaton(use.pattern, searches=use.searches).find_ambiguity()
-    assert bool(found) is (use.name in SHORT), found
-
-
-@pytest.mark.parametrize("use", USES, ids=lambda use: use.name)
-def test_worst_case_texts_are_matched_in_linear_time(use: Use) -> None:
-    run = use.pattern.search if use.searches else use.pattern.fullmatch
-    for start, through in Automaton(use.pattern, searches=use.searches).worst_words():
-        for unit in (through, start + through):
-            text = (start + unit * (use.largest // len(unit) + 1))[: use.largest]
-            for end in ("", "\0", "\n@"):
-                begun = time.process_time()
-                run(text + end)
-                assert time.process_time() - begun < MAX_SECONDS, (start, through, end)
+    assert not Automaton(use.pattern, searches=use.searches).find_ambiguity()
 
 
 @pytest.mark.parametrize(
