@@ -74,10 +74,11 @@ def find_proxy(url: Url) -> Proxy | None:
         return None
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
-    import urllib.request  # noqa: PLC0415 - few need it
+    import urllib.request  # noqa: PLC0415 - few use a proxy
 
-    proxies = urllib.request.getproxies_environment()
-    named = proxies.get(url.scheme) or proxies.get("all")
+    import requests.utils  # noqa: PLC0415 - the same
+
+    named = requests.utils.select_proxy(str(url), urllib.request.getproxies_environment())
     if not named or _is_exempt(url, os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""):
         return None
     return Proxy.parse(named)
