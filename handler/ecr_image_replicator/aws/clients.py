@@ -170,7 +170,7 @@ class AwsClients:
         Raises
         ------
         RoleError
-            STS rejected the call, or cannot be reached.
+            STS rejected the call, cannot be reached, or returned incomplete credentials.
         """
         timeouts = _Timeouts(_READ_TIMEOUTS_SECONDS[1], 3)
         own = Identity(None, identity.side)
@@ -181,13 +181,19 @@ class AwsClients:
             found = self.send(Operation.ASSUME_ROLE, parameters, AwsEndpoint(), own, timeouts)
         except AwsError as error:
             raise _role_error(error, identity.side, role) from error
-        credentials = found["Credentials"]
-        return {
-            "access_key": credentials["AccessKeyId"],
-            "secret_key": credentials["SecretAccessKey"],
-            "token": credentials["SessionToken"],
-            "expiry_time": credentials["Expiration"].isoformat(),
-        }
+        try:
+            credentials = found["Credentials"]
+            return {
+                "access_key": credentials["AccessKeyId"],
+                "secret_key": credentials["SecretAccessKey"],
+                "token": credentials["SessionToken"],
+                "expiry_time": credentials["Expiration"].isoformat(),
+            }
+        except KeyError as error:
+            raise RoleError(
+                f"cannot assume the role {role.arn} for the {identity.side}: invalid response: "
+                f"STS returned no {error.args[0]}"
+            ) from error
 
     def send(
         self,
@@ -202,7 +208,8 @@ class AwsClients:
         Raises
         ------
         AwsError
-            The service rejected the call or cannot be reached, or the configuration is incomplete.
+            The service rejected the call, cannot be reached or returned an invalid response, or the
+            configuration is incomplete.
         """
         import botocore  # noqa: PLC0415 - as above
         import botocore.exceptions  # noqa: PLC0415 - as above
@@ -212,6 +219,13 @@ class AwsClients:
             return getattr(client, botocore.xform_name(operation.api_name))(**parameters)
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             raise aws_error(error, operation) from error
+        except (LookupError, RecursionError) as error:
+            # botocore does not check a response's form, and follows redirects without a limit
+            looped = isinstance(error, RecursionError)
+            reason = "every request was redirected" if looped else "invalid response"
+            raise AwsError(
+                f"{operation.action} failed: {reason}", action=operation.action, reason=reason
+            ) from error
 
 
 class AwsCaller:

@@ -51,5 +51,5 @@ def fetch_public_key(arn: str, caller: AwsCaller) -> bytes:
             f": the KMS key {arn} has the usage {usage or 'unknown'}",
             hint="Use an asymmetric key with the usage SIGN_VERIFY.",
         )
-    content: bytes = response["PublicKey"]
+    content: bytes = response.get("PublicKey", b"")
     return content

@@ -83,7 +83,9 @@ class EcrCredentials:
                 f"{self.identity.side}: {error.action} failed: {error.reason}",
                 hint=hint,
             ) from error
-        return _parse_token(response["authorizationData"][0], f"ECR's token{self.identity.owner}")
+        # one element: the token is for all registries that the identity may access
+        data = next(iter(response.get("authorizationData") or ()), None)
+        return _parse_token(data, f"ECR's token{self.identity.owner}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class EcrPublicCredentials:
             _LOGGER.info("access to ECR Public is anonymous: %s", error)
             return Login("", "", "", expires_at=time.monotonic() + _ANONYMOUS_SECONDS)
         origin = f"ECR Public's token{self.identity.owner}"
-        return _parse_token(response["authorizationData"], origin, is_optional=True)
+        return _parse_token(response.get("authorizationData"), origin, is_optional=True)
 
 
 def _or_anonymous(login: Login) -> Login | None:
