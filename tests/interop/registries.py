@@ -21,7 +21,7 @@ USER: Final = "tester"
 PASSWORD: Final = "open-sesame"
 _HTPASSWD: Final = f"{USER}:$2b$04$zXBvvWxNdnb1N1JJpemqvucJgFU0qku/E7R.GDuiEnAbXQ/cvv3am\n"
 _START_SECONDS: Final = 60.0
-_SETTLE_SECONDS: Final = 0.03
+_POLL_SECONDS: Final = 0.02
 _PROBE: Final = "tests-probe"
 _LISTENING: Final = re.compile(r"listening on (127\.0\.0\.1:\d+)")
 _COMBINED: Final = re.compile(
@@ -162,11 +162,14 @@ class DockerRegistry:
                 return listening[1]
             if process.poll() is not None:
                 break
-            time.sleep(0.02)
+            time.sleep(_POLL_SECONDS)
         raise RuntimeError(f"docker-registry does not serve:\n{self._error_log.read_text()}")
 
     def _entries(self) -> list[AccessLogEntry]:
-        """Read the log when it contains the probe request and no longer grows."""
+        """Read the log when the registry is idle and has logged the probe request.
+
+        The response to a large blob may be complete before its request is logged.
+        """
         self._probes += 1
         probe = f"{_PROBE}-{self._probes}"
         self._send_probe(probe)
@@ -174,9 +177,10 @@ class DockerRegistry:
         text = ""
         while time.monotonic() < end:
             before, text = text, self._access_log.read_text()
-            if text == before and text.endswith("\n") and f'"{probe}"' in text:
+            is_logged = text == before and text.endswith("\n") and f'"{probe}"' in text
+            if is_logged and self._is_idle() and self._access_log.read_text() == text:
                 break
-            time.sleep(_SETTLE_SECONDS)
+            time.sleep(_POLL_SECONDS)
         else:
             raise RuntimeError("docker-registry writes no access log")
         entries = []
@@ -189,6 +193,13 @@ class DockerRegistry:
             path, _, query = match["target"].partition("?")
             entries.append(AccessLogEntry(match["method"], path, query, int(match["status"])))
         return entries
+
+    def _is_idle(self) -> bool:
+        """Return whether all threads of the registry sleep (proc(5), /proc/pid/stat)."""
+        assert self._process is not None
+        threads = Path(f"/proc/{self._process.pid}/task").iterdir()
+        states = [(each / "stat").read_text().rpartition(") ")[2][:1] for each in threads]
+        return set(states) == {"S"}
 
     def _send_probe(self, agent: str) -> None:
         connection = (
