@@ -38,6 +38,8 @@ _SUFFIXES: Final = {
     Compression.GZIP: "+gzip",
     Compression.ZSTD: "+zstd",
 }
+#: Of compressed bytes without output, such as the table of contents of zstd:chunked.
+_MAX_TAP_BYTES: Final = 32 * 1024 * 1024
 
 
 def layer_media_type(compression: Compression) -> str:
@@ -208,11 +210,20 @@ class _VerbatimLayer(_Blob):
     ) -> None:
         super().__init__(media_type)
         self._layer = layer
-        self._tap = _Tap(reader, on_bytes)
+        self._tap = _Tap(reader, layer, on_bytes)
         self._buffer = buffer
 
     def __iter__(self) -> Iterator[bytes]:
-        layer, last = self._layer, b""
+        last = b""
+        for piece in self._pieces():
+            if last:
+                yield self._counted(last)
+            last = piece
+        yield self._counted(last)
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield the stored bytes, and compare the layer with its diff_id at their end."""
+        layer = self._layer
         inflated = decompressed(
             self._tap,
             layer.stored_compression,
@@ -222,17 +233,17 @@ class _VerbatimLayer(_Blob):
         )
         hasher = layer.diff_id.new_hasher()
         for reader in (inflated, self._tap):  # padding after the stream belongs to the blob too
-            while count := reader.readinto(self._buffer):
+            is_at_end = False
+            while not is_at_end:
+                count = reader.readinto(self._buffer)
+                is_at_end = not count
                 if reader is inflated:
                     hasher.update(self._buffer[:count])
-                for piece in self._tap.taken():
-                    if last:
-                        yield self._counted(last)
-                    last = piece
+                # also at the end: trailers and empty streams are read without output
+                yield from self._tap.taken()
         if hasher.hexdigest() != layer.diff_id.encoded:
             found = f"{layer.diff_id.algorithm}:{hasher.hexdigest()}"
             raise layer.mismatch(f"digest mismatch, expected {layer.diff_id}, received {found}")
-        yield self._counted(last)
 
 
 class _Filled:
@@ -249,20 +260,30 @@ class _Filled:
 
 
 class _Tap:
-    """A reader that keeps what it read until `taken` returns it."""
+    """A reader that keeps what it read until `taken` returns it, up to `_MAX_TAP_BYTES`."""
 
-    def __init__(self, reader: ByteReader, on_bytes: Callable[[int], None]) -> None:
+    def __init__(
+        self, reader: ByteReader, layer: ArchivedLayer, on_bytes: Callable[[int], None]
+    ) -> None:
         self._reader = reader
+        self._layer = layer
         self._on_bytes = on_bytes
         self._pieces: list[bytes] = []
+        self._kept_bytes = 0
 
     def readinto(self, buffer: memoryview, /) -> int:
         count = self._reader.readinto(buffer)
         if count:
+            self._kept_bytes += count
+            if self._kept_bytes > _MAX_TAP_BYTES:
+                raise self._layer.index.invalid(
+                    f"the layer {self._layer.name} has more than {_MAX_TAP_BYTES} bytes that "
+                    "decompress to nothing"
+                )
             self._pieces.append(bytes(buffer[:count]))
             self._on_bytes(count)
         return count
 
     def taken(self) -> list[bytes]:
-        pieces, self._pieces = self._pieces, []
+        pieces, self._pieces, self._kept_bytes = self._pieces, [], 0
         return pieces
