@@ -115,7 +115,7 @@ def test_the_demo_copies_an_image_twice() -> None:
 def test_a_registry_with_quirks_starts(command: str) -> None:
     _, *words = shlex.split(re.sub(r" --port \d+", "", command))
     with subprocess.Popen(
-        [sys.executable, *words],
+        [sys.executable, *words, "--port=0"],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         stdout=subprocess.PIPE,
