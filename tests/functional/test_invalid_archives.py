@@ -74,6 +74,13 @@ def entry(**fields: object) -> bytes:
             "'gone' not found, which the image refers to",
         ),
         (saved_files(manifest=entry(Layers=[])), "lists 0 layers and the config 'config' lists 1"),
+        (
+            saved_files(
+                manifest=entry(Layers=["layer", "layer"]),
+                config=build_config([layer.diff_id for layer in LAYERS[:2]]),
+            ),
+            "manifest.json lists one file for several layers of the config 'config'",
+        ),
         (saved_files(config=b"nonsense"), "'config': the config is invalid: not valid JSON"),
         (saved_files(config=b"{}"), "it has no rootfs.diff_ids"),
         (saved_files(config=build_config(["x"])), "invalid digest 'x'"),

@@ -115,8 +115,8 @@ def read_stored_image(
     Raises
     ------
     InvalidArchiveError
-        The config is missing or malformed, does not match the digest in its name, or has another
-        number of layers than manifest.json.
+        The config is missing or malformed, does not match the digest in its name, has another
+        number of layers than manifest.json, or names two layers for one file.
     """
     content, diff_ids = config or read_config(index, image)
     if len(diff_ids) != len(image.layers):
@@ -124,7 +124,12 @@ def read_stored_image(
             f"{MANIFEST_NAME} lists {len(image.layers)} layers and the config "
             f"{quote(image.config)} lists {len(diff_ids)}"
         )
-    return StoredImage(content, _in_order(image.layers, diff_ids), diff_ids)
+    layers = _in_order(image.layers, diff_ids)
+    if len(set(layers)) != len(set(zip(layers, diff_ids, strict=True))):
+        raise index.invalid(
+            f"{MANIFEST_NAME} lists one file for several layers of the config {quote(image.config)}"
+        )
+    return StoredImage(content, layers, diff_ids)
 
 
 def read_config(index: TarIndex, image: SavedImage) -> StoredConfig:

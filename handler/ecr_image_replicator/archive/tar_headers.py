@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES: Final = tarfile.BLOCKSIZE
 _MAX_SIZE_BYTES: Final = 2**62
+#: The records of pax extended headers that count.
+_PAX_KEYS: Final = frozenset({"path", "linkpath", "size"})
+#: Stands for all records of sparse files.
+_SPARSE: Final = "GNU.sparse"
 
 
 class Kind(Enum):
@@ -96,7 +100,7 @@ def parse_header(block: bytes, extended: Mapping[str, str]) -> Header:
     Parameters
     ----------
     extended
-        What the extended headers before it say: ``path``, ``linkpath``, ``size``.
+        What the extended headers before it say, as `parse_pax` returns it.
 
     Raises
     ------
@@ -107,7 +111,7 @@ def parse_header(block: bytes, extended: Mapping[str, str]) -> Header:
     if info is None:
         raise InvalidArchiveError("invalid tar header")
     name = extended.get("path") or info.name
-    if info.type == tarfile.GNUTYPE_SPARSE or any(k.startswith("GNU.sparse.") for k in extended):
+    if info.type == tarfile.GNUTYPE_SPARSE or _SPARSE in extended:
         raise InvalidArchiveError(
             f"{quote(name)} is a sparse file, which is not supported",
             hint="Create the archive without tar's --sparse.",
@@ -124,6 +128,9 @@ def parse_header(block: bytes, extended: Mapping[str, str]) -> Header:
 def parse_pax(content: bytes) -> dict[str, str]:
     r"""Parse the records of a pax extended header, each ``length key=value\n``.
 
+    ``path``, ``linkpath`` and ``size`` are returned, and ``GNU.sparse`` for a sparse file; keeping
+    the others would take memory without bounds.
+
     Raises
     ------
     InvalidArchiveError
@@ -139,7 +146,11 @@ def parse_pax(content: bytes) -> dict[str, str]:
         key, equals, value = record.partition(b"=")
         if not equals or at + int(length) > len(content) or not value.endswith(b"\n"):
             raise InvalidArchiveError("invalid extended header")
-        records[_text(key)] = _text(value[:-1])
+        name = _text(key)
+        if name in _PAX_KEYS:
+            records[name] = _text(value[:-1])
+        elif name.startswith(f"{_SPARSE}."):
+            records[_SPARSE] = ""
         at += int(length)
     return records
 

@@ -38,6 +38,8 @@ MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
 #: An archive of a hundred images has a few thousand files.
 _MAX_MEMBERS: Final = 20_000
 _MAX_EXTENSION_BYTES: Final = 1024 * 1024
+#: Of the names of all files and links, and of the files that links lead to.
+_MAX_NAMES_CHARACTERS: Final = 4 * 1024 * 1024
 #: Of the beginnings of files, and of JSON documents in a compressed archive.
 _MAX_KEPT_BYTES: Final = 16 * 1024 * 1024
 #: With two files of one of these names, two programs could read two different images.
@@ -97,6 +99,7 @@ class TarIndex:
         self._window = _Window(reader)
         self._next_offset = 0
         self._kept_bytes = 0
+        self._names_characters = 0
         #: Whether the archive was read to its end, so that every file is known.
         self.is_read = False
 
@@ -208,6 +211,11 @@ class TarIndex:
             raise self.invalid(
                 f"more than {_MAX_MEMBERS} files found; this looks like a file system, not like "
                 "an image"
+            )
+        self._names_characters += len(header.name) + len(header.target)
+        if self._names_characters > _MAX_NAMES_CHARACTERS:
+            raise self.invalid(
+                f"the names of its files have more than {_MAX_NAMES_CHARACTERS} characters"
             )
         # enough to recognise a compression, and whatever was read with it
         self._window.read(offset, min(HEAD_BYTES, header.size_bytes))

@@ -193,6 +193,19 @@ def test_the_number_of_files_is_limited(monkeypatch: pytest.MonkeyPatch) -> None
     assert "more than 10 files found" in error_message(tar(*files))
 
 
+def test_the_length_of_all_names_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecr_image_replicator.archive.tar_index._MAX_NAMES_CHARACTERS", 1000)
+    files = [(f"{number:0300}", b"x") for number in range(4)]
+    assert "files have more than 1000 characters" in error_message(tar(*files))
+    links = [link(str(number), "x" * 300) for number in range(4)]
+    assert "files have more than 1000 characters" in error_message(tar(*links))
+
+
+def test_only_the_used_records_of_pax_headers_are_kept() -> None:
+    records = b"13 path=name\n" + b"18 comment=unused\n" + b"9 size=1\n"
+    assert parse_pax(records) == {"path": "name", "size": "1"}
+
+
 def test_files_that_exceed_the_cache_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ecr_image_replicator.archive.tar_index._MAX_KEPT_BYTES", 100)
     index = index_of(tar(("one", b"1" * 90), ("two", b"2" * 90), ("three", b"3" * 90)))
