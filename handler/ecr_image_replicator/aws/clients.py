@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _CONNECT_TIMEOUT_SECONDS: Final = 5.0
 _READ_TIMEOUTS_SECONDS: Final = (20.0, 10.0, 5.0, 2.0, 1.0)
+#: The most recently used identities keep their session and clients: 1 MB each, with S3.
+_MAX_IDENTITIES: Final = 32
 #: STS, AssumeRole: the maximum length of RoleSessionName.
 _MAX_SESSION_NAME: Final = 64
 _EXTERNAL_IDS: Final = {
@@ -88,12 +90,14 @@ class _Timeouts(NamedTuple):
 
 
 class AwsClients:
-    """Sessions and clients of every identity in the process."""
+    """Sessions and clients of the identities that the process used last."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        #: The least recently used one first.
         self._sessions: dict[Identity, Any] = {}
-        self._clients: dict[tuple[object, ...], Any] = {}
+        self._clients: dict[Identity, dict[tuple[object, ...], Any]] = {}
+        self._loader: Any = None
 
     def find(
         self, service: str, endpoint: AwsEndpoint, identity: Identity, timeouts: _Timeouts
@@ -101,14 +105,16 @@ class AwsClients:
         """Return a client; create it if it is not cached. Nothing is sent yet."""
         # the function's own identity is the same for both endpoints
         owner = identity if identity.role else Identity(None, Side.SOURCE)
-        key = (service, endpoint, owner, timeouts)
+        key = (service, endpoint, timeouts)
         with self._lock:
-            if key not in self._clients:
-                self._clients[key] = self._create(service, endpoint, owner, timeouts)
-            return self._clients[key]
+            session = self._use_session(owner)
+            clients = self._clients.setdefault(owner, {})
+            if key not in clients:
+                clients[key] = self._create(service, endpoint, session, timeouts)
+            return clients[key]
 
     def _create(
-        self, service: str, endpoint: AwsEndpoint, identity: Identity, timeouts: _Timeouts
+        self, service: str, endpoint: AwsEndpoint, session: Any, timeouts: _Timeouts
     ) -> Any:
         import botocore.config  # noqa: PLC0415 - slow, and not every copy needs it
 
@@ -121,7 +127,7 @@ class AwsClients:
             use_fips_endpoint=True if endpoint.is_fips and not own_endpoint else None,
             use_dualstack_endpoint=True if endpoint.is_dual_stack and not own_endpoint else None,
         )
-        client = self._session(identity).client(
+        client = session.client(
             service,
             region_name=endpoint.region or os.environ.get("AWS_REGION"),
             config=config,
@@ -131,21 +137,35 @@ class AwsClients:
             _read_certificates_from(trust_store.path, client)
         return client
 
-    def _session(self, identity: Identity) -> Any:
-        import boto3  # noqa: PLC0415 - as above
-
+    def _use_session(self, identity: Identity) -> Any:
+        """Return an identity's session, and forget the one that was not used for longest."""
         if identity not in self._sessions:
-            self._sessions[identity] = (
-                boto3.Session(botocore_session=self._role_session(identity, identity.role))
-                if identity.role
-                else boto3.Session()
-            )
-        return self._sessions[identity]
+            session = self._new_session(identity)
+            if len(self._sessions) >= _MAX_IDENTITIES:
+                oldest = next(iter(self._sessions))
+                del self._sessions[oldest]
+                self._clients.pop(oldest, None)
+        else:
+            session = self._sessions.pop(identity)
+        self._sessions[identity] = session
+        return session
 
-    def _role_session(self, identity: Identity, role: AssumedRole) -> Any:
-        """Create a session that assumes the role with its first call, and renews in time."""
-        import botocore.credentials  # noqa: PLC0415 - as above
+    def _new_session(self, identity: Identity) -> Any:
+        import boto3  # noqa: PLC0415 - as above
         import botocore.session  # noqa: PLC0415 - as above
+
+        own = botocore.session.get_session()
+        if identity.role:
+            self._assume_with(own, identity, identity.role)
+        session = boto3.Session(botocore_session=own)
+        # parsed models of services take 9 MB: one loader has them for all sessions
+        self._loader = self._loader or own.get_component("data_loader")
+        own.register_component("data_loader", self._loader)
+        return session
+
+    def _assume_with(self, session: Any, identity: Identity, role: AssumedRole) -> None:
+        """Make a session assume the role with its first call, and renew in time."""
+        import botocore.credentials  # noqa: PLC0415 - as above
 
         credentials = botocore.credentials.DeferredRefreshableCredentials(
             refresh_using=lambda: self._assume(identity, role), method="assume-role"
@@ -157,12 +177,10 @@ class AwsClients:
             def load(self) -> Any:
                 return credentials
 
-        session = botocore.session.get_session()
         session.register_component(
             "credential_provider",
             botocore.credentials.CredentialResolver(providers=[Provider()]),
         )
-        return session
 
     def _assume(self, identity: Identity, role: AssumedRole) -> Mapping[str, str]:
         """Assume a role; return its credentials as botocore's refreshable credentials expect.

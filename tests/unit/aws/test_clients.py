@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
+import botocore.loaders
 import pytest
 
 from ecr_image_replicator.aws.clients import (
@@ -18,6 +21,7 @@ from ecr_image_replicator.aws.operations import Operation
 from ecr_image_replicator.aws.sessions import AwsAccess
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import AwsError, OutOfTimeError, SecretError, Side
+from ecr_image_replicator.request.roles import AssumedRole
 from ecr_image_replicator.request.secret_formats import SecretReference
 from ecr_image_replicator.retries import RetryPolicy
 
@@ -124,6 +128,37 @@ def test_both_endpoints_share_the_client_of_the_function_role() -> None:
         ).open_client("ecr", AwsEndpoint())
 
     assert client(Side.SOURCE) is client(Side.DESTINATION)
+
+
+def _client_of_role(clients: AwsClients, number: int) -> Any:
+    role = AssumedRole(f"arn:aws:iam::{number:012}:role/push")
+    identity = Identity(role, Side.DESTINATION)
+    caller = AwsCaller(clients, identity, deadline=Deadline(900), retry_policy=RetryPolicy())
+    return caller.open_client("ecr", AwsEndpoint())
+
+
+def test_sessions_of_roles_share_the_parsed_models_of_services(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # instead of the loader that all tests share
+    monkeypatch.setattr("botocore.session.create_loader", botocore.loaders.create_loader)
+    clients = AwsClients()
+    first, second = _client_of_role(clients, 1), _client_of_role(clients, 2)
+
+    assert first is not second
+    assert first.meta.service_model.metadata is second.meta.service_model.metadata
+
+
+def test_the_client_of_the_role_that_was_not_used_for_longest_is_released() -> None:
+    clients = AwsClients()
+    kept, oldest = _client_of_role(clients, 0), weakref.ref(_client_of_role(clients, 1))
+    for number in range(2, 33):
+        assert _client_of_role(clients, 0) is kept
+        _client_of_role(clients, number)
+    gc.collect()
+
+    assert oldest() is None
+    assert _client_of_role(clients, 0) is kept
 
 
 def test_a_call_after_the_deadline_is_out_of_time() -> None:
