@@ -5,10 +5,23 @@ from __future__ import annotations
 import ssl
 import threading
 from pathlib import Path
+from typing import Any
 
 import trustme
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself if the peer is gone before the handshake, as from Python 3.13 on."""
+
+    def getpeername(self) -> Any:
+        """Return the peer's address; close the socket if there is no peer any more."""
+        try:
+            return super().getpeername()
+        except OSError as error:
+            self.close()
+            raise ConnectionResetError from error
 
 
 class CertificateAuthority:
@@ -26,6 +39,7 @@ class CertificateAuthority:
     def server_context(self, *names: str) -> ssl.SSLContext:
         """Return a server's context for `localhost`, 127.0.0.1, ::1 and these names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.sslsocket_class = _TlsSocket
         self._authority.issue_cert(*_LOOPBACK_NAMES, *names).configure_cert(context)
         return context
 
@@ -50,4 +64,6 @@ class CertificateAuthority:
 
     def client_context(self) -> ssl.SSLContext:
         """Return a client's context that trusts only this authority."""
-        return ssl.create_default_context(cafile=str(self.ca_file))
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        context.sslsocket_class = _TlsSocket
+        return context

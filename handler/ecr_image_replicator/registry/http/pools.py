@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import socket
@@ -198,8 +199,26 @@ class _TlsPool(_Pool, urllib3.connectionpool.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """A TLS socket that is closed if the connection breaks before the handshake.
+
+    `ssl` before Python 3.13 takes over the file descriptor, asks for the peer's address, and
+    on a connection that was reset raises an error without closing itself.
+    """
+
+    def getpeername(self) -> Any:
+        """Return the peer's address; close the socket if there is no peer any more."""
+        try:
+            return super().getpeername()
+        except OSError as error:
+            self.close()
+            raise ConnectionResetError(errno.ECONNRESET, "connection reset") from error
+
+
 class ClientContext(ssl.SSLContext):
     """A TLS context whose handshakes last no longer than the exchange of the thread allows."""
+
+    sslsocket_class = _TlsSocket
 
     def wrap_socket(  # type: ignore[override]
         self, sock: socket.socket, *_: Any, server_hostname: str | None = None, **__: Any
