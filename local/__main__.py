@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from local import stop_signals
 from local.cloud import (
     ARCHIVE_BUCKET,
     ARCHIVE_KEY,
@@ -29,9 +30,7 @@ DIRECTORY = Path(".cloud")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; return 1 when a port is in use."""
     options = _parser().parse_args(arguments)
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stopped.set())
+    stop_signals.block()
     ports = Ports(
         options.source_port,
         options.destination_port,
@@ -42,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with LocalCloud(options.directory, ports) as cloud:
             sys.stdout.write(_description(cloud))
             sys.stdout.flush()
-            _report_responses(cloud.cloudformation, stopped)
+            with _reported_responses(cloud.cloudformation):
+                stop_signals.wait()
     except PortInUseError as error:
         sys.stderr.write(f'error: {error} With make: make cloud ARGS="--source-port 6001"\n')
         return 1
@@ -95,9 +95,22 @@ Responses that a function sends to the CloudFormation endpoint are printed here.
 """
 
 
-def _report_responses(endpoint: CloudFormationEndpoint, stopped: threading.Event) -> None:
+@contextmanager
+def _reported_responses(endpoint: CloudFormationEndpoint) -> Iterator[None]:
+    """Print the responses as they arrive, in a thread."""
+    ended = threading.Event()
+    reporter = threading.Thread(target=_report_responses, args=(endpoint, ended))
+    reporter.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        reporter.join()
+
+
+def _report_responses(endpoint: CloudFormationEndpoint, ended: threading.Event) -> None:
     reported = 0
-    while not stopped.wait(0.2):
+    while not ended.wait(0.2):
         for response in endpoint.responses[reported:]:
             reported += 1
             document = json.dumps(response.document, indent=2)

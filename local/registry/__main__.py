@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Any
 
+from local import stop_signals
 from local.registry.authentication import BasicAuthentication
 from local.registry.quirks import Quirks
 from local.registry.server import RegistryServer
@@ -48,12 +47,10 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(str(error))
     user, colon, password = (options.login or "").partition(":")
     authentication = BasicAuthentication({user: password}) if colon else None
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    stop_signals.block()
     with RegistryServer(options.port, authentication=authentication, quirks=quirks) as server:
         print(f"serving {server.host}", flush=True)
-        stopped.wait()
+        stop_signals.wait()
     return 0
 
 
