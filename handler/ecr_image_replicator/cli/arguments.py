@@ -302,9 +302,13 @@ def _read_key(given: str | None) -> str | None:
     if given is None or given.startswith("arn:"):
         return given
     try:
-        return Path(given).read_text()
+        text = Path(given).read_text()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise RequestError(
             "invalid ", Setting.VERIFY_SIGNATURE_KEY, f": cannot read {given!r} ({reason})"
         ) from error
+    if not text.strip():
+        # an empty property would mean that nothing is verified
+        raise RequestError("invalid ", Setting.VERIFY_SIGNATURE_KEY, f": {given!r} is empty")
+    return text

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +105,17 @@ def test_the_message_for_invalid_credentials_does_not_quote_them(
         "error: invalid --dest-creds or DEST_CREDS: the value is not user:password"
     )
     assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_empty_key_file_does_not_turn_verification_off(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "cosign.pub"
+    key.write_text(content)
+
+    assert run(["copy", *NAMED, "--verify-key", str(key)], {}) == Exit.USAGE
+    assert capsys.readouterr().err == f"error: invalid --verify-key: '{key}' is empty\n"
 
 
 def test_an_invalid_environment_variable_is_a_usage_error() -> None:
