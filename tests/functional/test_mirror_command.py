@@ -187,6 +187,19 @@ def test_an_invalid_file_is_an_error_before_any_request(
     assert _run(tmp_path / "none.yaml")[0] == Exit.USAGE
 
 
+def test_an_output_file_that_cannot_be_written_is_an_error_before_any_request(
+    registries: Start, tmp_path: Path
+) -> None:
+    source, destination = registries(), registries()
+    file = _write(tmp_path / "m.yaml", source, destination)
+
+    for option in ("--report", "--state"):
+        status, _, err = _run(file, option, tmp_path / "none" / "file.json")
+        assert (status, err.count("\n")) == (Exit.USAGE, 1)
+        assert "file.json: No such file or directory" in err
+    assert not source.requests
+
+
 class _SignalOnPush(SpecificationPolicy):
     """A registry that sends SIGINT at the twentieth manifest, and drops that and all later ones."""
 
