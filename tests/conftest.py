@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from botocore.loaders import create_loader
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from local.emulator import LambdaEmulator
 
 #: The loggers below which the program logs (see `handler/app.py`).
@@ -41,9 +41,18 @@ _KNOWN_SECRETS = (
 _WORD = re.compile(r"[A-Za-z0-9_-]{16,}")
 _AUTHORIZATION = re.compile(r"(Basic|Bearer) [A-Za-z0-9._~+/=-]{12,}")
 
+# No profile measures time: too_slow fails a test if generating examples takes seconds.
+settings.register_profile(
+    "timeless",
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+_TIMELESS = settings.get_profile("timeless")
 # the same examples in every run; `make soak` sets HYPOTHESIS_PROFILE=random for new ones
-settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
-settings.register_profile("random", database=None, deadline=None, print_blob=True)
+settings.register_profile("fixed", _TIMELESS, derandomize=True)
+settings.register_profile("random", _TIMELESS, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
