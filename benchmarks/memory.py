@@ -7,10 +7,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
+from local.ports import reserved_port
+
 from benchmarks import artifact
 from benchmarks.functions import our_function
 from benchmarks.images import MEBIBYTE
-from benchmarks.registries import free_port, wait_for_port
+from benchmarks.registries import wait_for_port
 from benchmarks.shared_environment import new_shared_environment
 from benchmarks.tables import limit_line, markdown_table
 
@@ -62,13 +64,13 @@ def table(peaks: dict[int, int]) -> str:
 @contextlib.contextmanager
 def zeros(sizes_bytes: Sequence[int], *, bytes_per_second: int = 0) -> Iterator[str]:
     """Run a registry with an image of one layer of zeros for each size, and yield its host."""
-    port = free_port()
-    numbers = map(str, (port, bytes_per_second, *sizes_bytes))
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.zeros", *numbers])
-    try:
-        # the registry hashes ten gibibytes of zeros before it listens
-        wait_for_port(port, process, seconds=60)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with reserved_port() as port:
+        numbers = map(str, (port, bytes_per_second, *sizes_bytes))
+        process = subprocess.Popen([sys.executable, "-m", "benchmarks.zeros", *numbers])
+        try:
+            # the registry hashes ten gibibytes of zeros before it listens
+            wait_for_port(port, process, seconds=600)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()

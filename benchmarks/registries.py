@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from local.ports import ReservedPort
 from local.running import Running
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ class _Server:
 
     def __init__(self, directory: Path, *, tls: bool) -> None:
         name = "tls" if tls else "plain"
-        self.port, self.far_port = free_port(), free_port()
+        self._reserved = ReservedPort(), ReservedPort()
+        self.port, self.far_port = (each.number for each in self._reserved)
         self._log = directory / f"{name}.log"
         self._read_bytes = 0
         self._marks = 0
@@ -200,12 +202,8 @@ class _Server:
         for process in (self._proxy, self._registry):
             process.terminate()
             process.wait(10)
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+        for port in self._reserved:
+            port.close()
 
 
 def wait_for_port(

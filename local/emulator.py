@@ -6,10 +6,8 @@ import http.client
 import json
 import os
 import platform
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,13 +15,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from local.ports import ReservedPort
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _INVOCATIONS: Final = "/2015-03-31/functions/function/invocations"
 _START_SECONDS: Final = 60.0
-#: Below the range of /proc/sys/net/ipv4/ip_local_port_range.
-_PORTS = (10240, 32768)
 _STOP_SECONDS: Final = 30.0
 
 
@@ -106,12 +104,15 @@ class LambdaEmulator:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_megabytes),
         }
         self._port = 0
+        self._reserved: list[ReservedPort] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._log = Path()
 
     def __enter__(self) -> Self:
         program = find_emulator()
-        self._port, runtime_port = _free_ports()
+        # the emulator cannot report a port that the kernel chose
+        self._reserved = [ReservedPort(), ReservedPort()]
+        self._port, runtime_port = (each.number for each in self._reserved)
         descriptor, path = tempfile.mkstemp(prefix="lambda-emulator-", suffix=".log")
         self._log = Path(path)
         with os.fdopen(descriptor, "wb") as log:
@@ -142,6 +143,8 @@ class LambdaEmulator:
         if self._process is not None:
             _end_session(self._process)
             self._process = None
+        for port in self._reserved:
+            port.close()
         self._log.unlink(missing_ok=True)
 
     @property
@@ -215,21 +218,6 @@ class LambdaEmulator:
             finally:
                 connection.close()
         raise EmulatorError(f"the emulator does not listen on {self._port}:\n{self.log}")
-
-
-def _free_ports() -> tuple[int, int]:
-    """Choose two ports that the kernel does not assign before the emulator listens on them.
-
-    The emulator cannot report a port that the kernel assigned, so both are below the range of
-    ports for connections and other servers.
-    """
-    first, second = random.SystemRandom().sample(range(*_PORTS), 2)
-    try:
-        for port in (first, second):
-            socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return _free_ports()
-    return first, second
 
 
 def _end_session(leader: subprocess.Popen[bytes]) -> None:

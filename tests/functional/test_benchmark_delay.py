@@ -9,7 +9,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.registries import free_port, wait_for_port
+from benchmarks.registries import wait_for_port
+from local.ports import reserved_port
+from tests.waiting import MAX_WAIT_SECONDS
 
 CONTENT = bytes(range(256)) * 8192
 
@@ -22,15 +24,17 @@ def target() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def delayed_port(target: socket.socket) -> Iterator[int]:
-    port = free_port()
-    route = f"{port}:{target.getsockname()[1]}"
-    with subprocess.Popen([sys.executable, "-m", "benchmarks.delay", "0.01", route]) as proxy:
+    with reserved_port() as port, running_delay(f"{port}:{target.getsockname()[1]}") as proxy:
         try:
-            wait_for_port(port, proxy)
+            wait_for_port(port, proxy, seconds=MAX_WAIT_SECONDS)
             target.accept()[0].close()  # the connection of wait_for_port
             yield port
         finally:
             proxy.kill()
+
+
+def running_delay(route: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "benchmarks.delay", "0.01", route])
 
 
 def read_to_end(connection: socket.socket) -> bytes:
@@ -61,13 +65,12 @@ def test_the_target_connection_is_closed_after_the_client_closes(
         accepted, _ = target.accept()
         client.sendall(b"hello")
     with accepted:
-        accepted.settimeout(10)
         assert read_to_end(accepted) == b"hello"
 
 
 def test_the_client_connection_is_closed_if_the_target_is_not_listening(
     target: socket.socket, delayed_port: int
 ) -> None:
-    target.close()
+    target.shutdown(socket.SHUT_RDWR)  # the port remains reserved
     with socket.create_connection(("127.0.0.1", delayed_port), timeout=60) as client:
         assert client.recv(1) == b""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from tests.interop.zuul_registry import free_port, wait_for_http
+from local.ports import ReservedPort
+from tests.interop.zuul_registry import wait_for_http
 from tests.programs import find_program
 
 _CONFIGURATION: Final = """\
@@ -81,12 +82,14 @@ class Nginx:
         self._certificate = certificate
         self._directory = Path()
         self._process: subprocess.Popen[bytes] | None = None
+        self._port: ReservedPort | None = None
         self.host = ""
 
     def __enter__(self) -> Self:
         program = find_program("nginx")
         self._directory = Path(tempfile.mkdtemp(prefix="nginx-"))
-        port = free_port()
+        self._port = ReservedPort()
+        port = self._port.number
         server = self._misconfiguration.server.format(upstream=self._upstream)
         if self._misconfiguration.is_tls:
             server += f" ssl_certificate {self._certificate};"
@@ -111,7 +114,7 @@ class Nginx:
         )
         self.host = f"127.0.0.1:{port}"
         try:
-            wait_for_http(self.host, self._process)
+            wait_for_http(self.host, self._process, self._directory / "error.log")
         except BaseException:
             self.__exit__()
             raise
@@ -122,4 +125,6 @@ class Nginx:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._port is not None:
+            self._port.close()
         shutil.rmtree(self._directory, ignore_errors=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import http.client
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Final, Self
 
+from local.ports import ReservedPort
 from tests.interop.registries import PASSWORD, USER
 from tests.programs import find_program
 
@@ -37,13 +37,15 @@ class ZuulRegistry:
     def __init__(self) -> None:
         self._directory = Path()
         self._process: subprocess.Popen[bytes] | None = None
+        self._port: ReservedPort | None = None
         self.host = ""
         """Host and port as in image references: ``127.0.0.1:PORT``."""
 
     def __enter__(self) -> Self:
         program = find_program("zuul-registry", "make registries")
         self._directory = Path(tempfile.mkdtemp(prefix="zuul-registry-"))
-        port = free_port()
+        self._port = ReservedPort()
+        port = self._port.number
         configuration = self._directory / "registry.yaml"
         configuration.write_text(
             _CONFIGURATION.format(
@@ -60,7 +62,7 @@ class ZuulRegistry:
             )
         self.host = f"127.0.0.1:{port}"
         try:
-            wait_for_http(self.host, self._process)
+            wait_for_http(self.host, self._process, self._directory / "log")
         except BaseException:
             self.__exit__()
             raise
@@ -71,23 +73,18 @@ class ZuulRegistry:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._port is not None:
+            self._port.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def free_port() -> int:
-    """Return a free port, for programs that cannot choose one."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def wait_for_http(host: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for_http(host: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until a program accepts connections.
 
     Raises
     ------
     RuntimeError
-        The program ended, or does not accept connections within 30 seconds.
+        The program ended, or does not accept connections within a minute. The message has its log.
     """
     end = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < end:
@@ -100,4 +97,5 @@ def wait_for_http(host: str, process: subprocess.Popen[bytes]) -> None:
             return
         finally:
             connection.close()
-    raise RuntimeError(f"no program listens at {host}")
+    written = log.read_text(errors="replace") if log.exists() else ""
+    raise RuntimeError(f"{process.args!r} does not listen at {host}:\n{written}")
