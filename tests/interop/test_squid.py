@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ from pathlib import Path
 import pytest
 from local.certificates import CertificateAuthority
 from local.images import Image, build_image, build_layer
+from local.ports import reserved_port
 from local.registry import RegistryServer
+from tests.waiting import wait_until
 
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
@@ -36,11 +37,19 @@ class Squid:
     log: Path
 
     def methods(self) -> set[str]:
-        return {line.split()[5] for line in self.log.read_text().splitlines()}
+        """Return the methods of complete log lines. Squid logs a tunnel when it is closed."""
+        lines = self.log.read_text().splitlines(keepends=True)
+        return {line.split()[5].strip('"') for line in lines if line.endswith("\n")}
+
+
+@pytest.fixture
+def squid_port() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture(params=["", _LOGIN])
-def squid(request: pytest.FixtureRequest) -> Iterator[Squid]:
+def squid(request: pytest.FixtureRequest, squid_port: int) -> Iterator[Squid]:
     program = shutil.which("squid", path=f"{os.environ['PATH']}:/usr/sbin")
     helper = Path("/usr/lib/squid/basic_ncsa_auth")
     if program is None or not helper.exists():
@@ -50,8 +59,7 @@ def squid(request: pytest.FixtureRequest) -> Iterator[Squid]:
     # started as root, squid runs as a user who cannot read the folders of pytest
     folder = Path(tempfile.mkdtemp(prefix="squid-"))
     folder.chmod(0o777)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        host = f"127.0.0.1:{listener.getsockname()[1]}"
+    host = f"127.0.0.1:{squid_port}"
     (folder / "hosts").write_text("127.0.0.1 registry.example plain.example\n")
     access = ["http_access allow all"]
     if request.param:
@@ -90,26 +98,29 @@ def squid(request: pytest.FixtureRequest) -> Iterator[Squid]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait_for(host)
+        wait_until(
+            lambda: process.poll() is not None or _listens(squid_port),
+            lambda: f"squid does not listen: {_read(folder / 'cache.log')}",
+        )
+        assert process.poll() is None, f"squid has ended: {_read(folder / 'cache.log')}"
         login = f"{request.param}@" if request.param else ""
         yield Squid(f"{login}{host}", folder / "access.log")
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait()
         shutil.rmtree(folder)
 
 
-def _wait_for(host: str) -> None:
-    name, _, port = host.partition(":")
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        try:
-            socket.create_connection((name, int(port)), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("squid did not start to listen")
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _read(log: Path) -> str:
+    return log.read_text(errors="replace") if log.exists() else "it has no log"
 
 
 @pytest.fixture
@@ -163,7 +174,10 @@ def test_an_image_is_copied_through_squid(
             f"plain.example:{_port(destination)}/copy:1",
         )
         assert destination.store.tags("copy") == {"1": image.digest}
-    assert {"CONNECT", "PUT"} <= {each.strip('"') for each in squid.methods()}
+    wait_until(
+        lambda: {"CONNECT", "PUT"} <= squid.methods(),
+        lambda: f"squid has not logged CONNECT and PUT:\n{squid.log.read_text()}",
+    )
 
 
 def test_squid_rejects_invalid_proxy_credentials(
