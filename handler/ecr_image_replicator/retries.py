@@ -8,18 +8,79 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ecr_image_replicator.errors import (
+    LostUploadError,
+    Setting,
+    Term,
+    ThrottledError,
+    TransientError,
+    UnavailableError,
+    UnknownHostError,
+    UntrustedHostError,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ecr_image_replicator.deadline import Deadline
-    from ecr_image_replicator.errors import TransientError
+    from ecr_image_replicator.errors import RegistryError, Side
     from ecr_image_replicator.propagation import PermissionPropagation
 
 #: Statuses of overload and temporary failures (RFC 9110, section 15; RFC 6585, section 4), and of
 #: Cloudflare when it cannot reach the server behind it (its "5xx errors": 520 to 524).
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525)})
+_THROTTLES: Final = frozenset({429, 503})
 #: Pauses outlive invocations: after a longer Retry-After, the next request asks the host again.
 _MAX_SHARED_PAUSE_SECONDS: Final = 60.0
+
+
+class OverloadedError(TransientError):
+    """A response whose status may pass: too many requests, or a server in trouble.
+
+    Parameters
+    ----------
+    message, retry_after_seconds
+        As of `TransientError`.
+    status, code
+        As of `RegistryError`.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, code: str, retry_after_seconds: float | None
+    ) -> None:
+        is_throttle = status in _THROTTLES
+        super().__init__(message, retry_after_seconds=retry_after_seconds, is_throttle=is_throttle)
+        self.status: Final = status
+        self.code: Final = code
+
+
+def retries_exhausted(
+    error: TransientError, side: Side, attempts: int
+) -> RegistryError | LostUploadError:
+    """Return the error for a transient failure that lasted through all attempts."""
+    times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    message = (*error.message, f" after {times}")
+    hint = (
+        error.hint if any(error.hint) else (Term.RETRY, " later, or raise ", Setting.RETRIES, ".")
+    )
+    if isinstance(error, OverloadedError):
+        if error.status == 429:
+            return ThrottledError(
+                *message,
+                hint=hint,
+                side=side,
+                status=error.status,
+                code=error.code,
+                retry_after_seconds=error.retry_after_seconds,
+            )
+        return UnavailableError(
+            *message, hint=hint, side=side, status=error.status, code=error.code
+        )
+    if isinstance(error, LostUploadError):
+        return LostUploadError(*message, hint=hint)
+    if isinstance(error, UnknownHostError):
+        return UntrustedHostError(*message, hint=hint, side=side)
+    return UnavailableError(*message, hint=hint, side=side)
 
 
 class RetryPolicy(NamedTuple):

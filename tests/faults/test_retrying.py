@@ -19,8 +19,21 @@ from tests.faults.fault_kinds import TEMPORARY_STATUSES, respond_with
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
 from tests.replicating import replicate_once
 
-from ecr_image_replicator.errors import OutOfTimeError, ReplicationError, UnavailableError
+from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import (
+    OutOfTimeError,
+    ReplicationError,
+    Side,
+    ThrottledError,
+    UnavailableError,
+)
 from ecr_image_replicator.outcome import Outcome
+from ecr_image_replicator.registry.authenticator import Authenticator
+from ecr_image_replicator.registry.client import RegistryClient
+from ecr_image_replicator.registry.http.hosts import Schemes
+from ecr_image_replicator.registry.http.session import Session
+from ecr_image_replicator.request.credentials import NoCredentials
+from ecr_image_replicator.retries import Backoff, OverloadedError, RetryPolicy, SharedPause
 
 #: One request of each kind in a replication of one image, with its endpoint.
 REQUESTS = {
@@ -116,15 +129,60 @@ def test_a_transient_status_is_retried_once(stage: Stage, what: str, status: int
     assert stage.registry.store.open_uploads == ()
 
 
-@pytest.mark.parametrize(
-    "what", [each for each in REQUESTS if each not in {"an upload", "the source's tag"}]
-)
+@pytest.mark.parametrize("what", [each for each in REQUESTS if each != "the source's tag"])
 def test_a_persistent_status_is_retried_as_often_as_configured(stage: Stage, what: str) -> None:
     struck = stage.inject(what, *[respond_with(503)] * 99)
     with pytest.raises(UnavailableError, match=r"unavailable \(503 .* after 3 attempts"):
         stage.replicate()
     assert struck() == 3
     assert stage.registry.store.tags("copy") == {}
+
+
+def test_an_upload_that_stays_throttled_fails_with_the_error_of_a_rate_limit(stage: Stage) -> None:
+    struck = stage.inject("an upload", *[respond_with(429, "TOOMANYREQUESTS")] * 99)
+    with pytest.raises(ThrottledError, match=r"rate limit exceeded \(429 .* after 3 attempts"):
+        stage.replicate()
+    assert struck() == 3
+    assert stage.registry.store.open_uploads == ()
+
+
+@pytest.mark.parametrize("status", [502, 504, 520, 524])
+def test_a_blob_that_was_stored_before_a_gateways_error_is_not_sent_again(
+    stage: Stage, status: int
+) -> None:
+    def respond_too_early(exchange: Exchange) -> None:
+        exchange.read_body()
+        exchange.forward()
+        respond_with(status)(exchange)
+
+    struck = stage.inject("an upload", respond_too_early)
+    stage.replicate()
+    assert struck() == 1
+    methods = [each.method for each in stage.destination.exchanges if "/blobs/" in each.target]
+    # one HEAD tests whether mounts are honoured
+    assert methods == ["POST", "HEAD", "PUT", "HEAD"]
+
+
+def test_retry_after_of_an_upload_pauses_all_requests_to_the_registry(stage: Stage) -> None:
+    stage.destination.reset_exchanges(
+        lambda _: respond_with(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 40")
+    )
+    host, deadline, pause = stage.destination.host, Deadline(60), SharedPause()
+    session = Session(connections=1)
+    client = RegistryClient(
+        host,
+        Side.DESTINATION,
+        session=session,
+        authenticator=Authenticator(host, (), NoCredentials(), Side.DESTINATION),
+        schemes=Schemes(("127.0.0.1",)),
+        backoff=Backoff(RetryPolicy(), deadline),
+        deadline=deadline,
+        pause=pause,
+    )
+    with pytest.raises(OverloadedError):
+        client.request("PUT", "/v2/copy/blobs/uploads/1", "push a layer", body=iter([b"x"]))
+    session.close()
+    assert pause.remaining_seconds > 0
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,14 @@ from ecr_image_replicator.errors import (
     InvalidArchiveError,
     MissingContentError,
     NotFoundError,
+    Side,
     TransientError,
 )
 from ecr_image_replicator.model.digests import VerifiedStream
 from ecr_image_replicator.model.manifests import ImageManifest
 from ecr_image_replicator.propagation import PendingPermissionError
 from ecr_image_replicator.request.settings import DEFAULT_STREAMS
+from ecr_image_replicator.retries import retries_exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -279,7 +281,8 @@ class Transfer:
             except TransientError as error:
                 failures.append(error)
                 if not self._backoff.wait_after(len(failures), error):
-                    raise
+                    # a source's failures are counted where it is read
+                    raise retries_exhausted(error, Side.DESTINATION, len(failures)) from error
                 _LOGGER.info("restarting a blob: %s", error)
         raise AssertionError  # itertools.count has no end
 

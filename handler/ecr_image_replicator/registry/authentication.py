@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ecr_image_replicator.errors import TransientError
 from ecr_image_replicator.registry.authenticator import Challenges
 from ecr_image_replicator.registry.challenges import parse_challenges
-from ecr_image_replicator.registry.error_responses import OverloadedError, is_expired_token
+from ecr_image_replicator.registry.error_responses import is_expired_token, overloaded_error
 from ecr_image_replicator.registry.http.hosts import registry_url
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
 from ecr_image_replicator.registry.tokens import TokenResponse
@@ -232,7 +232,7 @@ class _Exchange:
             whole = HttpResponse.of(response, self._authenticator.redact(content))
             after = parse_retry_after(whole.headers, now=time.time)
             operation = f"authenticate with {url.authority}"
-            raise OverloadedError(whole, operation, retry_after_seconds=after)
+            raise overloaded_error(whole, operation, retry_after_seconds=after)
         return TokenResponse(response.status, content)
 
 

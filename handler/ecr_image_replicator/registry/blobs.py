@@ -15,8 +15,8 @@ from ecr_image_replicator.errors import (
 )
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.client import RETRY_429_ONLY
-from ecr_image_replicator.registry.error_responses import retries_exhausted
 from ecr_image_replicator.registry.manifest_responses import is_success
+from ecr_image_replicator.retries import retries_exhausted
 
 if TYPE_CHECKING:
     from ecr_image_replicator.model.digests import Digest

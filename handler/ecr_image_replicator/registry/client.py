@@ -19,10 +19,9 @@ from ecr_image_replicator.registry.cancellation import UploadCanceller
 from ecr_image_replicator.registry.denials import denied_elsewhere
 from ecr_image_replicator.registry.error_bodies import describe_response, error_code
 from ecr_image_replicator.registry.error_responses import (
-    OverloadedError,
     error_from_response,
     is_permanent,
-    retries_exhausted,
+    overloaded_error,
 )
 from ecr_image_replicator.registry.http.hosts import registry_url
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
@@ -30,7 +29,13 @@ from ecr_image_replicator.registry.http.session import NotTlsError
 from ecr_image_replicator.registry.http.urls import Url
 from ecr_image_replicator.registry.pull_limits import pull_limit_error
 from ecr_image_replicator.registry.transport import MAX_BODY_BYTES, Transport
-from ecr_image_replicator.retries import RETRYABLE_STATUSES, SharedPause, parse_retry_after
+from ecr_image_replicator.retries import (
+    RETRYABLE_STATUSES,
+    OverloadedError,
+    SharedPause,
+    parse_retry_after,
+    retries_exhausted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -254,6 +259,8 @@ class RegistryClient:
         self, request: HttpRequest, attempt: int, error: TransientError, operation: str
     ) -> None:
         if not request.is_repeatable:
+            if error.retry_after_seconds is not None:
+                self._pause.extend(error.retry_after_seconds)  # for the other streams
             raise error
         self._deadline.check(operation)
         if not self._backoff.wait_after(attempt, error, self._pause):
@@ -284,7 +291,7 @@ class RegistryClient:
         if whole.status == 500 and is_permanent(whole):
             raise self.error(whole, operation)
         after = parse_retry_after(whole.headers, now=time.time)
-        raise OverloadedError(whole, operation, retry_after_seconds=after)
+        raise overloaded_error(whole, operation, retry_after_seconds=after)
 
     def _in_scheme(self, send: Callable[[str], StreamedResponse]) -> StreamedResponse:
         """Send over TLS, or over plain HTTP if the host uses it."""

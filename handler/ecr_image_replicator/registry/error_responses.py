@@ -13,14 +13,8 @@ from ecr_image_replicator.errors import (
     NotFoundError,
     ProtocolError,
     RegistryError,
-    Setting,
     Side,
-    Term,
-    ThrottledError,
-    TransientError,
     UnavailableError,
-    UnknownHostError,
-    UntrustedHostError,
 )
 from ecr_image_replicator.registry.denials import (
     CREDENTIALS,
@@ -36,12 +30,12 @@ from ecr_image_replicator.registry.error_bodies import (
     media_type,
     named_digests,
 )
+from ecr_image_replicator.retries import OverloadedError
 
 if TYPE_CHECKING:
     from ecr_image_replicator.errors import Part
     from ecr_image_replicator.registry.http.messages import HttpResponse
 
-_THROTTLES: Final = frozenset({429, 503})
 #: Codes for a manifest that came before its parts, the last two as ECR's API names them.
 _MISSING_CONTENT: Final = re.compile(
     r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN|MANIFEST_UNKNOWN|BLOB_UPLOAD_UNKNOWN"
@@ -81,20 +75,17 @@ _FOREIGN_LAYER_HINT: Final = (
 )
 
 
-class OverloadedError(TransientError):
-    """A response whose status may pass: too many requests, or a server in trouble."""
-
-    def __init__(
-        self, response: HttpResponse, operation: str, *, retry_after_seconds: float | None
-    ) -> None:
-        problem = "rate limit exceeded" if response.status == 429 else "unavailable"
-        super().__init__(
-            f"cannot {operation}: {problem} ({describe_response(response)})",
-            retry_after_seconds=retry_after_seconds,
-            is_throttle=response.status in _THROTTLES,
-        )
-        self.status: Final = response.status
-        self.code: Final = error_code(response)
+def overloaded_error(
+    response: HttpResponse, operation: str, *, retry_after_seconds: float | None
+) -> OverloadedError:
+    """Return the error for a response whose status may pass."""
+    problem = "rate limit exceeded" if response.status == 429 else "unavailable"
+    return OverloadedError(
+        f"cannot {operation}: {problem} ({describe_response(response)})",
+        status=response.status,
+        code=error_code(response),
+        retry_after_seconds=retry_after_seconds,
+    )
 
 
 def error_from_response(
@@ -201,31 +192,6 @@ def not_a_registry(response: HttpResponse, operation: str, host: str, side: Side
         side=side,
         status=response.status,
     )
-
-
-def retries_exhausted(error: TransientError, side: Side, attempts: int) -> RegistryError:
-    """Return the error for a transient failure that lasted through all attempts."""
-    times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-    message = (*error.message, f" after {times}")
-    hint = (
-        error.hint if any(error.hint) else (Term.RETRY, " later, or raise ", Setting.RETRIES, ".")
-    )
-    if isinstance(error, OverloadedError):
-        if error.status == 429:
-            return ThrottledError(
-                *message,
-                hint=hint,
-                side=side,
-                status=error.status,
-                code=error.code,
-                retry_after_seconds=error.retry_after_seconds,
-            )
-        return UnavailableError(
-            *message, hint=hint, side=side, status=error.status, code=error.code
-        )
-    if isinstance(error, UnknownHostError):
-        return UntrustedHostError(*message, hint=hint, side=side)
-    return UnavailableError(*message, hint=hint, side=side)
 
 
 def missing_content(response: HttpResponse) -> frozenset[str] | None:

@@ -8,8 +8,9 @@ from ecr_image_replicator.errors import LostUploadError, ReplicationError, Trans
 from ecr_image_replicator.propagation import PendingPermissionError
 from ecr_image_replicator.registry.blobs import has_blob
 from ecr_image_replicator.registry.error_bodies import describe_response, error_code
-from ecr_image_replicator.registry.error_responses import LOST_UPLOAD_CODES, OverloadedError
+from ecr_image_replicator.registry.error_responses import LOST_UPLOAD_CODES
 from ecr_image_replicator.registry.manifest_responses import is_stored, is_success
+from ecr_image_replicator.retries import OverloadedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _BINARY: Final = {"Content-Type": "application/octet-stream"}
 #: Statuses for an upload session that is gone, or whose bytes are not those that were sent.
 _LOST_STATUSES: Final = frozenset({404, 410, 416})
+#: Statuses of a proxy that did not wait for the registry, which may have stored the blob.
+_GATEWAY_STATUSES: Final = frozenset({502, 504, 520, 524})
 
 
 class RegistryUpload:
@@ -57,11 +60,15 @@ class RegistryUpload:
     def finish(self, body: VerifiedStream) -> None:
         """Send the whole blob and close the session.
 
-        After a broken connection the registry can have stored the blob: one HEAD checks that.
+        After a broken connection, and a gateway's error, the registry can have stored the blob: one
+        HEAD checks that.
         """
         try:
             self._close(body.digest, body)
-        except (LostUploadError, OverloadedError, PendingPermissionError):
+        except OverloadedError as error:
+            if error.status not in _GATEWAY_STATUSES or not self._arrived(body.digest):
+                raise
+        except (LostUploadError, PendingPermissionError):
             raise
         except TransientError as error:
             if self._arrived(body.digest):

@@ -19,6 +19,7 @@ from ecr_image_replicator.errors import (
     DigestMismatchError,
     StoppedError,
     TransientError,
+    UnavailableError,
 )
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import Descriptor, Manifest
@@ -196,7 +197,7 @@ def test_an_interrupted_blob_restarts_with_a_new_upload() -> None:
 def test_a_repeatedly_interrupted_blob_is_an_error() -> None:
     name = str(digest_of(b"55555"))
     destination = FakeDestination(failures={name: [TransientError("connection reset")] * 9})
-    with pytest.raises(TransientError):
+    with pytest.raises(UnavailableError, match="connection reset after 3 attempts"):
         new_transfer(FakeSource([b"55555", b"{}"]), destination).run(
             new_plan("1", layers=[b"55555"])
         )

@@ -19,16 +19,16 @@ from ecr_image_replicator.errors import (
 )
 from ecr_image_replicator.registry.error_bodies import describe_response, error_code
 from ecr_image_replicator.registry.error_responses import (
-    OverloadedError,
     error_from_response,
     is_expired_token,
     is_permanent,
     not_a_registry,
-    retries_exhausted,
+    overloaded_error,
 )
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
 from ecr_image_replicator.registry.http.urls import parse_url
 from ecr_image_replicator.registry.tokens import TokenRequest, TokenResponse
+from ecr_image_replicator.retries import retries_exhausted
 
 URL = "https://quay.io/v2/a/manifests/1?signature=hunter2"
 HTML = {"content-type": "text/html; charset=utf-8"}
@@ -341,13 +341,13 @@ def test_arbitrary_bodies_can_be_described(content: bytes) -> None:
     [
         (TransientError("it broke"), UnavailableError, 0, "it broke"),
         (
-            OverloadedError(_response(429, _error()), "pull X", retry_after_seconds=2),
+            overloaded_error(_response(429, _error()), "pull X", retry_after_seconds=2),
             ThrottledError,
             429,
             "rate limit",
         ),
         (
-            OverloadedError(_response(503), "pull X", retry_after_seconds=None),
+            overloaded_error(_response(503), "pull X", retry_after_seconds=None),
             UnavailableError,
             503,
             "unavailable (503 Service Unavailable)",
