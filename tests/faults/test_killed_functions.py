@@ -51,7 +51,7 @@ def emulator(authority: CertificateAuthority, **more: Any) -> LambdaEmulator:
         "POWERTOOLS_LOG_LEVEL": "DEBUG",
         **more.pop("environment", {}),
     }
-    return LambdaEmulator(HANDLER, environment=environment, **more)
+    return LambdaEmulator(HANDLER, environment=environment, timeout_seconds=120, **more)
 
 
 def kill_runtime(function: LambdaEmulator) -> None:
@@ -248,25 +248,36 @@ def test_a_function_under_the_emulator_continues_in_further_invocations(
     small_trust_store: CertificateAuthority,
     cloudformation: CloudFormationEndpoint,
     registries: tuple[RegistryServer, FaultProxy, RegistryServer],
+    tmp_path: Path,
 ) -> None:
     source, proxy, destination = registries
     image = build_image([build_layer(1000, seed=seed) for seed in range(8)])
     push(image, source.host, "app", "1")
-    push(build_image([]), source.host, "small", "1")
-    small = {"SrcImage": f"{proxy.host}/small:1", "DestImage": f"{destination.host}/small:1"}
+    deadline_file = tmp_path / "passed"
+
+    def pass_deadline(exchange: Exchange) -> None:
+        deadline_file.touch()
+        exchange.wait_for_client_close()
+
     event: dict[str, Any] = cloudformation.event(
         "Create", {"SrcImage": f"{proxy.host}/app:1", "DestImage": f"{destination.host}/copy:1"}
     )
     with LambdaEndpoint() as functions:
-        environment = {**functions.environment(), "PARALLEL_STREAMS": "1"}
-        with emulator(small_trust_store, timeout_seconds=8, environment=environment) as function:
-            # the imports of the first copy are slow on a busy machine
-            function.invoke({"RequestType": "Create", "ResourceProperties": small})
-            destination.clear_requests()
-            # the fourth blob is not received before the timeout
-            proxy.reset_exchanges(_at(5, Exchange.wait_for_client_close))
+        environment = {
+            **functions.environment(),
+            "DEADLINE_FILE": str(deadline_file),
+            "PARALLEL_STREAMS": "1",
+            "PYTHONPATH": f"{HANDLER}:{Path(__file__).parent}",
+        }
+        with emulator(
+            small_trust_store,
+            handler="expiring_function.lambda_handler",
+            environment=environment,
+        ) as function:
+            # the fourth blob is not received before the deadline
+            proxy.reset_exchanges(_at(5, pass_deadline))
             assert function.invoke(event)["Status"] == "CONTINUED"
-            proxy.reset_exchanges(lambda _: pass_on)
+            deadline_file.unlink()
             status = "CONTINUED"
             while status == "CONTINUED":
                 status = function.invoke(functions.events.get_nowait())["Status"]
