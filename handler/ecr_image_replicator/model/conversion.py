@@ -90,8 +90,8 @@ def convert_content(
 ) -> ConvertedContent:
     """Convert an image, or an index and everything below it.
 
-    Attestations and SOCI indexes in an index are left out: they name the digests that their images
-    had before.
+    An image or index that has the format already stays as it is. Attestations and SOCI indexes in
+    a converted index are left out: they name the digests that their images had before.
 
     Parameters
     ----------
@@ -138,15 +138,28 @@ class _Converter:
             if descriptor.digest not in self.converted:
                 child = self._children[descriptor.digest]
                 self.converted[descriptor.digest] = self.convert(child)
-        is_same = index.media_type == _INDEXES[self._target] and all(
+        if self._has_format(index) and all(
             descriptor.digest == self.converted[descriptor.digest].digest for descriptor, _ in kept
-        )
-        if is_same and len(kept) == len(listed):
+        ):
+            self._keep_children(index)
             return index
         _check_convertible(index, self._target)
         manifests = [self._entry(descriptor, raw) for descriptor, raw in kept]
         document = {"mediaType": _INDEXES[self._target], "manifests": manifests}
         return _build(document)
+
+    def _has_format(self, index: ImageIndex) -> bool:
+        formats = {_INDEXES[self._target], _MANIFESTS[self._target]}
+        return formats.issuperset(
+            (index.media_type, *(descriptor.media_type for descriptor in index.manifests))
+        )
+
+    def _keep_children(self, index: ImageIndex) -> None:
+        """Keep all children of an unchanged index: what describes its images is still true."""
+        for digest in {descriptor.digest for descriptor in index.manifests} - self.converted.keys():
+            child = self.converted[digest] = self._children[digest]
+            if isinstance(child, ImageIndex):
+                self._keep_children(child)
 
     def _entry(self, descriptor: Descriptor, raw: Mapping[str, Any]) -> dict[str, Any]:
         child = self.converted[descriptor.digest]

@@ -14,6 +14,8 @@ from ecr_image_replicator.model.manifests import (
     DOCKER_MANIFEST_LIST,
     OCI_INDEX,
     OCI_MANIFEST,
+    ImageIndex,
+    ImageManifest,
     Manifest,
     parse_manifest,
 )
@@ -130,12 +132,28 @@ def test_nested_indexes_are_converted() -> None:
     }
 
 
-def test_attestations_are_omitted() -> None:
+def _index_with_attestation() -> tuple[ImageIndex, ImageManifest, ImageManifest]:
     child, attestation = image(), image([b"in-toto"])
-    root = index(
-        [child, attestation],
-        {child.digest: "linux/amd64", attestation.digest: "unknown/unknown"},
-    )
+    platforms = {child.digest: "linux/amd64", attestation.digest: "unknown/unknown"}
+    return index([child, attestation], platforms), child, attestation
+
+
+def test_an_index_with_attestations_that_has_the_format_is_unchanged() -> None:
+    root, child, attestation = _index_with_attestation()
+    assert _convert(root, "oci", child, attestation) is root
+
+
+def test_a_nested_index_that_has_the_format_keeps_its_attestations() -> None:
+    nested, child, attestation = _index_with_attestation()
+    other = _convert(image([b"other"]), "docker")
+    below = {each.digest: each for each in (nested, child, attestation, other)}
+    converted = convert_content(index([nested, other]), below, ManifestFormat.OCI)
+    assert converted.children.keys() >= {nested.digest, child.digest, attestation.digest}
+    assert other.digest not in converted.children
+
+
+def test_attestations_are_omitted() -> None:
+    root, child, _ = _index_with_attestation()
     converted = convert_content(root, {child.digest: child}, ManifestFormat.DOCKER)
     assert {*converted.digests} == {child.digest}
 
