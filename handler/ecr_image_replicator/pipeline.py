@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.copy.plan import make_plan, tag_plan
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.endpoints import Endpoints
     from ecr_image_replicator.model.digests import Digest
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
+    from ecr_image_replicator.model.platforms import Platform
     from ecr_image_replicator.referrers.copying import FoundReferrer, ReferrersReport
     from ecr_image_replicator.referrers.cosign import Key
     from ecr_image_replicator.request.parsing import ReplicationRequest
@@ -135,13 +136,18 @@ class Pipeline:
         if archive is None:
             return self.reader.read(state.pinned)._replace(present=present)
         image = archive.find_stored_image()
+        if image is not None:
+            self.reader.check_single(parse_config_platform(image.config))
+            return self._build_image(archive, image, state, present)
+        content = self.reader.read(state.pinned)._replace(present=present)
+        if content.is_made or self.request.arch_tags:
+            return content
+        image = archive.rebuild(content.root)  # one platform of an index
         if image is None:
-            content = self.reader.read(state.pinned)._replace(present=present)
-            if not content.is_made and not self.request.arch_tags:
-                image = archive.rebuild(content.root)  # one platform of an index
-            if image is None:
-                return content
-        return self._build_image(archive, image, state, present)
+            return content
+        # the index decides, as in a registry: configs may lack the variant
+        chosen = next((platform for platform, _ in content.platforms), None)
+        return self._build_image(archive, image, state, present, chosen)
 
     def _build_image(
         self,
@@ -149,6 +155,7 @@ class Pipeline:
         image: StoredImage,
         state: CopyState,
         present: Sequence[Descriptor],
+        chosen: Platform | None = None,
     ) -> Content | UnbuiltImage:
         from ecr_image_replicator.archive.image_builder import (  # noqa: PLC0415 - for few archives
             ImageBuilder,
@@ -156,7 +163,6 @@ class Pipeline:
         )
 
         self.progress.pin(image.config_descriptor.digest, self.endpoints.etag)
-        self.reader.check_single(parse_config_platform(image.config))
         builder = ImageBuilder(
             archive,
             self.endpoints.destination,
@@ -165,6 +171,7 @@ class Pipeline:
             self.request.made_layers,
         )
         built = builder.prepare(image, state, is_dry_run=self.request.dry_run)
+        built = replace(built, platform=chosen or built.platform)
         if isinstance(built, UnbuiltImage):
             return built
         root, platform = built.manifest, built.platform
