@@ -17,13 +17,19 @@ from local.archives import (
     Program,
     SavedImage,
     build_archive_of,
-    build_cosign_save,
     build_docker_save,
     build_export,
     build_oci_layout,
     write_tar,
 )
-from local.images import Compression, Content, Image, build_image, build_index, build_layer
+from local.images import (
+    Compression,
+    Content,
+    Image,
+    build_image,
+    build_index,
+    build_layer,
+)
 from local.objects import ObjectStorage
 from local.registry import RegistryServer
 from local.registry.digests import digest_of
@@ -238,6 +244,23 @@ def test_an_index_of_uncompressed_images_is_copied(
     assert media_types == {"application/vnd.oci.image.layer.v1.tar+gzip"}
 
 
+@pytest.mark.parametrize("dry_run", ["true", "false"])
+def test_the_platform_of_an_uncompressed_image_is_that_in_its_index(
+    copy: Copy, tmp_path: Path, dry_run: str
+) -> None:
+    index = build_index([build_image(PLAIN[:2]), build_image(PLAIN[1:], "linux/arm")])
+    document = json.loads(index.manifest)
+    document["manifests"][1]["platform"]["variant"] = "v6"
+    content = json.dumps(document).encode()
+    index = dataclasses.replace(index, manifest=content, digest=digest_of(content))
+    path = build_export(tmp_path / "a.tar", [(index, "app:1")])
+
+    response = copy(path, Platforms="linux/arm/v6", DryRun=dry_run)
+
+    assert response["Status"] == "SUCCESS", response
+    assert response["Data"]["Platforms"] == "linux/arm/v6"
+
+
 def test_a_layout_without_manifest_json_is_copied_byte_for_byte(
     copy: Copy, destination: RegistryServer, tmp_path: Path
 ) -> None:
@@ -316,14 +339,6 @@ def test_a_zstd_layer_with_a_skippable_frame_is_copied(
     layers = manifest_of(destination, "app", "1")["layers"]
     assert layers[0]["digest"] == layer.digest
     assert layers[0]["mediaType"].endswith("+zstd")
-
-
-def test_a_cosign_save_archive_is_copied_without_its_signatures(copy: Copy, tmp_path: Path) -> None:
-    image, signatures = build_image(PACKED), build_image([build_layer(100, 9)])
-
-    response = copy(build_cosign_save(tmp_path / "a.tar", image, signatures))
-
-    assert response["Data"]["ImageDigest"] == image.digest
 
 
 def test_127_layers_are_copied(copy: Copy, destination: RegistryServer, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from ecr_image_replicator.model.manifests import (
     parse_json_object,
     parse_manifest,
 )
+from ecr_image_replicator.model.tag_patterns import is_digest_tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +44,10 @@ if TYPE_CHECKING:
 INDEX_NAME: Final = "index.json"
 _REFERENCE_NAME: Final = "org.opencontainers.image.ref.name"
 _CONTAINERD_NAME: Final = "io.containerd.image.name"
-#: `cosign save` marks the entries of index.json; these are no images.
-_COSIGN_KIND: Final = "kind"
-_COSIGN_ARTIFACTS: Final = ("/sigs", "/atts", "/sboms")
+#: `cosign save` and hauler mark the entries of index.json; these are no images:
+#: ``dev.cosignproject.cosign/sigs``, ``dev.hauler/referrers/…``.
+_KIND: Final = "kind"
+_ARTIFACT_KINDS: Final = frozenset({"sigs", "atts", "sboms", "referrers"})
 _BUFFER_BYTES: Final = 256 * 1024
 #: Of manifests; the others are read again.
 _MAX_KEPT_BYTES: Final = 8 * 1024 * 1024
@@ -92,7 +94,8 @@ class LayoutIndex:
     def choose(self) -> OciLayout:
         """Return the image that the reference means.
 
-        An index.json that lists only the platforms of one image is an image index itself.
+        An index.json that lists only the platforms of one image is an image index itself. A
+        reference without a selector does not mean signatures and lists of referrers.
 
         Raises
         ------
@@ -105,6 +108,9 @@ class LayoutIndex:
             raise self._index.invalid(f"no image found in {INDEX_NAME}")
         if (whole := self._as_one_image()) is not None:
             return whole
+        images = [each for each in self.candidates if not _is_named_by_digest(each)]
+        if self._reference.selector is None and len(images) == 1:
+            return self._open(images[0].image)
         return self._open(choose(self.candidates, self._reference))
 
     def find_with_config(self, config: Digest) -> OciLayout | None:
@@ -341,7 +347,7 @@ def _images(top: ImageIndex) -> Sequence[Descriptor]:
         entry
         for entry in top.manifests
         if entry.media_type in MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES
-        and not entry.annotations.get(_COSIGN_KIND, "").endswith(_COSIGN_ARTIFACTS)
+        and not _ARTIFACT_KINDS.intersection(entry.annotations.get(_KIND, "").split("/"))
     ]
     return [entry for entry in manifests if not entry.artifact_type] or manifests
 
@@ -361,6 +367,12 @@ def _candidates(entries: Sequence[Descriptor]) -> list[Candidate[Descriptor]]:
 def _names(entry: Descriptor) -> tuple[str, ...]:
     names = (entry.annotations.get(key, "") for key in (_CONTAINERD_NAME, _REFERENCE_NAME))
     return tuple(dict.fromkeys(filter(None, names)))
+
+
+def _is_named_by_digest(candidate: Candidate[Descriptor]) -> bool:
+    """Return whether an entry is named as signatures or lists of referrers are, as by regctl."""
+    tags = [name.rpartition(":")[2] for name in candidate.names]
+    return bool(tags) and all(map(is_digest_tag, tags))
 
 
 def _is_one_image(candidates: Sequence[Candidate[Descriptor]]) -> bool:
