@@ -155,6 +155,24 @@ def check_policy_text(name: str, text: Any, member: str) -> str:
     return str(text)
 
 
+def check_lifecycle_integers(text: str) -> None:
+    """Check that the numbers of a lifecycle policy are integers, as its JSON schema requires.
+
+    Raises
+    ------
+    EcrError
+        InvalidParameterException.
+    """
+    for rule in json.loads(text)["rules"]:
+        numbers = (rule.get("rulePriority"), rule.get("selection", {}).get("countNumber"))
+        if any(isinstance(number, str) for number in numbers):
+            raise invalid_parameter(
+                "LifecyclePolicyText",
+                "Lifecycle policy validation failure: instance type (string) does not match any "
+                'allowed primitive type (allowed: ["integer"])',
+            )
+
+
 def _mutability(parameters: Mapping[str, Any]) -> Mutability:
     wanted: Any = parameters.get("imageTagMutability") or "MUTABLE"
     if wanted not in _MUTABILITIES:

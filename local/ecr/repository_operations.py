@@ -8,7 +8,12 @@ from typing import Any
 from local.ecr.errors import invalid_parameter
 from local.ecr.pages import page
 from local.ecr.registry import EcrRegistry
-from local.ecr.repositories import Repository, check_policy_text, parse_tags
+from local.ecr.repositories import (
+    Repository,
+    check_lifecycle_integers,
+    check_policy_text,
+    parse_tags,
+)
 
 
 def create_repository(registry: EcrRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,6 +36,7 @@ def put_lifecycle_policy(registry: EcrRegistry, parameters: Mapping[str, Any]) -
     """Replace a repository's lifecycle policy."""
     name = registry.repository(str(parameters.get("repositoryName"))).name
     text = check_policy_text("LifecyclePolicyText", parameters.get("lifecyclePolicyText"), "rules")
+    check_lifecycle_integers(text)
     registry.change_repository(name, lifecycle_policy=text)
     return {"registryId": registry.account, "repositoryName": name, "lifecyclePolicyText": text}
 

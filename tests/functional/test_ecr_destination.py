@@ -15,11 +15,16 @@ DESTINATION = f"{HOST}/mirror/app:1.0"
 
 _EMPTY_DIGEST = digest_of(b"")
 _EMPTY_LAYER = Layer(b"", _EMPTY_DIGEST, _EMPTY_DIGEST, "none")
+#: With the numbers as strings, as CloudFormation delivers them.
 _LIFECYCLE = {
     "rules": [
         {
-            "rulePriority": 1,
-            "selection": {"tagStatus": "untagged", "countType": "imageCountMoreThan"},
+            "rulePriority": "1",
+            "selection": {
+                "tagStatus": "untagged",
+                "countType": "imageCountMoreThan",
+                "countNumber": "14",
+            },
             "action": {"type": "expire"},
         }
     ]

@@ -41,6 +41,8 @@ _REPOSITORY_KEYS: Final = (
 )
 #: Amazon ECR API reference, ImageTagMutabilityExclusionFilter.
 _WILDCARD: Final = r"[0-9a-zA-Z._*-]{1,128}"
+#: Amazon ECR User Guide, "Lifecycle policy parameters": the integers.
+_LIFECYCLE_INTEGERS: Final = frozenset({"rulePriority", "countNumber"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def parse_repository_settings(properties: Mapping[str, Any]) -> RepositorySettin
         read_boolean(values, _key("ScanOnPush")),
         encryption_type,
         kms_key,
-        _json_text(values, "LifecyclePolicy"),
+        _with_integers(_json_text(values, "LifecyclePolicy")),
         _json_text(values, "RepositoryPolicy"),
         _parse_resource_tags(values),
         _parse_exclusions(values, mutability),
@@ -140,6 +142,22 @@ def _json_text(values: Mapping[str, Any], name: str) -> str:
     """Return a policy, delivered as a map or as JSON, as JSON."""
     policy = read_object(values, _key(name))
     return json.dumps(policy) if policy else ""
+
+
+def _with_integers(lifecycle_policy: str) -> str:
+    """Return a lifecycle policy with the numbers that CloudFormation delivers as strings."""
+
+    def restore(values: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: int(value)
+            if name in _LIFECYCLE_INTEGERS and re.fullmatch("[0-9]{1,9}", str(value))
+            else value
+            for name, value in values.items()
+        }
+
+    if not lifecycle_policy:
+        return ""
+    return json.dumps(json.loads(lifecycle_policy, object_hook=restore))
 
 
 def _parse_resource_tags(values: Mapping[str, Any]) -> dict[str, str]:

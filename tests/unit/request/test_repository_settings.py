@@ -46,6 +46,23 @@ from ecr_image_replicator.request.repository_settings import (
             ),
         ),
         (
+            {
+                "LifecyclePolicy": {
+                    "rules": [
+                        {
+                            "rulePriority": "1",
+                            "description": "2",
+                            "selection": {"tagPrefixList": ["3"], "countNumber": 4},
+                        }
+                    ]
+                }
+            },
+            RepositorySettings(
+                lifecycle_policy='{"rules": [{"rulePriority": 1, "description": "2", '
+                '"selection": {"tagPrefixList": ["3"], "countNumber": 4}}]}'
+            ),
+        ),
+        (
             {"Tags": [{"Key": "team", "Value": "one"}]},
             RepositorySettings(tags={"team": "one"}),
         ),
