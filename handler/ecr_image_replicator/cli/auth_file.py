@@ -7,6 +7,8 @@ containers-auth.json(5) and the Docker credential helper protocol
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.model.references import ImageReference
 
+_LOGGER: Final = logging.getLogger(__name__)
 _DOCKER_HUB: Final = "docker.io"
 #: The key under which Docker stores its own login.
 _DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
@@ -32,13 +35,21 @@ _HELPER_TIMEOUT_SECONDS: Final = 30.0
 _NOT_FOUND: Final = "credentials not found in native keychain"
 
 
+def find_home() -> Path:
+    """Return the home directory; for a user that has none, the root, as in containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
+
+
 class AuthFiles(NamedTuple):
     """The auth files of a user, in the order in which they are searched.
 
     Attributes
     ----------
     paths
-        Candidates; files that do not exist are skipped.
+        Candidates; files that do not exist or may not be read are skipped.
     required
         A file that must exist, as the user named it.
     """
@@ -47,7 +58,13 @@ class AuthFiles(NamedTuple):
     required: Path | None = None
 
     @classmethod
-    def locate(cls, option: str | None, environment: Mapping[str, str], home: Path) -> AuthFiles:
+    def locate(
+        cls,
+        option: str | None,
+        environment: Mapping[str, str],
+        home: Path,
+        run: Path = Path("/run"),
+    ) -> AuthFiles:
         """Return the files to search: the option, else the variable, else the usual places.
 
         Parameters
@@ -56,17 +73,20 @@ class AuthFiles(NamedTuple):
             The value of ``--authfile``.
         environment
             REGISTRY_AUTH_FILE, DOCKER_CONFIG, XDG_RUNTIME_DIR and XDG_CONFIG_HOME are read.
+        home, run
+            The user's directory, and the system's for files that a boot removes.
         """
         if named := option or environment.get("REGISTRY_AUTH_FILE"):
             path = Path(named)
             return cls((path,), required=path)
         docker = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
         runtime = environment.get("XDG_RUNTIME_DIR")
-        podman = [Path(runtime) / "containers" / "auth.json"] if runtime else []
+        # getPathToAuth of go.podman.io/image, pkg/docker/config
+        podman = Path(runtime) / "containers" if runtime else run / "containers" / str(os.getuid())
         config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
         return cls(
             (
-                *podman,
+                podman / "auth.json",
                 config / "containers" / "auth.json",
                 docker / "config.json",
                 home / ".dockercfg",
@@ -90,7 +110,7 @@ class AuthFiles(NamedTuple):
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError) as error:
             if path != self.required:
                 return None
@@ -98,8 +118,13 @@ class AuthFiles(NamedTuple):
                 f"cannot read the auth file {path}: not found", hint="Check --authfile."
             ) from error
         except (OSError, UnicodeDecodeError) as error:
+            if isinstance(error, PermissionError) and path != self.required:
+                _LOGGER.warning("skipped the auth file %s: access denied", path)
+                return None
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             raise SecretError(f"cannot read the auth file {path}: failed ({reason})") from error
+        if not text.strip():
+            return None  # as docker reads it
         try:
             document = json.loads(text)
         except (ValueError, RecursionError):
@@ -185,12 +210,15 @@ class _AuthFile:
         return _parse_helper_login(done.stdout, program, failed)
 
 
-def _parse_helper_login(text: str, program: str, failed: str) -> Login:
+def _parse_helper_login(text: str, program: str, failed: str) -> Login | None:
+    """Read what a helper printed; two empty strings are no login."""
     try:
         document = json.loads(text)
         username, password = document["Username"], document["Secret"]
     except (ValueError, KeyError, TypeError, RecursionError):
         username = password = None
+    if username == password == "":
+        return None
     if not isinstance(username, str) or not isinstance(password, str) or not password:
         raise SecretError(f"{failed}: invalid output")
     return Login("" if username == _TOKEN_USER else username, password, program)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ecr_image_replicator.cli.auth_file import AuthFiles
+from ecr_image_replicator.cli.auth_file import AuthFiles, find_home
 from ecr_image_replicator.errors import SecretError
 from ecr_image_replicator.model.references import parse_image_reference
 
@@ -62,6 +64,58 @@ def test_podmans_auth_file_has_precedence_over_dockers(tmp_path: Path) -> None:
     files = AuthFiles.locate(None, {"XDG_RUNTIME_DIR": str(tmp_path / "run")}, tmp_path)
     assert found(files, "quay.io/a:1") == ("podman", "hunter2")
     assert found(files, "r.io/a:1") == ("e", "hunter2")
+
+
+def test_podmans_auth_file_of_a_user_without_a_session_is_read(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write(run / f"containers/{os.getuid()}/auth.json", {"auths": {"quay.io": auth("podman")}})
+    write(tmp_path / ".docker/config.json", {"auths": {"quay.io": auth("docker")}})
+    files = AuthFiles.locate(None, {}, tmp_path, run)
+    assert found(files, "quay.io/a:1") == ("podman", "hunter2")
+    session = {"XDG_RUNTIME_DIR": str(tmp_path / "session")}
+    files = AuthFiles.locate(None, session, tmp_path, run)
+    assert found(files, "quay.io/a:1") == ("docker", "hunter2")
+
+
+def test_an_empty_auth_file_has_no_logins(tmp_path: Path) -> None:
+    empty = tmp_path / "config.json"
+    empty.write_text("\n")
+    assert found(AuthFiles.locate(str(empty), {}, tmp_path), "quay.io/a:1") is None
+
+
+def test_a_default_file_that_may_not_be_read_is_skipped_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / ".dockercfg", {"quay.io": auth("legacy")})
+    denied = tmp_path / ".docker/config.json"
+    read_text = Path.read_text
+
+    def read(path: Path, encoding: str | None = None) -> str:
+        if path == denied:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read_text(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert found(AuthFiles.locate(None, {}, tmp_path), "quay.io/a:1") == ("legacy", "hunter2")
+    assert f"skipped the auth file {denied}: access denied" in caplog.text
+    with pytest.raises(SecretError, match="Permission denied"):
+        found(AuthFiles.locate(str(denied), {}, tmp_path), "quay.io/a:1")
+
+
+def test_a_helper_that_prints_empty_credentials_has_no_login(tmp_path: Path, helper: str) -> None:
+    program = tmp_path / "bin" / f"docker-credential-{helper}"
+    program.write_text('#!/bin/sh\necho \'{"ServerURL": "x", "Username": "", "Secret": ""}\'\n')
+    write(tmp_path / ".docker/config.json", {"credsStore": helper})
+    write(tmp_path / ".dockercfg", {"quay.io": auth("legacy")})
+    assert found(AuthFiles.locate(None, {}, tmp_path), "quay.io/a:1") == ("legacy", "hunter2")
+
+
+def test_a_user_without_a_home_directory_has_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", fail)
+    assert find_home() == Path("/")
 
 
 @pytest.mark.parametrize("named_by", ["option", "variable"])
