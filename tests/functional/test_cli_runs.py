@@ -306,31 +306,3 @@ def test_an_untrusted_certificate_is_accepted_only_with_tls_verify_false(
     assert "certificate" in default.stderr
     assert (done.returncode, done.stderr.count("Warning")) == (0, 0), done.stderr
     assert private.store.tags("mirror/app") == {"1": image.digest}
-
-
-@pytest.mark.parametrize("option", ["--json", "--tag=latest"])
-def test_a_closed_standard_output_is_an_error_without_a_traceback(
-    registries: Start, image: Image, option: str
-) -> None:
-    source, destination = registries(), registries()
-    push(image, source.host, "team/app", "1")
-    reading, writing = os.pipe()
-    os.close(reading)
-    try:
-        command = subprocess.run(
-            [
-                *(sys.executable, "-m", "ecr_image_replicator", "copy", option),
-                *(f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"),
-            ],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    finally:
-        os.close(writing)
-    assert command.returncode == Exit.FAILED
-    assert command.stderr.endswith("error: cannot write to standard output: its reader has ended\n")
-    assert destination.store.tags("mirror/app")["1"] == image.digest

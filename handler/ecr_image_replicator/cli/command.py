@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,9 +24,11 @@ from ecr_image_replicator.cli.mirror_command import (
     mirror_images,
     parse_mirror_command,
 )
+from ecr_image_replicator.cli.streams import OutputError, optional_messages
 from ecr_image_replicator.errors import DeniedError, ReplicationError, Setting
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
 
@@ -47,6 +48,11 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     if unknown:
         # by the command's own parser, which prints its usage
         reject_unknown(commands.choices[given.command], unknown)
+    with optional_messages():
+        return _run_command(given, environment)
+
+
+def _run_command(given: argparse.Namespace, environment: Mapping[str, str]) -> int:
     interruption = Interruption()
     try:
         with interruption:
@@ -63,10 +69,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         is_anonymous = isinstance(error, DeniedError) and not _CREDENTIALS.isdisjoint(error.hint)
         _print_error(f"{message} {_LOGIN_HINT}" if is_anonymous else message)
         return exit_status(error)
-    except BrokenPipeError:
-        # the interpreter would fail again when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _print_error("cannot write to standard output: its reader has ended")
+    except OutputError as error:
+        _print_error(f"cannot write to standard output: {error}")
         return Exit.FAILED
     except Exception as error:  # noqa: BLE001 - the messages of others may contain secrets
         _print_error(_describe_defect(error))

@@ -6,15 +6,15 @@ import contextlib
 import json
 import logging
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecr_image_replicator.cli.arguments import option_name
-from ecr_image_replicator.cli.auth_file import AuthFiles
+from ecr_image_replicator.cli.auth_file import AuthFiles, find_home
 from ecr_image_replicator.cli.display import NullDisplay, PlainLines, opened_display
 from ecr_image_replicator.cli.exit_codes import Exit
 from ecr_image_replicator.cli.logs import shown_logs
 from ecr_image_replicator.cli.report import plan_lines, summary
+from ecr_image_replicator.cli.streams import write_output
 from ecr_image_replicator.model.references import ImageReference
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
@@ -38,9 +38,11 @@ def copy_image(
     ------
     ReplicationError
         The arguments are invalid, or the copy failed.
+    OutputError
+        Standard output cannot be written.
     """
     request = command.request()
-    logins = AuthFiles.locate(command.authfile, environment, Path.home())
+    logins = AuthFiles.locate(command.authfile, environment, find_home())
     settings = Settings.from_environment(environment)._replace(
         unverified=tuple(_unverified(command, request))
     )
@@ -82,9 +84,12 @@ def _progress(command: Command, *, shows: bool) -> Iterator[Progress]:
 def _print_result(outcome: Outcome, *, prints_json: bool) -> None:
     """Print the values or a summary to stdout; with values, a plan goes to stderr."""
     if prints_json:
-        print(json.dumps(outcome.attributes(), indent=2), flush=True)
+        write_output(json.dumps(outcome.attributes(), indent=2))
     if outcome.planned_changes is not None:
-        for line in plan_lines(outcome, outcome.planned_changes):
-            print(line, file=sys.stderr if prints_json else sys.stdout)
+        plan = "\n".join(plan_lines(outcome, outcome.planned_changes))
+        if prints_json:
+            print(plan, file=sys.stderr)
+        else:
+            write_output(plan)
     elif not prints_json:
-        print(summary(outcome), flush=True)
+        write_output(summary(outcome))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ecr_image_replicator.cli.exit_codes import Exit
+from ecr_image_replicator.cli.streams import write_output
 from ecr_image_replicator.errors import RequestError, StoppedError
 
 if TYPE_CHECKING:
@@ -121,9 +122,11 @@ def mirror_images(
     ------
     ReplicationError
         The file is invalid, or the run was stopped.
+    OutputError
+        Standard output cannot be written.
     """
     from ecr_image_replicator.cli.arguments import file_name  # noqa: PLC0415 - as above
-    from ecr_image_replicator.cli.auth_file import AuthFiles  # noqa: PLC0415 - after --help
+    from ecr_image_replicator.cli.auth_file import AuthFiles, find_home  # noqa: PLC0415 - after --help
     from ecr_image_replicator.cli.logs import shown_logs  # noqa: PLC0415 - as above
     from ecr_image_replicator.cli.mirror_display import MirrorLines  # noqa: PLC0415 - as above
     from ecr_image_replicator.cli.mirror_file import (  # noqa: PLC0415 - as above
@@ -141,7 +144,7 @@ def mirror_images(
     check_output(command.report)
     check_output(command.state)
     known = KnownImages.parse(read_state(command.state))
-    logins = AuthFiles.locate(command.authfile, environment, Path.home())
+    logins = AuthFiles.locate(command.authfile, environment, find_home())
     replicator = Replicator(Settings.from_environment(environment), find_login=logins.find_login)
     display = MirrorLines(sys.stderr, is_quiet=command.is_quiet)
     run = LocalRun(replicator, mirror, known, interruption.deadline, display)
@@ -179,9 +182,9 @@ def _run(
     _write_files(command, report, known)
     values = report.values()
     if command.prints_json:
-        print(json.dumps(values, indent=2), flush=True)
+        write_output(json.dumps(values, indent=2))
     else:
-        print(_summary(values))
+        write_output(_summary(values))
     if len(report.failed) > mirror.max_failures:
         return Exit.FAILED
     return Exit.TEMPORARY_FAILURE if report.left else Exit.DONE
@@ -224,11 +227,14 @@ def _print_choice(command: MirrorCommand, preparation: Preparation, report: Mirr
     if command.report is not None:
         write_file(command.report, json.dumps(document, indent=2).encode())
     if command.prints_json:
-        print(json.dumps(document, indent=2), flush=True)
+        write_output(json.dumps(document, indent=2))
         return
+    lines = []
     for line in choice:
         target = f" -> {line['Destination']}" if line["Destination"] else ""
-        print(f"{line['Action']:<16} {line['Source']}{target}  ({line['Reason']})")
+        lines.append(f"{line['Action']:<16} {line['Source']}{target}  ({line['Reason']})")
+    if lines:
+        write_output("\n".join(lines))
     for warning in report.choice.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
