@@ -145,7 +145,8 @@ def _split_digest(text: str, rest: str) -> tuple[str, Digest | None]:
     try:
         return name, Digest.parse(digest)
     except InvalidDigestError as error:
-        raise _invalid(text, "".join(map(str, error.message))) from error
+        reason = _without_query("".join(map(str, error.message)))
+        raise _invalid(text, reason) from error
 
 
 def _split_registry(rest: str) -> tuple[str, str]:
@@ -190,13 +191,20 @@ def _check_repository(text: str, repository: str) -> None:
 
 
 def _shown(part: str) -> str:
+    part = _without_query(part)
     return repr(part if len(part) <= 80 else part[:77] + "...")
 
 
 def _invalid(text: str, reason: str, *, hint: str = "") -> InvalidReferenceError:
-    shown = _without_login(text)
+    shown = _without_query(_without_login(text))
     shown = shown if len(shown) <= 300 else shown[:297] + "..."
     return InvalidReferenceError(f"invalid image reference {shown!r}: {reason}", hint=hint or ())
+
+
+def _without_query(text: str) -> str:
+    """Mask what follows a question mark: perhaps the signature of a presigned URL."""
+    path, mark, query = text.partition("?")
+    return f"{path}?***" if mark and query else text
 
 
 def _without_login(text: str) -> str:

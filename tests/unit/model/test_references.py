@@ -115,9 +115,14 @@ def test_a_malformed_reference_is_rejected_with_the_invalid_part(text: str, name
         "https://user:hunter2@quay.io/a:1",
         "docker://user:hunter2/x@quay.io/a:1",
         f"docker://user:hunter2{'x' * 400}@quay.io/a:1",
+        "https://bucket.s3.amazonaws.com/app.tar?X-Amz-Signature=hunter2",
+        "bucket.s3.amazonaws.com/app.tar?X-Amz-Signature=hunter2",
+        "bucket.s3.amazonaws.com/app:1?Signature=hunter2",
+        "bucket.s3.amazonaws.com?Signature=hunter2/app",
+        "quay.io/a@sha256:0?Signature=hunter2",
     ],
 )
-def test_the_message_does_not_quote_a_password_in_a_reference(text: str) -> None:
+def test_the_message_does_not_quote_a_password_or_signature_in_a_reference(text: str) -> None:
     with pytest.raises(InvalidReferenceError) as caught:
         parse_image_reference(text)
     assert "hunter2" not in str(caught.value)
