@@ -128,7 +128,8 @@ def _read_entries(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     value = properties.get(name) or []
     if not isinstance(value, list):
-        problems.add(f"{name} {quote(value)} is invalid: it is a list of maps")
+        # not quoted: entries may contain credentials
+        problems.add(f"{name} is invalid: it is not a list of maps")
         return
     if len(value) > MAX_ENTRIES:
         problems.add(f"{name} is invalid: it has {len(value)} entries, at most {MAX_ENTRIES}")
@@ -138,7 +139,7 @@ def _read_entries(
         if isinstance(entry, dict):
             yield place, entry
         else:
-            problems.add(f"{place} {quote(entry)} is invalid: it is a map")
+            problems.add(f"{place} is invalid: it is not a map")
 
 
 def parse_repositories(
@@ -174,16 +175,19 @@ def parse_repositories(
 def _parse_repository(entry: Mapping[str, Any], name: str) -> str:
     """Read ``host/path``; a name without a host is Docker Hub's."""
     text = read_required(entry, name)
-    try:
-        if is_archive_reference(text):
-            raise RequestError("an archive has no tags; list it in Images")
-        reference = parse_image_reference(text)
-        if ":" in text.rpartition("/")[2] or reference.digest is not None:
-            raise RequestError("a repository has neither tag nor digest")
-    except RequestError as error:
+    if is_archive_reference(text):
         raise RequestError(
-            f"{name} {quote(text)} is invalid: {error.render(property_name)}"
-        ) from error
+            f"{name} {quote(text)} is invalid: an archive has no tags; list it in Images"
+        )
+    try:
+        reference = parse_image_reference(text)
+    except RequestError as error:
+        # it quotes the text without a login or signature in it
+        raise RequestError(f"{name} is invalid: {error.render(property_name)}") from error
+    if ":" in text.rpartition("/")[2] or reference.digest is not None:
+        raise RequestError(
+            f"{name} {quote(text)} is invalid: a repository has neither tag nor digest"
+        )
     return reference.name
 
 
@@ -213,7 +217,7 @@ def _parse_selection(
     found_versions = versions[0] if versions else None
     if found_versions is None:
         for name in ("Suffix", "Newest"):
-            if given.get(name) not in {None, ""}:
+            if given.get(name) not in (None, ""):
                 problems.add(f"{prefix}{name} is invalid without Versions")
     for tag in tags:
         if tag.is_exact and is_digest_tag(tag.text):
@@ -258,7 +262,7 @@ def _parse_suffix(entry: Mapping[str, Any]) -> TagPattern:
 
 def _parse_newest(entry: Mapping[str, Any]) -> tuple[int, ...]:
     """Read the count; empty for all."""
-    if entry.get("Newest") in {None, ""}:
+    if entry.get("Newest") in (None, ""):
         return ()
     return (read_count(entry, "Newest", 1, least=1),)
 
@@ -271,7 +275,9 @@ def read_count(values: Mapping[str, Any], name: str, default: int, *, least: int
     RequestError
         It is none, or too small.
     """
-    value = values.get(name, default)
+    value = values.get(name)
+    if value in (None, ""):
+        value = default
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal():
         value = int(value.strip()[:9])
     if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -56,7 +56,7 @@ def parse_mirror(properties: Mapping[str, Any]) -> MirrorRequest:
     """
     problems = Problems()
     problems.check_names("", properties, (*KNOWN_MIRROR_PROPERTIES, *_IGNORED))
-    defaults = problems.run("", read_object, properties, "Defaults") or {}
+    defaults = problems.run("", _parse_defaults, properties) or {}
     problems.check_names("Defaults.", defaults, DEFAULTS_PROPERTIES)
     problems.check_image_options("Defaults.", defaults)
     entries = [*parse_repositories(properties, defaults, problems)]
@@ -84,6 +84,10 @@ def parse_mirror(properties: Mapping[str, Any]) -> MirrorRequest:
     )
 
 
+def _parse_defaults(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return read_object(properties, "Defaults", secret=True)
+
+
 def _parse_concurrency(properties: Mapping[str, Any]) -> dict[str, int]:
     name = "SourceConcurrency"
     value = properties.get(name)
@@ -93,7 +97,10 @@ def _parse_concurrency(properties: Mapping[str, Any]) -> dict[str, int]:
     values = {"*": value} if is_number else read_object(properties, name)
     found = {}
     for host in values:
-        count = read_count(values, host, 1, least=1)
+        try:
+            count = read_count(values, host, 0, least=1)
+        except RequestError as error:
+            raise RequestError(f"{name} of {error}") from error
         if count > _MAX_CONCURRENCY:
             raise RequestError(
                 f"{name} of {host} is invalid: {count} workers, at most {_MAX_CONCURRENCY}"

@@ -129,18 +129,24 @@ def read_choice(
     raise invalid(place, f"{quote(value)} is not one of {', '.join(choices)}")
 
 
-def read_object(properties: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    """Return a map, delivered as itself or as JSON; empty when it is missing."""
+def read_object(
+    properties: Mapping[str, Any], place: Place, *, secret: bool = False
+) -> dict[str, Any]:
+    """Return a map, delivered as itself or as JSON; empty when it is missing.
+
+    A value that may contain a secret is not quoted.
+    """
     value = find_value(properties, place)
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise invalid(place, f"{quote(value)} is neither a map nor JSON") from error
+            shown = "it" if secret else quote(value)
+            raise invalid(place, f"{shown} is neither a map nor JSON") from error
     if value is None or value == "":
         return {}
     if not isinstance(value, dict):
-        raise invalid(place, f"{quote(value)} is not a map")
+        raise invalid(place, f"{'it' if secret else quote(value)} is not a map")
     return value
 
 

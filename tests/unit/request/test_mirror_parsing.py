@@ -102,13 +102,21 @@ def test_the_properties_of_the_mirror_are_parsed() -> None:
         ({"Repositories": [{**_ENTRY, "Trigger": "2"}]}, "unknown property 'Trigger'"),
         ({"Images": [{"SrcImage": "a:1", "Trigger": "2"}]}, "unknown property 'Trigger'"),
         ({"Repositories": [_ENTRY], "Defaults": {"ServiceToken": "a"}}, "'ServiceToken'"),
-        ({"Repositories": "all"}, "Repositories 'all' is invalid"),
-        ({"Repositories": ["a"]}, r"Repositories\[0\] 'a' is invalid"),
+        ({"Repositories": [{**_ENTRY, "Newest": ["3"]}]}, r"Newest \['3'\] is invalid"),
+        ({"Repositories": [{**_ENTRY, "Newest": {}, "Versions": "*"}]}, "Newest {} is invalid"),
+        ({"Repositories": [{**_ENTRY, "Suffix": ["-a"]}]}, "Suffix: .* is not a string"),
+        ({"Repositories": "all"}, "Repositories is invalid: it is not a list of maps"),
+        ({"Repositories": ["a"]}, r"Repositories\[0\] is invalid: it is not a map"),
         ({"Repositories": [_ENTRY, _ENTRY]}, r"Repositories\[1\].DestRepository .* has the same"),
         ({"Repositories": [_ENTRY], "MaxFailures": -1}, "MaxFailures -1 is invalid"),
         ({"Repositories": [_ENTRY], "CompleteWhen": "Never"}, "CompleteWhen"),
         ({"Repositories": [_ENTRY], "Schedule": "daily"}, "Schedule 'daily' is invalid"),
-        ({"Repositories": [_ENTRY], "SourceConcurrency": 0}, "is invalid"),
+        ({"Repositories": [_ENTRY], "SourceConcurrency": 0}, r"SourceConcurrency of \* 0 is inv"),
+        (
+            {"Repositories": [_ENTRY], "SourceConcurrency": {"quay.io": "many"}},
+            "SourceConcurrency of quay.io 'many' is invalid",
+        ),
+        ({"Repositories": [_ENTRY], "SourceConcurrency": {"a": None}}, "SourceConcurrency of a"),
         ({"Repositories": [_ENTRY], "SourceConcurrency": {"a": 99}}, "99 workers, at most 40"),
         ({"Repositories": [_ENTRY], "Defaults": {"Platform": "a"}}, "unknown property 'Platform'"),
         ({"Images": [{"SrcImage": "a:1"}]}, "DestImage"),
@@ -141,6 +149,30 @@ def test_the_error_names_all_invalid_properties() -> None:
         "DestImage",
     ):
         assert name in message
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_an_empty_property_is_a_missing_one(empty: object) -> None:
+    named = ("MaxFailures", "SourceConcurrency", "CompleteWhen", "Schedule", "DryRun", "Images")
+    mirror = _parse(Repositories=[_ENTRY], **dict.fromkeys(named, empty))
+    assert mirror == _parse(Repositories=[_ENTRY])
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"Images": {"SrcImage": "nginx:1", "SrcCreds": "ann:hunter2"}},
+        {"Images": ["https://bucket.s3.amazonaws.com/a.tar?X-Amz-Signature=hunter2"]},
+        {"Images": [_ENTRY], "Defaults": '{"SrcCreds": "ann:hunter2"'},
+        {"Images": [_ENTRY], "Defaults": '[{"SrcCreds": "ann:hunter2"}]'},
+        {"Repositories": [{**_ENTRY, "SrcRepository": "ann:hunter2@quay.io/acme/app"}]},
+        {"Repositories": [{**_ENTRY, "DestRepository": "ann:hunter2@quay.io/acme/app"}]},
+    ],
+)
+def test_a_malformed_entry_with_credentials_is_not_quoted(properties: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as raised:
+        parse_mirror(properties)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_inline_credentials_are_rejected_and_not_quoted() -> None:
