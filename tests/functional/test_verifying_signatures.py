@@ -137,6 +137,24 @@ def test_a_valid_signature_in_one_of_two_layouts_is_sufficient(
     assert signed_copy.copy(pem(KEY))["Status"] == "SUCCESS"
 
 
+def test_deleted_signatures_do_not_hide_a_valid_one(
+    function: Function, registries: Start, image: Image
+) -> None:
+    signed_copy = SignedCopy(function, registries(referrers_api=False), registries())
+    host, store = signed_copy.source.host, signed_copy.source.store
+    push(image, host, "team/app", "1")
+    gone, valid = (bundle(key, image.digest, image) for key in (OTHER_KEY, KEY))
+    push(fallback_index([gone, valid]), host, "team/app", fallback_tag(image.digest))
+    store.delete_manifest("team/app", gone.digest)
+    tagged = signature(OTHER_KEY, image.digest)
+    signed_copy.tag_signatures(image, tagged)
+    store.delete_blob("team/app", digest_of(tagged[0]))
+
+    rejected = signed_copy.copy(pem(ec.generate_private_key(ec.SECP256R1())))
+    signed_copy.assert_rejected(rejected, "2 that cannot be read, 1 by another key")
+    assert signed_copy.copy(pem(KEY))["Status"] == "SUCCESS"
+
+
 @pytest.mark.parametrize("key", [KEY, rsa.generate_private_key(65537, 2048)])
 def test_an_image_with_a_valid_bundle_is_copied(
     signed_copy: SignedCopy, image: Image, key: PrivateKey

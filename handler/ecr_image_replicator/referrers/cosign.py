@@ -43,6 +43,7 @@ class SignatureStatus(Enum):
     OTHER_KEY = "by another key"
     OTHER_DIGEST = "by this key for another digest"
     MALFORMED = "malformed"
+    UNREADABLE = "that cannot be read"
 
 
 def verify_simple_signing(

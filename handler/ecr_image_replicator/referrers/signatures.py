@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import ContentError, Setting, SignatureError
+from ecr_image_replicator.errors import ContentError, NotFoundError, Setting, SignatureError
 from ecr_image_replicator.model.manifests import ImageManifest
 from ecr_image_replicator.referrers.copying import COSIGN_SIGNATURE, cosign_tag
 from ecr_image_replicator.referrers.cosign import (
@@ -21,7 +22,7 @@ from ecr_image_replicator.referrers.cosign import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ecr_image_replicator.copy.cache import CachingSource
     from ecr_image_replicator.copy.ports import ReferrerStore
@@ -72,8 +73,7 @@ class SignatureVerifier:
             The signatures cannot be read.
         """
         found: Counter[SignatureStatus] = Counter()
-        for layer in itertools.islice(self._layers(digest), _MAX_SIGNATURES):
-            status = self._verify_one(layer, digest)
+        for status in itertools.islice(self._statuses(digest), _MAX_SIGNATURES):
             if status is SignatureStatus.VALID:
                 return
             if status is not None:
@@ -86,16 +86,30 @@ class SignatureVerifier:
             hint=("Sign that digest with cosign, or correct ", Setting.VERIFY_SIGNATURE_KEY, "."),
         )
 
-    def _layers(self, digest: Digest) -> Iterator[Descriptor]:
-        """Yield the signatures under cosign's tag, then those in referrers."""
-        yield from _claims(self._store.find_tagged(cosign_tag(digest, COSIGN_SIGNATURE)))
+    def _statuses(self, digest: Digest) -> Iterator[SignatureStatus | None]:
+        """Verify the signatures under cosign's tag, then those in referrers."""
+        tag = cosign_tag(digest, COSIGN_SIGNATURE)
+        yield from self._verify_all(partial(self._store.find_tagged, tag), digest)
         seen: set[Digest] = set()
         for kind in _REFERRER_TYPES:
             for referrer in self._store.list_referrers(digest, kind).descriptors:
                 predicate = referrer.annotations.get(_PREDICATE_ANNOTATION, SIGNATURE_PREDICATE)
                 if referrer.digest not in seen and predicate == SIGNATURE_PREDICATE:
                     seen.add(referrer.digest)
-                    yield from _claims(self._source.fetch_manifest(referrer.digest))
+                    read = partial(self._source.fetch_manifest, referrer.digest)
+                    yield from self._verify_all(read, digest)
+
+    def _verify_all(
+        self, read: Callable[[], Manifest | None], digest: Digest
+    ) -> Iterator[SignatureStatus | None]:
+        """Verify the signatures in a manifest; a list of referrers may name deleted ones."""
+        try:
+            manifest = read()
+        except (ContentError, NotFoundError):
+            yield SignatureStatus.UNREADABLE
+            return
+        for layer in _claims(manifest):
+            yield self._verify_one(layer, digest)
 
     def _verify_one(self, layer: Descriptor, digest: Digest) -> SignatureStatus | None:
         if layer.size_bytes > _MAX_CLAIM_BYTES:
@@ -104,6 +118,8 @@ class SignatureVerifier:
             content = self._source.fetch_small_blob(layer)
         except ContentError:
             return SignatureStatus.MALFORMED
+        except NotFoundError:
+            return SignatureStatus.UNREADABLE
         if _is_bundle(layer):
             return verify_bundle(content, digest, self._key)
         signature = layer.annotations.get(_SIGNATURE_ANNOTATION, "")
