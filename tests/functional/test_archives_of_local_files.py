@@ -76,6 +76,11 @@ def test_an_oci_archive_is_copied(copy: Copy, destination: RegistryServer, tmp_p
     assert destination.store.manifest("app", "1").content == image.manifest
 
 
+def test_a_file_of_a_missing_user_is_reported_as_not_found(copy: Copy) -> None:
+    with pytest.raises(ImageNotFoundError, match=r"~nobody-there/app\.tar: file not found"):
+        copy("~nobody-there/app.tar")
+
+
 def test_a_missing_file_is_reported_as_not_found(copy: Copy, tmp_path: Path) -> None:
     with pytest.raises(ImageNotFoundError, match=r"app\.tar: file not found"):
         copy(f"docker-archive:{tmp_path}/app.tar")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -31,7 +31,9 @@ class LocalFile:
 
     def __init__(self, reference: ArchiveReference) -> None:
         self._location = reference.location
-        self._path = Path(reference.path).expanduser()
+        self._path = Path(reference.path)
+        with suppress(RuntimeError):  # no such user: the file is not found
+            self._path = self._path.expanduser()
         self._identity: tuple[int, ...] | None = None
         self.size_bytes: int | None = None
 
