@@ -25,7 +25,8 @@ _ARCHITECTURES: Final = {
     "x86_64": ("amd64", ""),
     "x86-64": ("amd64", ""),
 }
-_OPERATING_SYSTEMS: Final = {"macos": "darwin"}
+#: Old images for Linux have none.
+_OPERATING_SYSTEMS: Final = {"": "linux", "macos": "darwin"}
 #: The variant that an architecture implies; it is never written.
 _IMPLIED_VARIANTS: Final = {"arm64": "v8", "amd64": "v1"}
 

@@ -39,6 +39,10 @@ def test_a_platform_is_normalized(text: str, normal: str) -> None:
     assert str(Platform.parse(text)) == normal
 
 
+def test_an_image_without_an_operating_system_is_for_linux() -> None:
+    assert Platform.of("", "amd64") == Platform.parse("linux/amd64")
+
+
 @pytest.mark.parametrize(
     "text", ["", "/", "linux/", "/amd64", "linux//v8", "a/b/c/d", "linux/a b", "linux/ä", "a,b"]
 )
