@@ -29,7 +29,6 @@ _MAX_REDIRECTS: Final = 10
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 #: Of an error body, a list page or the response to an upload; manifests have a limit of their own.
 MAX_BODY_BYTES: Final = 1024 * 1024
-_CLEANUP_TIMEOUT_SECONDS: Final = 5.0
 
 
 class Transport:
@@ -122,7 +121,7 @@ class Transport:
         *,
         may_authorize: Callable[[Url], bool] | None = None,
         has_secret_body: bool = False,
-        is_cleanup: bool = False,
+        cleanup: Deadline | None = None,
     ) -> StreamedResponse:
         """Send a request, with its method and body again after a redirect that keeps them.
 
@@ -136,8 +135,8 @@ class Transport:
             The URLs that it goes to; by default those of the registry's origin.
         has_secret_body
             Whether the body goes to those URLs only, too.
-        is_cleanup
-            Whether the request has a short time of its own, also after a stop.
+        cleanup
+            The time of a request that is sent also after a stop; None for the invocation's.
 
         Raises
         ------
@@ -158,11 +157,15 @@ class Transport:
                     f"blocked redirect of credentials to {request.url}, another host"
                 )
             sent = request.with_authorization(authorization if is_allowed else None)
-            response = self._send(sent, is_cleanup=is_cleanup)
+            response = self._send(sent, cleanup or self._deadline)
             if response.status not in _REDIRECTS:
                 return response
             location = response.header("location")
             response.read(MAX_BODY_BYTES)
+            if not location:
+                raise self._invalid(
+                    f"redirect without a Location header ({status_text(response.status)})"
+                )
             url = self.resolve(request.url, location, "redirect")
             request = self._redirect(request, response.status, url)
         raise self._invalid(f"more than {_MAX_REDIRECTS} redirects in a row", 307)
@@ -206,14 +209,13 @@ class Transport:
         target = Url(origin.scheme, origin.host, origin.port, path, url.query)
         return self.check(url, target, "redirect")
 
-    def _send(self, request: HttpRequest, *, is_cleanup: bool) -> StreamedResponse:
-        left_seconds = self._deadline.remaining_seconds
+    def _send(self, request: HttpRequest, deadline: Deadline) -> StreamedResponse:
         is_registry_origin = self.is_registry_origin(request.url)
         response = self._session.send(
             request,
             side=self._side,
-            timeout_seconds=_CLEANUP_TIMEOUT_SECONDS if is_cleanup else left_seconds,
-            deadline=None if is_cleanup else self._deadline,
+            timeout_seconds=deadline.remaining_seconds,
+            deadline=deadline,
             max_scope=AddressScope.LOCAL if is_registry_origin else self._max_scope(),
             keeps_connection=is_registry_origin,
         )
