@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tests.faults.fault_proxy import Exchange, pass_on
 from tests.faults.hostile_servers import SHA, ExpiringDeadline, HostilePair, respond, send_endlessly
 from tests.waiting import wait_until
 
 from ecr_image_replicator.errors import (
+    DeniedError,
     DigestMismatchError,
     OutOfTimeError,
     ProtocolError,
     ReplicationError,
 )
+from ecr_image_replicator.registry import cancellation
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
 
@@ -53,6 +57,35 @@ def test_an_endless_blob_is_read_up_to_its_size(
 def test_a_blob_with_a_wrong_content_length_is_not_read(pair: HostilePair) -> None:
     pair.source_responds("/blobs/", respond(b"x" * 99))
     pair.assert_fails(DigestMismatchError, "has 99 bytes and the manifest says")
+
+
+def test_a_redirect_without_a_location_is_an_error(pair: HostilePair) -> None:
+    pair.source_responds("/manifests/", respond(status=301))
+    pair.assert_fails(
+        ProtocolError, r"redirect without a Location header \(301 Moved Permanently\)"
+    )
+
+
+def test_a_slow_response_to_a_cancellation_does_not_delay_the_error(
+    pair: HostilePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancellation, "_SECONDS", 0.3)
+    sent_bytes: list[int] = []
+
+    def drip(exchange: Exchange) -> None:
+        """Send a byte at a time, before any timeout for a single read."""
+        exchange.read_body()
+        exchange.client.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 400\r\n\r\n")
+        for count in range(400):
+            sent_bytes.append(count)
+            time.sleep(0.03)
+            exchange.client.sendall(b"x")
+
+    pair.destination_responds("/uploads/", drip, "DELETE")
+    pair.source_responds("/blobs/", respond(status=403))
+    with pytest.raises(DeniedError):
+        pair.replicate()
+    assert 0 < len(sent_bytes) < 400
 
 
 def test_at_most_ten_redirects_are_followed(pair: HostilePair) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ecr_image_replicator.errors import InvalidManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.digests import Digest
     from ecr_image_replicator.model.manifests import Manifest
 
+_LOGGER: Final = logging.getLogger(__name__)
 _MAX_THREADS: Final = 8
 
 
@@ -24,7 +28,8 @@ class CopyState(NamedTuple):
     pinned
         The source's digest; None when only reading the manifest tells it.
     current
-        The manifest of the destination's first tag; None without that tag.
+        The manifest of the destination's first tag; None without that tag, and if it is not a
+        manifest of a supported kind.
     found
         The digest of each of its tags; None for a tag that does not exist.
     """
@@ -61,7 +66,7 @@ def read_state(
     first, *others = tags
     with ThreadPoolExecutor(min(_MAX_THREADS, len(tags)), "state") as pool:
         is_absent = first in absent_tags
-        current = None if is_absent else pool.submit(destination.find_manifest, first)
+        current = None if is_absent else pool.submit(_read_tag, destination, first)
         digests = {
             tag: pool.submit(destination.find_digest, tag)
             for tag in others
@@ -70,14 +75,24 @@ def read_state(
         try:
             # in this thread, while the others read: if both endpoints fail, this error is reported
             digest = source.find_digest()
-            manifest = current.result() if current else None
-            found = {first: manifest.digest if manifest else None}
+            manifest, found_digest = current.result() if current else (None, None)
+            found = {first: found_digest}
             for tag in others:
                 found[tag] = digests[tag].result() if tag in digests else None
             return CopyState(digest, manifest, found)
         except BaseException:
             stop()
             raise
+
+
+def _read_tag(destination: ReadOnlyDestination, tag: str) -> tuple[Manifest | None, Digest | None]:
+    """Return a tag's manifest and digest; other content, such as schema 1, has no manifest."""
+    try:
+        manifest = destination.find_manifest(tag)
+    except InvalidManifestError as error:
+        _LOGGER.warning("the destination's tag has no supported manifest: %s", error)
+        return None, destination.find_digest(tag)
+    return manifest, manifest.digest if manifest else None
 
 
 def check_planned_tags(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import TransientError
+from ecr_image_replicator.errors import LostUploadError
 from ecr_image_replicator.registry.authenticator import Challenges
 from ecr_image_replicator.registry.challenges import parse_challenges
+from ecr_image_replicator.registry.error_bodies import status_text
 from ecr_image_replicator.registry.error_responses import is_expired_token, overloaded_error
 from ecr_image_replicator.registry.http.hosts import registry_url
 from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
@@ -16,6 +17,7 @@ from ecr_image_replicator.registry.transport import MAX_BODY_BYTES
 from ecr_image_replicator.retries import RETRYABLE_STATUSES, parse_retry_after
 
 if TYPE_CHECKING:
+    from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.errors import Part
     from ecr_image_replicator.registry.authenticator import Authenticator
     from ecr_image_replicator.registry.http.addresses import AddressScope
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
     from ecr_image_replicator.registry.http.urls import Url
     from ecr_image_replicator.registry.tokens import TokenRequest
     from ecr_image_replicator.registry.transport import Transport
+    from ecr_image_replicator.retries import OverloadedError
 
 #: Statuses that another authorization may change.
 _AUTH_STATUSES: Final = frozenset({400, 401, 403, 404})
+#: A 500 for ``/v2/`` may be permanent where the registry needs no challenge.
+_RETRIED_PINGS: Final = RETRYABLE_STATUSES - {500}
 #: A kept token may be old, and the login that fetches the next one as well.
 _MAX_AUTHENTICATIONS: Final = 2
 
@@ -55,12 +60,17 @@ class AuthenticatedTransport:
         """The origin of credentials that are configured but were not requested, or None."""
         return self._authenticator.unused_origin
 
+    @property
+    def has_token(self) -> bool:
+        """Whether a token service accepted the credentials in use."""
+        return self._authenticator.has_token
+
     def redact(self, body: bytes) -> bytes:
         """Remove the credentials from an error body."""
         return self._authenticator.redact(body)
 
     def send(
-        self, request: HttpRequest, operation: str, *, is_cleanup: bool = False
+        self, request: HttpRequest, operation: str, *, cleanup: Deadline | None = None
     ) -> StreamedResponse:
         """Send a request; authenticate and send it again when the registry wants that.
 
@@ -70,17 +80,17 @@ class AuthenticatedTransport:
             With an absolute URL.
         operation
             For errors: ``pull docker.io/acme/app:1.0``.
-        is_cleanup
-            Whether the request has a short time of its own, also after a stop.
+        cleanup
+            As of `Transport.follow`.
 
         Raises
         ------
-        TransientError
+        LostUploadError
             The body cannot be sent again, now with an authorization.
         DeniedError
             The credentials are missing or were rejected.
         """
-        exchange = _Exchange(self._transport, self._authenticator, operation, is_cleanup=is_cleanup)
+        exchange = _Exchange(self._transport, self._authenticator, operation, cleanup)
         return exchange.send(request)
 
 
@@ -92,13 +102,12 @@ class _Exchange:
         transport: Transport,
         authenticator: Authenticator,
         operation: str,
-        *,
-        is_cleanup: bool,
+        cleanup: Deadline | None,
     ) -> None:
         self._transport = transport
         self._authenticator = authenticator
         self._operation = operation
-        self._is_cleanup = is_cleanup
+        self._cleanup = cleanup
         self._scheme = "https"
         #: The authorization that was fetched for this request.
         self._fresh: str | None = None
@@ -126,11 +135,14 @@ class _Exchange:
             if not self._authenticate_after(rejected, authorization):
                 return rejected
             if not request.is_repeatable:
-                raise TransientError(f"cannot {self._operation}: the token expired")
+                raise LostUploadError(
+                    f"cannot {self._operation}: authentication failed "
+                    f"({status_text(rejected.status)}), the token is no longer valid"
+                )
         return self._follow(request, self._authenticator.authorization or self._fresh)
 
     def _follow(self, request: HttpRequest, authorization: str | None) -> StreamedResponse:
-        return self._transport.follow(request, authorization, is_cleanup=self._is_cleanup)
+        return self._transport.follow(request, authorization, cleanup=self._cleanup)
 
     def _refresh(self) -> None:
         """Get an authorization before the request, where the way to one is known.
@@ -194,10 +206,12 @@ class _Exchange:
             if not authenticator.is_probed:
                 url = registry_url(self._transport.host, self._scheme, "/v2/")
                 response = self._follow(HttpRequest("GET", url), None)
-                response.read(MAX_BODY_BYTES)
+                content = response.read(MAX_BODY_BYTES)
+                if response.status in _RETRIED_PINGS:
+                    raise self._overloaded(response, content, self._transport.registry)
                 if response.status in {401, 403}:
                     authenticator.offered = self._challenges(response)
-                authenticator.is_probed = True
+                authenticator.is_probed = response.status != 500
             return authenticator.offered
 
     def _challenges(self, response: StreamedResponse) -> Challenges | None:
@@ -225,15 +239,17 @@ class _Exchange:
             token_request.headers.get("Authorization"),
             may_authorize=lambda target: _is_same_service(url, target),
             has_secret_body=token_request.form is not None,
-            is_cleanup=self._is_cleanup,
+            cleanup=self._cleanup,
         )
         content = response.read(MAX_BODY_BYTES)
         if response.status in RETRYABLE_STATUSES:
-            whole = HttpResponse.of(response, self._authenticator.redact(content))
-            after = parse_retry_after(whole.headers, now=time.time)
-            operation = f"authenticate with {url.authority}"
-            raise overloaded_error(whole, operation, retry_after_seconds=after)
+            raise self._overloaded(response, content, url.authority)
         return TokenResponse(response.status, content)
+
+    def _overloaded(self, response: StreamedResponse, content: bytes, host: str) -> OverloadedError:
+        whole = HttpResponse.of(response, self._authenticator.redact(content))
+        after = parse_retry_after(whole.headers, now=time.time)
+        return overloaded_error(whole, f"authenticate with {host}", retry_after_seconds=after)
 
 
 def _is_page(request: HttpRequest, response: StreamedResponse) -> bool:

@@ -118,6 +118,12 @@ class Authenticator:
         return self._login.origin if self._login else None
 
     @property
+    def has_token(self) -> bool:
+        """Whether a token service accepted the credentials in use."""
+        current = self._current if self._login else None
+        return current is not None and current.header.startswith("Bearer ")
+
+    @property
     def unused_origin(self) -> Part | None:
         """The origin of credentials that are configured but were not requested, or None."""
         return self._unrequested.origin if self._unrequested and self._login is None else None

@@ -253,6 +253,7 @@ class RegistryClient:
             side=self.side,
             login_origin=self.login_origin,
             unused_origin=self._authenticated.unused_origin,
+            has_token=self._authenticated.has_token,
         )
 
     def _wait_or_raise(

@@ -62,17 +62,18 @@ def access_denied_error(
     side: Side,
     login_origin: Part | None,
     unused_origin: Part | None,
+    status: int,
     code: str,
 ) -> DeniedError:
-    """Return the error for a 403; the parameters are those of `authentication_error`."""
+    """Return the error for a login without permission; parameters as of `authentication_error`."""
     if login_origin is None:
-        return _denied_without_login(failed, found, side, unused_origin, 403, code)
+        return _denied_without_login(failed, found, side, unused_origin, status, code)
     return DeniedError(
         f"{failed}: access denied ({found}) with the credentials in ",
         login_origin,
         hint=f"Allow that account to {_RIGHTS[side]} the repository.",
         side=side,
-        status=403,
+        status=status,
         code=code,
     )
 

@@ -95,6 +95,7 @@ def error_from_response(
     side: Side,
     login_origin: Part | None,
     unused_origin: Part | None = None,
+    has_token: bool = False,
 ) -> RegistryError:
     """Return the error to raise for a response that is no success.
 
@@ -108,10 +109,13 @@ def error_from_response(
         Where the credentials in use come from, None when there are none.
     unused_origin
         Where credentials come from that the registry did not request.
+    has_token
+        Whether a token service accepted the credentials: a 401 then denies what the token does not
+        allow (RFC 6750, section 3.1, "insufficient_scope", as the distribution project sends it).
     """
     status, code = response.status, error_code(response)
     failed, found = f"cannot {operation}", describe_response(response)
-    if status == 401:
+    if status == 401 and not has_token:
         return authentication_error(
             failed,
             found,
@@ -121,13 +125,14 @@ def error_from_response(
             status=status,
             code=code,
         )
-    if status == 403:
+    if status in {401, 403}:
         return access_denied_error(
             failed,
             found,
             side=side,
             login_origin=login_origin,
             unused_origin=unused_origin,
+            status=status,
             code=code,
         )
     if is_not_found(response):

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 #: Docker Hub's code at the limit; its limit against abuse is a 429 without a code.
 _LIMIT_CODE: Final = "TOOMANYREQUESTS"
+#: A 429 with a shorter Retry-After is retried: gateways send the same headers for limits of seconds
+#: (draft-ietf-httpapi-ratelimit-headers).
+_SHORT_WAIT_SECONDS: Final = 60.0
 #: How often a used-up limit is tried again in its window.
 _ATTEMPTS_IN_WINDOW: Final = 12
 
@@ -92,6 +95,8 @@ def pull_limit_error(
     if not is_hub and (found is None or found.remaining != 0):
         return None
     after_seconds = parse_retry_after(response.headers, now=now)
+    if not is_hub and after_seconds is not None and after_seconds <= _SHORT_WAIT_SECONDS:
+        return None
     wait = f"wait {_describe_wait(found, after_seconds)}"
     hint: tuple[Part, ...] = (
         (f"{wait.capitalize()}, or use an account with a higher limit",)

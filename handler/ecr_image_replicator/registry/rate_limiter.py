@@ -7,8 +7,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import OutOfTimeError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -59,9 +57,8 @@ class RateLimiter:
         """
         seconds = self._reserve()
         if seconds > 0 and not deadline.wait(seconds):
-            raise OutOfTimeError(
-                f"timed out: the rate limit of the registry requires a wait of {seconds:.1f} s and "
-                f"only {deadline.remaining_seconds:.0f} s are left"
+            raise deadline.out_of_time(
+                f"the rate limit of the registry requires a wait of {seconds:.1f} s"
             )
 
     def decrease(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from local.images import Image, build_image, build_layer, place
 from local.registry import (
+    Access,
     BasicAuthentication,
     BearerAuthentication,
     Operation,
@@ -251,6 +252,57 @@ def test_a_400_for_an_expired_token_renews_the_token(
     response = replicate(function, source, registries(), SrcCreds=CREDENTIALS)
 
     assert response["Status"] == "SUCCESS", response["Reason"]
+
+
+class BusyPings(BasicAuthentication):
+    """An authentication whose first response to ``/v2/`` is a 503."""
+
+    def __init__(self) -> None:
+        super().__init__(LOGIN)
+        self.pings = 0
+
+    def serve(self, request: Request) -> Response | None:
+        if request.path != "/v2/":
+            return None
+        self.pings += 1
+        return Response(503) if self.pings == 1 else None
+
+
+def test_a_challenge_is_requested_again_after_a_temporary_error(
+    function: Function, registries: Start, image: Image
+) -> None:
+    authentication = BusyPings()
+    source = registries(authentication=authentication, quirks=Quirks(anonymous_status=404))
+    place(image, source.store, "team/app", "1")
+    destination = registries()
+
+    response = replicate(
+        function, source, destination, SrcCreds=CREDENTIALS, RetryConfigs={"baseDelay": 0}
+    )
+
+    check_copy(response, destination, image)
+    assert authentication.pings == 2
+
+
+class ReadOnlyTokens(BearerAuthentication):
+    """An authentication whose tokens do not allow a push."""
+
+    def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
+        super().authorize(request, accesses)
+        if request.method == "POST":
+            super().authorize(replace(request, headers={}), accesses)
+
+
+def test_a_401_for_a_valid_token_is_an_access_denied_error(
+    function: Function, registries: Start, source: RegistryServer
+) -> None:
+    destination = registries(authentication=ReadOnlyTokens(LOGIN, anonymous_pull=False))
+
+    response = replicate(function, source, destination, DestCreds=CREDENTIALS)
+
+    assert response["Status"] == "FAILED"
+    assert "access denied (401 Unauthorized, UNAUTHORIZED" in response["Reason"]
+    assert "with the credentials in DestCreds. Allow that account to push" in response["Reason"]
 
 
 def test_the_message_says_that_a_registry_did_not_request_the_credentials(

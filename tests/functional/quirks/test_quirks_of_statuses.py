@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import replace
 
@@ -223,6 +224,39 @@ def test_deletion_fails_if_the_registry_keeps_the_tag(
     assert deleted["Status"] == "FAILED"
     assert "does not support deleting tags (404 Not Found" in deleted["Reason"]
     assert destination.store.tags("mirror/app") == {"1": image.digest}
+
+
+class SchemaOnePolicy(SpecificationPolicy):
+    """A registry whose tag is a manifest of Docker's schema 1 until it is pushed."""
+
+    def __init__(self) -> None:
+        self.is_pushed = False
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        response = super().after(operation, request, response)
+        if "/manifests/1" not in request.path or self.is_pushed:
+            return response
+        if request.method == "PUT":
+            self.is_pushed = True
+            return response
+        content = b'{"schemaVersion": 1, "name": "mirror/app", "tag": "1", "fsLayers": []}'
+        headers = {
+            "Content-Type": "application/vnd.docker.distribution.manifest.v1+prettyjws",
+            "Docker-Content-Digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
+        }
+        return Response(200, headers, content)
+
+
+def test_a_tag_with_an_unsupported_manifest_is_replaced(
+    function: Function, registries: Start, source: RegistryServer, image: Image
+) -> None:
+    policy = SchemaOnePolicy()
+    destination = registries(policy=policy)
+
+    response = replicate(function, source, destination)
+
+    assert policy.is_pushed
+    check_copy(response, destination, image)
 
 
 def test_a_lost_response_to_a_stored_blob_is_followed_by_a_head(

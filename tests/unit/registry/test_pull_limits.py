@@ -98,6 +98,7 @@ def test_the_error_has_the_limit_and_the_time_to_wait(
         (_response(429), "docker.io"),
         (_response(429, _HUB_BODY), "123456789012.dkr.ecr.eu-west-1.amazonaws.com"),
         (_response(429, ratelimit_limit="100;w=60", ratelimit_remaining="3;w=60"), "docker.io"),
+        (_response(429, ratelimit_remaining="0", retry_after="30"), "registry.gitlab.com"),
         (_response(503, ratelimit_limit="100;w=60", ratelimit_remaining="0;w=60"), "docker.io"),
         (_response(200, ratelimit_limit="100;w=60", ratelimit_remaining="0;w=60"), "docker.io"),
     ],

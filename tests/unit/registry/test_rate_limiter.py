@@ -76,6 +76,8 @@ def test_a_wait_beyond_the_deadline_is_out_of_time() -> None:
     limiter = RateLimiter(1, clock=clock)
     _starts(limiter, clock, 1)
 
-    with pytest.raises(OutOfTimeError, match="timed out: the rate limit"):
+    with pytest.raises(
+        OutOfTimeError, match=r"timed out after 0 s: the rate limit .* requires a wait of 1.0 s"
+    ):
         _starts(limiter, clock, 1, seconds=0.5)
     assert clock.now == 100.0
