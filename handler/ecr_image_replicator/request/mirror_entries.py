@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ecr_image_replicator.errors import RequestError
 from ecr_image_replicator.model.archive_references import ArchiveReference, is_archive_reference
-from ecr_image_replicator.model.references import parse_image_reference
+from ecr_image_replicator.model.references import is_tag, parse_image_reference
 from ecr_image_replicator.model.tag_patterns import TagPattern, is_digest_tag, parse_tag_pattern
 from ecr_image_replicator.model.versions import VersionRange, parse_version_range
 from ecr_image_replicator.request.credentials import parse_credentials
@@ -46,6 +46,10 @@ DEFAULTS_PROPERTIES: Final = tuple(
 )
 #: Properties that are read together: one of them alone may be invalid.
 _PAIRS: Final = {"SrcExternalId": "SrcRoleArn", "DestExternalId": "DestRoleArn"}
+#: Stands for the role that the entry or Defaults has.
+_ANY_ROLE: Final = "arn:aws:iam::123456789012:role/any"
+#: Properties that exclude each other: an entry's own replaces those of Defaults.
+_PLATFORM_CHOICES: Final = frozenset({"ImageArch", "Platforms", "CopyImageIndex"})
 #: Entries are read from one event; images are chosen from them later.
 MAX_ENTRIES: Final = 10_000
 #: More problems than this are not read by anybody.
@@ -90,9 +94,9 @@ class Problems:
         for name in values:
             if name in _OF_ONE_IMAGE or name not in _IMAGE_PROPERTIES:
                 continue
-            alone = {
-                each: values[each] for each in (name, _PAIRS.get(name, name)) if each in values
-            }
+            alone = {name: values[name]}
+            if name in _PAIRS:
+                alone[_PAIRS[name]] = _ANY_ROLE
             named = {"SrcImage": "a.example/a:1", "DestImage": "b.example/b:1", **alone}
             self.run(place, parse_request, named)
             if name in {"SrcCreds", "DestCreds"}:
@@ -142,12 +146,20 @@ def _read_entries(
             problems.add(f"{place} is invalid: it is not a map")
 
 
+def _with_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    own = {str(given.get(name) or "").strip().lower() for name in _PLATFORM_CHOICES}
+    has_platforms = bool(own - {"", "false"})
+    replaced = _PLATFORM_CHOICES if has_platforms else frozenset[str]()
+    kept = {name: value for name, value in defaults.items() if name not in replaced}
+    return {**kept, **given}
+
+
 def parse_repositories(
     properties: Mapping[str, Any], defaults: Mapping[str, Any], problems: Problems
 ) -> Iterator[MirrorEntry]:
     """Parse Repositories; entries that are wrong are left out."""
     for place, given in _read_entries(properties, "Repositories", problems):
-        entry = {**defaults, **given}
+        entry = _with_defaults(given, defaults)
         prefix = f"{place}."
         problems.check_names(prefix, given, _REPOSITORY_PROPERTIES)
         is_sound = problems.check_image_options(prefix, given)
@@ -220,7 +232,9 @@ def _parse_selection(
             if given.get(name) not in (None, ""):
                 problems.add(f"{prefix}{name} is invalid without Versions")
     for tag in tags:
-        if tag.is_exact and is_digest_tag(tag.text):
+        if tag.is_exact and not is_tag(tag.text):
+            problems.add(f"{prefix}Tags {tag.text!r} is invalid: it is not a tag")
+        elif tag.is_exact and is_digest_tag(tag.text):
             problems.add(
                 f"{prefix}Tags {tag.text!r} is invalid: it stands for a digest, and CopyReferrers "
                 "copies what such tags hold"
@@ -295,7 +309,7 @@ def parse_images(
         prefix = f"{place}."
         problems.check_names(prefix, given, _IMAGE_PROPERTIES)
         is_sound = problems.check_image_options(prefix, given)
-        entry = {**defaults, **given}
+        entry = _with_defaults(given, defaults)
         named = {name: entry[name] for name in entry if name in _IMAGE_PROPERTIES}
         if is_sound:
             request = problems.run(prefix, parse_request, named)

@@ -8,8 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.errors import RequestError
-from ecr_image_replicator.model.references import canonical_registry
-from ecr_image_replicator.request.mirror import DEFAULT_CONCURRENCY, MirrorRequest
+from ecr_image_replicator.model.references import canonical_registry, parse_image_reference
+from ecr_image_replicator.request.mirror import (
+    ARCHIVE_HOST,
+    DEFAULT_CONCURRENCY,
+    MirrorRequest,
+)
 from ecr_image_replicator.request.mirror_entries import (
     DEFAULTS_PROPERTIES,
     Problems,
@@ -93,20 +97,32 @@ def _parse_concurrency(properties: Mapping[str, Any]) -> dict[str, int]:
     value = properties.get(name)
     if value is None or value == "":
         return dict(DEFAULT_CONCURRENCY)
-    is_number = isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())
-    values = {"*": value} if is_number else read_object(properties, name)
+    is_map = isinstance(value, dict) or (isinstance(value, str) and value.strip()[:1] == "{")
+    if not is_map:
+        return {"*": _read_workers(name, value)}
     found = {}
-    for host in values:
-        try:
-            count = read_count(values, host, 0, least=1)
-        except RequestError as error:
-            raise RequestError(f"{name} of {error}") from error
-        if count > _MAX_CONCURRENCY:
-            raise RequestError(
-                f"{name} of {host} is invalid: {count} workers, at most {_MAX_CONCURRENCY}"
-            )
-        found[host if host == "*" else canonical_registry(host)] = count
-    return found if is_number else {**DEFAULT_CONCURRENCY, **found}
+    for host, workers in read_object(properties, name).items():
+        count = _read_workers(f"{name} of {host}", workers)
+        found[host if host in {"*", ARCHIVE_HOST} else _read_host(name, host)] = count
+    return {**DEFAULT_CONCURRENCY, **found}
+
+
+def _read_workers(place: str, value: Any) -> int:
+    count = read_count({place: value}, place, 0, least=1)
+    if count > _MAX_CONCURRENCY:
+        raise RequestError(f"{place} is invalid: {count} workers, at most {_MAX_CONCURRENCY}")
+    return count
+
+
+def _read_host(name: str, host: str) -> str:
+    registry = canonical_registry(host)
+    try:
+        is_host = parse_image_reference(f"{host}/a").registry == registry
+    except RequestError:
+        is_host = False
+    if not is_host:
+        raise RequestError(f"{name} {quote(host)} is invalid: it is not host or host:port")
+    return registry
 
 
 def _parse_schedule(properties: Mapping[str, Any]) -> str:

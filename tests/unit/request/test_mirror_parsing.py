@@ -38,6 +38,31 @@ def test_defaults_apply_to_entries_without_their_own_value() -> None:
     assert [str(each) for each in image.template.platforms] == ["linux/arm64"]
 
 
+@pytest.mark.parametrize("own", [{"CopyImageIndex": "true"}, {"ImageArch": "amd64"}])
+def test_an_entrys_choice_of_platforms_replaces_that_of_defaults(own: dict[str, Any]) -> None:
+    image = {"SrcImage": "nginx:1", "DestImage": "d.example/nginx:1", **own}
+    mirror = _parse(
+        Defaults={"Platforms": "linux/arm64"}, Repositories=[{**_ENTRY, **own}], Images=[image]
+    )
+    for entry in mirror.entries:
+        assert entry.template.copies_index == ("CopyImageIndex" in own)
+        assert "arm64" not in str(entry.template.platforms)
+    kept = _parse(
+        Defaults={"ImageArch": "arm64"}, Repositories=[{**_ENTRY, "CopyImageIndex": "false"}]
+    )
+    assert [str(each) for each in kept.entries[0].template.platforms] == ["linux/arm64"]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_role_and_its_external_id_may_be_in_defaults_and_an_entry(swapped: bool) -> None:
+    role, external_id = {"SrcRoleArn": "arn:aws:iam::123456789012:role/a"}, {"SrcExternalId": "ab"}
+    defaults, own = (external_id, role) if swapped else (role, external_id)
+    template = _parse(Defaults=defaults, Repositories=[{**_ENTRY, **own}]).entries[0].template
+    assert (template.source_role.arn, template.source_role.external_id) == (*role.values(), "ab")
+    with pytest.raises(RequestError, match=r"Repositories\[0\]: SrcRoleArn is required with Src"):
+        _entry(**external_id)
+
+
 def test_images_with_the_same_repositories_and_options_are_one_entry() -> None:
     images = [
         {"SrcImage": f"nginx:{tag}", "DestImage": f"d.example/nginx:{tag}", "DestTags": more}
@@ -56,7 +81,14 @@ def test_the_source_host_of_an_archive_is_s3() -> None:
 
 @pytest.mark.parametrize(
     ("value", "hub", "quay"),
-    [(None, 2, 4), ("3", 3, 3), (7, 7, 7), ({"index.docker.io": "1"}, 1, 4), ({"*": 9}, 2, 9)],
+    [
+        (None, 2, 4),
+        ("3", 3, 3),
+        (7, 7, 7),
+        ({"index.docker.io": "1"}, 1, 4),
+        ({"*": 9}, 2, 9),
+        ({"s3": 1}, 2, 4),
+    ],
 )
 def test_source_concurrency_is_a_number_or_a_map_of_hosts(value: Any, hub: int, quay: int) -> None:
     mirror = _parse(Repositories=[_ENTRY], SourceConcurrency=value)
@@ -98,6 +130,9 @@ def test_the_properties_of_the_mirror_are_parsed() -> None:
         ({"Repositories": [{**_ENTRY, "Newest": 3}]}, "Newest is invalid without Versions"),
         ({"Repositories": [{**_ENTRY, "Newest": 0, "Versions": "*"}]}, "Newest 0 is invalid"),
         ({"Repositories": [{**_ENTRY, "Newest": "x", "Versions": "*"}]}, "Newest 'x' is invalid"),
+        ({"Repositories": [{**_ENTRY, "Newest": [3], "Versions": "*"}]}, r"Newest \[3\] is inv"),
+        ({"Repositories": [{**_ENTRY, "Newest": {}}]}, "Newest {} is invalid"),
+        ({"Repositories": [{**_ENTRY, "Tags": "-alpine"}]}, "Tags '-alpine' is invalid: it is not"),
         ({"Repositories": [{**_ENTRY, "OnDelete": "Untag"}]}, "unknown property 'OnDelete'"),
         ({"Repositories": [{**_ENTRY, "Trigger": "2"}]}, "unknown property 'Trigger'"),
         ({"Images": [{"SrcImage": "a:1", "Trigger": "2"}]}, "unknown property 'Trigger'"),
@@ -111,13 +146,18 @@ def test_the_properties_of_the_mirror_are_parsed() -> None:
         ({"Repositories": [_ENTRY], "MaxFailures": -1}, "MaxFailures -1 is invalid"),
         ({"Repositories": [_ENTRY], "CompleteWhen": "Never"}, "CompleteWhen"),
         ({"Repositories": [_ENTRY], "Schedule": "daily"}, "Schedule 'daily' is invalid"),
-        ({"Repositories": [_ENTRY], "SourceConcurrency": 0}, r"SourceConcurrency of \* 0 is inv"),
+        ({"Repositories": [_ENTRY], "SourceConcurrency": 0}, "SourceConcurrency 0 is invalid"),
+        ({"Repositories": [_ENTRY], "SourceConcurrency": True}, "SourceConcurrency True is inv"),
+        ({"Repositories": [_ENTRY], "SourceConcurrency": {"a.io": 99}}, "99 workers, at most 40"),
         (
             {"Repositories": [_ENTRY], "SourceConcurrency": {"quay.io": "many"}},
             "SourceConcurrency of quay.io 'many' is invalid",
         ),
         ({"Repositories": [_ENTRY], "SourceConcurrency": {"a": None}}, "SourceConcurrency of a"),
-        ({"Repositories": [_ENTRY], "SourceConcurrency": {"a": 99}}, "99 workers, at most 40"),
+        (
+            {"Repositories": [_ENTRY], "SourceConcurrency": {"https://quay.io": 3}},
+            "SourceConcurrency 'https://quay.io' is invalid: it is not host or host:port",
+        ),
         ({"Repositories": [_ENTRY], "Defaults": {"Platform": "a"}}, "unknown property 'Platform'"),
         ({"Images": [{"SrcImage": "a:1"}]}, "DestImage"),
     ],
