@@ -298,3 +298,37 @@ def test_ecr_tags_are_compared_with_one_listimages_call(
     assert run()["Unchanged"] == str(len(TAGS))
     assert ecr.operations == ["ListImages"]
     assert methods(source.requests) == {"GET tags": 1, "HEAD manifest": len(TAGS)}
+
+
+def test_images_of_one_destination_repository_keep_their_own_options(registries: Start) -> None:
+    source, destination = registries(), registries()
+    put_tags(source, "team/app", ["1", "2", "3"], platforms=2)
+    target = f"{destination.host}/mirror/app"
+    images = [
+        {"SrcImage": f"{source.host}/team/app:1", "DestImage": f"{target}:one"},
+        {
+            "SrcImage": f"{source.host}/team/app:2",
+            "DestImage": f"{target}:two",
+            "ImageArch": "arm64",
+        },
+    ]
+    repository = {
+        "SrcRepository": f"{source.host}/team/app",
+        "DestRepository": target,
+        "Tags": "3*",
+        "Platforms": "all",
+    }
+    known = KnownImages()
+    run_mirror({"Images": images, "Repositories": [repository]}, known=known)
+    source.clear_requests()
+
+    report = run_mirror({"Images": images, "Repositories": [repository]}, known=known)
+
+    assert report.values()["Unchanged"] == "3"
+    assert methods(source.requests)["GET manifest"] == 0
+    assert report.choice.vanished == ()
+
+    # the other image's options are not those that this one was copied with
+    del images[1]["ImageArch"]
+    report = run_mirror({"Images": images, "Repositories": [repository]}, known=known)
+    assert (report.values()["Copied"], report.values()["Unchanged"]) == ("1", "2")

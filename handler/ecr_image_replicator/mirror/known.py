@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ecr_image_replicator.model.platforms import Platform
+    from ecr_image_replicator.request.mirror import MirrorRequest
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -87,6 +88,27 @@ class KnownImages:
         for name in self._images:
             if name.startswith(prefix):
                 yield name.removeprefix(prefix)
+
+
+class OptionFingerprints:
+    """The fingerprints of a mirror's options, by destination tag.
+
+    Images of one destination repository can have different options.
+    """
+
+    def __init__(self, mirror: MirrorRequest, default_platforms: Sequence[Platform]) -> None:
+        self._of_repositories: dict[str, str] = {}
+        self._of_tags: dict[tuple[str, str], str] = {}
+        for entry in mirror.entries:
+            options = options_fingerprint(entry.template, default_platforms)
+            if entry.selection is not None:
+                self._of_repositories[entry.destination_name] = options
+            for _, tags in entry.images:
+                self._of_tags |= {(entry.destination_name, tag): options for tag in tags}
+
+    def find(self, repository: str, tag: str) -> str:
+        """Return the fingerprint for a destination tag, "" if the mirror does not have it."""
+        return self._of_tags.get((repository, tag)) or self._of_repositories.get(repository, "")
 
 
 def options_fingerprint(request: ReplicationRequest, default_platforms: Sequence[Platform]) -> str:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ecr_image_replicator.mirror.compare import ComparisonStatus
+from ecr_image_replicator.mirror.known import OptionFingerprints
 from ecr_image_replicator.mirror.preparation import prepare
 from ecr_image_replicator.mirror.report import (
     ChoiceSummary,
@@ -78,6 +79,7 @@ class LocalRun:
         self._replicator = replicator
         self._mirror = mirror
         self._known = known
+        self._options = OptionFingerprints(mirror, replicator.settings.default_platforms)
         self._deadline = deadline
         self._display = display
         self._lock = threading.Lock()
@@ -167,8 +169,6 @@ class LocalRun:
         shown += new
         with self._lock:
             self._results += new
-            remember_digests(
-                self._known, self._mirror, new, self._replicator.settings.default_platforms
-            )
+            remember_digests(self._known, self._options, new)
         for result in new:
             self._display.image_done(result)

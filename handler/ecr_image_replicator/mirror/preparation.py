@@ -29,7 +29,7 @@ from ecr_image_replicator.model.references import ImageReference
 from ecr_image_replicator.retries import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.mirror.known import KnownImages
@@ -132,11 +132,19 @@ def prepare(
         replicator.settings.allowed.check(entry.template)
     comparing = deadline.branch(compare_seconds)
     listing = comparing.branch(list_seconds)
+    single_images = frozenset(
+        (entry.destination_name, tag)
+        for entry in mirror.entries
+        for _, tags in entry.images
+        for tag in tags
+    )
     hosts: dict[str, _HostPreparation] = {}
     for index, entry in enumerate(mirror.entries):
         host = hosts.get(entry.source_host)
         if host is None:
-            host = _HostPreparation(replicator, known, listing, comparing, propagation)
+            host = _HostPreparation(
+                replicator, known, single_images, listing, comparing, propagation
+            )
             hosts[entry.source_host] = host
         host.add(index, entry)
     with ThreadPoolExecutor(max(1, len(hosts)), "hosts") as pool:
@@ -157,12 +165,14 @@ class _HostPreparation:
         self,
         replicator: Replicator,
         known: KnownImages,
+        single_images: Container[tuple[str, str]],
         listing: Deadline,
         comparing: Deadline,
         propagation: PermissionPropagation | None,
     ) -> None:
         self._replicator = replicator
         self._known = known
+        self._single_images = single_images
         self._listing = listing
         self._comparing = comparing
         self._propagation = propagation
@@ -212,12 +222,17 @@ class _HostPreparation:
             return replace(prepared, error=_late_list(entry) if is_late else error)
         choice = choose_tags(listed, selection)
         present = frozenset(listed)
-        known_tags = self._known.tags_of(entry.destination_name)
+        repository = entry.destination_name
         return replace(
             prepared,
             choice=choice,
             images=_uncompared(_images(choice)),
-            vanished=tuple(tag for tag in known_tags if tag not in present),
+            vanished=tuple(
+                tag
+                for tag in self._known.tags_of(repository)
+                # another image's tag can be in the same repository
+                if tag not in present and (repository, tag) not in self._single_images
+            ),
         )
 
     def _compare(self, prepared: PreparedEntry, heads: ThreadPoolExecutor) -> PreparedEntry:

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ecr_image_replicator.mirror.compare import ComparedImage
-    from ecr_image_replicator.mirror.known import KnownImages
+    from ecr_image_replicator.mirror.known import KnownImages, OptionFingerprints
     from ecr_image_replicator.mirror.preparation import Preparation, PreparedEntry
     from ecr_image_replicator.model.platforms import Platform
-    from ecr_image_replicator.request.mirror import MirrorRequest
 
 #: Limit for the messages of failures in `Fn::GetAtt`.
 _MAX_FAILURES_BYTES: Final = 1024
@@ -204,16 +203,9 @@ _ACTIONS: Final = {
 
 
 def remember_digests(
-    known: KnownImages,
-    mirror: MirrorRequest,
-    results: Iterable[ImageResult],
-    default_platforms: Sequence[Platform],
+    known: KnownImages, options: OptionFingerprints, results: Iterable[ImageResult]
 ) -> None:
     """Record the digests of copied and unchanged images."""
-    options = {
-        entry.destination_name: options_fingerprint(entry.template, default_platforms)
-        for entry in mirror.entries
-    }
     for result in results:
         repository = result.destination.rpartition(":")[0]
         if result.source_digest is None or result.destination_digest is None:
@@ -222,7 +214,9 @@ def remember_digests(
             known.remember(
                 f"{repository}:{tag}",
                 KnownDigests(
-                    result.source_digest, result.destination_digest, options.get(repository, "")
+                    result.source_digest,
+                    result.destination_digest,
+                    options.find(repository, tag),
                 ),
             )
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.mirror.items import WorkItem
-from ecr_image_replicator.mirror.known import KnownImages
+from ecr_image_replicator.mirror.known import KnownImages, OptionFingerprints
 from ecr_image_replicator.mirror.report import ChoiceSummary, MirrorReport, remember_digests
 from ecr_image_replicator.mirror.results import ImageResult
 from ecr_image_replicator.mirror.steps import KILLED, StoredRequest, killed_result
@@ -84,7 +84,7 @@ def summarise(
     report = MirrorReport(summary, results, duration_seconds, details)
     store.write(run.report, json.dumps(report.as_json(), indent=1).encode())
     known = KnownImages.parse(store.read(run.known))
-    remember_digests(known, mirror, results, default_platforms)
+    remember_digests(known, OptionFingerprints(mirror, default_platforms), results)
     store.write(run.known, known.render())
     _LOGGER.info("summary", extra={"result": report.values()})
     return RunSummary(request, report, mirror)
