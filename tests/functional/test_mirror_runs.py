@@ -261,6 +261,23 @@ def test_a_mirror_waits_for_the_pull_rate_limit_and_copies_all_images(registries
     assert waited == [7200.0] * 2
 
 
+def test_the_waits_for_a_limit_that_outlasts_its_retry_after_become_longer(
+    registries: Start,
+) -> None:
+    source, destination = registries(policy=_PullLimitPolicy(0, 8, "1")), registries()
+    put_tags(source, "team/app", ["1"])
+    display = RecordingDisplay()
+    retries = {"RetryConfigs": {"numAttempts": 1}}
+
+    run_mirror(
+        {"Repositories": [_repository(source, destination, **retries)]},
+        display=display,
+        deadline=Deadline(100_000, wait=lambda _: False),
+    )
+
+    assert [seconds for _, seconds in display.waits] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
 def test_images_remain_if_the_pull_rate_limit_exceeds_the_deadline(registries: Start) -> None:
     source = registries(policy=_PullLimitPolicy(5, 2, "7200"))
     destination = registries()

@@ -284,9 +284,12 @@ def _throttle_seconds(error: ReplicationError, tries: int) -> float | None:
         after_seconds = cause.retry_after_seconds
     else:
         return None
-    if after_seconds is not None:
-        return after_seconds
-    return min(_MAX_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(tries, 10))
+    doubled = 2.0 ** min(tries, 10)
+    if after_seconds is None:
+        return min(_MAX_WAIT_SECONDS, _FIRST_WAIT_SECONDS * doubled)
+    # an execution has at most 25,000 events: a limit that lasts longer than it says needs few waits
+    least_seconds = min(_FIRST_WAIT_SECONDS, doubled) if tries else 0.0
+    return max(after_seconds, least_seconds)
 
 
 def _defect(error: Exception) -> str:
