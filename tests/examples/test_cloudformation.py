@@ -56,6 +56,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "mirror-promotion": {
         "BuildAccount": BUILD,
         "BuildRoleArn": f"arn:aws:iam::{BUILD}:role/pull",
+        "ExternalId": "between-us",
     },
     "several-regions": {},
     "sagemaker-model": {

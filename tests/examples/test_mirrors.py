@@ -147,8 +147,11 @@ def test_releases_are_promoted_with_their_signatures(
     for tag in ("0.9.0", "1.1.0-rc.1"):
         mirrors.push_image(f"{source}:{tag}", build_two_platforms(500))
     mirrors.create_repository(f"{HOST}/team/app:1")
-    role = mirrors.aws.add_role(f"arn:aws:iam::{BUILD}:role/pull")
-    example = stack("mirror-promotion", BuildAccount=BUILD, BuildRoleArn=role)
+    # multi-account-role.yaml requires an external ID
+    role = mirrors.aws.add_role(f"arn:aws:iam::{BUILD}:role/pull", external_id="between-us")
+    example = stack(
+        "mirror-promotion", BuildAccount=BUILD, BuildRoleArn=role, ExternalId="between-us"
+    )
 
     assert example.outputs() == {"Failures": ""}
 

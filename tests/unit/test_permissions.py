@@ -110,6 +110,16 @@ def test_the_template_grants_exactly_what_the_code_needs() -> None:
     assert _granted() == _needed()
 
 
+def test_source_repositories_can_be_pulled_and_their_tags_listed() -> None:
+    (granted,) = (
+        set(each["Action"])
+        for each in _statements()
+        if isinstance(each["Resource"], list) and each["Resource"][-1] == "SourceRepositories"
+    )
+    # tags/list in ECR needs ListImages
+    assert granted == _PULL | {"ecr:DescribeImages", "ecr:ListImages"}
+
+
 def test_the_documentation_lists_exactly_what_the_code_needs() -> None:
     table = (_ROOT / "docs" / "operations.md").read_text()
     rows = re.findall(r"^\| `([a-z0-9-]+:[A-Za-z]+)` \|", table, re.MULTILINE)
