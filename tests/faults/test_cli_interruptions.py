@@ -99,7 +99,8 @@ def test_an_interruption_leaves_no_upload_session_and_no_tag(
     assert process.returncode == status, errors
     assert printed == b""
     assert errors.endswith(
-        b"error: interrupted: the tags are as they were, cancellation was requested\n"
+        b"error: interrupted: the destination's tags are unchanged, "
+        b"the cancellation of uploads was requested\n"
     )
     assert stage.destination.store.open_uploads == ()
     assert stage.destination.store.tags("copy") == {}

@@ -231,6 +231,7 @@ def test_an_interrupted_run_writes_its_state_and_report(registries: Start, tmp_p
     _, err = policy.process.communicate(timeout=60)
 
     assert policy.process.returncode == Exit.INTERRUPTED, err
+    assert "error: interrupted: finished images stay at the destination" in err
     document: dict[str, Any] = json.loads(report.read_text())
     copied = int(document["Summary"]["Copied"])
     assert 1 <= copied < SIGNAL_AT

@@ -1,5 +1,6 @@
-"""The engine's use from a shell; the engine knows nothing of it.
+"""The command line of the engine.
 
-Reading order: `command` (from arguments to an exit status), `arguments`, `exits`, `report` (what is
-printed in the end), `display` (what is printed meanwhile) and `progress_bars`.
+Reading order: `command` (from arguments to an exit status), `arguments` and `copying` (``copy``),
+`mirror_command` and `mirror_file` (``mirror``), `exit_codes`, `report` (the final output),
+`display`, `progress_bars` and `mirror_display` (output during a copy).
 """

@@ -63,7 +63,7 @@ def _run_command(given: argparse.Namespace, environment: Mapping[str, str]) -> i
             return copy_image(parse_copy(given, environment), environment, interruption)
     except ReplicationError as error:
         if interruption.status is not None:
-            _print_error("interrupted: the tags are as they were, cancellation was requested")
+            _print_error(f"interrupted: {_INTERRUPTED[given.command]}")
             return interruption.status
         message = error.render(file_name if given.command == "mirror" else option_name)
         is_anonymous = isinstance(error, DeniedError) and not _CREDENTIALS.isdisjoint(error.hint)
@@ -77,6 +77,10 @@ def _run_command(given: argparse.Namespace, environment: Mapping[str, str]) -> i
         return Exit.FAILED
 
 
+_INTERRUPTED: Final = {
+    "copy": "the destination's tags are unchanged, the cancellation of uploads was requested",
+    "mirror": "finished images stay at the destination, the others' tags there are unchanged",
+}
 _CREDENTIALS: Final = {Setting.SOURCE_CREDENTIALS, Setting.DESTINATION_CREDENTIALS}
 #: Beside an error that says to set credentials.
 _LOGIN_HINT = "Logins of `docker login` and `podman login` are used too; see --authfile."

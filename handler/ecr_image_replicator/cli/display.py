@@ -38,6 +38,11 @@ class Display(Progress, Protocol):
         """Print a line."""
 
 
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that can erase lines."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def retry_line(error: TransientError) -> str:
     """Return what failed and, if the registry says when to retry, how long the wait is."""
     message = ReplicationError(*error.message).render(option_name)
@@ -156,7 +161,7 @@ class PlainLines(NullDisplay):
 @contextmanager
 def opened_display(stream: TextIO) -> Iterator[Display]:
     """Choose what suits the stream: bars if it is a terminal and rich is installed."""
-    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+    if not is_terminal(stream):
         yield PlainLines(stream)
         return
     try:

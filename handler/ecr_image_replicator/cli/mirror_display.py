@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Final, TextIO
 
-from ecr_image_replicator.cli.display import NullDisplay
+from ecr_image_replicator.cli.display import NullDisplay, is_terminal
 from ecr_image_replicator.cli.report import size
 from ecr_image_replicator.mirror.compare import ComparisonStatus
 from ecr_image_replicator.mirror.results import ImageStatus
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _LINE_SECONDS: Final = 5.0
 _STATUS_SECONDS: Final = 0.2
+_DEFAULT_COLUMNS: Final = 80
 _ERASE_LINE: Final = "\r\x1b[K"
 _WORDS: Final = {
     ImageStatus.COPIED: "copied",
@@ -54,7 +56,7 @@ class MirrorLines:
     ) -> None:
         self._stream = stream
         self._is_quiet = is_quiet
-        self._is_terminal = stream.isatty() and not is_quiet
+        self._is_terminal = is_terminal(stream) and not is_quiet
         self._clock = clock
         self._lock = threading.Lock()
         self._began_at = self._shown_at = clock()
@@ -121,7 +123,9 @@ class MirrorLines:
                 return
             self._shown_at = now
             if self._is_terminal:
-                self._stream.write(f"{_ERASE_LINE}{self._status()}")
+                # of a line that wraps, only the last row would be erased
+                status = self._status()[: self._columns() - 1]
+                self._stream.write(f"{_ERASE_LINE}{status}")
                 self._stream.flush()
             else:
                 self._write(self._status())
@@ -129,6 +133,12 @@ class MirrorLines:
     @property
     def _interval_seconds(self) -> float:
         return _STATUS_SECONDS if self._is_terminal else _LINE_SECONDS
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or _DEFAULT_COLUMNS
+        except OSError:
+            return _DEFAULT_COLUMNS
 
     def _status(self) -> str:
         seconds = max(self._clock() - self._began_at, 1e-3)

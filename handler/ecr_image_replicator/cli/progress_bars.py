@@ -114,7 +114,7 @@ def opened_bars(stream: TextIO) -> Iterator[ProgressBars]:
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(file=stream),
+        console=Console(file=stream, emoji=False),  # the tag of `app:fire:` is none
         refresh_per_second=_FRAMES_PER_SECOND,
         transient=True,
         redirect_stdout=False,
