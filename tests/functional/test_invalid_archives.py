@@ -22,6 +22,7 @@ from local.objects import ObjectStorage
 from local.registry import (
     RegistryServer,
 )
+from local.registry.digests import digest_of
 from local.web import Response
 from tests.functional.archive_failures import LAYERS, SAVED, copy_invalid_archive
 from tests.functional.conftest import Function
@@ -219,6 +220,21 @@ def test_a_manifest_that_does_not_match_its_digest_is_invalid(
     assert reason.startswith(
         "invalid archive s3://archives/app.tar: digest mismatch: expected sha256:"
     )
+
+
+def test_the_message_names_a_malformed_manifest_of_a_layout(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    image = build_image([build_layer(2000)])
+    content = json.dumps(json.loads(image.manifest) | {"layers": [1]}).encode()
+    malformed = dataclasses.replace(image, manifest=content, digest=digest_of(content))
+    path = build_oci_layout(tmp_path / "a", [(malformed, "")])
+
+    reason = copy_invalid_archive(function, storage, registries(), path)
+
+    name = f"blobs/{digest_of(content).replace(':', '/')}"
+    found = f"{name!r}: invalid manifest: layers[0] is not a descriptor"
+    assert reason.startswith(f"invalid archive s3://archives/app.tar: {found}")
 
 
 def test_a_blob_whose_size_differs_from_the_manifest_is_invalid(

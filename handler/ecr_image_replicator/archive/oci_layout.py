@@ -5,10 +5,8 @@ OCI image specification 1.1, "Image Layout Specification".
 
 from __future__ import annotations
 
-import base64
-import binascii
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.archive.choice import Candidate, choose, find_fitting
 from ecr_image_replicator.archive.layer_proofs import has_verified_layers, verify_layer
@@ -17,6 +15,7 @@ from ecr_image_replicator.errors import (
     ContentError,
     DigestMismatchError,
     InvalidArchiveError,
+    InvalidManifestError,
     PlatformNotFoundError,
 )
 from ecr_image_replicator.model.digests import BytesReader, Digest
@@ -183,13 +182,15 @@ class OciLayout:
         DigestMismatchError
             The file does not match its digest.
         InvalidArchiveError
-            The manifest is missing.
+            The manifest is missing or malformed.
         PlatformNotFoundError
             The manifest is missing, and the index has other platforms' images.
         """
         manifest = self._parse(digest or self.root)
         if isinstance(manifest, ImageManifest) and manifest.digest not in self._verified:
-            self._embedded.update(_embedded(manifest))
+            for blob in (manifest.config, *manifest.layers):
+                if blob.data is not None:
+                    self._embedded[blob.digest] = blob.data
             if has_verified_layers(manifest):
                 self._verify_layers(manifest)
             self._verified.add(manifest.digest)
@@ -254,7 +255,10 @@ class OciLayout:
             content = self._read(member, digest)
             if sum(map(len, self._manifests.values())) < _MAX_KEPT_BYTES:
                 self._manifests[digest] = content
-        return parse_manifest(content, self._media_type if digest == self.root else "")
+        try:
+            return parse_manifest(content, self._media_type if digest == self.root else "")
+        except InvalidManifestError as error:
+            raise self._malformed(digest, error) from error
 
     def _read(self, member: Member, digest: Digest) -> bytes:
         content = self._index.read(member)
@@ -271,7 +275,10 @@ class OciLayout:
             config = b"".join(iter(lambda: _read_piece(reader), b""))
         if not manifest.config.digest.names(config):
             raise self._index.invalid(f"digest mismatch: the config {manifest.config.digest}")
-        diff_ids = parse_config_diff_ids(config)
+        try:
+            diff_ids = parse_config_diff_ids(config)
+        except ContentError as error:
+            raise self._malformed(manifest.config.digest, error) from error
         if len(diff_ids) != len(manifest.layers):
             raise self._index.invalid(
                 f"the manifest {manifest.digest} has {len(manifest.layers)} layers and its config "
@@ -311,6 +318,9 @@ class OciLayout:
             hint=f"Save the image again with docker save --platform {child.platform.full_name}.",
         )
 
+    def _malformed(self, digest: Digest, error: ContentError) -> InvalidArchiveError:
+        return self._index.invalid(f"{quote(blob_name(digest))}: ", *error.message, hint=error.hint)
+
     def _missing(self, name: str) -> InvalidArchiveError:
         return self._index.invalid(
             f"{quote(name)} not found, which the image refers to",
@@ -321,24 +331,6 @@ class OciLayout:
 def _read_piece(reader: ByteReader) -> bytes:
     buffer = memoryview(bytearray(_BUFFER_BYTES))
     return bytes(buffer[: reader.readinto(buffer)])
-
-
-def _embedded(manifest: ImageManifest) -> dict[Digest, bytes]:
-    """Return the blobs that a manifest's descriptors embed as `data`, verified."""
-    document = parse_json_object(manifest.content, "the manifest")
-    blobs: dict[Digest, bytes] = {}
-    descriptors: list[dict[str, Any]] = [document["config"], *document["layers"]]
-    for descriptor, parsed in zip(descriptors, (manifest.config, *manifest.layers), strict=True):
-        data = descriptor.get("data")
-        if not isinstance(data, str):
-            continue
-        try:
-            content = base64.b64decode(data, validate=True)
-        except binascii.Error:
-            continue
-        if len(content) == parsed.size_bytes and parsed.digest.names(content):
-            blobs[parsed.digest] = content
-    return blobs
 
 
 def _images(top: ImageIndex) -> Sequence[Descriptor]:

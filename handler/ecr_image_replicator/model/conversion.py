@@ -127,7 +127,7 @@ class _Converter:
         return _convert_image(manifest, self._target)
 
     def _convert_index(self, index: ImageIndex) -> Manifest:
-        listed = parse_json_object(index.content, "the index")["manifests"]
+        listed = parse_json_object(index.content, "the index")["manifests"] or []
         kept = [
             (descriptor, raw)
             for descriptor, raw in zip(index.manifests, listed, strict=True)

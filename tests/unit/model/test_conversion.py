@@ -152,6 +152,11 @@ def test_a_nested_index_that_has_the_format_keeps_its_attestations() -> None:
     assert other.digest not in converted.children
 
 
+def test_an_index_without_manifests_is_converted() -> None:
+    root = parse_manifest(encoded({"mediaType": OCI_INDEX, "manifests": None}))
+    assert _document(_convert(root, "docker"))["manifests"] == []
+
+
 def test_attestations_are_omitted() -> None:
     root, child, _ = _index_with_attestation()
     converted = convert_content(root, {child.digest: child}, ManifestFormat.DOCKER)
