@@ -76,7 +76,8 @@ class LambdaEmulator:
     environment
         The function's variables. Of this process's variables only PATH is passed on.
     timeout_seconds, memory_megabytes, name
-        The function's settings. The memory size is not enforced.
+        The function's settings. The timeout includes the start of its process, unlike Lambda's. The
+        memory size is not enforced.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class LambdaEmulator:
         handler: str = "app.lambda_handler",
         runtime: Sequence[str] = (sys.executable, "-m", "awslambdaric"),
         environment: Mapping[str, str] | None = None,
-        timeout_seconds: int = 30,
+        timeout_seconds: int = 300,
         memory_megabytes: int = 512,
         name: str = "replicator",
     ) -> None:

