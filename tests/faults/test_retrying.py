@@ -220,7 +220,13 @@ def test_a_registry_that_starts_late_is_retried(stage: Stage) -> None:
     with socket.socket() as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
+        # the port remains reserved: another socket may listen on it
         port = reserved.getsockname()[1]
+        _replicate_from_late_registry(stage, port)
+    assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
+
+
+def _replicate_from_late_registry(stage: Stage, port: int) -> None:
     started: list[RegistryServer] = []
 
     class Starter(logging.Handler):
@@ -240,7 +246,6 @@ def test_a_registry_that_starts_late_is_retried(stage: Stage) -> None:
         for each in started:
             each.close()
     assert len(started) == 1
-    assert stage.registry.store.tags("copy") == {"1": stage.image.digest}
 
 
 def test_an_unreachable_registry_is_an_error_after_all_attempts(stage: Stage) -> None:

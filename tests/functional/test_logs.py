@@ -39,7 +39,7 @@ def run(events: list[dict[str, Any]], ca_file: Path) -> str:
             "SSL_CERT_FILE": str(ca_file),
             "RESPONSE_HOSTS": "localhost",
             "POWERTOOLS_LOG_LEVEL": "DEBUG",
-            "PROGRESS_INTERVAL_SECONDS": "0.001",
+            "PROGRESS_INTERVAL_SECONDS": "1e-9",
         },
         capture_output=True,
         text=True,

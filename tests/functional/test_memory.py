@@ -29,7 +29,7 @@ PROGRAM = textwrap.dedent("""
         {"SrcImage": f"{source}/zeros-{size}:latest", "DestImage": f"{destination}/copy:1"}
     )
     outcome = app.replicator().replicate(
-        request, deadline=Deadline(120), progress=LoggedProgress()
+        request, deadline=Deadline(3600), progress=LoggedProgress()
     )
     print(outcome.report.bytes_copied)
 """)

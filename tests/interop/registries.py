@@ -198,7 +198,10 @@ class DockerRegistry:
         """Return whether all threads of the registry sleep (proc(5), /proc/pid/stat)."""
         assert self._process is not None
         threads = Path(f"/proc/{self._process.pid}/task").iterdir()
-        states = [(each / "stat").read_text().rpartition(") ")[2][:1] for each in threads]
+        try:
+            states = [(each / "stat").read_text().rpartition(") ")[2][:1] for each in threads]
+        except OSError:
+            return False  # a thread has just ended
         return set(states) == {"S"}
 
     def _send_probe(self, agent: str) -> None:

@@ -26,11 +26,14 @@ def echo() -> Iterator[LoopbackServer]:
 
 @pytest.fixture
 def proxy(echo: LoopbackServer) -> Iterator[ConnectProxy]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        unused_port = listener.getsockname()[1]
-    ports = {("echo.example", 80): echo.port, ("unreachable.example", 80): unused_port}
-    with ConnectProxy(lambda host, port: ports.get((host, port))) as started:
-        yield started
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # the socket never listens
+        ports = {
+            ("echo.example", 80): echo.port,
+            ("unreachable.example", 80): unused.getsockname()[1],
+        }
+        with ConnectProxy(lambda host, port: ports.get((host, port))) as started:
+            yield started
 
 
 def tunnelled(proxy: ConnectProxy, host: str, port: int = 80) -> http.client.HTTPConnection:
@@ -74,13 +77,13 @@ def test_every_connect_gets_the_configured_status(proxy: ConnectProxy) -> None:
 
 @pytest.mark.parametrize("line", ["GET http://echo.example/ HTTP/1.1", "CONNECT echo HTTP/1.1", ""])
 def test_only_connect_is_supported(proxy: ConnectProxy, line: str) -> None:
-    with socket.create_connection(("127.0.0.1", proxy.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), 60) as client:
         client.sendall(f"{line}\r\nHost: x\r\n\r\n".encode())
         assert client.makefile("rb").read().startswith(b"HTTP/1.1 400 ")
 
 
 def test_bytes_after_the_head_are_forwarded(proxy: ConnectProxy) -> None:
-    with socket.create_connection(("127.0.0.1", proxy.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), 60) as client:
         client.sendall(
             b"CONNECT echo.example:80 HTTP/1.1\r\n\r\n"
             b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody"
@@ -122,7 +125,7 @@ def test_a_request_with_an_unknown_host_header_is_misdirected(client_for: Client
 def test_each_host_has_a_certificate_with_its_name(aws: LoopbackAws) -> None:
     context = aws.authority.client_context()
     for host in (HUB, "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com"):
-        with socket.create_connection(("127.0.0.1", aws.proxy.port), 10) as client:
+        with socket.create_connection(("127.0.0.1", aws.proxy.port), 60) as client:
             client.sendall(f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode())
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
             with context.wrap_socket(client, server_hostname=host) as secured:

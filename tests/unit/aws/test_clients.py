@@ -8,6 +8,7 @@ from typing import Any
 import botocore.exceptions
 import botocore.loaders
 import pytest
+from tests.unit.builders import FakeClock
 
 from ecr_image_replicator.aws.clients import (
     AwsCaller,
@@ -61,7 +62,7 @@ def _client(endpoint: AwsEndpoint, *, seconds: float = 900.0, attempts: int = 5)
     caller = AwsCaller(
         clients,
         FUNCTION,
-        deadline=Deadline(seconds),
+        deadline=Deadline(seconds, clock=FakeClock()),
         retry_policy=RetryPolicy(attempts=attempts),
     )
     return caller.open_client("ecr", endpoint)
