@@ -71,7 +71,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _isolate_from_account() -> None:
+    """Remove the developer's AWS account, profile and settings, which subprocesses inherit."""
+    for name in [each for each in os.environ if each.startswith(("AWS_", "POWERTOOLS_"))]:
+        del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    # nothing waits for the metadata service of an instance
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    _isolate_from_account()
     interval = config.getoption("--switch-interval")
     if interval is not None:
         sys.setswitchinterval(interval)
