@@ -117,6 +117,12 @@ class FunctionPool:
                     process.kill()
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no process serves an event."""
+        with self._lock:
+            return not self._busy
+
+    @property
     def log(self) -> str:
         """The log of the function."""
         return "\n".join(path.read_text() for path in sorted(self._directory.glob("*.log")))

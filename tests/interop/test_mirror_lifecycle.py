@@ -196,6 +196,8 @@ def test_a_run_that_exceeds_its_time_limit_gets_a_response(
 
     (execution,) = machine.executions()
     assert execution["status"] == "TIMED_OUT"
+    # a worker that was slow to start can still be writing objects
+    machine.wait_for(lambda: machine.pool.is_idle)
     before = len(machine.cloudformation.responses)
     machine.pool.invoke(machine.status_change(execution["name"], "TIMED_OUT"), "responder")
 
