@@ -74,12 +74,12 @@ class GuardedConnection:
         The smallest circle of addresses that the exchange may connect to.
     deadline
         Cuts the connection; None for an exchange with a short timeout of its own.
-    outlasts_stop
-        Whether only the deadline cuts it, and not `Deadline.stop`.
+    seconds_after_stop
+        How long after `Deadline.stop` it is cut; the deadline always cuts it at once.
     """
 
     def __init__(
-        self, max_scope: AddressScope, deadline: Deadline | None, *, outlasts_stop: bool = False
+        self, max_scope: AddressScope, deadline: Deadline | None, *, seconds_after_stop: float = 0.0
     ) -> None:
         self._max_scope = max_scope
         self._lock = threading.Lock()
@@ -87,9 +87,17 @@ class GuardedConnection:
         self._is_cut = False
         #: The scope of the last address; None behind a proxy.
         self.scope: AddressScope | None = None
-        self._unregister: Callable[[], None] = (
-            deadline.when_cut(self.cut, outlasts_stop=outlasts_stop) if deadline else _do_nothing
-        )
+        self._timer: threading.Timer | None = None
+        self._is_released = False
+        self._seconds_after_stop = seconds_after_stop
+        self._unregister: list[Callable[[], None]] = []
+        if deadline is not None and not seconds_after_stop:
+            self._unregister = [deadline.when_cut(self.cut)]
+        elif deadline is not None:
+            self._unregister = [
+                deadline.when_cut(self.cut, outlasts_stop=True),
+                deadline.when_cut(self._cut_later),
+            ]
 
     def connect(
         self,
@@ -166,12 +174,22 @@ class GuardedConnection:
 
     def release(self) -> None:
         """End the exchange; the connection stays open and can no longer be cut from here."""
-        self._unregister()
+        for unregister in self._unregister:
+            unregister()
         with self._lock:
             before, self._handle = self._handle, None
+            self._is_released = True
+            timer = self._timer
+        if timer is not None:
+            timer.cancel()
         if before is not None:
             before.release()
 
-
-def _do_nothing() -> None:
-    pass
+    def _cut_later(self) -> None:
+        timer = threading.Timer(self._seconds_after_stop, self.cut)
+        timer.name, timer.daemon = "after-stop", True
+        with self._lock:
+            if self._is_released:
+                return
+            self._timer = timer
+            timer.start()

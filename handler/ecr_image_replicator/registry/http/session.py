@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 USER_AGENT: Final = "ecr-image-replicator"
 #: For each address of a host, for a proxy's response to CONNECT and for a TLS handshake.
 _CONNECT_SECONDS: Final = 10.0
-#: A POST is not cut when something else fails, and then delays the error for as long.
-_POST_SECONDS: Final = 10.0
+#: A POST is not cut at once when something else fails: how long it may delay that error.
+_POST_SECONDS_AFTER_STOP: Final = 10.0
 #: Registries verify and store what these methods sent before they respond.
 _STORING_METHODS: Final = frozenset({"PUT", "PATCH"})
 #: Codings that change the bytes (RFC 9110, section 8.4.1). Other values are labels of servers, such
@@ -154,7 +154,7 @@ class Session:
         guard = GuardedConnection(
             _allowed_scope(request.url, max_scope),
             deadline,
-            outlasts_stop=request.method == "POST",
+            seconds_after_stop=_POST_SECONDS_AFTER_STOP if request.method == "POST" else 0.0,
         )
         try:
             response = self._open(request, side, timeout_seconds, guard, keeps=keeps_connection)
@@ -199,8 +199,6 @@ class Session:
         url = request.url
         longest = max(0.001, timeout_seconds)
         stall = min(self._stall_seconds, longest)
-        if request.method == "POST":
-            stall = min(stall, _POST_SECONDS)
         is_stored = request.method in _STORING_METHODS
         use = ConnectionUse(
             guard,

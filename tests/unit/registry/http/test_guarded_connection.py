@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_stop_closes_existing_and_later_connections(listener: socket.socket) -
 
 def test_an_exchange_that_outlasts_a_stop_ends_at_the_deadline(listener: socket.socket) -> None:
     deadline = Deadline(0.05)
-    guard = GuardedConnection(AddressScope.LOCAL, deadline, outlasts_stop=True)
+    guard = GuardedConnection(AddressScope.LOCAL, deadline, seconds_after_stop=60)
     ends = Connected(guard, listener)
     ends.socket.settimeout(0.01)
     deadline.stop()
@@ -91,6 +92,35 @@ def test_an_exchange_that_outlasts_a_stop_ends_at_the_deadline(listener: socket.
         assert ends.socket.recv(1) == b""
     ends.close()
     guard.release()
+
+
+def test_an_exchange_that_outlasts_a_stop_ends_some_seconds_later(
+    listener: socket.socket,
+) -> None:
+    deadline = Deadline(600)
+    guard = GuardedConnection(AddressScope.LOCAL, deadline, seconds_after_stop=0.05)
+    ends = Connected(guard, listener)
+    ends.socket.settimeout(60)
+    deadline.stop()
+    assert ends.socket.recv(1) == b""
+    ends.close()
+    guard.release()
+
+
+def test_a_released_connection_is_not_closed_some_seconds_after_a_stop(
+    listener: socket.socket,
+) -> None:
+    deadline = Deadline(600)
+    guard = GuardedConnection(AddressScope.LOCAL, deadline, seconds_after_stop=60)
+    ends = Connected(guard, listener)
+    deadline.stop()
+    guard.release()
+    for each in [each for each in threading.enumerate() if each.name == "after-stop"]:
+        each.join(60)
+        assert not each.is_alive()
+    ends.accepted.send(b"x")
+    assert ends.socket.recv(1) == b"x"
+    ends.close()
 
 
 def test_a_released_connection_is_not_closed_by_a_stop(listener: socket.socket) -> None:
