@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import Side
 from ecr_image_replicator.registry.authenticator import Authenticator
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.request.logins import Credentials
     from ecr_image_replicator.retries import Backoff
+
+
+#: Repositories whose authorizations are kept; the least recently used are forgotten.
+_MAX_AUTHENTICATORS: Final = 256
 
 
 class Registries:
@@ -61,7 +66,7 @@ class Registries:
         self._schemes = Schemes(plain_http, unverified=hosts)
         self._lock = threading.Lock()
         self._pauses: dict[str, SharedPause] = {}
-        self._authenticators: dict[tuple[object, ...], Authenticator] = {}
+        self._authenticators: OrderedDict[tuple[object, ...], Authenticator] = OrderedDict()
         self._mounts = MountSupports()
 
     def open_source(
@@ -183,6 +188,9 @@ class Registries:
             if authenticator is None:
                 authenticator = Authenticator(registry, scopes, credentials, side)
                 self._authenticators[key] = authenticator
+            self._authenticators.move_to_end(key)
+            if len(self._authenticators) > _MAX_AUTHENTICATORS:
+                self._authenticators.popitem(last=False)
             authenticator.use_credentials(credentials)
         return RegistryClient(
             registry,
