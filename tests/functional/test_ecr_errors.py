@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from local.aws import LoopbackAws
@@ -15,8 +15,12 @@ from local.registry import RegistryServer
 from tests.functional.conftest import Function
 
 from custom_resource.resource import ReplicationResource
+from ecr_image_replicator.errors import Side, TransientError, UnknownHostError
+from ecr_image_replicator.registry.destination import RegistryDestination
+from ecr_image_replicator.registry.http.session import ConnectionTimeoutError
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.settings import Settings
+from ecr_image_replicator.retries import retries_exhausted
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 DESTINATION = f"{HOST}/mirror/app:1.0"
@@ -51,6 +55,35 @@ def test_the_message_for_a_denied_createrepository_names_the_permission(
     ), reason
     assert f"is not authorized to perform: ecr:CreateRepository on resource: {ARN}" in reason
     assert "). Allow ecr:CreateRepository on the repository." in reason
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        UnknownHostError("cannot connect to ecr: DNS lookup failed"),
+        ConnectionTimeoutError("cannot connect to ecr: connection timed out"),
+        TransientError("cannot connect to ecr: connection refused", hint="Check the port."),
+    ],
+)
+def test_an_unreachable_registry_is_not_taken_for_a_missing_permission(
+    aws: LoopbackAws,
+    aws_function: Function,
+    monkeypatch: pytest.MonkeyPatch,
+    cause: TransientError,
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1")
+    aws.ecr().create_repository("mirror/app")
+
+    def fail(*_: object) -> NoReturn:
+        raise retries_exhausted(cause, Side.DESTINATION, 5) from cause
+
+    monkeypatch.setattr(RegistryDestination, "open_upload", fail)
+
+    response = aws_function.create("nginx:1", DESTINATION)
+
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].startswith(f"{cause.message[0]} after 5 attempts. ")
+    assert "InitiateLayerUpload" not in response["Reason"]
 
 
 def test_the_message_for_a_rejected_policy_mentions_the_new_repository(

@@ -19,9 +19,12 @@ from ecr_image_replicator.errors import (
     NotFoundError,
     RegistryError,
     Side,
+    TransientError,
     UnavailableError,
+    UnknownHostError,
 )
 from ecr_image_replicator.registry.destination import RegistryDestination
+from ecr_image_replicator.registry.http.session import ConnectionTimeoutError
 from ecr_image_replicator.registry.immutable_tags import TAG_INVALID, immutable_tag_error
 
 if TYPE_CHECKING:
@@ -207,7 +210,7 @@ class EcrDestination(RegistryDestination):
                 return step()
             except UnavailableError as error:
                 # ECR may close the connection without a response, see `_has_created`
-                if error.status:
+                if not _is_closed(error):
                     raise
                 if self._has_created():
                     return step()
@@ -281,3 +284,11 @@ class EcrDestination(RegistryDestination):
 
     def _immutable(self, tag: str, current: Digest | None, content: Digest) -> ImmutableTagError:
         return immutable_tag_error(f"{self._reference.name}:{tag}", current, content)
+
+
+def _is_closed(error: UnavailableError) -> bool:
+    """Return whether the connection was closed: not a status, a timeout, or an unreachable host."""
+    cause = error.__cause__
+    is_reachable = isinstance(cause, TransientError) and not any(cause.hint)
+    is_other = isinstance(cause, ConnectionTimeoutError | UnknownHostError)
+    return not error.status and is_reachable and not is_other
