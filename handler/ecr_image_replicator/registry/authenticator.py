@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ProtocolError
-from ecr_image_replicator.registry.denials import authentication_error
+from ecr_image_replicator.registry.denials import access_denied_error, authentication_error
 from ecr_image_replicator.registry.error_bodies import status_text
 from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url
 from ecr_image_replicator.registry.tokens import (
@@ -97,6 +97,8 @@ class Authenticator:
         self._current: _Authorization | None = None
         self._login: Login | None = None
         self._unrequested: Login | None = None
+        #: The login for which a token service issued a token.
+        self._accepted: Login | None = None
         self._is_preemptive = False
 
     @property
@@ -120,8 +122,7 @@ class Authenticator:
     @property
     def has_token(self) -> bool:
         """Whether a token service accepted the credentials in use."""
-        current = self._current if self._login else None
-        return current is not None and current.header.startswith("Bearer ")
+        return self._login is not None and self._login is self._accepted
 
     @property
     def unused_origin(self) -> Part | None:
@@ -263,6 +264,7 @@ class Authenticator:
                 side=self._side,
                 status=response.status,
             )
+        self._accepted = self._login
         self._current = self._expiring(token, requested_at)
 
     def _other_logins(self, response: TokenResponse) -> Iterator[Login | None]:
@@ -283,9 +285,21 @@ class Authenticator:
         return _Authorization(f"Bearer {token.value}", expires_at)
 
     def _denied(self, operation: str, host: str, status: int) -> DeniedError:
+        failed, found = f"cannot {operation}", f"{status_text(status)} from {host}"
+        if self.has_token and host == self._registry:
+            # Harbor sends a Basic challenge for a token without the permission (harbor#18856)
+            return access_denied_error(
+                failed,
+                found,
+                side=self._side,
+                login_origin=self.login_origin,
+                unused_origin=None,
+                status=status,
+                code="UNAUTHORIZED",
+            )
         return authentication_error(
-            f"cannot {operation}",
-            f"{status_text(status)} from {host}",
+            failed,
+            found,
             side=self._side,
             login_origin=self.login_origin,
             status=status,

@@ -88,6 +88,17 @@ def _basic(login: Login) -> str:
     return f"Basic {base64.b64encode(pair).decode()}"
 
 
+def test_a_login_that_a_token_service_accepted_is_denied_access_by_a_later_challenge() -> None:
+    """Harbor sends a Basic challenge for a token without the permission (harbor#18856)."""
+    authenticator = _authenticator(FakeCredentials(_login()))
+    _authenticate(authenticator, _token(token="t"))
+    basic = [Challenge("basic", {"realm": "harbor"})]
+    assert _authenticate(authenticator, challenges=basic, rejected="Bearer t") == []
+
+    with pytest.raises(DeniedError, match=r"access denied \(401 Unauthorized from quay.io\) with"):
+        _authenticate(authenticator, challenges=basic, rejected=authenticator.authorization)
+
+
 def test_no_authorization_is_sent_before_a_challenge() -> None:
     authenticator = _authenticator(FakeCredentials(_login()))
     assert authenticator.authorization is None
