@@ -128,21 +128,27 @@ def _next_attempt_seconds(found: PullLimit | None, after_seconds: float | None) 
 def _describe_limit(found: PullLimit | None) -> str:
     if found is None or found.limit is None:
         return ""
-    window = f" per {_describe_hours(found.window_seconds)}" if found.window_seconds else ""
+    window = f" per {_describe_window(found.window_seconds)}" if found.window_seconds else ""
     return f": {found.remaining or 0} of {found.limit} pulls{window} left"
 
 
 def _describe_wait(found: PullLimit | None, after_seconds: float | None) -> str:
     if after_seconds is not None:
-        minutes = max(1, round(after_seconds / 60))
-        return f"{minutes} minute{'' if minutes == 1 else 's'}"
+        return _describe_minutes(after_seconds)
     window_seconds = found.window_seconds if found else None
-    return f"up to {_describe_hours(window_seconds)}" if window_seconds else "some hours"
+    return f"up to {_describe_window(window_seconds)}" if window_seconds else "some hours"
 
 
-def _describe_hours(seconds: int | None) -> str:
-    hours = (seconds or 0) / 3600
-    return f"{hours:g} hour" if hours == 1 else f"{hours:.2g} hours"
+def _describe_minutes(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} minute{'' if minutes == 1 else 's'}"
+
+
+def _describe_window(seconds: int) -> str:
+    if seconds < 3600:
+        return _describe_minutes(seconds)
+    hours = seconds / 3600
+    return f"{hours:g} hour" if hours == 1 else f"{hours:.3g} hours"
 
 
 def _parse_count(header: str) -> tuple[int | None, int | None]:

@@ -75,6 +75,26 @@ def test_pull_limit_headers_are_parsed(headers: dict[str, str], expected: PullLi
             ),
         ),
         (
+            _response(429, ratelimit_limit="60;w=60", ratelimit_remaining="0;w=60"),
+            "mirror.example",
+            None,
+            (
+                "cannot pull X: pull rate limit exceeded (429 Too Many Requests): 0 of 60 pulls "
+                "per 1 minute left. Set source_credentials to raise the limit, or wait up to "
+                "1 minute."
+            ),
+        ),
+        (
+            _response(429, ratelimit_limit="9;w=604800", ratelimit_remaining="0;w=604800"),
+            "mirror.example",
+            None,
+            (
+                "cannot pull X: pull rate limit exceeded (429 Too Many Requests): 0 of 9 pulls "
+                "per 168 hours left. Set source_credentials to raise the limit, or wait up to "
+                "168 hours."
+            ),
+        ),
+        (
             _response(429, _HUB_BODY),
             "docker.io",
             None,
