@@ -94,9 +94,9 @@ def is_archive_reference(text: str) -> bool:
 
 def is_local_archive(text: str) -> bool:
     """Return whether a text refers to a local file: by scheme, as a path, or by a known suffix."""
-    if "://" in text:
-        return False
-    return is_explicitly_local(text) or _END_OF_KEY.search(f"{text}:") is not None
+    if is_explicitly_local(text):
+        return True
+    return "://" not in text and _END_OF_KEY.search(f"{text}:") is not None
 
 
 def is_explicitly_local(text: str) -> bool:

@@ -118,6 +118,7 @@ def test_arbitrary_text_is_an_archive_reference_or_rejected(text: str) -> None:
         ("docker-archive:app.tar:team/app:1", "app.tar", "team/app:1"),
         ("docker-archive:app.tar:@1", "app.tar", 1),
         ("docker-archive:app", "app", None),
+        ("docker-archive:///out/app.tar:app:1", "///out/app.tar", "app:1"),
         ("oci-archive:/out/app.oci:1.0", "/out/app.oci", "1.0"),
         ("app.tar", "app.tar", None),
         ("out/app.tar.gz:app:1", "out/app.tar.gz", "app:1"),
