@@ -26,20 +26,20 @@ Start = Callable[..., RegistryServer]
 SIGNAL_AT = 20
 
 
-def _start(*arguments: str) -> subprocess.Popen[str]:
+def _start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     paths = {"PYTHONPATH": os.pathsep.join(sys.path), "PLAIN_HTTP_REGISTRIES": "127.0.0.1"}
     return subprocess.Popen(
         [sys.executable, "-m", "ecr_image_replicator", "mirror", *arguments],
-        env={**kept, **paths},
+        env={**kept, **paths, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def _run(*arguments: str | Path) -> tuple[int, str, str]:
-    process = _start(*map(str, arguments))
+def _run(*arguments: str | Path, **environment: str) -> tuple[int, str, str]:
+    process = _start(*map(str, arguments), **environment)
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
@@ -112,6 +112,17 @@ def test_a_dry_run_prints_the_chosen_tags_with_reasons_and_copies_nothing(
     status, out, _ = _run(file, "--dry-run", "--json")
     document = json.loads(out)
     assert [each["Action"] for each in document["Choice"]] == ["copy", "leave out", "fail"]
+
+
+def test_characters_that_a_locale_lacks_are_escaped(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(
+        "Images: [{SrcImage: 's3://bucket/\u00e4.tar', DestImage: 'registry.example.com/app:1'}]",
+        encoding="utf-8",
+    )
+    status, out, err = _run(file, "--dry-run", PYTHONIOENCODING="ascii")
+
+    assert (status, "s3://bucket/\\xe4.tar" in out) == (Exit.DONE, True), err
 
 
 def test_a_json_file_is_mirrored(registries: Start, tmp_path: Path) -> None:

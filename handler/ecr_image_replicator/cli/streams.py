@@ -16,15 +16,19 @@ class OutputError(Exception):
 
 
 def write_output(text: str) -> None:
-    """Write lines to standard output.
+    """Write lines to standard output, unless it is closed.
 
     Raises
     ------
     OutputError
         They cannot be written.
     """
+    if sys.stdout is None:
+        return
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        print(text, flush=True)
+        # as standard error does: a locale may lack a character
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError as error:
         _discard(sys.stdout)
         if isinstance(error, BrokenPipeError):
