@@ -1,4 +1,4 @@
-"""What is printed while a copy goes on: bars on a terminal, plain lines elsewhere."""
+"""Progress output of a copy: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def retry_line(error: TransientError) -> str:
-    """Return what failed and, if the registry says when to retry, how long the wait is."""
+    """Return the line for a retry: the error, and the wait if the registry names one."""
     message = ReplicationError(*error.message).render(option_name)
     after_seconds = error.retry_after_seconds
     wait = f" in {after_seconds:.0f} s" if after_seconds is not None else ""
@@ -52,7 +52,7 @@ def retry_line(error: TransientError) -> str:
 
 
 def name_of(blob: Descriptor) -> str:
-    """Name a blob as people know it."""
+    """Return the short name of a blob: the algorithm and the first digits of its digest."""
     return f"{blob.digest.algorithm}:{blob.digest.encoded[:_SHOWN_DIGITS]}"
 
 
@@ -90,12 +90,12 @@ class NullDisplay:
 
 
 class PlainLines(NullDisplay):
-    """A line a blob, and one every few seconds.
+    """Prints a line for each blob, and a line every few seconds.
 
     Parameters
     ----------
     stream
-        Where to.
+        The stream to print to.
     clock
         Monotonic seconds.
     """
@@ -114,7 +114,7 @@ class PlainLines(NullDisplay):
         self._stream.flush()
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
-        """Count what is to be done."""
+        """Add the blobs to the total."""
         self._counter.plan(blobs)
 
     def start(self, blob: Descriptor) -> None:
@@ -122,11 +122,11 @@ class PlainLines(NullDisplay):
         self._counter.start(blob)
 
     def retry(self, error: TransientError) -> None:
-        """Print what is retried, before the wait."""
+        """Print the error before the wait for a retry."""
         self.show(retry_line(error))
 
     def advance(self, blob: Descriptor, count_bytes: int) -> None:
-        """Count, and print a line when it is time."""
+        """Count bytes, and print a line every few seconds."""
         self._counter.advance(blob, count_bytes)
         now = self._clock()
         if now - self._printed_at >= _INTERVAL_SECONDS:
@@ -150,7 +150,7 @@ class PlainLines(NullDisplay):
                 )
 
     def make(self, stored: Descriptor, blob: Descriptor) -> None:
-        """Count the blob no second time."""
+        """Count the stored blob and the one that is made from it as one."""
         self._counter.make(stored, blob)
 
     def summary(self) -> str:
@@ -160,7 +160,7 @@ class PlainLines(NullDisplay):
 
 @contextmanager
 def opened_display(stream: TextIO) -> Iterator[Display]:
-    """Choose what suits the stream: bars if it is a terminal and rich is installed."""
+    """Open bars if the stream is a terminal and rich is installed, else plain lines."""
     if not is_terminal(stream):
         yield PlainLines(stream)
         return

@@ -1,4 +1,4 @@
-"""How far a mirror is: a line for each image, and a status line in between."""
+"""Progress output of a mirror: a line for each image, and a status line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MirrorLines:
     Parameters
     ----------
     stream
-        Where to; on a terminal the last line is a status that is overwritten.
+        The stream to print to; on a terminal the last line is a status that is overwritten.
     is_quiet
         Print failures only.
     clock
@@ -69,7 +69,7 @@ class MirrorLines:
             self._write(line)
 
     def prepared(self, preparation: Preparation) -> None:
-        """Print what was chosen."""
+        """Print the numbers of chosen and changed images."""
         self._total = preparation.count(ComparisonStatus.CHANGED, ComparisonStatus.UNCOMPARED)
         self._began_at = self._clock()
         if not self._is_quiet:
@@ -102,7 +102,7 @@ class MirrorLines:
             self._write(f"{result.destination} {word}{amount} ({self._count()}){error}")
 
     def wait(self, host: str, seconds: float, reason: str) -> None:
-        """Print how long a host is left alone."""
+        """Print until when a host is not used."""
         until = time.time() + seconds
         with self._lock:
             self._waits[host] = self._clock() + seconds

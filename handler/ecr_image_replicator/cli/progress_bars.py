@@ -1,4 +1,4 @@
-"""Bars on a terminal, by rich: one for each layer in flight, one for everything."""
+"""Progress bars on a terminal, by rich: one for each blob in flight, and one for the total."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _FRAMES_PER_SECOND: Final = 8
 
 
 class ProgressBars(NullDisplay):
-    """Shows a copy's progress in a running display of rich's.
+    """Shows a copy's progress as bars.
 
     Parameters
     ----------
     progress
-        Which was started.
+        A display of rich, which was started.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -51,7 +51,7 @@ class ProgressBars(NullDisplay):
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def plan(self, blobs: Iterable[Descriptor]) -> None:
-        """Make the whole larger."""
+        """Add the blobs to the total."""
         self._counter.plan(blobs)
         self._update()
 
@@ -65,7 +65,7 @@ class ProgressBars(NullDisplay):
                 self._tasks[blob] = self._progress.add_task(name_of(blob), total=blob.size_bytes)
 
     def advance(self, blob: Descriptor, count_bytes: int) -> None:
-        """Move the blob's bar and that of everything."""
+        """Update the bars of the blob and of the total."""
         count = self._counter.advance(blob, count_bytes)
         with self._lock:
             task = self._tasks.get(blob)
@@ -74,7 +74,7 @@ class ProgressBars(NullDisplay):
         self._update()
 
     def finish(self, blob: Descriptor, outcome: BlobOutcome) -> None:
-        """Take the blob's bar away."""
+        """Remove the blob's bar."""
         self._counter.finish(blob, outcome)
         with self._lock:
             task = self._tasks.pop(blob, None)
@@ -83,11 +83,11 @@ class ProgressBars(NullDisplay):
         self._update()
 
     def make(self, stored: Descriptor, blob: Descriptor) -> None:
-        """Count the blob no second time."""
+        """Count the stored blob and the one that is made from it as one."""
         self._counter.make(stored, blob)
 
     def retry(self, error: TransientError) -> None:
-        """Print what is retried, before the wait."""
+        """Print the error before the wait for a retry."""
         self.show(retry_line(error))
 
     def summary(self) -> str:
@@ -107,14 +107,14 @@ class ProgressBars(NullDisplay):
 
 @contextmanager
 def opened_bars(stream: TextIO) -> Iterator[ProgressBars]:
-    """Show bars on a terminal, and take them away in the end."""
+    """Show bars on a terminal, and remove them at the end."""
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(file=stream, emoji=False),  # the tag of `app:fire:` is none
+        console=Console(file=stream, emoji=False),  # `app:fire:` has a tag
         refresh_per_second=_FRAMES_PER_SECOND,
         transient=True,
         redirect_stdout=False,

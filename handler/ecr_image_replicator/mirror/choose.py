@@ -125,10 +125,10 @@ def _usable(listed: Iterable[str]) -> tuple[dict[str, None], list[str]]:
             tags[name] = None
     warnings = []
     if others:
-        examples = ", ".join(sanitize(name, _SHOWN_CHARACTERS) for name in others[:_SHOWN])
-        warnings.append(f"skipped {len(others)} names that are not tags, such as {examples}")
+        examples = ", ".join(repr(sanitize(name, _SHOWN_CHARACTERS)) for name in others[:_SHOWN])
+        warnings.append(f"skipped names that are not tags: {len(others)}, such as {examples}")
     if digests:
-        warnings.append(f"skipped {digests} tags that stand for digests (sha256-…)")
+        warnings.append(f"skipped tags that stand for digests (sha256-…): {digests}")
     return tags, warnings
 
 
