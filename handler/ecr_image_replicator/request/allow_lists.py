@@ -21,7 +21,8 @@ SOURCES_VARIABLE: Final = "ALLOWED_SOURCE_HOSTS"
 DESTINATIONS_VARIABLE: Final = "ALLOWED_DESTINATIONS"
 _HOST: Final = r"[A-Za-z0-9.*-]+(?::(?:[0-9]{1,5}|\*))?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
 _PATH: Final = r"[a-z0-9._/*-]+"
-_BUCKET: Final = r"s3://[A-Za-z0-9._*-]+"
+_S3: Final = "s3://"
+_BUCKET: Final = rf"{_S3}[A-Za-z0-9._*-]+"
 
 
 class Pattern(NamedTuple):
@@ -62,7 +63,9 @@ class Pattern(NamedTuple):
         return cls(canonical_registry(host), path)
 
     def allows(self, host: str, path: str) -> bool:
-        """Return whether a host and a repository match."""
+        """Return whether a host and a repository match; only ``*`` is for hosts and buckets."""
+        if self.host != "*" and self.host.startswith(_S3) is not host.startswith(_S3):
+            return False
         return _matches(self.host, host) and (not self.path or _matches(self.path, path))
 
     def __str__(self) -> str:
@@ -108,7 +111,7 @@ class AllowLists(NamedTuple):
         """
         source = request.source
         origin = (
-            f"s3://{source.bucket}" if isinstance(source, ArchiveReference) else source.registry
+            f"{_S3}{source.bucket}" if isinstance(source, ArchiveReference) else source.registry
         )
         if self.sources and not any(p.allows(origin, "") for p in self.sources):
             raise NotAllowedError(

@@ -33,6 +33,7 @@ def check(source: str, destination: str, *, sources: str = "", destinations: str
         ("registry.example:*", "registry.example:5000/a:1"),
         ("[::1]:5000", "[::1]:5000/a:1"),
         ("*", "anything.example:444/a:1"),
+        ("*", "s3://any-images/app.tar"),
         ("s3://team-*", "s3://team-images/app.tar"),
     ],
 )
@@ -53,6 +54,8 @@ def test_a_listed_source_is_allowed(sources: str, source: str) -> None:
         ("registry.example:5000", "registry.example/a:1"),
         ("10.*", "169.254.169.254/a:1"),
         ("docker.io,s3://team-images", "s3://other-images/app.tar"),
+        ("*.example.com", "s3://images.example.com/app.tar"),
+        ("*-images", "s3://other-images/app.tar"),
     ],
 )
 def test_an_unlisted_source_is_not_allowed(sources: str, source: str) -> None:
