@@ -41,6 +41,7 @@ _URL: Final = re.compile(
 )
 _BUCKET: Final = re.compile(r"cloudformation-custom-resource-response-([a-z]{4,40}[0-9]{1,2})")
 _REGION: Final = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
+_LOOPBACK: Final = r"127(?:\.[0-9]{1,3}){3}"
 #: DNS suffixes of the AWS partitions (botocore, partitions.json).
 _PARTITION_SUFFIXES: Final = (
     "amazonaws.com",
@@ -241,16 +242,32 @@ def _put(url: str, content: bytes, timeout_seconds: float, tls: ssl.SSLContext) 
     request = urllib.request.Request(  # noqa: S310 - deliver() is given https URLs only
         url, data=content, method="PUT", headers={"Content-Type": ""}
     )
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=tls),
+        *([urllib.request.ProxyHandler({})] if _is_direct(request.host) else []),
+    )
     try:
-        with urllib.request.urlopen(  # noqa: S310 - as above
-            request, timeout=timeout_seconds, context=tls
-        ) as response:
+        with opener.open(request, timeout=timeout_seconds) as response:
             return int(response.status), ""
     except urllib.error.HTTPError as error:
         error.close()
         return error.code, f"{error.code} {http.client.responses.get(error.code, '')}".rstrip()
     except (OSError, http.client.HTTPException, ValueError) as error:
         return 0, f"cannot connect: {_reason(error)}"
+
+
+def _is_direct(authority: str) -> bool:
+    """Return whether ``host[:port]`` is reached without a proxy, where urllib would use one.
+
+    urllib reads the other forms of NO_PROXY, and has no rule for loopback addresses. The hosts of
+    `is_allowed_url` have no brackets.
+    """
+    host = authority.partition(":")[0].lower()
+    if host == "localhost" or host.endswith(".localhost") or re.fullmatch(_LOOPBACK, host):
+        return True
+    entries = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").lower()
+    domains = [each[1:] for each in re.split("[, ]+", entries) if each.startswith("*.")]
+    return any(host.endswith(domain) or host == domain[1:] for domain in domains)
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,24 @@ def test_the_response_is_delivered_and_returned(
     assert [each.document for each in endpoint.responses] == [returned]
     assert returned["Status"] == "SUCCESS"
     assert endpoint.violations == ()
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+def test_a_response_to_a_loopback_address_does_not_go_through_the_proxy(
+    function: Function,
+    cloudformation: StartEndpoint,
+    properties: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    endpoint = cloudformation()
+    with socket.socket() as unused:  # bound and not listening: connections are refused
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{unused.getsockname()[1]}")
+
+        returned = function.send(endpoint.event("Create", properties), seconds=10)
+
+    assert [each.document for each in endpoint.responses] == [returned]
 
 
 def test_the_reason_of_a_failure_ends_with_the_log_stream(

@@ -296,3 +296,34 @@ def test_an_environment_variable_allows_additional_hosts(
 @given(st.text(alphabet="-.a1", max_size=300))
 def test_a_host_without_the_suffix_of_a_partition_is_not_allowed(labels: str) -> None:
     assert not is_allowed_url(f"https://{BUCKET}-{labels}.example/")
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "is_proxied"),
+    [
+        ("", True),
+        ("*.example.com", True),
+        ("*.amazonaws.com", False),
+        ("example.com, *.AMAZONAWS.com", False),
+        (".amazonaws.com", False),
+        ("*", False),
+    ],
+)
+def test_no_proxy_applies_to_the_response(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: str, is_proxied: bool
+) -> None:
+    connected: list[str] = []
+
+    def refuse(address: tuple[str, int], *_: object, **__: object) -> None:
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    for name in ("https_proxy", "no_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.internal:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+
+    host = f"{BUCKET}-useast1.s3.amazonaws.com"
+    assert not deliver(f"https://{host}/a", {}, budget_seconds=0)
+    assert connected == ["proxy.internal" if is_proxied else host]
