@@ -98,7 +98,7 @@ class EndpointFactory:
         Raises
         ------
         RequestError
-            Credentials are malformed, or CreateRepository is not for ECR.
+            Credentials are malformed, or a repository is to be created outside private ECR.
         """
         endpoints = self._connect_endpoints(request, backoff, deadline)
         endpoints = endpoints._replace(on_close=self._registries.close_unkept)

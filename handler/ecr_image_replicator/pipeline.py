@@ -1,7 +1,7 @@
 """One replication: read the state, read the content, plan, copy blobs, push manifests, push tags.
 
-Before the copy, nothing at the destination
-changes, except that the layers of an archive without a manifest are pushed to build its image.
+Before the copy, nothing at the destination changes, except that the layers of an archive without a
+manifest are pushed to build its image.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def _has_layout(index: TarIndex, saved: list[Candidate[SavedImage]], first: str)
 def _read_layout(
     index: TarIndex, reference: ArchiveReference, saved: list[Candidate[SavedImage]], first: str
 ) -> LayoutIndex | None:
-    """Read index.json if it counts; a malformed one does not count beside manifest.json."""
+    """Read index.json if it is used; a malformed one is ignored beside manifest.json."""
     if not _has_layout(index, saved, first):
         return None
     try:

@@ -51,7 +51,7 @@ _KINDS: Final = {
     tarfile.GNUTYPE_LONGNAME: Kind.LONG_NAME,
     tarfile.GNUTYPE_LONGLINK: Kind.LONG_LINK,
 }
-#: Links, devices, directories and pipes: a size in their header counts nothing.
+#: Links, devices, directories and pipes: a size in their header is ignored.
 _WITHOUT_DATA: Final = frozenset(
     {
         tarfile.LNKTYPE,
