@@ -8,13 +8,20 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from local.certificates import CertificateAuthority
 from local.images import Image, build_image, push
-from local.registry import RegistryServer
+from local.registry import (
+    Action,
+    DroppedConnectionError,
+    Operation,
+    RegistryServer,
+    SpecificationPolicy,
+)
+from local.web import Request, Response
 from tests.faults.fault_kinds import TEMPORARY_STATUSES, respond_with
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
 from tests.replicating import replicate_once
@@ -27,9 +34,12 @@ from ecr_image_replicator.errors import (
     ThrottledError,
     UnavailableError,
 )
+from ecr_image_replicator.model.digests import Digest
+from ecr_image_replicator.model.references import parse_image_reference
 from ecr_image_replicator.outcome import Outcome
 from ecr_image_replicator.registry.authenticator import Authenticator
 from ecr_image_replicator.registry.client import RegistryClient
+from ecr_image_replicator.registry.destination import RegistryDestination
 from ecr_image_replicator.registry.http.hosts import Schemes
 from ecr_image_replicator.registry.http.session import Session
 from ecr_image_replicator.request.credentials import NoCredentials
@@ -163,22 +173,58 @@ def test_a_blob_that_was_stored_before_a_gateways_error_is_not_sent_again(
     assert methods == ["POST", "HEAD", "PUT", "HEAD"]
 
 
-def test_retry_after_of_an_upload_pauses_all_requests_to_the_registry(stage: Stage) -> None:
-    stage.destination.reset_exchanges(
-        lambda _: respond_with(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 40")
-    )
-    host, deadline, pause = stage.destination.host, Deadline(60), SharedPause()
-    session = Session(connections=1)
-    client = RegistryClient(
+def _client(host: str, session: Session, pause: SharedPause) -> RegistryClient:
+    deadline = Deadline(60)
+    return RegistryClient(
         host,
         Side.DESTINATION,
         session=session,
         authenticator=Authenticator(host, (), NoCredentials(), Side.DESTINATION),
         schemes=Schemes(("127.0.0.1",)),
-        backoff=Backoff(RetryPolicy(), deadline),
+        backoff=Backoff(RetryPolicy(base_delay_seconds=0), deadline),
         deadline=deadline,
         pause=pause,
     )
+
+
+class LostResponsePolicy(SpecificationPolicy):
+    """A registry that loses the response to a closed upload, and rejects it with a status then."""
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+        self.closings = 0
+
+    def after(self, operation: Operation, request: Request, response: Response) -> Response:
+        response = super().after(operation, request, response)
+        if operation.action is not Action.FINISH_UPLOAD:
+            return response
+        self.closings += 1
+        if self.closings == 1:
+            raise DroppedConnectionError
+        return replace(response, status=self._status)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_layer_whose_session_is_unknown_after_a_lost_response_is_looked_for(status: int) -> None:
+    policy, session = LostResponsePolicy(status), Session(connections=1)
+    with RegistryServer(policy=policy) as server:
+        client = _client(server.host, session, SharedPause())
+        reference = parse_image_reference(f"{server.host}/copy:1")
+        destination = RegistryDestination(reference, client, Backoff(RetryPolicy(), Deadline(60)))
+        upload = destination.start_streamed_upload()
+        upload.append(iter([b"a layer"]))
+        upload.close_as(Digest.of(b"a layer"))
+        session.close()
+        assert policy.closings == 2
+        assert [each.method for each in server.requests][-1] == "HEAD"
+
+
+def test_retry_after_of_an_upload_pauses_all_requests_to_the_registry(stage: Stage) -> None:
+    stage.destination.reset_exchanges(
+        lambda _: respond_with(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 40")
+    )
+    session, pause = Session(connections=1), SharedPause()
+    client = _client(stage.destination.host, session, pause)
     with pytest.raises(OverloadedError):
         client.request("PUT", "/v2/copy/blobs/uploads/1", "push a layer", body=iter([b"x"]))
     session.close()

@@ -106,9 +106,9 @@ class RegistryUpload:
         )
         if is_stored(response):
             return
-        may_be_stored = is_success(response) or (body is None and response.status == 404)
+        may_be_stored = is_success(response) or (body is None and _is_lost(response))
         if may_be_stored and has_blob(self._client, self._reference, digest):
-            return  # 202 leaves it open; after a 404 an earlier response was lost
+            return  # 202 leaves it open; a closed session is unknown if its response was lost
         if is_success(response):
             raise LostUploadError(
                 f"cannot {operation}: the registry accepted the blob and does not have it "
@@ -127,9 +127,13 @@ class RegistryUpload:
 
         The repository exists, since the session was opened: a 404 is that of the session.
         """
-        if response.status in _LOST_STATUSES or error_code(response) in LOST_UPLOAD_CODES:
+        if _is_lost(response):
             return LostUploadError(
                 f"cannot {operation}: the upload session was lost ({describe_response(response)})"
             )
         error = self._client.error(response, operation)
         return PendingPermissionError(error) if self._client.is_pending_denial(response) else error
+
+
+def _is_lost(response: HttpResponse) -> bool:
+    return response.status in _LOST_STATUSES or error_code(response) in LOST_UPLOAD_CODES
