@@ -194,3 +194,10 @@ def test_a_tag_is_looked_up_with_head_only(registries: Callable[..., RegistrySer
     assert found.media_type == image.media_type
     assert reader.find("2") is None
     assert {each.method for each in registry.requests} == {"HEAD"}
+
+
+def test_the_error_for_a_digest_names_the_reference_with_its_digest() -> None:
+    with RegistryServer(authentication=BearerAuthentication({}, anonymous_pull=False)) as server:
+        digest = f"sha256:{'0' * 64}"
+        with pytest.raises(DeniedError, match=f"^cannot read {server.host}/team/app@{digest}: "):
+            _reader(server.host).find(digest)

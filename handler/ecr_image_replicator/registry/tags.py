@@ -108,7 +108,8 @@ class RegistryTags:
         DeniedError, RegistryError
             The registry rejects the request.
         """
-        operation = f"read {self._reference.name}:{selector}"
+        mark = "@" if ":" in selector else ":"
+        operation = f"read {self._reference.name}{mark}{selector}"
         target, headers = f"{self._path}/manifests/{selector}", {"Accept": ACCEPT_MANIFESTS}
         response = self._client.request(
             "HEAD", target, operation, headers=headers, retry_statuses=RETRY_429_ONLY
