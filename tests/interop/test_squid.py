@@ -91,6 +91,8 @@ def squid(request: pytest.FixtureRequest, squid_port: int) -> Iterator[Squid]:
             ]
         )
     )
+    for file in folder.iterdir():
+        file.chmod(0o644)  # with any umask
     process = subprocess.Popen(
         # -n names the shared memory, which allows several processes
         [program, "-N", "-n", f"test{os.getpid()}", "-f", str(configuration)],

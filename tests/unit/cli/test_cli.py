@@ -137,6 +137,7 @@ def test_invalid_arguments_are_a_usage_error(arguments: list[str]) -> None:
             "copy [",
             "unknown argument --plaform. Did you mean ",
         ),
+        (["copy", *NAMED, "--all"], "copy [", "unknown argument --all. Did you mean --all-pl"),
         (["copy", *NAMED, "third"], "copy [", "unknown argument third\n"),
         (["mirror", "m.yaml", "--repot=r"], "mirror [", "--repot=r. Did you mean --report?"),
     ],
