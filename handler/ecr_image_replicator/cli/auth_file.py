@@ -115,7 +115,8 @@ class AuthFiles(NamedTuple):
             if path != self.required:
                 return None
             raise SecretError(
-                f"cannot read the auth file {path}: not found", hint="Check --authfile."
+                f"cannot read the auth file {path}: not found",
+                hint="Check --authfile or REGISTRY_AUTH_FILE.",
             ) from error
         except (OSError, UnicodeDecodeError) as error:
             if isinstance(error, PermissionError) and path != self.required:

@@ -137,7 +137,7 @@ def test_the_authfile_option_has_precedence_over_the_variable(tmp_path: Path) ->
 
 def test_a_missing_configured_auth_file_is_an_error(tmp_path: Path) -> None:
     files = AuthFiles.locate(str(tmp_path / "absent.json"), {}, tmp_path)
-    with pytest.raises(SecretError, match=r"absent\.json: not found\. Check --authfile\."):
+    with pytest.raises(SecretError, match=r"not found\. Check --authfile or REGISTRY_AUTH_FILE\."):
         found(files, "quay.io/a:1")
 
 
