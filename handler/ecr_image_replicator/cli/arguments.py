@@ -125,7 +125,10 @@ def reject_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> N
     import difflib  # noqa: PLC0415 - only here
 
     names = [each for action in parser._actions for each in action.option_strings]  # noqa: SLF001 - argparse has no other list
-    near = difflib.get_close_matches(unknown[0].partition("=")[0], names, n=1)
+    given = unknown[0].partition("=")[0]
+    # skopeo's --all first
+    longer = [each for each in names if given.startswith("--") and each.startswith(given)]
+    near = longer or difflib.get_close_matches(given, names, n=1)
     hint = f". Did you mean {near[0]}?" if near else ""
     parser.error(f"unknown argument {unknown[0]}{hint}")
 
