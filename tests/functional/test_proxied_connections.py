@@ -153,7 +153,11 @@ def tls_in_front_of(port: int, context: ssl.SSLContext) -> Iterator[int]:
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+        try:
+            await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+        finally:
+            for each in (writer, inner_writer):
+                each.transport.abort()
 
     async def serve(is_done: asyncio.Event) -> None:
         server = await asyncio.start_server(join, "127.0.0.1", 0, ssl=context)
@@ -161,6 +165,12 @@ def tls_in_front_of(port: int, context: ssl.SSLContext) -> Iterator[int]:
         is_ready.set()
         await is_done.wait()
         server.close()
+        # a connection that is not closed here would be a warning in a later test
+        connections = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in connections:
+            each.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.sleep(0)  # the loop closes aborted sockets in its next turn
 
     is_done = asyncio.Event()
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(is_done),))
