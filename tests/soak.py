@@ -85,7 +85,9 @@ class Conditions:
         """Set the nice value and the processors. Runs in the new process, before pytest starts."""
         os.nice(self.nice)
         if self.one_processor:
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+            processors = sorted(os.sched_getaffinity(0))
+            # parallel runs share out the processors
+            os.sched_setaffinity(0, {processors[self.seed % len(processors)]})
 
 
 @contextlib.contextmanager
