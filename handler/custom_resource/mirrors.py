@@ -29,6 +29,7 @@ from custom_resource.response import (
     is_allowed_url,
     is_https,
 )
+from custom_resource.topics import check_topic
 from ecr_image_replicator.aws.invocation import unqualified_arn
 from ecr_image_replicator.aws.mirrors import (
     MirrorExecutions,
@@ -154,19 +155,16 @@ class MirrorResource:
     ) -> dict[str, str] | None:
         """Return the values to respond with; None when a run was started."""
         if event["RequestType"] == "Delete":
+            if is_from_topic and self._has_state(event, context):
+                check_topic(self._replicator().settings)
             self._delete(event, context)
             return {}
         if event["RequestType"] not in {"Create", "Update"}:
             raise RequestError("invalid RequestType: CloudFormation sends Create, Update, Delete")
         properties = event["ResourceProperties"]
         mirror = parse_mirror(properties)
-        replicator = self._replicator()
-        if is_from_topic and not replicator.settings.allowed.destinations:
-            raise NotAllowedError(
-                "requests through SNS are not allowed while the function's AllowedDestinations is "
-                "empty",
-                hint="Set AllowedDestinations when you deploy the function.",
-            )
+        if is_from_topic:
+            check_topic(self._replicator().settings)
         resources = self._enabled()
         if mirror.schedule and not resources.schedule_group:
             raise RequestError("invalid Schedule: the function has no schedule group")
@@ -176,6 +174,13 @@ class MirrorResource:
             return self._preview_values(run, steps.preview(run, mirror, deadline))
         self._start(run, event, run_seconds(mirror, properties), deadline)
         return None
+
+    def _has_state(self, event: Mapping[str, Any], context: Any) -> bool:
+        """Return whether there is anything to delete: a Create that was rejected left nothing."""
+        if self._resources() is None:
+            return False
+        prefix = Run(mirror_id(event), "x").mirror_prefix
+        return bool(self._store(_deadline(context)).find_keys(prefix))
 
     def _start(
         self, run: Run, event: Mapping[str, Any], seconds: float, deadline: Deadline

@@ -13,6 +13,7 @@ from custom_resource.crhelper_adapter import REQUEST_TYPES, CustomResourceHelper
 from custom_resource.event_fields import complete_event
 from custom_resource.invocation import Invocation
 from custom_resource.response import allowed_hosts, is_allowed_url, is_https
+from custom_resource.topics import check_topic
 from ecr_image_replicator.aws.invocation import invoke_later
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.errors import NotAllowedError, RequestError
@@ -136,7 +137,8 @@ class ReplicationResource:
             },
         )
         replicator = self._replicator()
-        _check_topic(invocation, replicator)
+        if invocation.is_from_topic:
+            check_topic(replicator.settings)
         invocation.streams = request.most_streams or replicator.settings.streams
         invocation.progress = LoggedProgress(replicator.settings.progress_interval_seconds)
         outcome = replicator.replicate(
@@ -165,7 +167,8 @@ class ReplicationResource:
             _LOGGER.info("deleted; the image and its tags are retained")
             return ""
         replicator = self._replicator()
-        _check_topic(invocation, replicator)
+        if invocation.is_from_topic:
+            check_topic(replicator.settings)
         _LOGGER.info("removing tags", extra={"destination": str(request.destination)})
         replicator.untag(request, deadline=invocation.deadline)
         return ""
@@ -189,19 +192,6 @@ def _error_before_work(request: Mapping[str, Any], url: str) -> RequestError | N
             f"{', '.join(REQUEST_TYPES)}"
         )
     return None
-
-
-def _check_topic(invocation: Invocation, replicator: Replicator) -> None:
-    """Reject a request through SNS while every destination is allowed.
-
-    A whole organization may publish to the topic.
-    """
-    if invocation.is_from_topic and not replicator.settings.allowed.destinations:
-        raise NotAllowedError(
-            "requests through SNS are not allowed while the function's AllowedDestinations is "
-            "empty",
-            hint="Set AllowedDestinations when you deploy the function.",
-        )
 
 
 def _previous_source(event: Mapping[str, Any]) -> str:

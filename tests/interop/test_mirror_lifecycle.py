@@ -120,6 +120,32 @@ def test_a_delete_during_a_run_stops_it_and_removes_the_state(
     assert machine.list_keys() == []
 
 
+def test_a_delete_through_sns_is_rejected_while_every_destination_is_allowed(
+    machine: Machine, waiting: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    mirror, _ = waiting
+
+    def send_through_topic(event: dict[str, Any]) -> dict[str, Any]:
+        notification = {"EventSource": "aws:sns", "Sns": {"Message": json.dumps(event)}}
+        return machine.send({"Records": [notification]})
+
+    rejected = send_through_topic(machine.event("Delete", mirror, physical_resource_id="x"))
+    assert rejected["Status"] == "FAILED"
+    assert "requests through SNS are not allowed" in rejected["Reason"]
+    assert machine.executions("RUNNING")
+    assert machine.list_keys()
+
+    # a Create that was rejected left nothing
+    other = machine.event("Delete", mirror, physical_resource_id="x")
+    other["LogicalResourceId"] = "Other"
+    assert send_through_topic(other)["Status"] == "SUCCESS"
+
+    assert machine.send(machine.event("Delete", mirror, physical_resource_id="x"))["Status"] == (
+        "SUCCESS"
+    )
+    assert not machine.list_keys()
+
+
 def test_a_failed_choose_step_fails_the_resource_with_its_reason(
     mirror_scene: MirrorScene, machine: Machine
 ) -> None:
