@@ -88,6 +88,17 @@ def test_a_slow_response_to_a_cancellation_does_not_delay_the_error(
     assert 0 < len(sent_bytes) < 400
 
 
+def test_a_repeated_content_length_is_accepted(pair: HostilePair) -> None:
+    def repeat(exchange: Exchange) -> None:
+        exchange.read_body()
+        response = exchange.forward()
+        exchange.send(response.with_header(b"Content-Length: %d" % len(response.body)))
+
+    pair.source_responds("/blobs/", repeat)
+    pair.replicate()
+    assert pair.destination_registry.store.tags("copy") == {"1": pair.image.digest}
+
+
 def test_at_most_ten_redirects_are_followed(pair: HostilePair) -> None:
     numbers = iter(range(10**6))
 
