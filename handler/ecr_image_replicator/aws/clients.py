@@ -10,10 +10,12 @@ import itertools
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from ecr_image_replicator.aws.errors import aws_error
 from ecr_image_replicator.aws.operations import Operation
 from ecr_image_replicator.errors import AwsError, RoleError, Setting, Side
+from ecr_image_replicator.no_proxy import is_exempt, names_proxies
 from ecr_image_replicator.trust_store import find_trust_store
 
 if TYPE_CHECKING:
@@ -127,12 +129,18 @@ class AwsClients:
             use_fips_endpoint=True if endpoint.is_fips and not own_endpoint else None,
             use_dualstack_endpoint=True if endpoint.is_dual_stack and not own_endpoint else None,
         )
-        client = session.client(
-            service,
-            region_name=endpoint.region or os.environ.get("AWS_REGION"),
-            config=config,
-            verify=trust_store.path if trust_store.variable else None,
-        )
+
+        def create(config: Any) -> Any:
+            return session.client(
+                service,
+                region_name=endpoint.region or os.environ.get("AWS_REGION"),
+                config=config,
+                verify=trust_store.path if trust_store.variable else None,
+            )
+
+        client = create(config)
+        if names_proxies(os.environ) and _is_direct(client.meta.endpoint_url):
+            client = create(config.merge(botocore.config.Config(proxies={})))
         if trust_store.is_directory:
             _read_certificates_from(trust_store.path, client)
         return client
@@ -330,6 +338,12 @@ class AwsCaller:
         if not cause.is_denied or cause.is_explicit_deny:
             return False
         return self._propagation.wait_after(denials, str(error))
+
+
+def _is_direct(url: str) -> bool:
+    """Return whether an endpoint is reached without a proxy; botocore has fewer rules for it."""
+    parts = urlsplit(url)
+    return is_exempt(parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443))
 
 
 def session_name(side: Side) -> str:

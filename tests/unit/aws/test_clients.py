@@ -99,6 +99,37 @@ def test_a_configured_endpoint_overrides_fips_and_dual_stack(
     assert _endpoint_of(client) == "http://localhost:4566"
 
 
+_ECR_API = "https://api.ecr.eu-west-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "endpoint", "is_direct"),
+    [
+        ("", _ECR_API, False),
+        ("*.amazonaws.com", _ECR_API, True),
+        ("amazonaws.com", _ECR_API, True),
+        ("*.example.com", _ECR_API, False),
+        ("", "https://127.0.0.1:4566", True),
+        ("", "https://localhost:4566", True),
+        ("10.0.0.0/8", "https://10.1.2.3", True),
+        ("10.0.0.0/8", "https://192.0.2.1", False),
+        ("fd00::/8", "https://[fd00::1]:4566", True),
+    ],
+)
+def test_aws_is_reached_directly_where_no_proxy_says_so(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: str, endpoint: str, is_direct: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    if endpoint != _ECR_API:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    client = _client(AwsEndpoint())
+    assert client.meta.endpoint_url == endpoint
+    proxies = client._endpoint.http_session._proxy_config  # noqa: SLF001 - nothing is sent
+    proxy = proxies.proxy_url_for(endpoint)
+    assert proxy == (None if is_direct else "http://proxy.example:3128")
+
+
 @pytest.mark.parametrize(
     ("seconds", "attempts", "expected"),
     [

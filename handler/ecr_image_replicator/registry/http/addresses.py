@@ -8,11 +8,9 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
+from ecr_image_replicator.no_proxy import embedded_ipv4, is_loopback_name
 from ecr_image_replicator.registry.http.urls import Url
 
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-#: Translates the whole of IPv4 (RFC 6052, section 2.1).
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 #: AWS's services on every instance: metadata, credentials, time, DNS.
 _INSTANCE_SERVICES: Final = ipaddress.IPv6Network("fd00:ec2::/32")
 #: Of the AWS partitions (botocore's partitions.json).
@@ -41,23 +39,12 @@ class AddressScope(IntEnum):
 
 def scope_of(address: str) -> AddressScope:
     """Return the scope of an IP address; loopback and link-local addresses are local."""
-    ip = _embedded_ipv4(ipaddress.ip_address(address.partition("%")[0]))
+    ip = embedded_ipv4(ipaddress.ip_address(address.partition("%")[0]))
     if ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast:
         return AddressScope.LOCAL
     if ip.version == 6 and ip in _INSTANCE_SERVICES:
         return AddressScope.LOCAL
     return AddressScope.PUBLIC if ip.is_global else AddressScope.PRIVATE
-
-
-@lru_cache(maxsize=256)
-def is_loopback_name(host: str) -> bool:
-    """Return whether a URL's host can only be this machine, by its name alone."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return _embedded_ipv4(ipaddress.ip_address(host)).is_loopback
-    except ValueError:
-        return False
 
 
 @lru_cache(maxsize=256)
@@ -99,11 +86,3 @@ def _is_s3_host(host: str) -> bool:
         case [*_, legacy]:  # s3-eu-west-1
             return legacy.startswith("s3-") and re.fullmatch(_REGION, legacy[3:]) is not None
     return False
-
-
-def _embedded_ipv4(ip: _Address) -> _Address:
-    """Return the IPv4 address that an IPv6 address stands for, else the address itself."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return ip
-    translated = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
-    return ip.ipv4_mapped or ip.sixtofour or translated or ip

@@ -1,9 +1,8 @@
-"""The proxies that the environment names, and the hosts that are reached without them."""
+"""The proxies that the environment names."""
 
 from __future__ import annotations
 
 import base64
-import ipaddress
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -12,7 +11,7 @@ from urllib.parse import unquote
 import urllib3.exceptions
 import urllib3.util
 
-from ecr_image_replicator.registry.http.addresses import is_loopback_name
+from ecr_image_replicator.no_proxy import is_exempt, names_proxies
 
 if TYPE_CHECKING:
     from ecr_image_replicator.registry.http.urls import Url
@@ -70,60 +69,11 @@ def find_proxy(url: Url) -> Proxy | None:
     HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are read by the scheme of the URL, in lower case first.
     NO_PROXY lists exceptions; loopback addresses never go through a proxy.
     """
-    if is_loopback_name(url.host):
-        return None
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
+    if not names_proxies(os.environ) or is_exempt(url.host, url.port):
         return None
     import urllib.request  # noqa: PLC0415 - few use a proxy
 
     import requests.utils  # noqa: PLC0415 - the same
 
     named = requests.utils.select_proxy(str(url), urllib.request.getproxies_environment())
-    if not named or _is_exempt(url, os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""):
-        return None
-    return Proxy.parse(named)
-
-
-def _is_exempt(url: Url, no_proxy: str) -> bool:
-    entries = [entry.strip().lower() for entry in no_proxy.replace(" ", ",").split(",")]
-    return any(entry and _matches(url, entry) for entry in entries)
-
-
-def _matches(url: Url, entry: str) -> bool:
-    """Return whether an entry of NO_PROXY names a URL's host.
-
-    An entry is ``*``, a host, ``.domain``, ``*.domain``, an address or a CIDR block of addresses,
-    each but the last with a port or without.
-    """
-    if entry == "*":
-        return True
-    address = _parse_address(url.host)
-    if address is not None and (network := _parse_network(entry)) is not None:
-        return address in network
-    name, colon, port = entry.rpartition(":")
-    if colon and port.isdecimal() and (":" not in name or name.startswith("[")):
-        if int(port[:6]) != url.port:
-            return False
-    else:
-        name = entry
-    name = name.strip("[]").removesuffix(".")
-    if address is not None:
-        return _parse_address(name) == address
-    domain = name.removeprefix("*").removeprefix(".")
-    return bool(domain) and (url.host == domain or url.host.endswith(f".{domain}"))
-
-
-def _parse_network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    if "/" not in entry:
-        return None
-    try:
-        return ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
-    except ValueError:
-        return None
-
-
-def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
+    return Proxy.parse(named) if named else None

@@ -22,9 +22,9 @@ from ecr_image_replicator.errors import (
     UnknownHostError,
     UntrustedHostError,
 )
+from ecr_image_replicator.no_proxy import is_loopback_name
 from ecr_image_replicator.registry.http.addresses import (
     AddressScope,
-    is_loopback_name,
     is_s3,
 )
 from ecr_image_replicator.registry.http.connection_errors import (
