@@ -109,7 +109,7 @@ def read_boolean(properties: Mapping[str, Any], place: Place) -> bool:
     value = find_value(properties, place)
     if isinstance(value, bool):
         return value
-    if value is None or value == "":
+    if _is_missing(value):
         return False
     if isinstance(value, str) and value.strip().lower() in {"true", "false"}:
         return value.strip().lower() == "true"
@@ -137,13 +137,15 @@ def read_object(
     A value that may contain a secret is not quoted.
     """
     value = find_value(properties, place)
-    if isinstance(value, str) and value.strip():
+    if _is_missing(value):
+        return {}
+    if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
             shown = "it" if secret else quote(value)
             raise invalid(place, f"{shown} is neither a map nor JSON") from error
-    if value is None or value == "":
+    if value is None:
         return {}
     if not isinstance(value, dict):
         raise invalid(place, f"{'it' if secret else quote(value)} is not a map")
@@ -153,8 +155,8 @@ def read_object(
 def read_number(values: Mapping[str, Any], place: Place, default: float) -> float:
     """Return a finite number, delivered as itself or as a string."""
     value = find_value(values, place)
-    if value is None:
-        value = default
+    if _is_missing(value):
+        return default
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -188,6 +190,10 @@ def quote(value: object) -> str:
     if len(text) <= _MAX_QUOTED_CHARACTERS:
         return text
     return text[: _MAX_QUOTED_CHARACTERS - 3] + "..."
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _parts(place: Place) -> tuple[Part, ...]:

@@ -82,11 +82,10 @@ def parse_repository_settings(properties: Mapping[str, Any]) -> RepositorySettin
         The message names the key and quotes its value.
     """
     value = find_value(properties, _SETTING)
-    if (
-        value is None
-        or isinstance(value, bool)
-        or str(value).strip().lower() in {"true", "false", ""}
-    ):
+    text = value.strip().lower() if isinstance(value, str) else None
+    if value is None or text in {"", "null"}:
+        return None
+    if isinstance(value, bool) or text in {"true", "false"}:
         return RepositorySettings() if read_boolean(properties, _SETTING) else None
     values = read_object(properties, _SETTING)
     reject_unknown_keys(values, _SETTING, _REPOSITORY_KEYS)

@@ -39,6 +39,18 @@ def test_arch_image_tags_are_a_map_or_its_json() -> None:
         }
 
 
+@pytest.mark.parametrize("value", ["", "  ", None])
+@pytest.mark.parametrize("name", sorted(KNOWN_PROPERTIES - NEEDED.keys()))
+def test_an_empty_property_is_a_missing_one(name: str, value: str | None) -> None:
+    assert parse_request(NEEDED | {name: value}) == parse_request(NEEDED)
+
+
+@pytest.mark.parametrize("value", ["", "  ", None])
+@pytest.mark.parametrize("name", ["numAttempts", "baseDelay", "maxDelay"])
+def test_an_empty_retry_setting_is_a_missing_one(name: str, value: str | None) -> None:
+    assert parse_request(NEEDED | {"RetryConfigs": {name: value}}) == parse_request(NEEDED)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

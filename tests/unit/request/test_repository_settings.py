@@ -18,6 +18,8 @@ from ecr_image_replicator.request.repository_settings import (
     [
         (None, None),
         ("", None),
+        (" ", None),
+        ("null", None),
         (False, None),
         ("false", None),
         (True, RepositorySettings()),
