@@ -163,7 +163,8 @@ def test_an_upload_is_cancelled_when_its_source_cannot_be_opened() -> None:
     destination = FakeDestination()
     with pytest.raises(KeyError):
         new_transfer(FakeSource([b"{}"]), destination).run(new_plan("1", layers=[b"55555"]))
-    assert destination.events_of("cancel") == [str(digest_of(b"55555"))]
+    # the config may be cancelled, too
+    assert destination.events_of("cancel").count(str(digest_of(b"55555"))) == 1
 
 
 def test_a_rejected_child_manifest_leaves_all_tags_unchanged() -> None:
@@ -227,4 +228,5 @@ def test_a_stop_interrupts_a_blob_in_progress() -> None:
         new_transfer(FakeSource([b"55555"]), destination, deadline=deadline).run(
             new_plan("1", layers=[b"55555"])
         )
-    assert destination.events_of("cancel") == [str(digest_of(b"55555"))]
+    # the config may be cancelled, too
+    assert destination.events_of("cancel").count(str(digest_of(b"55555"))) == 1
