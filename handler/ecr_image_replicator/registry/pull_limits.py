@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 #: Docker Hub's code at the limit; its limit against abuse is a 429 without a code.
 _LIMIT_CODE: Final = "TOOMANYREQUESTS"
-#: A 429 with a shorter Retry-After is retried: gateways send the same headers for limits of seconds
-#: (draft-ietf-httpapi-ratelimit-headers).
-_SHORT_WAIT_SECONDS: Final = 60.0
+#: A 429 with a shorter Retry-After is retried, unless its window is longer: gateways send the same
+#: headers for limits of seconds (draft-ietf-httpapi-ratelimit-headers).
+_SHORT_SECONDS: Final = 60.0
 #: How often a used-up limit is tried again in its window.
 _ATTEMPTS_IN_WINDOW: Final = 12
 
@@ -95,7 +95,7 @@ def pull_limit_error(
     if not is_hub and (found is None or found.remaining != 0):
         return None
     after_seconds = parse_retry_after(response.headers, now=now)
-    if not is_hub and after_seconds is not None and after_seconds <= _SHORT_WAIT_SECONDS:
+    if not is_hub and _is_short(found, after_seconds):
         return None
     wait = f"wait {_describe_wait(found, after_seconds)}"
     hint: tuple[Part, ...] = (
@@ -116,6 +116,11 @@ def pull_limit_error(
         code=error_code(response),
         retry_after_seconds=_next_attempt_seconds(found, after_seconds),
     )
+
+
+def _is_short(found: PullLimit | None, after_seconds: float | None) -> bool:
+    window_seconds = (found.window_seconds if found else None) or 0
+    return after_seconds is not None and max(after_seconds, window_seconds) <= _SHORT_SECONDS
 
 
 def _next_attempt_seconds(found: PullLimit | None, after_seconds: float | None) -> float | None:

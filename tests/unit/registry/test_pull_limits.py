@@ -85,6 +85,20 @@ def test_pull_limit_headers_are_parsed(headers: dict[str, str], expected: PullLi
             ),
         ),
         (
+            _response(
+                429,
+                ratelimit_limit="9;w=7200",
+                ratelimit_remaining="0;w=7200",
+                retry_after="1",
+            ),
+            "mirror.example",
+            None,
+            (
+                "cannot pull X: pull rate limit exceeded (429 Too Many Requests): 0 of 9 pulls "
+                "per 2 hours left. Set source_credentials to raise the limit, or wait 1 minute."
+            ),
+        ),
+        (
             _response(429, ratelimit_limit="9;w=604800", ratelimit_remaining="0;w=604800"),
             "mirror.example",
             None,
@@ -119,6 +133,7 @@ def test_the_error_has_the_limit_and_the_time_to_wait(
         (_response(429, _HUB_BODY), "123456789012.dkr.ecr.eu-west-1.amazonaws.com"),
         (_response(429, ratelimit_limit="100;w=60", ratelimit_remaining="3;w=60"), "docker.io"),
         (_response(429, ratelimit_remaining="0", retry_after="30"), "registry.gitlab.com"),
+        (_response(429, ratelimit_remaining="0;w=60", retry_after="60"), "mirror.example"),
         (_response(503, ratelimit_limit="100;w=60", ratelimit_remaining="0;w=60"), "docker.io"),
         (_response(200, ratelimit_limit="100;w=60", ratelimit_remaining="0;w=60"), "docker.io"),
     ],
