@@ -1,10 +1,10 @@
 """Run tests repeatedly under load, to find those whose result depends on time or order.
 
-    python -m tests.soak --runs 20 --seed 1 tests/unit tests/functional
+    make soak RUNS=20 SEED=1 TESTS="tests/unit tests/functional"
 
 Each run has its own conditions: busy processors, one processor, a nice value, the interpreter's
 switch interval, development mode, parallel processes, random test order and new Hypothesis
-examples. The seed determines all of them. With ``--parallel``, runs are each other's load, and no
+examples. The seed determines all of them. With ``PARALLEL=4``, runs are each other's load, and no
 processor is kept busy otherwise. The program prints each failure with the command that
 repeats it, and keeps the log of that run.
 """
@@ -154,8 +154,11 @@ def run_and_report(conditions: Conditions, tests: Sequence[str], log: Path) -> b
     failures = run_once(conditions, tests, log)
     lines = [str(conditions), *(f"  {each}" for each in failures)]
     if failures:
-        again = ["python", "-m", "tests.soak", "--runs", "1", "--seed", str(conditions.seed)]
-        lines += [f"  log: {log}", f"  repeat: {shlex.join([*again, *tests])}"]
+        # make sets the paths that the tests need
+        again = ["make", "soak", "RUNS=1", f"SEED={conditions.seed}"]
+        if list(tests) != list(_FOLDERS):
+            again.append(f"TESTS={' '.join(tests)}")
+        lines += [f"  log: {log}", f"  repeat: {shlex.join(again)}"]
     else:
         log.unlink()
     lines.append(f"  {len(failures)} failures in {time.monotonic() - started:.0f} s")
