@@ -76,6 +76,16 @@ def test_a_copy_needs_no_standard_error(registries: Start, image: Image) -> None
     assert (command.returncode, "copied" in command.stdout) == (Exit.DONE, True)
 
 
+def test_an_invalid_argument_without_standard_error_prints_nothing() -> None:
+    command = run_with(
+        stdout=subprocess.PIPE,
+        arguments=["one"],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: os.close(2),
+    )
+    assert (command.returncode, command.stdout) == (Exit.USAGE, "")
+
+
 def names(source: RegistryServer, destination: RegistryServer) -> list[str]:
     return [f"{source.host}/team/app:1", f"{destination.host}/mirror/app:1"]
 

@@ -11,6 +11,7 @@ from ecr_image_replicator.cli.exit_codes import Exit
 from ecr_image_replicator.errors import Assignment, RequestError, Setting, Term
 from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.properties import property_name
+from ecr_image_replicator.request.retry_settings import MAX_ATTEMPTS
 from ecr_image_replicator.version import __version__
 
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ examples:
   {program} copy s3://builds/app.tar 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.0
   {program} copy docker-archive:app.tar localhost:5000/app:1.0 --dry-run
 """
+
+
+class _CopyHelp(argparse.RawDescriptionHelpFormatter):
+    """The formatter for ``copy``: an optional value is given with ``=`` only."""
+
+    def format_help(self) -> str:
+        return super().format_help().replace("--referrers [required]", "--referrers[=required]")
 
 
 class Command(NamedTuple):
@@ -140,7 +148,7 @@ def add_copy_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser
         help="copy an image",
         description="Copy an image: missing blobs are copied, tags are pushed last.",
         epilog=f"{_LOGINS}\n{_EXAMPLES.format(program=PROGRAM)}\n{exit_statuses()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_CopyHelp,
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -270,7 +278,10 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
         "--create-repository", action="store_true", help="create a missing ECR repository"
     )
     group.add_argument(
-        "--retries", type=int, metavar="N", help="retries of each request; default 4"
+        "--retries",
+        type=_retries,
+        metavar="N",
+        help=f"retries of each request, 0 to {MAX_ATTEMPTS - 1}; default 4",
     )
 
 
@@ -298,6 +309,14 @@ def _boolean(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise argparse.ArgumentTypeError(f"invalid value {text!r}: expected true or false")
     return text.lower() == "true"
+
+
+def _retries(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) >= MAX_ATTEMPTS:
+        raise argparse.ArgumentTypeError(
+            f"invalid value {text!r}: expected a whole number from 0 to {MAX_ATTEMPTS - 1}"
+        )
+    return int(text)
 
 
 def _read_key(given: str | None) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ecr_image_replicator.errors import SecretError
+from ecr_image_replicator.errors import RequestError, SecretError
 from ecr_image_replicator.model.references import canonical_registry
 from ecr_image_replicator.request.logins import Login
 
@@ -98,8 +98,10 @@ class AuthFiles(NamedTuple):
 
         Raises
         ------
+        RequestError
+            A file that the user named cannot be read.
         SecretError
-            A file that the user named does not exist, a file is malformed, or a helper failed.
+            A file is malformed or cannot be read, or a helper failed.
         """
         for path in self.paths:
             if (document := self._read(path)) is None:
@@ -111,18 +113,19 @@ class AuthFiles(NamedTuple):
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
             text = path.read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError) as error:
-            if path != self.required:
-                return None
-            raise SecretError(
-                f"cannot read the auth file {path}: not found",
-                hint="Check --authfile or REGISTRY_AUTH_FILE.",
-            ) from error
         except (OSError, UnicodeDecodeError) as error:
-            if isinstance(error, PermissionError) and path != self.required:
+            is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            if path == self.required:
+                raise RequestError(
+                    f"invalid auth file {path}: {'not found' if is_missing else reason}",
+                    hint="Check --authfile or REGISTRY_AUTH_FILE.",
+                ) from error
+            if is_missing:
+                return None
+            if isinstance(error, PermissionError):
                 _LOGGER.warning("skipped the auth file %s: access denied", path)
                 return None
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
             raise SecretError(f"cannot read the auth file {path}: failed ({reason})") from error
         if not text.strip():
             return None  # as docker reads it

@@ -44,11 +44,11 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     commands = parser.add_subparsers(dest="command", metavar="copy|mirror", required=True)
     add_copy_parser(commands)
     add_mirror_parser(commands, exit_statuses())
-    given, unknown = parser.parse_known_args(write_defaults(arguments))
-    if unknown:
-        # by the command's own parser, which prints its usage
-        reject_unknown(commands.choices[given.command], unknown)
     with optional_messages():
+        given, unknown = parser.parse_known_args(write_defaults(arguments))
+        if unknown:
+            # by the command's own parser, which prints its usage
+            reject_unknown(commands.choices[given.command], unknown)
         return _run_command(given, environment)
 
 

@@ -301,6 +301,12 @@ def _parse_source(text: str) -> ImageReference | ArchiveReference:
 
 
 def _parse_destination(text: str) -> ImageReference:
+    if is_archive_reference(text):
+        raise invalid(
+            Setting.DESTINATION,
+            f"{quote(text)} is an archive",
+            hint="Write the registry's host and the repository.",
+        )
     destination = parse_as(Setting.DESTINATION, parse_image_reference, text)
     if destination.digest is not None:
         raise invalid(

@@ -17,7 +17,7 @@ from ecr_image_replicator.retries import RetryPolicy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MAX_ATTEMPTS: Final = 20
+MAX_ATTEMPTS: Final = 20
 _MAX_DELAY_SECONDS: Final = 900
 _RETRY_KEYS: Final = ("numAttempts", "baseDelay", "maxDelay")
 
@@ -36,8 +36,8 @@ def parse_retries(properties: Mapping[str, Any]) -> RetryPolicy:
     default = RetryPolicy()
     key = Key(setting, "numAttempts")
     attempts = read_number(values, key, default.attempts)
-    if attempts != int(attempts) or not 1 <= attempts <= _MAX_ATTEMPTS:
-        raise invalid(key, f"{attempts:g} is not a whole number from 1 to {_MAX_ATTEMPTS}")
+    if attempts != int(attempts) or not 1 <= attempts <= MAX_ATTEMPTS:
+        raise invalid(key, f"{attempts:g} is not a whole number from 1 to {MAX_ATTEMPTS}")
     base = read_number(values, Key(setting, "baseDelay"), default.base_delay_seconds)
     longest = read_number(values, Key(setting, "maxDelay"), max(base, default.max_delay_seconds))
     if not 0 <= base <= longest <= _MAX_DELAY_SECONDS:

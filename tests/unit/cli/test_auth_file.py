@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from ecr_image_replicator.cli.arguments import option_name
 from ecr_image_replicator.cli.auth_file import AuthFiles, find_home
-from ecr_image_replicator.errors import SecretError
+from ecr_image_replicator.cli.exit_codes import Exit, exit_status
+from ecr_image_replicator.errors import RequestError, SecretError
 from ecr_image_replicator.model.references import parse_image_reference
 
 HELPER = """#!/bin/sh
@@ -98,7 +100,7 @@ def test_a_default_file_that_may_not_be_read_is_skipped_with_a_warning(
     monkeypatch.setattr(Path, "read_text", read)
     assert found(AuthFiles.locate(None, {}, tmp_path), "quay.io/a:1") == ("legacy", "hunter2")
     assert f"skipped the auth file {denied}: access denied" in caplog.text
-    with pytest.raises(SecretError, match="Permission denied"):
+    with pytest.raises(RequestError, match="Permission denied"):
         found(AuthFiles.locate(str(denied), {}, tmp_path), "quay.io/a:1")
 
 
@@ -135,10 +137,15 @@ def test_the_authfile_option_has_precedence_over_the_variable(tmp_path: Path) ->
     assert found(files, "quay.io/a:1") == ("own", "hunter2")
 
 
-def test_a_missing_configured_auth_file_is_an_error(tmp_path: Path) -> None:
-    files = AuthFiles.locate(str(tmp_path / "absent.json"), {}, tmp_path)
-    with pytest.raises(SecretError, match=r"not found\. Check --authfile or REGISTRY_AUTH_FILE\."):
+@pytest.mark.parametrize(("name", "reason"), [("absent.json", "not found"), (".", "Is a direct")])
+def test_a_configured_auth_file_that_cannot_be_read_is_an_invalid_argument(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    files = AuthFiles.locate(str(tmp_path / name), {}, tmp_path)
+    with pytest.raises(RequestError, match=f"invalid auth file .*: {reason}") as caught:
         found(files, "quay.io/a:1")
+    assert caught.value.render(option_name).endswith(". Check --authfile or REGISTRY_AUTH_FILE.")
+    assert exit_status(caught.value) is Exit.USAGE
 
 
 @pytest.mark.parametrize("key", ["credHelpers", "credsStore"])

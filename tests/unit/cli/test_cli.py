@@ -86,6 +86,7 @@ def test_arguments_are_parsed_into_a_request() -> None:
         (["oci:image:1", NAMED[1]], "invalid SOURCE: unsupported transport oci:"),
         (["nginx", "oci-archive:a.tar"], "invalid DESTINATION: unsupported transport"),
         (["nginx", "localhost:5002"], "invalid DESTINATION: 'localhost:5002' is not host/"),
+        (["nginx", "s3://builds/app.tar"], "invalid DESTINATION: 's3://builds/app.tar' is an arch"),
         (["nginx", "example.com/app@sha256:" + "0" * 64], "invalid DESTINATION: 'example.com/app@"),
     ],
 )
@@ -139,10 +140,16 @@ def test_invalid_arguments_are_a_usage_error(arguments: list[str]) -> None:
         ),
         (["copy", *NAMED, "--all"], "copy [", "unknown argument --all. Did you mean --all-pl"),
         (["copy", *NAMED, "third"], "copy [", "unknown argument third\n"),
+        (
+            ["copy", *NAMED, "--retries", "-1"],
+            "copy [",
+            "'-1': expected a whole number from 0 to 19",
+        ),
+        (["copy", *NAMED, "--retries=20"], "copy [", "'20': expected a whole number from 0 to 19"),
         (["mirror", "m.yaml", "--repot=r"], "mirror [", "--repot=r. Did you mean --report?"),
     ],
 )
-def test_an_unknown_argument_prints_the_usage_of_its_command(
+def test_an_invalid_argument_prints_the_usage_of_its_command(
     arguments: list[str], usage: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -164,6 +171,16 @@ def test_a_hint_renders_a_setting_and_its_value_as_an_option() -> None:
     assert error.render(property_name) == (
         "no. Deploy again with CreateRepository: true or CopyReferrers: required."
     )
+
+
+def test_the_usage_shows_that_a_value_of_referrers_follows_an_equals_sign(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        run(["copy", "--help"], {})
+    shown = capsys.readouterr().out
+    assert "[--referrers[=required]]" in shown
+    assert "--referrers [" not in shown
 
 
 def test_the_help_lists_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
