@@ -142,7 +142,8 @@ class Replicator:
             with deadline.enforced():
                 return pipeline.run()
         except OutOfTimeError as error:
-            raise error.with_progress(progress.summary()) from error
+            # the cause has the Retry-After that a mirror waits for
+            raise error.with_progress(progress.summary()) from error.__cause__
         finally:
             endpoints.close()
 

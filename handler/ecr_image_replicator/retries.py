@@ -255,6 +255,6 @@ class Backoff:
         """
         seconds = pause.remaining_seconds
         if seconds > 0 and not self._deadline.wait(seconds + self._draw() * min(1.0, seconds)):
-            raise self._deadline.out_of_time(
-                f"{host} allows the next request in {seconds:.0f} s (Retry-After)"
-            )
+            reason = f"{host} allows the next request in {seconds:.0f} s (Retry-After)"
+            cause = TransientError(reason, retry_after_seconds=seconds, is_throttle=True)
+            raise self._deadline.out_of_time(reason) from cause

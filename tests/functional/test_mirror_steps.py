@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from local.registry import BearerAuthentication, Operation, RegistryServer, SpecificationPolicy
+from local.registry import (
+    BearerAuthentication,
+    ErrorCode,
+    Operation,
+    RegistryError,
+    RegistryServer,
+    SpecificationPolicy,
+)
 from local.registry.store import Store
 from local.web import Request
 from tests.functional.mirror_fixtures import MemoryStore, methods, put_tags
@@ -126,9 +133,47 @@ def test_a_worker_stops_at_the_end_of_the_run(
     policy.release.set()
 
     assert output == {}
-    (results,) = (json.loads(store.read(key) or b"") for key in store.find_keys(RUN.results))
-    assert [each["Status"] for each in results["Results"]] == ["Left", "Left"]
-    assert "timed out" in results["Results"][0]["Error"]
+    results = _read_results(store)
+    assert [each["Status"] for each in results] == ["Left", "Left"]
+    assert "timed out" in results[0]["Error"]
+
+
+class _ThrottlingPolicy(SpecificationPolicy):
+    """A registry that responds 429 with Retry-After to each GET of a manifest."""
+
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - overrides
+        if "/manifests/" in request.path and request.method == "GET":
+            headers = {"Retry-After": "3600"}
+            raise RegistryError(ErrorCode.TOOMANYREQUESTS, "slow down", headers=headers)
+
+
+def test_a_worker_returns_a_retry_after_that_exceeds_its_time(
+    steps: MirrorSteps, store: MemoryStore, registries: Start
+) -> None:
+    source, destination = registries(policy=_ThrottlingPolicy()), registries()
+    put_tags(source, "team/app", ["1"])
+    _store_request(store, source, destination, seconds=7200)
+    item = WorkItem.parse(_build_item("1", seconds=7200))
+
+    first = steps.copy(item, 0, Deadline(900))
+    # in the same process, the host's shared pause is not over
+    second = steps.copy(WorkItem.parse(first["Mirror"]), 0, Deadline(20))
+
+    assert first["WaitSeconds"] == 3600
+    assert 20 < second["WaitSeconds"] <= 60
+
+
+def test_a_throttled_image_remains_if_its_wait_exceeds_the_run(
+    steps: MirrorSteps, store: MemoryStore, registries: Start
+) -> None:
+    source, destination = registries(policy=_ThrottlingPolicy()), registries()
+    put_tags(source, "team/app", ["1", "2"])
+    _store_request(store, source, destination, seconds=1800)
+
+    output = steps.copy(WorkItem.parse(_build_item("1", "2", seconds=1800)), 0, Deadline(900))
+
+    assert output == {}
+    assert [each["Status"] for each in _read_results(store)] == ["Left", "Left"]
 
 
 def test_choose_after_the_end_of_the_run_sends_no_requests(
@@ -166,6 +211,13 @@ def test_images_and_steps_of_one_worker_share_connections_and_tokens(
 def _copy(steps: MirrorSteps, *tags: str) -> None:
     """Copy images in one step, as one invocation of the worker does."""
     steps.copy(WorkItem.parse(_build_item(*tags)), 0, Deadline(60))
+
+
+def _read_results(store: MemoryStore) -> list[dict[str, Any]]:
+    """Read the results of the only work item."""
+    (document,) = (json.loads(store.objects[key]) for key in store.find_keys(RUN.results))
+    results: list[dict[str, Any]] = document["Results"]
+    return results
 
 
 def _count_tokens(registry: RegistryServer) -> int:
