@@ -10,7 +10,7 @@ from ecr_image_replicator.endpoints import Endpoints
 from ecr_image_replicator.errors import RequestError, Setting, Side
 from ecr_image_replicator.model.archive_references import ArchiveReference
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
-from ecr_image_replicator.registry.destination import RegistryQuirks
+from ecr_image_replicator.registry.quirks import RegistryQuirks
 from ecr_image_replicator.registry.rate_limiter import RateLimiter
 from ecr_image_replicator.registry.registries import Registries
 from ecr_image_replicator.request.credentials import (

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.manifests import Descriptor, Manifest
     from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.registry.client import RegistryClient
-    from ecr_image_replicator.registry.destination import RegistryQuirks
+    from ecr_image_replicator.registry.quirks import RegistryQuirks
     from ecr_image_replicator.registry.uploads import RegistryUpload
     from ecr_image_replicator.request.repository_settings import RepositorySettings
     from ecr_image_replicator.retries import Backoff

@@ -65,7 +65,7 @@ class Authenticator:
     registry
         ``host[:port]`` by which credentials are found.
     scopes
-        ``repository:NAME:pull`` and the like, the most important first.
+        ``repository:NAME:pull`` and the like. All but the first are optional.
     credentials
         The configured logins.
     side
@@ -249,6 +249,12 @@ class Authenticator:
     ) -> Generator[TokenRequest, TokenResponse, None]:
         requested_at = self._clock()
         response = yield build_token_request(realm, service, self._scopes, self._login)
+        if response.status in _REJECTED and len(self._scopes) > 1:
+            # the login may have no access to the repository to mount from, which is optional
+            own = self._scopes[:1]
+            response = yield build_token_request(realm, service, own, self._login)
+            if response.status not in _REJECTED:
+                self._scopes = own
         for login in self._other_logins(response):
             self._login = login
             response = yield build_token_request(realm, service, self._scopes, self._login)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from ecr_image_replicator.copy.ports import BlobOutcome
 from ecr_image_replicator.errors import (
     Assignment,
+    DeniedError,
     ProtocolError,
     RegistryError,
     Setting,
@@ -31,6 +32,7 @@ from ecr_image_replicator.registry.manifest_responses import (
     is_success,
 )
 from ecr_image_replicator.registry.mounts import MountSupport, SelfMount
+from ecr_image_replicator.registry.quirks import RegistryQuirks
 from ecr_image_replicator.registry.referrers import RegistryReferrers
 from ecr_image_replicator.registry.source import RegistrySource
 from ecr_image_replicator.registry.uploads import RegistryUpload
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.registry.client import RegistryClient
     from ecr_image_replicator.registry.http.messages import HttpResponse
-    from ecr_image_replicator.registry.rate_limiter import RateLimiter
     from ecr_image_replicator.retries import Backoff
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -53,28 +54,6 @@ _LOGGER: Final = logging.getLogger(__name__)
 _MOUNT_PROBES: Final = 2
 #: A mount that is rejected with any other status is followed by a plain upload at once.
 _RETRIED_MOUNTS: Final = RETRYABLE_STATUSES - {500}
-
-
-class RegistryQuirks(NamedTuple):
-    """How a kind of registry differs from the common ground of the specification.
-
-    Attributes
-    ----------
-    probes
-        Whether blobs are looked for by mounting them from the repository itself. Where not,
-        `RegistryDestination.needs_existence_check` says whether a HEAD looks for each.
-    mounts
-        Whether blobs may be mounted from other repositories of the registry.
-    manifest_rate, upload_rate
-        For manifests, and for opening and closing uploads; None for no limit.
-    """
-
-    probes: bool = True
-    mounts: bool = True
-    manifest_rate: RateLimiter | None = None
-    upload_rate: RateLimiter | None = None
-
-
 _NO_QUIRKS: Final = RegistryQuirks()
 
 
@@ -88,6 +67,9 @@ class RegistryDestination:
     POST. If the first blobs of two images are missing, the next image mounts a blob that was
     pushed. The result is kept for the registry; a rejected mount in one image does not change it
     where mounts were honoured before.
+
+    A blob that is not mounted from another repository is looked for in this one, and so are the
+    image's further blobs.
 
     Parameters
     ----------
@@ -120,6 +102,7 @@ class RegistryDestination:
         self.needs_existence_check = True
         self._probes_left = _MOUNT_PROBES
         self._is_rejected = False
+        self._may_mount = quirks.mounts
         self._lock = threading.Lock()
         self._opened: Descriptor | None = None
         self._forbidden_is_missing = parse_ecr_host(reference.registry) is None
@@ -196,9 +179,10 @@ class RegistryDestination:
     ) -> RegistryUpload | BlobOutcome:
         """Mount, find or open an upload session for a blob, in one request where possible."""
         own = self._reference.repository
-        if mount_from is not None and mount_from != own and self._quirks.mounts:
-            mounted = self._mount(descriptor, mount_from) or self.open_upload(descriptor)
-            return BlobOutcome.MOUNTED if mounted is BlobOutcome.SKIPPED else mounted
+        if mount_from is not None and mount_from != own and self._may_mount:
+            mounted = self._mount_elsewhere(descriptor, mount_from)
+            if mounted is not None:
+                return mounted
         if self._is_rejected or self._find_self_mount() is SelfMount.IGNORED:
             return self._find_or_open(descriptor)
         opened = self._mount(descriptor, own)
@@ -304,6 +288,21 @@ class RegistryDestination:
         if self.needs_existence_check and self.has_blob(descriptor.digest):
             return BlobOutcome.SKIPPED
         return self.open_upload(descriptor)
+
+    def _mount_elsewhere(
+        self, descriptor: Descriptor, repository: str
+    ) -> RegistryUpload | BlobOutcome | None:
+        """Mount a blob from another repository; None when it must be looked for in this one."""
+        try:
+            opened = self._mount(descriptor, repository)
+        except DeniedError:  # the credentials may have no access to the other repository
+            opened = None
+        if opened is BlobOutcome.SKIPPED:
+            return BlobOutcome.MOUNTED
+        self._may_mount = not self.needs_existence_check
+        if isinstance(opened, RegistryUpload) and self.needs_existence_check:
+            return BlobOutcome.SKIPPED if self._is_needless(opened, descriptor) else opened
+        return opened
 
     def _mount(
         self, descriptor: Descriptor, repository: str

@@ -49,9 +49,13 @@ def _login(number: int = 1) -> Login:
     return Login(f"user{number}", f"hunter{number}", f"the secret {number}")
 
 
-def _authenticator(credentials: Credentials | None = None, clock: FakeClock | None = None) -> Any:
+def _authenticator(
+    credentials: Credentials | None = None,
+    clock: FakeClock | None = None,
+    scopes: tuple[str, ...] = SCOPES,
+) -> Any:
     return Authenticator(
-        "quay.io", SCOPES, credentials or NoCredentials(), Side.SOURCE, clock=clock or FakeClock()
+        "quay.io", scopes, credentials or NoCredentials(), Side.SOURCE, clock=clock or FakeClock()
     )
 
 
@@ -81,6 +85,10 @@ def _start(
 
 def _token(**fields: Any) -> TokenResponse:
     return TokenResponse(200, json.dumps(fields).encode())
+
+
+def _scopes(request: TokenRequest) -> list[str]:
+    return parse_qs(request.url.query or "")["scope"]
 
 
 def _basic(login: Login) -> str:
@@ -314,7 +322,7 @@ def test_a_login_rejected_by_the_token_service_is_renewed_once(
     status: int,
 ) -> None:
     credentials = FakeCredentials(_login(1), _login(2), _login(3))
-    authenticator = _authenticator(credentials)
+    authenticator = _authenticator(credentials, scopes=SCOPES[:1])
     requests = _authenticate(authenticator, TokenResponse(status, b""), _token(token="t"))
     assert [each.headers["Authorization"] for each in requests] == [
         _basic(_login(1)),
@@ -330,7 +338,20 @@ def test_a_login_rejected_by_the_token_service_is_renewed_once(
 @pytest.mark.parametrize("status", [400, 401, 403])
 def test_rejected_anonymous_access_is_not_retried(status: int) -> None:
     with pytest.raises(DeniedError, match="no credentials were given"):
-        _authenticate(_authenticator(), TokenResponse(status, b""))
+        _authenticate(_authenticator(scopes=SCOPES[:1]), TokenResponse(status, b""))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_rejected_optional_scope_is_not_requested_again(status: int) -> None:
+    clock = FakeClock()
+    authenticator = _authenticator(FakeCredentials(_login()), clock)
+    requests = _authenticate(authenticator, TokenResponse(status, b""), _token(token="t"))
+    assert [_scopes(each) for each in requests] == [list(SCOPES), [SCOPES[0]]]
+    assert {each.headers["Authorization"] for each in requests} == {_basic(_login())}
+
+    clock.sleep(3600)
+    [request] = _authenticate(authenticator, _token(token="u"), rejected="Bearer t")
+    assert _scopes(request) == [SCOPES[0]]
 
 
 def test_an_identity_token_is_exchanged_by_post() -> None:
