@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 from ecr_image_replicator.errors import LostUploadError
 from ecr_image_replicator.registry.authenticator import Challenges
 from ecr_image_replicator.registry.challenges import parse_challenges
-from ecr_image_replicator.registry.error_bodies import status_text
 from ecr_image_replicator.registry.error_responses import is_expired_token, overloaded_error
 from ecr_image_replicator.registry.http.hosts import registry_url
-from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse
+from ecr_image_replicator.registry.http.messages import HttpRequest, HttpResponse, status_text
 from ecr_image_replicator.registry.tokens import TokenResponse
 from ecr_image_replicator.registry.transport import MAX_BODY_BYTES
 from ecr_image_replicator.retries import RETRYABLE_STATUSES, parse_retry_after

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ProtocolError
 from ecr_image_replicator.registry.denials import access_denied_error, authentication_error
-from ecr_image_replicator.registry.error_bodies import status_text
+from ecr_image_replicator.registry.http.messages import status_text
 from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url
 from ecr_image_replicator.registry.tokens import (
     Token,

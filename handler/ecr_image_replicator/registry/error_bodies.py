@@ -5,11 +5,11 @@ OCI distribution specification 1.1, "Error Codes", and what other servers send i
 
 from __future__ import annotations
 
-import http
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from ecr_image_replicator.registry.http.messages import status_text
 from ecr_image_replicator.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -71,14 +71,6 @@ def describe_response(response: HttpResponse) -> str:
     if not reason or reason.lower() == status.lower():
         return f"{status}, {code}" if code else status
     return f"{status}, {code}: {reason}" if code else f"{status}, {reason}"
-
-
-def status_text(status: int) -> str:
-    """Return a status with its reason phrase (RFC 9110, section 15): ``404 Not Found``."""
-    try:
-        return f"{status} {http.HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 def _reason(response: HttpResponse) -> str:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import LostUploadError, ProtocolError
-from ecr_image_replicator.registry.error_bodies import status_text
 from ecr_image_replicator.registry.http.addresses import AddressScope, scope_of_name
 from ecr_image_replicator.registry.http.hosts import api_host, registry_url
+from ecr_image_replicator.registry.http.messages import status_text
 from ecr_image_replicator.registry.http.urls import InvalidUrlError, Url
 
 if TYPE_CHECKING:

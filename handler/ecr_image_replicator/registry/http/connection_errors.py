@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ReplicationError, Side, TransientError, UnavailableError
+from ecr_image_replicator.registry.http.messages import status_text
 from ecr_image_replicator.registry.http.response_heads import (
     MalformedHeadError,
     OversizedHeadError,
@@ -62,7 +63,7 @@ class TunnelRejection(NamedTuple):
         else:
             found = "refused the connection"
             hint = "Allow the host in the proxy, or name it in NO_PROXY."
-        message = f"{failed}: proxy {self.proxy} {found} ({describe_status(self.status)})"
+        message = f"{failed}: proxy {self.proxy} {found} ({status_text(self.status)})"
         if self.status in RETRYABLE_STATUSES:
             return TransientError(message, hint=hint)
         return UnavailableError(message, side=side, status=self.status, hint=hint)
@@ -78,22 +79,14 @@ def find_tunnel_rejection(error: BaseException, proxy: Proxy | None) -> TunnelRe
     return None
 
 
-def describe_status(status: int) -> str:
-    """Return a status with its text: ``404 Not Found``."""
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
-
-
 def is_timeout(error: BaseException) -> bool:
     """Return whether nothing was received or sent in time."""
-    return any(isinstance(cause, TimeoutError) for cause in _causes(error))
+    return _is_caused_by(error, TimeoutError)
 
 
 def describe_failure(error: BaseException) -> str:  # noqa: PLR0911 - one for each kind
     """Return why a connection failed, in the field's terms and without a URL."""
-    if any(isinstance(cause, SilentServerError) for cause in _causes(error)):
+    if _is_caused_by(error, SilentServerError):
         return "TLS handshake timed out"
     for cause in _causes(error):
         match cause:
@@ -105,8 +98,7 @@ def describe_failure(error: BaseException) -> str:  # noqa: PLR0911 - one for ea
                 return "connection timed out"
             case OSError(errno=int(number)):
                 return os.strerror(number).lower()
-    is_closed = any(isinstance(cause, ConnectionError) for cause in _causes(error))
-    if not is_closed and any(isinstance(cause, _NOT_HTTP) for cause in _causes(error)):
+    if _is_caused_by(error, *_NOT_HTTP) and not _is_caused_by(error, ConnectionError):
         return "invalid response (not HTTP)"
     return "connection closed before the end of the response"
 
@@ -123,23 +115,22 @@ def hint_for(error: BaseException) -> str:
 
 def is_oversized_head(error: BaseException) -> bool:
     """Return whether the head of a response exceeds its limits."""
-    oversized = OversizedHeadError | http.client.LineTooLong
-    return any(isinstance(cause, oversized) for cause in _causes(error))
+    return _is_caused_by(error, OversizedHeadError, http.client.LineTooLong)
 
 
 def is_malformed_head(error: BaseException) -> bool:
     """Return whether the headers of a response are malformed or contradict each other."""
-    return any(isinstance(cause, MalformedHeadError) for cause in _causes(error))
+    return _is_caused_by(error, MalformedHeadError)
 
 
 def is_certificate_error(error: BaseException) -> bool:
     """Return whether the certificate was rejected, which a retry does not change."""
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+    return _is_caused_by(error, ssl.SSLCertVerificationError)
 
 
 def is_unknown_host(error: BaseException) -> bool:
     """Return whether a DNS lookup failed."""
-    return any(isinstance(cause, socket.gaierror) for cause in _causes(error))
+    return _is_caused_by(error, socket.gaierror)
 
 
 def is_not_tls(error: BaseException) -> bool:
@@ -148,12 +139,18 @@ def is_not_tls(error: BaseException) -> bool:
     Python reports a connection that is closed in the handshake as `ssl.SSLEOFError` or, up to
     3.11.2, as `ssl.SSLZeroReturnError`.
     """
-    closed = SilentServerError | ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError
-    return any(
-        (isinstance(cause, ssl.SSLError) and _reason(cause) in _NOT_TLS_REASONS)
-        or isinstance(cause, closed)
+    is_closed = _is_caused_by(
+        error,
+        SilentServerError,
+        ssl.SSLEOFError,
+        ssl.SSLZeroReturnError,
+        ConnectionResetError,
+    )
+    is_other_protocol = any(
+        isinstance(cause, ssl.SSLError) and _reason(cause) in _NOT_TLS_REASONS
         for cause in _causes(error)
-    ) and not is_certificate_error(error)
+    )
+    return (is_closed or is_other_protocol) and not is_certificate_error(error)
 
 
 def _describe_tls_error(error: ssl.SSLError) -> str:
@@ -166,6 +163,10 @@ def _describe_tls_error(error: ssl.SSLError) -> str:
 def _reason(error: ssl.SSLError) -> str:
     """Return OpenSSL's reason; errors that Python's own code raises do not have the attribute."""
     return getattr(error, "reason", None) or "no reason given"
+
+
+def _is_caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
+    return any(isinstance(cause, kinds) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

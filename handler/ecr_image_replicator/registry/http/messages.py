@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -24,6 +25,14 @@ _KEPT_HEADERS: Final = (
     "retry-after",
 )
 _LOGGED_HEADER: Final = "docker-ratelimit-source"
+
+
+def status_text(status: int) -> str:
+    """Return a status with its reason phrase (RFC 9110, section 15): ``404 Not Found``."""
+    try:
+        return f"{status} {http.HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -23,13 +23,9 @@ from ecr_image_replicator.errors import (
     UntrustedHostError,
 )
 from ecr_image_replicator.no_proxy import is_loopback_name
-from ecr_image_replicator.registry.http.addresses import (
-    AddressScope,
-    is_s3,
-)
+from ecr_image_replicator.registry.http.addresses import AddressScope, is_s3
 from ecr_image_replicator.registry.http.connection_errors import (
     describe_failure,
-    describe_status,
     find_tunnel_rejection,
     hint_for,
     is_certificate_error,
@@ -44,6 +40,7 @@ from ecr_image_replicator.registry.http.guarded_connection import (
     GuardedConnection,
     PrivateAddressError,
 )
+from ecr_image_replicator.registry.http.messages import status_text
 from ecr_image_replicator.registry.http.pools import ConnectionUse
 from ecr_image_replicator.trust_store import UnreadableTrustStoreError
 
@@ -289,7 +286,7 @@ class _Response:
         if not left:
             self.close()
             raise ProtocolError(
-                f"invalid response from {self.url.authority}: {describe_status(self.status)} with "
+                f"invalid response from {self.url.authority}: {status_text(self.status)} with "
                 f"more than {limit_bytes} bytes",
                 side=self.side,
                 status=self.status,

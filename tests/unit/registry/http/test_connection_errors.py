@@ -11,7 +11,6 @@ from ecr_image_replicator.registry.http.connection_errors import (
     SilentServerError,
     TunnelRejection,
     describe_failure,
-    describe_status,
     find_tunnel_rejection,
     is_certificate_error,
     is_not_tls,
@@ -101,11 +100,3 @@ def test_a_rejected_tunnel_is_recognized_only_with_a_proxy() -> None:
     assert find_tunnel_rejection(error, proxy) == TunnelRejection(proxy, 407)
     assert find_tunnel_rejection(error, None) is None
     assert find_tunnel_rejection(LibraryError(URL), proxy) is None
-
-
-@pytest.mark.parametrize(
-    ("status", "text"),
-    [(404, "404 Not Found"), (407, "407 Proxy Authentication Required"), (599, "599")],
-)
-def test_a_status_is_described_with_its_reason_phrase(status: int, text: str) -> None:
-    assert describe_status(status) == text
