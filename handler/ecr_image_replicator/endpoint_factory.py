@@ -14,6 +14,7 @@ from ecr_image_replicator.registry.quirks import RegistryQuirks
 from ecr_image_replicator.registry.rate_limiter import RateLimiter
 from ecr_image_replicator.registry.registries import Registries
 from ecr_image_replicator.request.credentials import (
+    CREDENTIALS_SETTINGS,
     FirstCredentials,
     InlineCredentials,
     NoCredentials,
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.archive.source import ArchiveSource
     from ecr_image_replicator.aws.clients import AwsCaller
     from ecr_image_replicator.aws.sessions import AwsAccess
-    from ecr_image_replicator.copy.ports import (
-        TagRemover,
-    )
+    from ecr_image_replicator.copy.ports import TagRemover
     from ecr_image_replicator.copy.tag_ports import TagDigestLister, TagReader
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.model.ecr_hosts import EcrRegistry
@@ -48,10 +47,6 @@ if TYPE_CHECKING:
 
 #: ECR allows 10 PutImage a second and region; ECR Public also 10 upload starts and ends.
 _ECR_RATE: Final = 9
-_CREDENTIALS: Final = {
-    Side.SOURCE: Setting.SOURCE_CREDENTIALS,
-    Side.DESTINATION: Setting.DESTINATION_CREDENTIALS,
-}
 
 
 class EndpointFactory:
@@ -311,7 +306,7 @@ class EndpointFactory:
     ) -> Credentials:
         """Choose what a side signs in with: its property, else ECR's own way, else nothing."""
         if text is not None:
-            given = parse_credentials(text, _CREDENTIALS[side])
+            given = parse_credentials(text, CREDENTIALS_SETTINGS[side])
             if isinstance(given, InlineCredentials):
                 return given
             return self._aws.open_secret(given, reference.repository, open_caller())

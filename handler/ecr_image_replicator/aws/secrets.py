@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ecr_image_replicator.aws.clients import AwsEndpoint
 from ecr_image_replicator.aws.operations import Operation
-from ecr_image_replicator.errors import AwsError, SecretError, Setting, Side
+from ecr_image_replicator.errors import AwsError, SecretError
+from ecr_image_replicator.request.credentials import CREDENTIALS_SETTINGS
 from ecr_image_replicator.request.secret_formats import parse_secret_login
 
 if TYPE_CHECKING:
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
     from ecr_image_replicator.errors import Part
     from ecr_image_replicator.request.logins import Login
     from ecr_image_replicator.request.secret_formats import SecretReference
-
-_SETTINGS: Final = {
-    Side.SOURCE: Setting.SOURCE_CREDENTIALS,
-    Side.DESTINATION: Setting.DESTINATION_CREDENTIALS,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ class SecretCredentials:
             )
         return SecretError(
             f"cannot read {self.secret} in ",
-            _SETTINGS[self.identity.side],
+            CREDENTIALS_SETTINGS[self.identity.side],
             f": {error.action} failed: {error.reason}",
             hint=hint,
         )

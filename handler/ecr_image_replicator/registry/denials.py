@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import DeniedError, Setting, Side
+from ecr_image_replicator.request.credentials import CREDENTIALS_SETTINGS
 
 if TYPE_CHECKING:
     from ecr_image_replicator.errors import Part
@@ -12,10 +13,6 @@ if TYPE_CHECKING:
 REFERENCE_SETTINGS: Final = {
     Side.SOURCE: Setting.SOURCE,
     Side.DESTINATION: Setting.DESTINATION,
-}
-CREDENTIALS: Final = {
-    Side.SOURCE: Setting.SOURCE_CREDENTIALS,
-    Side.DESTINATION: Setting.DESTINATION_CREDENTIALS,
 }
 _RIGHTS: Final = {Side.SOURCE: "pull from", Side.DESTINATION: "push to"}
 
@@ -85,7 +82,7 @@ def _denied_without_login(
     if unused_origin is None:
         return DeniedError(
             f"{denied} and no credentials were given",
-            hint=("Set ", CREDENTIALS[side], "."),
+            hint=("Set ", CREDENTIALS_SETTINGS[side], "."),
             side=side,
             status=status,
             code=code,

@@ -17,7 +17,6 @@ from ecr_image_replicator.errors import (
     UnavailableError,
 )
 from ecr_image_replicator.registry.denials import (
-    CREDENTIALS,
     REFERENCE_SETTINGS,
     access_denied_error,
     authentication_error,
@@ -30,6 +29,7 @@ from ecr_image_replicator.registry.error_bodies import (
     media_type,
     named_digests,
 )
+from ecr_image_replicator.request.credentials import CREDENTIALS_SETTINGS
 from ecr_image_replicator.retries import OverloadedError
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _not_found(
         hint = ("Check the repository name and the tag in ", REFERENCE_SETTINGS[side])
     if login_origin is None:
         # registries that serve anonymous users hide private repositories behind a 404
-        hint += ("; if the repository is private, set ", CREDENTIALS[side])
+        hint += ("; if the repository is private, set ", CREDENTIALS_SETTINGS[side])
     return NotFoundError(
         f"{failed}: {missing} not found ({found})",
         hint=(*hint, "."),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ThrottledError
 from ecr_image_replicator.model.references import DOCKER_HUB
-from ecr_image_replicator.registry.denials import CREDENTIALS
 from ecr_image_replicator.registry.error_bodies import describe_response, error_code
+from ecr_image_replicator.request.credentials import CREDENTIALS_SETTINGS
 from ecr_image_replicator.retries import parse_retry_after
 from ecr_image_replicator.sanitize import sanitize
 
@@ -101,7 +101,7 @@ def pull_limit_error(
     hint: tuple[Part, ...] = (
         (f"{wait.capitalize()}, or use an account with a higher limit",)
         if login_origin
-        else ("Set ", CREDENTIALS[side], f" to raise the limit, or {wait}")
+        else ("Set ", CREDENTIALS_SETTINGS[side], f" to raise the limit, or {wait}")
     )
     if registry == DOCKER_HUB:
         hint += ("; official images are also at public.ecr.aws/docker/library",)

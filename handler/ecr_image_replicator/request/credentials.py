@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ecr_image_replicator.errors import ReplicationError, RequestError
+from ecr_image_replicator.errors import ReplicationError, RequestError, Setting, Side
 from ecr_image_replicator.request.logins import Login
 
 if TYPE_CHECKING:
     from ecr_image_replicator.errors import Part
     from ecr_image_replicator.request.logins import Credentials
     from ecr_image_replicator.request.secret_formats import SecretReference
+
+#: The setting that has the credentials of an endpoint.
+CREDENTIALS_SETTINGS: Final = {
+    Side.SOURCE: Setting.SOURCE_CREDENTIALS,
+    Side.DESTINATION: Setting.DESTINATION_CREDENTIALS,
+}
 
 
 @dataclass(frozen=True, slots=True)
