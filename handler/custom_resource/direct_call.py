@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from custom_resource.deadlines import reserve_seconds
-from custom_resource.failures import as_function_error, cause_of
+from custom_resource.failures import as_function_error
 from custom_resource.metrics import InvocationMetrics
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
@@ -73,7 +73,7 @@ def call(
         _LOGGER.info("done", extra={"result": values})
     except Exception as error:  # noqa: BLE001 - other messages may quote secrets
         raised = as_function_error(error)
-        cause = cause_of(raised)
+        cause = raised.kind
         _LOGGER.error("failed", extra={"reason": str(raised)})
         raise raised from None
     finally:

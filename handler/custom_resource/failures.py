@@ -28,11 +28,6 @@ def with_log_stream(reason: str, context: Any) -> str:
     return f"{reason}{stop} Log stream: {context.log_stream_name}"
 
 
-def cause_of(error: ReplicationError) -> str:
-    """Return the name by which failures are counted: the error's class."""
-    return type(error).__name__.removesuffix("Error")
-
-
 def known_error(error: Exception) -> ReplicationError:
     """Return the error to report.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from custom_resource.continuation import CONTINUATION_KEY, Continuation
 from custom_resource.deadlines import reserve_seconds
-from custom_resource.failures import DefectError, cause_of, known_error, render, with_log_stream
+from custom_resource.failures import DefectError, known_error, render, with_log_stream
 from custom_resource.metrics import InvocationMetrics
 from custom_resource.response import (
     CustomResourceResponse,
@@ -118,7 +118,7 @@ class Invocation:
             known = known_error(error)
             reason = render(known)
             # after the timer has stopped the work, whatever it raises has timed out
-            self._cause = self._cause or cause_of(known)
+            self._cause = self._cause or known.kind
             if isinstance(known, OutOfTimeError):
                 reason = self._continue_or_explain(reason)
         raise FailedRequestError(reason)
@@ -133,7 +133,7 @@ class Invocation:
 
     def expire(self) -> None:
         """Stop the work; continue in another invocation, or respond FAILED."""
-        self._cause = self._cause or cause_of(OutOfTimeError(""))
+        self._cause = self._cause or OutOfTimeError("").kind
         self.deadline.stop()
         reason = self._continue_or_explain(
             f"timed out: {self.progress.summary()}. Increase MemorySize or Timeout of the "
@@ -172,7 +172,7 @@ class Invocation:
 
     def respond_to_error(self, error: ReplicationError) -> None:
         """Respond FAILED before any work."""
-        self._cause = cause_of(error)
+        self._cause = error.kind
         self.respond("FAILED", "", reason=render(error))
 
     def respond_to_defect(self) -> None:

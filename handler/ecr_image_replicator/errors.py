@@ -134,6 +134,11 @@ class ReplicationError(Exception):
         self.message: Final[tuple[Part, ...]] = message
         self.hint: Final[tuple[Part, ...]] = hint if isinstance(hint, tuple) else (hint,)
 
+    @property
+    def kind(self) -> str:
+        """The class by which failures are counted, without "Error": ``Denied``."""
+        return type(self).__name__.removesuffix("Error")
+
     def __str__(self) -> str:
         return self.render(str)
 

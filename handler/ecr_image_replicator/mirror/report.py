@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.mirror.compare import ComparisonStatus
 from ecr_image_replicator.mirror.known import KnownDigests, options_fingerprint
-from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_kind, error_text
+from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_text
 from ecr_image_replicator.mirror.worker import source_text
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def _failed(preparation: Preparation) -> Iterator[ImageResult]:
                 destination_tags=(),
                 status=ImageStatus.FAILED,
                 error=error_text(prepared.error, entry),
-                kind=error_kind(prepared.error),
+                kind=prepared.error.kind,
             )
         for tag in prepared.choice.missing:
             yield ImageResult(
@@ -271,5 +271,5 @@ def _failed_image(prepared: PreparedEntry, compared: ComparedImage) -> ImageResu
         destination_tags=image.destination_tags,
         status=ImageStatus.FAILED,
         error=error_text(error, prepared.entry) if error else "failed",
-        kind=error_kind(error) if error else "",
+        kind=error.kind if error else "",
     )

@@ -121,8 +121,3 @@ def error_text(error: ReplicationError, entry: MirrorEntry | None = None) -> str
     if entry is not None and isinstance(error, UnavailableError):
         return f"{entry.property_of(error.side)}: {text}"
     return text
-
-
-def error_kind(error: ReplicationError) -> str:
-    """Return a short name of an error's class, such as ``Denied``, for counting."""
-    return type(error).__name__.removesuffix("Error")

@@ -22,7 +22,7 @@ from ecr_image_replicator.errors import (
     UnavailableError,
 )
 from ecr_image_replicator.mirror.recorder import ProgressRecorder
-from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_kind, error_text
+from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_text
 from ecr_image_replicator.model.archive_references import ArchiveReference
 from ecr_image_replicator.model.digests import Digest
 
@@ -159,9 +159,7 @@ class RepositoryWorker:
                     reason = error_text(error, self._entry)
                     return WorkerOutcome(tuple(done), position, seconds or 0.0, tries + 1, reason)
                 done.append(
-                    self._failed(
-                        images[position], error_text(error, self._entry), error_kind(error)
-                    )
+                    self._failed(images[position], error_text(error, self._entry), error.kind)
                 )
             position, tries = position + 1, 0
         return WorkerOutcome(tuple(done), position)
@@ -207,7 +205,7 @@ class RepositoryWorker:
                 raise StoppedError("stopped") from error
             is_unreachable = isinstance(error, UnavailableError) and not error.status
             self._unreachable = self._unreachable + 1 if is_unreachable else 0
-            return self._failed(image, error_text(error, self._entry), error_kind(error))
+            return self._failed(image, error_text(error, self._entry), error.kind)
         except Exception as error:  # noqa: BLE001 - a defect in one image must not stop the others
             return self._failed(image, _defect(error), "Defect")
         self._unreachable = 0
