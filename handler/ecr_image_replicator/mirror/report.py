@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.mirror.compare import ComparisonStatus
 from ecr_image_replicator.mirror.known import KnownDigests, options_fingerprint
-from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_text
-from ecr_image_replicator.mirror.worker import source_text
+from ecr_image_replicator.mirror.results import (
+    ImageResult,
+    ImageStatus,
+    error_text,
+    image_result,
+    source_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ecr_image_replicator.mirror.compare import ComparedImage
     from ecr_image_replicator.mirror.known import KnownImages, OptionFingerprints
-    from ecr_image_replicator.mirror.preparation import Preparation, PreparedEntry
+    from ecr_image_replicator.mirror.preparation import Preparation
     from ecr_image_replicator.model.platforms import Platform
 
 #: Limit for the messages of failures in `Fn::GetAtt`.
@@ -229,10 +233,12 @@ def remember_unchanged(
         options = options_fingerprint(prepared.entry.template, default_platforms)
         for compared in prepared.with_status(ComparisonStatus.UNCHANGED):
             digest = compared.image.digest
-            for tag in compared.image.destination_tags if digest else ():
+            if digest is None:
+                continue
+            for tag in compared.image.destination_tags:
                 name = f"{prepared.entry.destination_name}:{tag}"
                 found = known.find(name)
-                if digest is not None and (found is None or found.source != digest):
+                if found is None or found.source != digest:
                     known.remember(name, KnownDigests(digest, digest, options))
 
 
@@ -260,16 +266,11 @@ def _failed(preparation: Preparation) -> Iterator[ImageResult]:
                 kind="NotFound",
             )
         for compared in prepared.with_status(ComparisonStatus.FAILED):
-            yield _failed_image(prepared, compared)
-
-
-def _failed_image(prepared: PreparedEntry, compared: ComparedImage) -> ImageResult:
-    image, error = compared.image, compared.error
-    return ImageResult(
-        source=source_text(prepared.entry, image),
-        destination=f"{prepared.entry.destination_name}:{image.destination_tags[0]}",
-        destination_tags=image.destination_tags,
-        status=ImageStatus.FAILED,
-        error=error_text(error, prepared.entry) if error else "failed",
-        kind=error.kind if error else "",
-    )
+            error = compared.error
+            yield image_result(
+                entry,
+                compared.image,
+                ImageStatus.FAILED,
+                error=error_text(error, entry) if error else "failed",
+                kind=error.kind if error else "",
+            )

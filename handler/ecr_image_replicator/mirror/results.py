@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.errors import Setting, Term, UnavailableError
+from ecr_image_replicator.model.archive_references import ArchiveReference
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.request.properties import property_name
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ecr_image_replicator.errors import Name, ReplicationError
+    from ecr_image_replicator.mirror.compare import MirrorImage
     from ecr_image_replicator.request.mirror import MirrorEntry
 
 #: Properties of an entry of Repositories, by the property of an image.
@@ -98,6 +100,28 @@ class ImageResult:
             error=fields.get("Error", ""),
             kind=fields.get("Kind", ""),
         )
+
+
+def image_result(
+    entry: MirrorEntry, image: MirrorImage, status: ImageStatus, *, error: str = "", kind: str = ""
+) -> ImageResult:
+    """Return an image's result, with the digest that the comparison found."""
+    return ImageResult(
+        source=source_text(entry, image),
+        destination=f"{entry.destination_name}:{image.destination_tags[0]}",
+        destination_tags=image.destination_tags,
+        status=status,
+        source_digest=image.digest,
+        error=error,
+        kind=kind,
+    )
+
+
+def source_text(entry: MirrorEntry, image: MirrorImage) -> str:
+    """Return an image's source as a reference."""
+    if isinstance(entry.template.source, ArchiveReference):
+        return image.selector
+    return f"{entry.source_name}{'@' if ':' in image.selector else ':'}{image.selector}"
 
 
 def parse_optional_digest(text: str | None) -> Digest | None:

@@ -21,7 +21,7 @@ from ecr_image_replicator.mirror.report import (
     choice_lines,
     remember_unchanged,
 )
-from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_text
+from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_text, image_result
 from ecr_image_replicator.mirror.worker import RepositoryWorker
 from ecr_image_replicator.propagation import PermissionPropagation
 from ecr_image_replicator.request.mirror_parsing import parse_mirror
@@ -312,8 +312,7 @@ class MirrorSteps:
             return item, []
         done = [ImageResult.from_json(each) for each in document["Results"]]
         position = document["Position"]
-        entry = self._entry(item)
-        done.append(killed_result(entry.source_name, entry.destination_name, item, position))
+        done.append(killed_result(self._entry(item), item, position))
         return replace(item, position=position + 1, tries=0), done
 
     def _write_position(
@@ -349,19 +348,8 @@ class MirrorSteps:
 
 
 def killed_result(
-    source: str, destination: str, item: WorkItem, position: int, error: str = KILLED
+    entry: MirrorEntry, item: WorkItem, position: int, error: str = KILLED
 ) -> ImageResult:
     """Return the result of an image whose worker was killed."""
     image = item.images[position]
-    mark = "@" if ":" in image.selector else ":"
-    return ImageResult(
-        source=image.selector
-        if image.selector.startswith("s3://")
-        else f"{source}{mark}{image.selector}",
-        destination=f"{destination}:{image.destination_tags[0]}",
-        destination_tags=image.destination_tags,
-        status=ImageStatus.FAILED,
-        source_digest=image.digest,
-        error=error,
-        kind="Killed",
-    )
+    return image_result(entry, image, ImageStatus.FAILED, error=error, kind="Killed")

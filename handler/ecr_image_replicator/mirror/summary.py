@@ -142,7 +142,7 @@ class _Collector:
             entry = self._mirror.entries[item.entry]
             for index in range(begun, len(item.images)):
                 error = KILLED if index == begun else f"{KILLED} before this image was begun"
-                yield killed_result(entry.source_name, entry.destination_name, item, index, error)
+                yield killed_result(entry, item, index, error)
 
     def _read_all(self, prefix: str) -> list[dict[str, Any]]:
         keys = self._store.find_keys(prefix)

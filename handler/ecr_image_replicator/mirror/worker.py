@@ -22,7 +22,7 @@ from ecr_image_replicator.errors import (
     UnavailableError,
 )
 from ecr_image_replicator.mirror.recorder import ProgressRecorder
-from ecr_image_replicator.mirror.results import ImageResult, ImageStatus, error_text
+from ecr_image_replicator.mirror.results import ImageStatus, error_text, image_result, source_text
 from ecr_image_replicator.model.archive_references import ArchiveReference
 from ecr_image_replicator.model.digests import Digest
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.copy.ports import Progress
     from ecr_image_replicator.deadline import Deadline
     from ecr_image_replicator.mirror.compare import MirrorImage
+    from ecr_image_replicator.mirror.results import ImageResult
     from ecr_image_replicator.model.manifests import Descriptor
     from ecr_image_replicator.replicate import Replicator
     from ecr_image_replicator.request.mirror import MirrorEntry
@@ -164,17 +165,6 @@ class RepositoryWorker:
             position, tries = position + 1, 0
         return WorkerOutcome(tuple(done), position)
 
-    def result(self, image: MirrorImage, status: ImageStatus, error: str = "") -> ImageResult:
-        """Return the result of an image that was not started."""
-        return ImageResult(
-            source=source_text(self._entry, image),
-            destination=f"{self._entry.destination_name}:{image.destination_tags[0]}",
-            destination_tags=image.destination_tags,
-            status=status,
-            source_digest=image.digest,
-            error=error,
-        )
-
     def _copy(
         self, image: MirrorImage, recorder: ProgressRecorder, *, is_first_try: bool
     ) -> ImageResult:
@@ -209,11 +199,9 @@ class RepositoryWorker:
         except Exception as error:  # noqa: BLE001 - a defect in one image must not stop the others
             return self._failed(image, _defect(error), "Defect")
         self._unreachable = 0
-        result = self.result(
-            image, ImageStatus.COPIED if outcome.changed else ImageStatus.UNCHANGED
-        )
+        status = ImageStatus.COPIED if outcome.changed else ImageStatus.UNCHANGED
         return replace(
-            result,
+            image_result(self._entry, image, status),
             source_digest=image.digest or recorder.pinned or outcome.digest,
             destination_digest=outcome.digest,
             bytes_copied=outcome.report.bytes_copied,
@@ -239,7 +227,7 @@ class RepositoryWorker:
 
     def _failed(self, image: MirrorImage, error: str, kind: str) -> ImageResult:
         _LOGGER.warning("cannot mirror %s: %s", source_text(self._entry, image), error)
-        return replace(self.result(image, ImageStatus.FAILED, error), kind=kind)
+        return image_result(self._entry, image, ImageStatus.FAILED, error=error, kind=kind)
 
     def _left_after(self, error: ReplicationError, tries: int) -> str | None:
         """Return the reason to skip the rest, None if the run's time allows another attempt."""
@@ -249,7 +237,10 @@ class RepositoryWorker:
     def _leave(
         self, images: Sequence[MirrorImage], position: int, done: list[ImageResult], why: str
     ) -> WorkerOutcome:
-        left = [self.result(image, ImageStatus.LEFT, why) for image in images[position:]]
+        left = [
+            image_result(self._entry, image, ImageStatus.LEFT, error=why)
+            for image in images[position:]
+        ]
         return WorkerOutcome((*done, *left), len(images))
 
     def _give_up(
@@ -259,18 +250,11 @@ class RepositoryWorker:
         last = done[-1]
         error = f"not tried after {_MAX_UNREACHABLE} images in a row that failed. {last.error}"
         rest = [
-            replace(self.result(image, ImageStatus.FAILED, error), kind=last.kind)
+            image_result(self._entry, image, ImageStatus.FAILED, error=error, kind=last.kind)
             for image in images[position:]
         ]
         _LOGGER.warning("%d images are not tried: %s", len(rest), last.error)
         return WorkerOutcome((*done, *rest), len(images))
-
-
-def source_text(entry: MirrorEntry, image: MirrorImage) -> str:
-    """Return an image's source as a reference."""
-    if isinstance(entry.template.source, ArchiveReference):
-        return image.selector
-    return f"{entry.source_name}{'@' if ':' in image.selector else ':'}{image.selector}"
 
 
 def _throttle_seconds(error: ReplicationError, tries: int) -> float | None:
