@@ -36,6 +36,7 @@ from ecr_image_replicator.aws.mirrors import (
     MirrorResources,
     MirrorSchedules,
     ObjectStore,
+    execution_arn,
 )
 from ecr_image_replicator.aws.sessions import AwsAccess
 from ecr_image_replicator.deadline import Deadline
@@ -330,11 +331,10 @@ class MirrorResource:
 
     def _values(self, run: Run, report: MirrorReport) -> dict[str, str]:
         resources = self._enabled()
-        machine = resources.machine_arn.replace(":stateMachine:", ":execution:", 1)
         return {
             **report.values(),
             "ReportUri": f"s3://{resources.bucket}/{run.report}",
-            "ExecutionArn": f"{machine}:{run.execution_name}",
+            "ExecutionArn": execution_arn(resources.machine_arn, run.execution_name),
         }
 
     def _preview_values(self, run: Run, summary: ChoiceSummary) -> dict[str, str]:

@@ -68,6 +68,11 @@ class MirrorResources:
         )
 
 
+def execution_arn(machine_arn: str, name: str) -> str:
+    """Return the ARN of an execution of a state machine."""
+    return f"{machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
+
+
 class ObjectStore:
     """Small objects of one bucket.
 
@@ -174,10 +179,6 @@ class MirrorExecutions:
         self._caller = caller
         self._machine_arn = machine_arn
 
-    def arn_of(self, name: str) -> str:
-        """Return the ARN of an execution."""
-        return f"{self._machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
-
     def start(self, name: str, run: str) -> bool:
         """Start a run; return False when it was started before and has ended.
 
@@ -231,7 +232,7 @@ class MirrorExecutions:
         AwsError
             Step Functions rejected the call.
         """
-        parameters = {"executionArn": self.arn_of(name), "cause": cause}
+        parameters = {"executionArn": execution_arn(self._machine_arn, name), "cause": cause}
         try:
             self._caller.call(Operation.STOP_EXECUTION, parameters, AwsEndpoint())
         except AwsError as error:

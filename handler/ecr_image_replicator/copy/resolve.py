@@ -31,6 +31,7 @@ from ecr_image_replicator.errors import (
 from ecr_image_replicator.model.conversion import convert_content
 from ecr_image_replicator.model.manifests import ImageIndex, ImageManifest
 from ecr_image_replicator.model.references import ImageReference
+from ecr_image_replicator.request.platform_choice import platforms_of_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -246,9 +247,7 @@ class ContentReader:
     @property
     def _wanted(self) -> Sequence[Platform]:
         """The platforms to copy from an index; empty for all of it."""
-        if self._request.copies_index:
-            return ()
-        return self._request.platforms or self._default_platforms
+        return platforms_of_index(self._request, self._default_platforms)
 
     def _choose(self, index: ImageIndex, wanted: Sequence[Platform]) -> Content:
         """Choose the image of one platform, or make an index of several."""

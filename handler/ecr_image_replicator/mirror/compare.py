@@ -17,6 +17,7 @@ from ecr_image_replicator.errors import (
 from ecr_image_replicator.mirror.known import options_fingerprint
 from ecr_image_replicator.model.manifests import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from ecr_image_replicator.request.parsing import Referrers
+from ecr_image_replicator.request.platform_choice import platforms_of_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -137,7 +138,7 @@ class Comparer:
         self._source = source
         self._destination = destination
         self._known = known
-        self._wanted = () if request.copies_index else request.platforms or default_platforms
+        self._wanted = platforms_of_index(request, default_platforms)
         self._options = options_fingerprint(request, default_platforms)
         self._only_missing = only_missing
         #: Whether a host did not respond to all attempts: the other images would wait as long.
@@ -204,7 +205,7 @@ class Comparer:
             for tag, (_, own) in there.items()
         ):
             return True
-        if self._request.signature_key or getattr(self._request, "format", None):
+        if self._request.signature_key or self._request.format:
             return False
         is_copied_whole = (head.media_type in INDEX_MEDIA_TYPES and not self._wanted) or (
             head.media_type in MANIFEST_MEDIA_TYPES and not self._request.platforms

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.errors import ContentError
 from ecr_image_replicator.model.digests import Digest
+from ecr_image_replicator.request.platform_choice import platforms_of_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,13 +114,12 @@ class OptionFingerprints:
 
 def options_fingerprint(request: ReplicationRequest, default_platforms: Sequence[Platform]) -> str:
     """Return a short hash of the options that decide which content a tag points at."""
-    platforms = request.platforms or () if request.copies_index else default_platforms
     options = {
-        "platforms": sorted(map(str, request.platforms or platforms)),
+        "platforms": sorted(map(str, platforms_of_index(request, default_platforms))),
         "index": request.copies_index,
         "tags": {str(platform): tag for platform, tag in request.arch_tags.items()},
         "referrers": request.referrers.value,
-        "format": str(getattr(request, "format", None)),
+        "format": str(request.format),
         "key": request.signature_key,
     }
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]

@@ -40,9 +40,6 @@ class StateStore(Protocol):
 class Runs(Protocol):
     """Runs of mirrors, by name."""
 
-    def arn_of(self, name: str) -> str:
-        """Return the ARN of a run."""
-
     def start(self, name: str, run: str) -> bool:
         """Start a run. Return False if a run of the name has ended before."""
 

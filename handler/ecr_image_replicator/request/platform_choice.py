@@ -1,4 +1,4 @@
-"""Readers for the properties that choose platforms: Platforms, ImageArch and ArchImageTags."""
+"""The properties that choose platforms: Platforms, ImageArch, CopyImageIndex, ArchImageTags."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from ecr_image_replicator.request.properties import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from ecr_image_replicator.request.parsing import ReplicationRequest
 
 
 def parse_platforms(properties: Mapping[str, Any]) -> tuple[tuple[Platform, ...], bool]:
@@ -52,6 +54,13 @@ def parse_platforms(properties: Mapping[str, Any]) -> tuple[tuple[Platform, ...]
     setting = Setting.ARCHITECTURE if architectures else Setting.PLATFORMS
     platforms = [parse_as(setting, Platform.parse, name) for name in names or architectures]
     return tuple(dict.fromkeys(platforms)), copies_index
+
+
+def platforms_of_index(
+    request: ReplicationRequest, default_platforms: Sequence[Platform]
+) -> Sequence[Platform]:
+    """Return the platforms to copy from an index; empty for all of it."""
+    return () if request.copies_index else request.platforms or default_platforms
 
 
 def parse_architecture_tags(
