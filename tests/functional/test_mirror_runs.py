@@ -194,6 +194,19 @@ def test_images_by_digest_and_with_several_tags_are_copied(registries: Start) ->
     assert run_mirror(mirror).values()["Unchanged"] == "1"
 
 
+def test_the_error_for_a_missing_digest_names_the_image_with_its_digest(
+    registries: Start,
+) -> None:
+    source, destination = registries(), registries()
+    named = f"{source.host}/team/app@sha256:{'0' * 64}"
+    mirror = {"Images": [{"SrcImage": named, "DestImage": f"{destination.host}/app:pinned"}]}
+
+    (failed,) = run_mirror(mirror).failed
+
+    assert failed.source == named
+    assert failed.error.startswith(f"cannot pull {named}: image not found (404 Not Found)")
+
+
 def test_two_entries_with_the_same_destination_tag_are_an_error(registries: Start) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1"])

@@ -15,6 +15,7 @@ from ecr_image_replicator.errors import (
     UnavailableError,
 )
 from ecr_image_replicator.mirror.known import options_fingerprint
+from ecr_image_replicator.mirror.results import source_text
 from ecr_image_replicator.model.manifests import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from ecr_image_replicator.request.parsing import Referrers
 from ecr_image_replicator.request.platform_choice import platforms_of_index
@@ -222,9 +223,8 @@ class Comparer:
 
 
 def _missing(request: ReplicationRequest, image: MirrorImage) -> NotFoundError:
-    source = getattr(request.source, "name", "")
     return NotFoundError(
-        f"cannot pull {source}:{image.selector}: image not found (404 Not Found)",
+        f"cannot pull {source_text(request.source, image)}: image not found (404 Not Found)",
         side=Side.SOURCE,
         status=404,
         code="MANIFEST_UNKNOWN",

@@ -178,7 +178,7 @@ def choice_lines(preparation: Preparation) -> Iterator[dict[str, str]]:
             if compared.status is ComparisonStatus.FAILED:
                 continue
             yield {
-                "Source": source_text(entry, image),
+                "Source": source_text(entry.template.source, image),
                 "Destination": f"{entry.destination_name}:{image.destination_tags[0]}",
                 "Action": _ACTIONS[compared.status],
                 "Reason": image.reason,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.errors import Name, ReplicationError
     from ecr_image_replicator.mirror.compare import MirrorImage
+    from ecr_image_replicator.model.references import ImageReference
     from ecr_image_replicator.request.mirror import MirrorEntry
 
 #: Properties of an entry of Repositories, by the property of an image.
@@ -107,7 +108,7 @@ def image_result(
 ) -> ImageResult:
     """Return an image's result, with the digest that the comparison found."""
     return ImageResult(
-        source=source_text(entry, image),
+        source=source_text(entry.template.source, image),
         destination=f"{entry.destination_name}:{image.destination_tags[0]}",
         destination_tags=image.destination_tags,
         status=status,
@@ -117,11 +118,11 @@ def image_result(
     )
 
 
-def source_text(entry: MirrorEntry, image: MirrorImage) -> str:
-    """Return an image's source as a reference."""
-    if isinstance(entry.template.source, ArchiveReference):
+def source_text(source: ImageReference | ArchiveReference, image: MirrorImage) -> str:
+    """Return an image's reference in the source of its entry."""
+    if isinstance(source, ArchiveReference):
         return image.selector
-    return f"{entry.source_name}{'@' if ':' in image.selector else ':'}{image.selector}"
+    return source.manifest_name(image.selector)
 
 
 def parse_optional_digest(text: str | None) -> Digest | None:

@@ -22,7 +22,7 @@ from ecr_image_replicator.errors import (
     UnavailableError,
 )
 from ecr_image_replicator.mirror.recorder import ProgressRecorder
-from ecr_image_replicator.mirror.results import ImageStatus, error_text, image_result, source_text
+from ecr_image_replicator.mirror.results import ImageStatus, error_text, image_result
 from ecr_image_replicator.model.archive_references import ArchiveReference
 from ecr_image_replicator.model.digests import Digest
 
@@ -226,8 +226,9 @@ class RepositoryWorker:
         )
 
     def _failed(self, image: MirrorImage, error: str, kind: str) -> ImageResult:
-        _LOGGER.warning("cannot mirror %s: %s", source_text(self._entry, image), error)
-        return image_result(self._entry, image, ImageStatus.FAILED, error=error, kind=kind)
+        result = image_result(self._entry, image, ImageStatus.FAILED, error=error, kind=kind)
+        _LOGGER.warning("cannot mirror %s: %s", result.source, error)
+        return result
 
     def _left_after(self, error: ReplicationError, tries: int) -> str | None:
         """Return the reason to skip the rest, None if the run's time allows another attempt."""

@@ -58,6 +58,10 @@ class ImageReference(NamedTuple):
         """The digest, or the tag without a digest."""
         return str(self.digest) if self.digest else self.tag
 
+    def manifest_name(self, selector: str) -> str:
+        """Return the name of a manifest of the repository, by its tag or digest."""
+        return f"{self.name}{'@' if ':' in selector else ':'}{selector}"
+
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""

@@ -263,7 +263,7 @@ class RegistryDestination:
         raise missing or self._client.error(response, f"push {name}")
 
     def _name(self, reference: str) -> str:
-        return f"{self._reference.name}{'@' if ':' in reference else ':'}{reference}"
+        return self._reference.manifest_name(reference)
 
     def _head(self, reference: str) -> HttpResponse:
         return self._client.request(

@@ -99,7 +99,7 @@ def find_manifest(
     InvalidManifestError
         The manifest is malformed or of an unsupported kind.
     """
-    operation = f"read {reference.name}:{tag}"
+    operation = f"read {reference.manifest_name(tag)}"
     response = get_manifest(client, reference.repository, tag, operation)
     if is_not_found(response) or (response.status == 403 and forbidden_is_missing):
         return None

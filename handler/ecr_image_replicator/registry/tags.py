@@ -108,8 +108,7 @@ class RegistryTags:
         DeniedError, RegistryError
             The registry rejects the request.
         """
-        mark = "@" if ":" in selector else ":"
-        operation = f"read {self._reference.name}{mark}{selector}"
+        operation = f"read {self._reference.manifest_name(selector)}"
         target, headers = f"{self._path}/manifests/{selector}", {"Accept": ACCEPT_MANIFESTS}
         response = self._client.request(
             "HEAD", target, operation, headers=headers, retry_statuses=RETRY_429_ONLY

@@ -63,6 +63,17 @@ def test_a_scheme_is_ignored(scheme: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("selector", "name"),
+    [
+        ("1.0", "ghcr.io/acme/app:1.0"),
+        (f"sha256:{'0' * 64}", f"ghcr.io/acme/app@sha256:{'0' * 64}"),
+    ],
+)
+def test_a_manifest_is_named_by_its_tag_or_digest(selector: str, name: str) -> None:
+    assert parse_image_reference("ghcr.io/acme/app:2").manifest_name(selector) == name
+
+
+@pytest.mark.parametrize(
     ("text", "selector"),
     [("quay.io/a:1", "1"), (f"quay.io/a@{DIGEST}", str(DIGEST)), (f"a:1@{DIGEST}", str(DIGEST))],
 )
