@@ -13,6 +13,10 @@ from ecr_image_replicator.registry.http.urls import Url
 
 #: AWS's services on every instance: metadata, credentials, time, DNS.
 _INSTANCE_SERVICES: Final = ipaddress.IPv6Network("fd00:ec2::/32")
+#: The rest is reserved, site-local, or translates IPv4 (RFC 4291, section 2.4, and RFC 8215).
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+#: Private (RFC 6890); Python before 3.11.10 takes most of it for global.
+_PROTOCOL_ASSIGNMENTS: Final = ipaddress.IPv4Network("192.0.0.0/24")
 #: Of the AWS partitions (botocore's partitions.json).
 _S3_DOMAINS: Final = (
     "amazonaws.com",
@@ -44,7 +48,8 @@ def scope_of(address: str) -> AddressScope:
         return AddressScope.LOCAL
     if ip.version == 6 and ip in _INSTANCE_SERVICES:
         return AddressScope.LOCAL
-    return AddressScope.PUBLIC if ip.is_global else AddressScope.PRIVATE
+    is_public = ip in _GLOBAL_UNICAST if ip.version == 6 else ip not in _PROTOCOL_ASSIGNMENTS
+    return AddressScope.PUBLIC if is_public and ip.is_global else AddressScope.PRIVATE
 
 
 @lru_cache(maxsize=256)

@@ -37,6 +37,12 @@ def test_an_internet_address_is_public(address: str) -> None:
         "::ffff:10.0.0.1",
         "64:ff9b::a00:1",
         "2002:a00:1::1",
+        "64:ff9b:1::a9fe:a9fe",
+        "::7f00:1",
+        "::ffff:0:7f00:1",
+        "fec0::1",
+        "5f00::1",
+        "192.0.0.192",
     ],
 )
 def test_an_address_of_a_private_network_is_private(address: str) -> None:
