@@ -105,3 +105,9 @@ def test_a_slow_response_head_ends_at_the_deadline(pair: HostilePair) -> None:
     trickle = send_endlessly(b"HTTP/1.1 200 OK\r\nX: ", b"x", then=deadline.expire)
     pair.source_responds("/manifests/", trickle, "HEAD")
     pair.assert_fails(OutOfTimeError, "timed out after 120 s.*: cannot pull", deadline=deadline)
+
+
+def test_a_chunked_body_with_an_endless_trailer_is_rejected(pair: HostilePair) -> None:
+    head = b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    pair.source_responds("/blobs/", send_endlessly(head, b"X-Trailer: yes\r\n" * 4096))
+    pair.assert_fails(ProtocolError, "the headers are too long or too many")

@@ -90,6 +90,12 @@ class WholeHeadResponse(http.client.HTTPResponse):
         is_last = self._check_close()  # type: ignore[attr-defined]
         self.will_close = is_last or (self.length is None and not self.chunked)
 
+    def _read_and_discard_trailer(self) -> None:
+        """Skip the trailer of a chunked body, which has the limit of a head."""
+        lines = _Lines(self.fp)
+        while lines.readline() not in {b"\r\n", b"\n", b""}:
+            pass
+
     def _announced_length(self) -> int | None:
         values = ",".join(self.headers.get_all("content-length", ())).split(",")
         length, *others = {each.strip() for each in values}
@@ -101,7 +107,7 @@ class WholeHeadResponse(http.client.HTTPResponse):
 
 
 class _Lines:
-    """The lines of a head, with a limit for all of them together."""
+    """The lines of a head or a trailer, with a limit for all of them together."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
