@@ -44,6 +44,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from ecr_image_replicator.sanitize import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -143,7 +145,7 @@ class ReplicationError(Exception):
         return self.render(str)
 
     def render(self, name_of: Callable[[Name], str]) -> str:
-        """Return message and hint as text, with the names of a front end."""
+        """Return message and hint as one line, with the names of a front end."""
 
         def join(parts: tuple[Part, ...]) -> str:
             return "".join(each if isinstance(each, str) else name_of(each) for each in parts)
@@ -151,7 +153,7 @@ class ReplicationError(Exception):
         message, hint = join(self.message), join(self.hint)
         if self.hint and isinstance(self.hint[0], Term):
             hint = hint[0].upper() + hint[1:]
-        return f"{message.removesuffix('.')}. {hint}" if hint else message
+        return printable(f"{message.removesuffix('.')}. {hint}" if hint else message)
 
 
 class RequestError(ReplicationError):

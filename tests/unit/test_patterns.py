@@ -87,7 +87,7 @@ def test_the_patterns_of_the_program_are_found() -> None:
     names = {use.name for use in USES}
     assert len(names) > 30
     assert {
-        "ecr_image_replicator.sanitize._URL",
+        "ecr_image_replicator.sanitize._QUERY",
         "ecr_image_replicator.registry.http.urls._ABSOLUTE",
         "ecr_image_replicator.model.references._COMPONENT",
     } <= names

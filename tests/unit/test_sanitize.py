@@ -18,6 +18,8 @@ from ecr_image_replicator.sanitize import sanitize
         ("Basic authentication is not offered", "Basic authentication is not offered"),
         ("a bearer token is wanted", "a bearer token is wanted"),
         ("see HTTPS://s3.example/?sig=abc?https://x/?y", "see HTTPS://s3.example/"),
+        ("cannot GET /v2/a?X-Amz-Signature=abc&b now", "cannot GET /v2/a now"),
+        ("is it https or http?", "is it https or http?"),
         ("a lone \ud800 surrogate", "a lone surrogate"),
         (None, ""),
     ],

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import ReplicationError
+from ecr_image_replicator.sanitize import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -70,7 +71,8 @@ class _LogLines(logging.Handler):
         details = "".join(
             f", {name} {getattr(record, name)}" for name in _DETAILS if name in vars(record)
         )
-        self._show(f"{record.levelname.lower()}: {self._message(record)}{details}")
+        line = f"{record.levelname.lower()}: {self._message(record)}{details}"
+        self._show(printable(line))
 
     def _message(self, record: logging.LogRecord) -> str:
         if not isinstance(record.args, tuple) or not record.args:

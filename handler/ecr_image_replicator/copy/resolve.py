@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ecr_image_replicator.copy.parallel import do_each
 from ecr_image_replicator.copy.selection import (
     choose_entry,
+    describe_platform,
     describe_platforms,
     find_platform,
     list_entries,
@@ -207,7 +208,7 @@ class ContentReader:
         """
         for each in self._request.platforms:
             if find_platform([there], each) is None:
-                found = f"for {there.full_name}" if there else "without a platform"
+                found = f"for {describe_platform(there)}" if there else "without a platform"
                 raise PlatformNotFoundError(
                     f"platform {each.full_name} not found in {self._request.source}: it is a "
                     f"single image {found}",

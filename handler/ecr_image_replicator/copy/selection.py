@@ -132,9 +132,14 @@ def with_artifacts(entries: Sequence[Entry], chosen: Sequence[Entry]) -> tuple[E
     )
 
 
+def describe_platform(platform: Platform) -> str:
+    """Return a platform's name for a message."""
+    return sanitize(platform.full_name, _SHOWN_CHARACTERS)
+
+
 def describe_platforms(platforms: Iterable[Platform]) -> str:
     """List platforms for a message, each once, as many as fit."""
-    names = list(dict.fromkeys(each.full_name for each in platforms if each.is_runnable))
-    listed = ", ".join(sanitize(name, _SHOWN_CHARACTERS) for name in names[:_SHOWN_PLATFORMS])
+    names = list(dict.fromkeys(describe_platform(each) for each in platforms if each.is_runnable))
+    listed = ", ".join(names[:_SHOWN_PLATFORMS])
     left = len(names) - _SHOWN_PLATFORMS
     return f"{listed} and {left} more" if left > 0 else listed

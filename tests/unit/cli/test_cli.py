@@ -344,8 +344,13 @@ def test_an_error_in_a_log_record_uses_option_names() -> None:
     with shown_logs(shown.append, logging.INFO, option_name):
         logger.info("continuing without: %s", ReplicationError("no ", Setting.SOURCE_CREDENTIALS))
         logger.info("plain 100%")
+        logger.info("layer %s", "\x1b[2J\nerror")
         logger.debug("not shown")
-    assert shown == ["info: continuing without: no --src-creds or SRC_CREDS", "info: plain 100%"]
+    assert shown == [
+        "info: continuing without: no --src-creds or SRC_CREDS",
+        "info: plain 100%",
+        "info: layer  [2J error",
+    ]
 
 
 class FakeTerminal(io.StringIO):

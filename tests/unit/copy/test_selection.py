@@ -10,6 +10,7 @@ from tests.unit.builders import encoded, image, index, index_document
 from ecr_image_replicator.copy.selection import (
     Entry,
     choose_entry,
+    describe_platform,
     find_platform,
     list_entries,
     nested_indexes,
@@ -63,6 +64,10 @@ def test_the_error_for_a_missing_platform_lists_the_available_platforms(wanted: 
         f"platform {wanted} not found in quay.io/a:1: it has linux/amd64, linux/arm/v6. "
         "Choose one of them in platforms."
     )
+
+
+def test_a_long_platform_is_cut_in_messages() -> None:
+    assert describe_platform(Platform("linux", "a" * 5000)) == f"linux/{'a' * 71}..."
 
 
 def test_attestations_and_children_without_platform_are_not_selectable() -> None:
