@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 
 import pytest
@@ -135,8 +136,17 @@ def test_a_slow_body_ends_at_the_deadline(pair: HostilePair) -> None:
 def test_a_content_encoding_that_was_not_requested_is_rejected(
     pair: HostilePair, encoding: str
 ) -> None:
-    pair.source_responds("/blobs/", respond(b"x", Content_Encoding=encoding))
-    pair.assert_fails(ProtocolError, "a Content-Encoding that was not requested")
+    for part in ("/manifests/", "/blobs/"):
+        pair.source_responds(part, respond(b"x", Content_Encoding=encoding))
+        pair.assert_fails(ProtocolError, "a Content-Encoding that was not requested")
+
+
+def test_an_encoded_error_page_is_not_read(pair: HostilePair) -> None:
+    page = gzip.compress(b"<html><title>Not Found</title></html>")
+    missing = respond(page, 404, Content_Encoding="gzip", media_type="text/html")
+    pair.destination_responds("/manifests/", missing, "GET")
+    pair.replicate()
+    assert pair.destination_registry.store.tags("copy") == {"1": pair.image.digest}
 
 
 def test_different_digests_of_head_and_get_are_an_error(pair: HostilePair) -> None:

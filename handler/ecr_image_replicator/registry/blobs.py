@@ -15,6 +15,7 @@ from ecr_image_replicator.errors import (
 )
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.client import RETRY_429_ONLY
+from ecr_image_replicator.registry.http.encodings import encoding_error, has_coding
 from ecr_image_replicator.registry.manifest_responses import is_success
 from ecr_image_replicator.retries import retries_exhausted
 
@@ -172,6 +173,8 @@ class BlobRequests:
         # repeated headers are equal here (RFC 9110, section 8.6)
         announced = response.header("content-length").partition(",")[0].strip()
         if announced and announced != str(size - start):
+            if has_coding(response):
+                raise encoding_error(response, self._client.side)
             raise DigestMismatchError(
                 f"cannot {operation}: digest mismatch, it has {announced[:20]} bytes and the "
                 f"manifest says {size - start}",
