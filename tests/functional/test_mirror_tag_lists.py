@@ -21,6 +21,7 @@ from ecr_image_replicator.errors import (
     ReplicationError,
     Side,
 )
+from ecr_image_replicator.model.manifests import OCI_INDEX
 from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
 from ecr_image_replicator.retries import Backoff, RetryPolicy
@@ -181,7 +182,9 @@ def test_the_status_of_a_tag_list_determines_the_error(
         _reader(serve(lambda _: Response(status)).host).list_tags()
 
 
-def test_a_tag_is_looked_up_with_head_only(registries: Callable[..., RegistryServer]) -> None:
+def test_an_existing_tag_is_looked_up_with_head_only(
+    registries: Callable[..., RegistryServer],
+) -> None:
     registry = registries()
     image = build_image([build_layer(600, seed=1)])
     place(image, registry.store, "team/app", "1")
@@ -192,8 +195,24 @@ def test_a_tag_is_looked_up_with_head_only(registries: Callable[..., RegistrySer
     assert found is not None
     assert str(found.digest) == image.digest
     assert found.media_type == image.media_type
+    assert [each.method for each in registry.requests] == ["HEAD"]
     assert reader.find("2") is None
-    assert {each.method for each in registry.requests} == {"HEAD"}
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_rejected_head_is_followed_by_a_get(serve: Serve, status: int) -> None:
+    digest = f"sha256:{'0' * 64}"
+
+    def respond(request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(status)
+        headers = {"Content-Type": OCI_INDEX, "Docker-Content-Digest": digest}
+        return Response(200, headers, b"{}")
+
+    found = _reader(serve(respond).host).find("1")
+
+    assert found is not None
+    assert (str(found.digest), found.media_type) == (digest, OCI_INDEX)
 
 
 def test_the_error_for_a_digest_names_the_reference_with_its_digest() -> None:

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from ecr_image_replicator.copy.tag_ports import TagHead
-from ecr_image_replicator.errors import ProtocolError
+from ecr_image_replicator.errors import ProtocolError, Side
 from ecr_image_replicator.model.manifests import has_too_many_values
 from ecr_image_replicator.registry.client import RETRY_429_ONLY
 from ecr_image_replicator.registry.http.link_header import find_next_link
@@ -93,6 +93,8 @@ class RegistryTags:
     def find(self, selector: str) -> TagHead | None:
         """Read a tag's digest with a HEAD, which counts against no pull limit.
 
+        A source's denial or absence is confirmed with a GET: some registries reject HEAD alone.
+
         Parameters
         ----------
         selector
@@ -113,7 +115,8 @@ class RegistryTags:
         response = self._client.request(
             "HEAD", target, operation, headers=headers, retry_statuses=RETRY_429_ONLY
         )
-        if self._client.is_pending_denial(response):
+        is_rejected = response.status in {403, 404} and self._client.side is Side.SOURCE
+        if is_rejected or self._client.is_pending_denial(response):
             # only the response to a GET has the reason: an explicit deny is final
             response = self._client.request("GET", target, operation, headers=headers)
         if response.status == 200:
