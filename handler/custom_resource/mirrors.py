@@ -250,19 +250,14 @@ class MirrorResource:
         if not chosen.error and chosen.request.response_url:
             mirror = chosen.request.mirror()
             if mirror.completes_when_started:
-                self._update_schedule(run, mirror, deadline, context)
+                try:
+                    self._update_schedule(run, mirror, deadline, context)
+                except ReplicationError as error:
+                    steps.reject(run, render(error))
+                    return {"Hosts": []}
                 report = MirrorReport(chosen.summary)
                 self._finish(run, chosen.request, "", self._values(run, report), context)
-        hosts = [
-            {
-                "Host": each.host,
-                "Bucket": store.bucket,
-                "Key": each.key,
-                "MaxConcurrency": each.concurrency,
-            }
-            for each in chosen.hosts
-        ]
-        return {"Hosts": hosts}
+        return {"Hosts": [each.as_json(store.bucket) for each in chosen.hosts]}
 
     def _summarise(self, run: Run, context: Any) -> dict[str, Any]:
         deadline = _deadline(context)

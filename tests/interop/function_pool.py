@@ -81,10 +81,10 @@ class FunctionPool:
         self.kills: Callable[[dict[str, Any]], bool] = lambda _: False
 
     def configure(self, environment: Mapping[str, str]) -> None:
-        """Set the function's environment variables."""
+        """Set environment variables of the function; others keep their values."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
-        self._environment = {**kept, **paths, **environment}
+        self._environment = {**kept, **paths, **self._environment, **environment}
 
     def invoke(self, event: dict[str, Any], module: str = "app") -> dict[str, Any]:
         """Invoke the function and return its output, or the error as Lambda reports it."""

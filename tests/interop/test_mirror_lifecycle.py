@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local.web import LoopbackServer, Response
 from tests.interop.mirror_machine import FUNCTION, Machine
 from tests.interop.mirror_scene import TAGS, MirrorScene
 
@@ -166,6 +167,30 @@ def test_a_failed_choose_step_fails_the_resource_with_its_reason(
     change = machine.status_change(machine.executions()[0]["name"], "FAILED")
     machine.pool.invoke(change, "responder")
     assert len(machine.cloudformation.responses) == 1
+
+
+def test_a_rejected_schedule_fails_the_resource_before_images_are_copied(
+    mirror_scene: MirrorScene, machine: Machine
+) -> None:
+    mirror = {
+        "Repositories": mirror_scene.entries[:1],
+        "CompleteWhen": "Started",
+        "Schedule": "cron(0 3 * * *)",
+    }
+    headers = {"Content-Type": "application/json", "x-amzn-ErrorType": "ValidationException"}
+    content = b'{"Message": "Invalid Schedule Expression cron(0 3 * * *)."}'
+    scheduler = LoopbackServer(lambda _: Response(400, headers, content))
+    scheduler.start()
+    machine.pool.configure({"AWS_ENDPOINT_URL_SCHEDULER": scheduler.url})
+
+    machine.send(machine.event("Create", mirror))
+    machine.wait_until_ended()
+    scheduler.close()
+
+    (response,) = machine.cloudformation.responses
+    assert response.status == "FAILED"
+    assert "Invalid Schedule Expression cron(0 3 * * *)" in (response.reason or "")
+    assert not any(each.method in {"POST", "PUT"} for each in mirror_scene.destination.requests)
 
 
 def test_invalid_properties_and_dry_runs_start_nothing(

@@ -111,6 +111,15 @@ class HostItems:
     key: str
     concurrency: int
 
+    def as_json(self, bucket: str) -> dict[str, Any]:
+        """Return the input of the host's branch."""
+        return {
+            "Host": self.host,
+            "Bucket": bucket,
+            "Key": self.key,
+            "MaxConcurrency": self.concurrency,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -173,8 +182,7 @@ class MirrorSteps:
             )
         except ReplicationError as error:
             message = error_text(error)
-            _LOGGER.warning("cannot choose: %s", message)
-            self._write(run.choice, {"Error": message})
+            self.reject(run, message)
             return Chosen(request, ChoiceSummary(), error=message)
         platforms = self._replicator.settings.default_platforms
         remember_unchanged(known, preparation, platforms)
@@ -196,6 +204,11 @@ class MirrorSteps:
         }
         self._write(run.choice, document)
         return Chosen(request, summary, tuple(hosts))
+
+    def reject(self, run: Run, message: str) -> None:
+        """Store the error that prevents the run, for its summary."""
+        _LOGGER.warning("cannot choose: %s", message)
+        self._write(run.choice, {"Error": message})
 
     def prepare(
         self,
