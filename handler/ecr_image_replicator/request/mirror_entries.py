@@ -25,7 +25,7 @@ from ecr_image_replicator.request.properties import (
 from ecr_image_replicator.request.secret_formats import SecretReference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
@@ -200,6 +200,8 @@ def _parse_repository(entry: Mapping[str, Any], name: str) -> str:
         raise RequestError(
             f"{name} {quote(text)} is invalid: a repository has neither tag nor digest"
         )
+    if name == "DestRepository" and "/" not in text.rpartition("://")[2]:
+        raise RequestError(f"{name} {quote(text)} is invalid: it is not host/repository")
     return reference.name
 
 
@@ -318,7 +320,7 @@ def parse_images(
                 yield MirrorEntry(place, request, images=images)
 
 
-def merge_images(entries: Iterator[MirrorEntry]) -> list[MirrorEntry]:
+def merge_images(entries: Iterable[MirrorEntry]) -> list[MirrorEntry]:
     """Join images of one repository pair and with the same options into one entry."""
     merged: dict[ReplicationRequest, MirrorEntry] = {}
     alone: list[MirrorEntry] = []

@@ -63,11 +63,11 @@ def parse_mirror(properties: Mapping[str, Any]) -> MirrorRequest:
     defaults = problems.run("", _parse_defaults, properties) or {}
     problems.check_names("Defaults.", defaults, DEFAULTS_PROPERTIES)
     problems.check_image_options("Defaults.", defaults)
-    entries = [*parse_repositories(properties, defaults, problems)]
-    entries += merge_images(parse_images(properties, defaults, problems))
+    repositories = list(parse_repositories(properties, defaults, problems))
+    images = list(parse_images(properties, defaults, problems))
     if not any(properties.get(name) for name in ("Images", "Repositories")):
         problems.add("Images or Repositories is required")
-    check_destinations(entries, problems)
+    check_destinations([*repositories, *images], problems)
     concurrency = problems.run("", _parse_concurrency, properties)
     max_failures = problems.run("", read_count, properties, "MaxFailures", 0)
     complete_when = problems.run(
@@ -78,7 +78,7 @@ def parse_mirror(properties: Mapping[str, Any]) -> MirrorRequest:
     dry_run = problems.run("", read_boolean, properties, "DryRun")
     problems.raise_if_any()
     return MirrorRequest(
-        entries=tuple(entries),
+        entries=(*repositories, *merge_images(images)),
         concurrency=concurrency or dict(DEFAULT_CONCURRENCY),
         max_failures=max_failures or 0,
         completes_when_started=complete_when == "Started",

@@ -143,6 +143,8 @@ def test_the_properties_of_the_mirror_are_parsed() -> None:
         ({"Repositories": "all"}, "Repositories is invalid: it is not a list of maps"),
         ({"Repositories": ["a"]}, r"Repositories\[0\] is invalid: it is not a map"),
         ({"Repositories": [_ENTRY, _ENTRY]}, r"Repositories\[1\].DestRepository .* has the same"),
+        ({"Repositories": [{**_ENTRY, "DestRepository": "{name}"}]}, "is not host/repository"),
+        ({"Repositories": [{**_ENTRY, "DestRepository": "oci://a.io"}]}, "is not host/repository"),
         ({"Repositories": [_ENTRY], "MaxFailures": -1}, "MaxFailures -1 is invalid"),
         ({"Repositories": [_ENTRY], "CompleteWhen": "Never"}, "CompleteWhen"),
         ({"Repositories": [_ENTRY], "Schedule": "daily"}, "Schedule 'daily' is invalid"),
@@ -228,9 +230,11 @@ def test_inline_credentials_are_rejected_and_not_quoted() -> None:
 def test_a_duplicate_destination_tag_is_rejected() -> None:
     images = [
         {"SrcImage": "nginx:1", "DestImage": "d.example/a:1", "DestTags": "stable"},
-        {"SrcImage": "httpd:2", "DestImage": "d.example/a:2", "DestTags": "stable"},
+        {"SrcImage": "nginx:2", "DestImage": "d.example/a:2", "DestTags": "stable"},
     ]
-    with pytest.raises(RequestError, match=r"d\.example/a:stable is invalid"):
+    with pytest.raises(
+        RequestError, match=r"Images\[1\]\.DestImage d\.example/a:stable is invalid"
+    ):
         _parse(Images=images)
 
 
