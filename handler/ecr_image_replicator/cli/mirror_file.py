@@ -55,7 +55,7 @@ def _parse_json(path: Path, text: str) -> Any:
         return dict(pairs)
 
     try:
-        return json.loads(text, parse_float=str, object_pairs_hook=read_map)
+        return json.loads(text, parse_float=str, parse_int=str, object_pairs_hook=read_map)
     except (ValueError, RecursionError):
         return None
 

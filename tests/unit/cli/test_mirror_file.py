@@ -25,6 +25,15 @@ def test_a_written_file_replaces_the_old_one_and_keeps_its_mode(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("name", ["mirror.json", "mirror.yaml"])
+def test_numbers_stay_texts(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    text = '{"Tags": [1.10, 17]}' if name == "mirror.json" else "Tags: [1.10, 17]"
+    file.write_text(text)
+
+    assert read_mirror_file(file) == {"Tags": ["1.10", "17"]}
+
+
 def test_a_symbolic_link_is_written_through(tmp_path: Path) -> None:
     file, link = tmp_path / "file", tmp_path / "link"
     file.touch()
