@@ -68,7 +68,7 @@ def failure_of(run: Run, summary: RunSummary, bucket: str) -> str:
         allowed = summary.mirror.max_failures if summary.mirror else 0
         return (
             f"{values['Failed']} of {values['Chosen']} images failed, more than the "
-            f"{allowed} of MaxFailures: {values['Failures']}. {report}"
+            f"{allowed} of MaxFailures: {values['Failures'].removesuffix('.')}. {report}"
         )
     if summary.report.left and summary.request.response_url:
         done = int(values["Copied"]) + int(values["Unchanged"])

@@ -132,8 +132,13 @@ def test_a_json_file_is_mirrored(registries: Start, tmp_path: Path) -> None:
     file = tmp_path / "m.json"
     file.write_text(json.dumps({"Images": [image], "MaxFailures": 0}))
 
-    assert _run(file)[0] == Exit.DONE
+    status, out, err = _run(file)
+
+    assert status == Exit.DONE
     assert "1" in destination.store.tags("app")
+    assert out.startswith("1 image: 1 copied")
+    assert "1 image chosen" in err
+    assert "(1 of 1 image)" in err
 
 
 def test_more_failures_than_maxfailures_fail_the_run(registries: Start, tmp_path: Path) -> None:

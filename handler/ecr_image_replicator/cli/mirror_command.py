@@ -240,12 +240,13 @@ def _print_choice(command: MirrorCommand, preparation: Preparation, report: Mirr
 
 
 def _summary(values: Mapping[str, str]) -> str:
+    from ecr_image_replicator.cli.mirror_display import count_images  # noqa: PLC0415 - as above
     from ecr_image_replicator.cli.report import size  # noqa: PLC0415 - as above
 
     rest = f", {values['Left']} left" if values["Left"] != "0" else ""
     vanished = f", {values['Vanished']} vanished" if values["Vanished"] != "0" else ""
     return (
-        f"{values['Chosen']} images: {values['Copied']} copied "
+        f"{count_images(int(values['Chosen']))}: {values['Copied']} copied "
         f"({size(int(values['BytesCopied']))}), {values['Unchanged']} unchanged, "
         f"{values['Failed']} failed{rest}{vanished}, in {float(values['DurationSeconds']):.1f} s"
     )

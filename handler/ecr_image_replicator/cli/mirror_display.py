@@ -34,6 +34,11 @@ _WORDS: Final = {
 }
 
 
+def count_images(count: int) -> str:
+    """Return a number of images in words."""
+    return f"{count} image" if count == 1 else f"{count} images"
+
+
 class MirrorLines:
     """Prints a mirror's progress.
 
@@ -75,7 +80,7 @@ class MirrorLines:
         if not self._is_quiet:
             unchanged = preparation.count(ComparisonStatus.UNCHANGED)
             self.show(
-                f"{preparation.chosen} images chosen, {unchanged} unchanged, "
+                f"{count_images(preparation.chosen)} chosen, {unchanged} unchanged, "
                 f"{self._total} to copy or compare"
             )
 
@@ -147,7 +152,7 @@ class MirrorLines:
         return f"{self._count()}, {size(self._bytes)}, {size(self._bytes / seconds)}/s{rest}"
 
     def _count(self) -> str:
-        return f"{self._done} of {self._total} images"
+        return f"{self._done} of {count_images(self._total)}"
 
     def _write(self, line: str) -> None:
         # in one piece, so that lines of several threads do not mix
