@@ -46,6 +46,8 @@ _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,511}"
 _MAX_KEY_BYTES: Final = 1024
 _MAX_POSITION_DIGITS: Final = 6
 _MAX_QUOTED: Final = 300
+_S3_FORMS: Final = "Use s3://bucket/key, s3://bucket/key:repository:tag or s3://bucket/key:@N."
+_LOCAL_FORMS: Final = "Use docker-archive:FILE, FILE:repository:tag or FILE:@N."
 
 
 class ArchiveReference(NamedTuple):
@@ -175,5 +177,5 @@ def _invalid(text: str, reason: str) -> InvalidReferenceError:
     quoted = text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 3] + "..."
     return InvalidReferenceError(
         f"invalid archive reference {quoted!r}: {reason}",
-        hint="Use s3://bucket/key, s3://bucket/key:repository:tag or s3://bucket/key:@N.",
+        hint=_LOCAL_FORMS if is_local_archive(text) else _S3_FORMS,
     )

@@ -149,6 +149,14 @@ def test_a_local_archive_without_a_path_is_invalid(text: str) -> None:
         parse_local_archive(text)
 
 
+@pytest.mark.parametrize("text", ["docker-archive:app.tar:", "app.tar:@", "./app:@-1"])
+def test_an_invalid_local_archive_reference_has_a_hint_about_files(text: str) -> None:
+    with pytest.raises(InvalidReferenceError) as caught:
+        parse_local_archive(text)
+    hint = "Use docker-archive:FILE, FILE:repository:tag or FILE:@N."
+    assert str(caught.value).endswith(hint)
+
+
 @pytest.mark.parametrize("source", ["docker-archive:app.tar", "/etc/app.tar", "./app.tar"])
 def test_only_the_command_line_accepts_local_archives(source: str) -> None:
     named = {"SrcImage": source, "DestImage": "example.com/app:1"}
