@@ -60,6 +60,8 @@ MAGIC_BYTES: Final = 6
 #: Enough for the header of a zstd frame too, which has its window (RFC 8878, section 3.1.1).
 HEAD_BYTES: Final = 18
 
+#: What to do about an archive that is truncated or damaged.
+SAVE_AGAIN: Final = "Save or upload the archive again."
 #: The compressor options with the largest windows that fit.
 _LARGEST_WINDOWS: Final = {
     (Compression.XZ, MAX_WINDOW_BYTES): "xz -9",
@@ -177,10 +179,9 @@ class _Decompressor(Protocol):
 
 
 def _new_gzip() -> _Decompressor:
-    from isal import igzip_lib  # noqa: PLC0415 - only archives need it
+    from ecr_image_replicator.archive.gzip_stream import GzipDecompressor  # noqa: PLC0415 - imports isal
 
-    decompressor: _Decompressor = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
-    return decompressor
+    return GzipDecompressor()
 
 
 def _new_bzip2() -> _Decompressor:
@@ -257,8 +258,11 @@ class _Inflated:
                 return len(output)
 
     def _start_of_next(self, rest: bytes) -> bytes:
-        """Continue with the next stream if one follows; anything else is padding."""
-        while len(rest) < MAGIC_BYTES and (more := self._source.read()):
+        """Continue with the next stream if one follows; anything else is padding.
+
+        Zeros may stand between streams (The .xz File Format, section 2.2, "Stream Padding").
+        """
+        while len(rest := rest.lstrip(b"\0")) < MAGIC_BYTES and (more := self._source.read()):
             rest += more
         if Compression.of(rest) is not self._compression:
             return b""
@@ -285,9 +289,7 @@ class _Bounded:
         try:
             count = self._reader.readinto(buffer)
         except EOFError as error:
-            raise InvalidArchiveError(
-                f"{self._what} is truncated", hint="Save or upload the archive again."
-            ) from error
+            raise InvalidArchiveError(f"{self._what} is truncated", hint=SAVE_AGAIN) from error
         except _library_errors() as error:
             damage, hint = self._damage
             raise InvalidArchiveError(f"{self._what} is {damage}", hint=hint) from error

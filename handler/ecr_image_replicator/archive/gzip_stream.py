@@ -1,4 +1,4 @@
-"""Gzip compression with ISA-L, which stores incompressible data uncompressed.
+"""Gzip with ISA-L: compression that stores incompressible data uncompressed, and decompression.
 
 RFC 1951 (deflate), section 3.2.4, and RFC 1952 (gzip). A chunk whose sample does not shrink, such
 as part of a jar or a picture, becomes stored blocks: ten times as fast, and a little smaller.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 _LEVEL: Final = 1
 _RAW_WINDOW_BITS: Final = -15
@@ -20,6 +20,10 @@ _STORED: Final = 0
 _SAMPLE_BYTES: Final = 4096
 #: A sample that shrinks by less than 1/32 marks its chunk as incompressible.
 _INCOMPRESSIBLE_BYTES: Final = _SAMPLE_BYTES - _SAMPLE_BYTES // 32
+_FIXED_HEADER_BYTES: Final = 10
+#: Of file name and comment, which have no limit in the format.
+_MAX_HEADER_BYTES: Final = 1024 * 1024
+_FHCRC, _FEXTRA, _FNAME, _FCOMMENT = 2, 4, 8, 16
 
 
 class GzipCompressor:
@@ -50,6 +54,61 @@ class GzipCompressor:
         """Return the rest of the output."""
         trailer = struct.pack("<II", self._crc, self._size_bytes & 0xFFFFFFFF)
         return self._head + self._deflate.flush() + trailer
+
+
+class GzipDecompressor:
+    """A decompressor of one gzip member, with the interface of bz2's and lzma's.
+
+    ISA-L rejects a header with a checksum or several optional fields if it arrives in pieces, so
+    the header is collected first.
+    """
+
+    def __init__(self) -> None:
+        self._inflate = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
+        self._header: bytes | None = b""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the member has ended."""
+        return self._inflate.eof
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether the next output needs more input."""
+        return self._inflate.needs_input
+
+    @property
+    def unused_data(self) -> bytes:
+        """The bytes after the member's end."""
+        return self._inflate.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Decompress more of the member, to at most `max_length` bytes."""
+        if self._header is not None:
+            self._header += data
+            if not _has_whole_header(self._header):
+                if len(self._header) > _MAX_HEADER_BYTES:
+                    raise ValueError("gzip header is too long")
+                return b""
+            data, self._header = self._header, None
+        return self._inflate.decompress(data, max_length)
+
+
+def _has_whole_header(data: bytes) -> bool:
+    """Return whether a member's header is complete (RFC 1952, section 2.3)."""
+    if len(data) < _FIXED_HEADER_BYTES:
+        return False
+    flags, end = data[3], _FIXED_HEADER_BYTES
+    if flags & _FEXTRA:
+        end += 2 + int.from_bytes(data[end : end + 2], "little")
+    for flag in (_FNAME, _FCOMMENT):
+        if flags & flag:
+            end = data.find(b"\0", end) + 1
+            if not end:
+                return False
+    if flags & _FHCRC:
+        end += 2
+    return len(data) >= end
 
 
 def _is_incompressible(data: bytes | memoryview) -> bool:

@@ -66,6 +66,16 @@ def test_padding_after_a_stream_is_ignored(kind: Compression) -> None:
 
 
 @pytest.mark.parametrize("kind", [Compression.GZIP, Compression.BZIP2, Compression.XZ])
+@pytest.mark.parametrize("padding", [4, 512, 300_000])
+@pytest.mark.parametrize("chunk_bytes", [1 << 20, 7])
+def test_a_stream_after_padding_is_decompressed(
+    kind: Compression, padding: int, chunk_bytes: int
+) -> None:
+    content = COMPRESS[kind](b"one ") + bytes(padding) + COMPRESS[kind](b"two")
+    assert decompress_all(content, kind, chunk_bytes) == b"one two"
+
+
+@pytest.mark.parametrize("kind", [Compression.GZIP, Compression.BZIP2, Compression.XZ])
 def test_a_truncated_stream_is_an_error(kind: Compression) -> None:
     with pytest.raises(InvalidArchiveError, match=f"invalid archive x: {kind.value} data is "):
         decompress_all(COMPRESS[kind](CONTENT)[:-20], kind)
