@@ -223,9 +223,9 @@ class OciLayout:
             raise self._missing(name)
         if member.size_bytes != descriptor.size_bytes:
             raise DigestMismatchError(
-                f"invalid archive {self._reference.location}: digest mismatch: the blob "
-                f"{descriptor.digest} has {member.size_bytes} bytes, expected "
-                f"{descriptor.size_bytes}"
+                f"invalid archive {self._reference.location}: ",
+                f"digest mismatch: the blob {descriptor.digest} has {member.size_bytes} bytes, "
+                f"expected {descriptor.size_bytes}",
             )
         return self._index.open(member)
 

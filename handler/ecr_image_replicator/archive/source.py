@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from ecr_image_replicator.archive.compression import Compression
+from ecr_image_replicator.archive.compression import SAVE_AGAIN, Compression
 from ecr_image_replicator.archive.contents import read_contents, uncompressed_layers
 from ecr_image_replicator.archive.forward_reader import ForwardReader
 from ecr_image_replicator.archive.layers import ArchivedLayer, find_archived_layer
@@ -110,7 +110,7 @@ class ArchiveSource:
         except DigestMismatchError as error:
             if error.message[0] == self._prefix:
                 raise
-            raise DigestMismatchError(self._prefix, *error.message, hint=error.hint) from error
+            raise DigestMismatchError(self._prefix, *error.message, hint=SAVE_AGAIN) from error
 
     @property
     def _prefix(self) -> str:

@@ -7,6 +7,7 @@ manual, "Basic Tar Format".
 from __future__ import annotations
 
 import posixpath
+import re
 import tarfile
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +22,9 @@ BLOCK_BYTES: Final = tarfile.BLOCKSIZE
 _MAX_SIZE_BYTES: Final = 2**62
 #: The records of pax extended headers that count.
 _PAX_KEYS: Final = frozenset({"path", "linkpath", "size"})
+#: The access time that `tar --listed-incremental` writes where POSIX has the name's prefix, which
+#: Python's tarfile reads in GNU headers too (GNU tar manual, "Basic Tar Format").
+_ACCESS_TIME: Final = re.compile(rb".{257}ustar  \0.{80}([0-7]{11})\0", re.DOTALL)
 #: Stands for all records of sparse files.
 _SPARSE: Final = "GNU.sparse"
 
@@ -174,9 +178,12 @@ def _parse(block: bytes) -> tarfile.TarInfo | None:
     if len(block) != BLOCK_BYTES:
         return None
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):
         return None
+    if time := _ACCESS_TIME.match(block):
+        info.name = info.name.removeprefix(f"{time[1].decode()}/")
+    return info
 
 
 def _target(info: tarfile.TarInfo, extended: Mapping[str, str], name: str) -> str:

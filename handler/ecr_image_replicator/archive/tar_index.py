@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.archive.compression import HEAD_BYTES
+from ecr_image_replicator.archive.compression import HEAD_BYTES, SAVE_AGAIN
 from ecr_image_replicator.archive.tar_headers import (
     BLOCK_BYTES,
     Kind,
@@ -44,7 +44,6 @@ _MAX_NAMES_CHARACTERS: Final = 4 * 1024 * 1024
 _MAX_KEPT_BYTES: Final = 16 * 1024 * 1024
 #: With two files of one of these names, two programs could read two different images.
 _UNIQUE: Final = frozenset({"manifest.json", "index.json"})
-_AGAIN: Final = "Save or upload the archive again."
 _SIGNATURES: Final = {
     b"PK\x03\x04": "a zip archive",
     b"7z\xbc\xaf": "a 7z archive",
@@ -98,6 +97,7 @@ class TarIndex:
         self._members: dict[str, Member] = {}
         self._window = _Window(reader)
         self._next_offset = 0
+        self._last: tuple[Header, int] | None = None
         self._kept_bytes = 0
         self._names_characters = 0
         #: Whether the archive was read to its end, so that every file is known.
@@ -197,6 +197,7 @@ class TarIndex:
                 return None
             offset = self._next_offset
             self._next_offset += header.padded_bytes
+            self._last = header, offset
             self._check_extent(header, offset)
             if header.kind is Kind.FILE or header.target:
                 if header.name in self._members:
@@ -259,10 +260,12 @@ class TarIndex:
         block = self._window.read(self._next_offset, BLOCK_BYTES)
         if self._next_offset == 0 and not is_header(block):
             raise self.invalid(_not_a_tar(block, self._reader.size_bytes))
-        if not block or not any(block):
+        if not block and self._last is not None:
+            self._check_extent(*self._last)  # a compressed archive's size is known at its end
+        if not any(block):
             return None
         if len(block) < BLOCK_BYTES:
-            raise self.invalid(f"truncated after {self._reader.size_bytes} bytes", hint=_AGAIN)
+            raise self.invalid(f"truncated after {self._reader.size_bytes} bytes", hint=SAVE_AGAIN)
         self._next_offset += BLOCK_BYTES
         return block
 
@@ -281,7 +284,7 @@ class TarIndex:
             raise self.invalid(
                 f"truncated within {quote(header.name)}, after {size_bytes - offset} of "
                 f"{header.size_bytes} bytes",
-                hint=_AGAIN,
+                hint=SAVE_AGAIN,
             )
 
     def invalid(self, *found: Part, hint: Part | tuple[Part, ...] = ()) -> InvalidArchiveError:
@@ -345,7 +348,7 @@ class _MemberReader:
             raise InvalidArchiveError(
                 f"invalid archive {self._location}: truncated within {quote(self._member.name)}, "
                 f"after {self._at} of {self._member.size_bytes} bytes",
-                hint=_AGAIN,
+                hint=SAVE_AGAIN,
             )
         self._at += count
         return count

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-from tests.unit.archives import MemoryObject
+import zstandard
+from tests.unit.archives import MemoryObject, tar
 
 from ecr_image_replicator.archive.compression import Compression
 from ecr_image_replicator.archive.forward_reader import ForwardReader
+from ecr_image_replicator.archive.tar_index import TarIndex
 from ecr_image_replicator.errors import InvalidArchiveError, TransientError
 from ecr_image_replicator.model.digests import ByteReader, BytesReader
 
@@ -98,3 +100,12 @@ def test_a_truncated_object_is_an_error_after_its_last_byte() -> None:
         assert reader.read_range(0, MIB) == CONTENT[:MIB]
         with pytest.raises(InvalidArchiveError, match="gzip data is truncated"):
             reader.read_range(MIB, len(CONTENT))
+
+
+def test_an_archive_truncated_between_two_zstd_blocks_is_an_error() -> None:
+    compressed = zstandard.compress(tar(("layer", CONTENT[:MIB]), ("manifest.json", b"[]")))
+    stored = CountingObject(compressed[: len(compressed) // 2])
+    with closing(ForwardReader(stored, Compression.ZSTD, "s3://bucket/key")) as reader:
+        index = TarIndex(reader, "s3://bucket/key")
+        with pytest.raises(InvalidArchiveError, match="truncated within 'layer'"):
+            index.find("manifest.json")

@@ -72,6 +72,15 @@ def test_a_size_above_8_gib_is_read(format_: Literal[1, 2]) -> None:
         TarIndex(huge, "x").find("later")
 
 
+def test_the_access_time_of_an_incremental_archive_is_not_part_of_the_name() -> None:
+    header = bytearray(tar(("folder/wanted", b"1"))[:512])
+    header[345:369] = b"14737022325\0" * 2  # as tar --listed-incremental writes it
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    content = bytes(header) + b"1".ljust(512, b"\0") + bytes(1024)
+    assert read(index_of(content), "folder/wanted") == b"1"
+
+
 def test_only_headers_are_read_and_each_byte_once() -> None:
     content = tar(("one", LARGE), ("two", LARGE), ("manifest.json", b"[]"))
     stored = MemoryObject(content)
