@@ -1,4 +1,4 @@
-"""AWS endpoints whose successful responses lack what they must contain.
+"""AWS endpoints whose responses are not AWS's, or lack what they must contain.
 
 Such endpoints are proxies and emulators named by AWS_ENDPOINT_URL.
 """
@@ -18,6 +18,9 @@ from ecr_image_replicator.errors import ReplicationError
 _ECR_IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1"
 _ROLE = "arn:aws:iam::123456789012:role/copier"
 _ROLE_FAILED = f"cannot assume the role {_ROLE} for the source"
+_SIGN_IN_FAILED = (
+    "authentication failed for ECR in eu-west-1, the source: ecr:GetAuthorizationToken failed"
+)
 _KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234"
 _ASSUMED = (
     b"<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>AKIA</AccessKeyId>"
@@ -63,6 +66,21 @@ def destination(monkeypatch: pytest.MonkeyPatch) -> RegistryServer:
             {"SrcImage": _ECR_IMAGE, "SrcRoleArn": _ROLE},
             Response(200, {}, _ASSUMED),
             f"{_ROLE_FAILED}: invalid response: STS returned no SecretAccessKey",
+        ),
+        (
+            {"SrcImage": _ECR_IMAGE, "SrcRoleArn": _ROLE},
+            Response(403, {"Content-Type": "text/html"}, b"<html><p>Blocked<br></html>"),
+            f"{_ROLE_FAILED}: sts:AssumeRole failed: invalid response",
+        ),
+        (
+            {"SrcImage": _ECR_IMAGE},
+            Response(200, {}, b"null"),
+            f"{_SIGN_IN_FAILED}: invalid response",
+        ),
+        (
+            {"SrcImage": _ECR_IMAGE},
+            Response(200, {}, b"\xff"),
+            f"{_SIGN_IN_FAILED}: invalid response",
         ),
         (
             {"SrcImage": "s3://bucket/app.tar"},

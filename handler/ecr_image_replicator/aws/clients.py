@@ -239,13 +239,20 @@ class AwsClients:
         """
         import botocore  # noqa: PLC0415 - as above
         import botocore.exceptions  # noqa: PLC0415 - as above
+        import botocore.parsers  # noqa: PLC0415 - as above
 
         try:
             client = self.find(operation.service, endpoint, identity, timeouts)
             return getattr(client, botocore.xform_name(operation.api_name))(**parameters)
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             raise aws_error(error, operation) from error
-        except (LookupError, RecursionError) as error:
+        except (
+            AttributeError,
+            LookupError,
+            RecursionError,
+            UnicodeDecodeError,
+            botocore.parsers.ResponseParserError,
+        ) as error:
             # botocore does not check a response's form, and follows redirects without a limit
             looped = isinstance(error, RecursionError)
             reason = "every request was redirected" if looped else "invalid response"

@@ -149,7 +149,7 @@ class Authenticator:
             secrets += [login.password, encode_basic(login).partition(" ")[2]]
         for secret in filter(lambda each: len(each) >= _MIN_SECRET_CHARACTERS, secrets):
             for written in (secret, json.dumps(secret)[1:-1]):
-                body = body.replace(written.encode(), "…".encode())
+                body = body.replace(written.encode(errors="replace"), "…".encode())
         return body
 
     def use_credentials(self, credentials: Credentials) -> None:

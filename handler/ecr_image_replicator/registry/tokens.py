@@ -76,7 +76,7 @@ def build_token_request(
             ("scope", " ".join(scopes)),
         ]
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return TokenRequest(realm, headers, urlencode(query + form).encode())
+        return TokenRequest(realm, headers, urlencode(query + form, errors="replace").encode())
     query += [("scope", scope) for scope in scopes]
     headers = {"Authorization": encode_basic(login)} if login else {}
     return TokenRequest(realm.with_parameters(query), headers)
@@ -101,8 +101,11 @@ def parse_token(response: TokenResponse) -> Token | None:
 
 
 def encode_basic(login: Login) -> str:
-    """Return the Authorization header of a login (RFC 7617)."""
-    pair = f"{login.username}:{login.password}".encode()
+    """Return the Authorization header of a login (RFC 7617).
+
+    A lone surrogate, which JSON can escape and UTF-8 cannot encode, becomes a question mark.
+    """
+    pair = f"{login.username}:{login.password}".encode(errors="replace")
     return f"Basic {base64.b64encode(pair).decode()}"
 
 

@@ -339,7 +339,7 @@ def _parse_role(
         if external_id is not None:
             raise RequestError(role, " is required with ", external)
         return None
-    if not arn.startswith("arn:") or ":role/" not in arn:
+    if not re.fullmatch(r"arn:[a-z-]+:iam::[0-9]*:role/[!-~]+", arn):
         raise invalid(role, f"{quote(arn)} is not the ARN of a role")
     if external_id is not None and not re.fullmatch(_EXTERNAL_ID, external_id):
         raise invalid(external, "STS accepts 2 to 1224 letters, digits and _+=,.@:/-")

@@ -107,6 +107,16 @@ def test_a_login_that_a_token_service_accepted_is_denied_access_by_a_later_chall
         _authenticate(authenticator, challenges=basic, rejected=authenticator.authorization)
 
 
+def test_a_lone_surrogate_in_a_login_is_sent_as_a_question_mark() -> None:
+    authenticator = _authenticator(FakeCredentials(Login("ann", "hunter22\ud800", "the secret")))
+    _authenticate(authenticator, challenges=[BASIC])
+    assert authenticator.authorization == _basic(Login("ann", "hunter22?", ""))
+    assert authenticator.redact(b"not hunter22?!") == "not …!".encode()
+    authenticator = _authenticator(FakeCredentials(Login("", "token\ud800", "the secret")))
+    (request,) = _authenticate(authenticator, _token(token="t"))
+    assert dict(parse_qsl((request.form or b"").decode()))["refresh_token"] == "token?"
+
+
 def test_no_authorization_is_sent_before_a_challenge() -> None:
     authenticator = _authenticator(FakeCredentials(_login()))
     assert authenticator.authorization is None

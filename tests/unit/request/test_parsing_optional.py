@@ -106,6 +106,7 @@ def test_create_repository_is_parsed_into_settings(
     [
         ({"SrcRoleArn": ROLE, "SrcExternalId": "x"}, "invalid SrcExternalId: STS accepts"),
         ({"SrcRoleArn": "reader"}, "invalid SrcRoleArn: 'reader' is not the ARN of a role"),
+        ({"SrcRoleArn": f"{ROLE}\ud800"}, "is not the ARN of a role"),
         ({"SrcExternalId": "abc"}, "SrcRoleArn is required with SrcExternalId"),
         ({"ArchImageTags": {"amd64": "a b"}}, "invalid ArchImageTags: 'a b' is not a tag"),
         ({"ArchImageTags": {"amd64": 1}}, "invalid ArchImageTags: 1 is not a tag"),
