@@ -38,6 +38,17 @@ _TUNNEL_REJECTED: Final = r"Tunnel connection failed: ([0-9]{3})\b"
 _MAX_TUNNEL_CHARACTERS: Final = 100
 _UNREACHABLE: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
+#: By OpenSSL's verification error: not yet valid, expired, for another host name or address.
+_CERTIFICATE_HINTS: Final = {
+    9: "Check the certificate's dates and the clock.",
+    10: "Renew the server's certificate.",
+    62: "Use a host name that the certificate has, or replace the certificate.",
+    64: "Use a host name that the certificate has, or replace the certificate.",
+}
+_BUNDLE_HINT: Final = (
+    "If a private authority signed the certificate, name its bundle in SSL_CERT_FILE."
+)
+
 
 class SilentServerError(ssl.SSLError):
     """A server sent no byte in a TLS handshake; it may be waiting for a plain HTTP request."""
@@ -104,8 +115,10 @@ def describe_failure(error: BaseException) -> str:  # noqa: PLR0911 - one for ea
 
 
 def hint_for(error: BaseException) -> str:
-    """Return what to do about a host that cannot be reached, "" for other failures."""
+    """Return what to do about a host that is unreachable or untrusted, "" for other failures."""
     for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _CERTIFICATE_HINTS.get(getattr(cause, "verify_code", 0), _BUNDLE_HINT)
         if isinstance(cause, socket.gaierror):
             return "Check the host name, and that the network has DNS."
         if isinstance(cause, OSError) and cause.errno in _UNREACHABLE:
@@ -155,7 +168,7 @@ def is_not_tls(error: BaseException) -> bool:
 
 def _describe_tls_error(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = getattr(error, "verify_message", "") or "no reason given"
+        why = getattr(error, "verify_message", "").rstrip(".") or "no reason given"
         return f"certificate verification failed ({why})"
     return f"TLS failed ({_reason(error).lower().replace('_', ' ')})"
 

@@ -345,11 +345,7 @@ def _error_of(
     through = f" through proxy {failed_proxy}" if failed_proxy else ""
     message = f"cannot connect to {url.authority}{through}: {describe_failure(error)}"
     if is_certificate_error(error):
-        return UntrustedHostError(
-            message,
-            side=side,
-            hint="If a private authority signed the certificate, name its bundle in SSL_CERT_FILE.",
-        )
+        return UntrustedHostError(message, side=side, hint=hint_for(error))
     if url.scheme == "https" and not failed_proxy and is_not_tls(error):
         return NotTlsError(message)
     if is_unknown_host(error):

@@ -12,6 +12,7 @@ from ecr_image_replicator.registry.http.connection_errors import (
     TunnelRejection,
     describe_failure,
     find_tunnel_rejection,
+    hint_for,
     is_certificate_error,
     is_not_tls,
 )
@@ -26,8 +27,9 @@ def _ssl_error(reason: str) -> ssl.SSLError:
     return error
 
 
-def _certificate_error() -> ssl.SSLCertVerificationError:
+def _certificate_error(code: int = 18) -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, URL)
+    error.verify_code = code
     error.verify_message = "self-signed certificate"
     return error
 
@@ -91,6 +93,21 @@ def test_a_server_without_tls_is_recognized(cause: Exception, expected: bool) ->
 def test_a_certificate_verification_error_is_recognized() -> None:
     assert is_certificate_error(LibraryError(URL, reason=_certificate_error()))
     assert not is_certificate_error(LibraryError(URL, reason=_ssl_error("HTTP_REQUEST")))
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (18, "name its bundle in SSL_CERT_FILE"),
+        (20, "name its bundle in SSL_CERT_FILE"),
+        (9, "dates"),
+        (10, "Renew"),
+        (62, "host name that the certificate has"),
+        (64, "host name that the certificate has"),
+    ],
+)
+def test_a_bundle_is_suggested_only_for_an_unknown_authority(code: int, hint: str) -> None:
+    assert hint in hint_for(LibraryError(URL, reason=_certificate_error(code)))
 
 
 def test_a_rejected_tunnel_is_recognized_only_with_a_proxy() -> None:
