@@ -127,6 +127,23 @@ class LineServer(FaultProxy):
         super()._serve(accepted)
 
 
+class PlainServer(FaultProxy):
+    """A server that responds to a TLS handshake with an error of HTTP, as nginx does."""
+
+    def _serve(self, accepted: socket.socket) -> None:
+        accepted.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        accepted.close()
+
+
+def test_the_error_for_a_server_without_tls_names_the_setting_for_plain_http(
+    short_timeout_session: Session,
+) -> None:
+    with PlainServer("127.0.0.1:1") as server, pytest.raises(NotTlsError) as raised:
+        _send(short_timeout_session, "GET", f"https://{server.host}/")
+    assert "TLS failed (wrong version number)" in str(raised.value)
+    assert "PLAIN_HTTP_REGISTRIES" in str(raised.value.hint)
+
+
 def test_a_server_that_ignores_a_tls_handshake_is_used_over_plain_http() -> None:
     with (
         declared_stalls(),

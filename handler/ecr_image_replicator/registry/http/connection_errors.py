@@ -119,6 +119,8 @@ def hint_for(error: BaseException) -> str:
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _CERTIFICATE_HINTS.get(getattr(cause, "verify_code", 0), _BUNDLE_HINT)
+        if isinstance(cause, ssl.SSLError) and _reason(cause) in _NOT_TLS_REASONS:
+            return "If the registry uses plain HTTP, name it in PLAIN_HTTP_REGISTRIES."
         if isinstance(cause, socket.gaierror):
             return "Check the host name, and that the network has DNS."
         if isinstance(cause, OSError) and cause.errno in _UNREACHABLE:

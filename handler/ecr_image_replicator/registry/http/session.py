@@ -347,7 +347,7 @@ def _error_of(
     if is_certificate_error(error):
         return UntrustedHostError(message, side=side, hint=hint_for(error))
     if url.scheme == "https" and not failed_proxy and is_not_tls(error):
-        return NotTlsError(message)
+        return NotTlsError(message, hint=hint_for(error))
     if is_unknown_host(error):
         return UnknownHostError(message, hint=hint_for(error))
     kind = ConnectionTimeoutError if is_timeout(error) else TransientError

@@ -110,6 +110,12 @@ def test_a_bundle_is_suggested_only_for_an_unknown_authority(code: int, hint: st
     assert hint in hint_for(LibraryError(URL, reason=_certificate_error(code)))
 
 
+@pytest.mark.parametrize("reason", ["WRONG_VERSION_NUMBER", "HTTP_REQUEST"])
+def test_plain_http_is_suggested_for_a_response_without_tls(reason: str) -> None:
+    assert "PLAIN_HTTP_REGISTRIES" in hint_for(LibraryError(URL, reason=_ssl_error(reason)))
+    assert hint_for(LibraryError(URL, reason=_ssl_error("TLSV1_ALERT_INTERNAL_ERROR"))) == ""
+
+
 def test_a_rejected_tunnel_is_recognized_only_with_a_proxy() -> None:
     error = LibraryError(URL, reason=OSError("Tunnel connection failed: 407 Authentication"))
     proxy = Proxy.parse("proxy.example:3128")
