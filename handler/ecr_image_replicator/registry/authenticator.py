@@ -261,6 +261,7 @@ class Authenticator:
             if response.status not in _REJECTED:
                 break
         if response.status in _REJECTED:
+            self._accepted = None
             raise self._denied(operation, realm.authority, response.status)
         token = parse_token(response)
         if token is None:

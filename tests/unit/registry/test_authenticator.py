@@ -232,7 +232,7 @@ def test_any_response_of_a_token_service_is_a_token_or_a_replication_error(
     content: bytes, status: int
 ) -> None:
     try:
-        _authenticate(_authenticator(), TokenResponse(status, content))
+        _authenticate(_authenticator(scopes=SCOPES[:1]), TokenResponse(status, content))
     except ReplicationError as error:
         assert "quay.io" in str(error)  # noqa: PT017 - a success is valid too
 
@@ -343,6 +343,16 @@ def test_a_login_rejected_by_the_token_service_is_renewed_once(
         match=rf"authentication failed \({status} .* with the credentials in the secret 3",
     ):
         _authenticate(authenticator, *[TokenResponse(status, b"")] * 9)
+
+
+def test_a_login_that_a_token_service_rejects_later_has_failed_to_authenticate() -> None:
+    """The password has changed; the token service is on the registry's host, as Harbor's is."""
+    own = [Challenge("bearer", {"realm": "/token"})]
+    authenticator = _authenticator(FakeCredentials(_login()), scopes=SCOPES[:1])
+    _authenticate(authenticator, _token(token="t"), challenges=own)
+
+    with pytest.raises(DeniedError, match=r"authentication failed \(401 .* from quay.io\) with"):
+        _authenticate(authenticator, TokenResponse(401, b""), challenges=own, rejected="Bearer t")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
