@@ -13,7 +13,12 @@ from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, Message, pass_
 from tests.faults.stalls import declared_stalls
 from tests.replicating import replicate_once
 
-from ecr_image_replicator.errors import DeniedError, ProtocolError, UnavailableError
+from ecr_image_replicator.errors import (
+    DeniedError,
+    NotFoundError,
+    ProtocolError,
+    UnavailableError,
+)
 from ecr_image_replicator.outcome import Outcome
 
 SIZE = 40_000
@@ -211,3 +216,18 @@ def test_a_stall_counts_as_a_broken_connection(stage: Stage) -> None:
         stage.replicate()
     assert stage.destination.store.tags("copy") == {"1": stage.image.digest}
     assert stage.requests_for_layer() == 2
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("code", ["", "BLOB_UNKNOWN", "UNKNOWN"])
+def test_the_message_for_a_missing_blob_says_that_the_source_is_incomplete(
+    stage: Stage, code: str, status: int
+) -> None:
+    stage.on_layer(respond_with(status, code))
+    with pytest.raises(NotFoundError) as raised:
+        stage.replicate()
+    assert f"cannot pull blob {stage.layer} of " in str(raised.value)
+    assert f": blob not found ({status} " in str(raised.value)
+    assert "Push the image to the source again: its content there is incomplete." in str(
+        raised.value
+    )

@@ -11,10 +11,12 @@ from ecr_image_replicator.errors import (
     DigestMismatchError,
     ProtocolError,
     ReplicationError,
+    Side,
     TransientError,
 )
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.client import RETRY_429_ONLY
+from ecr_image_replicator.registry.error_responses import blob_not_found_error, is_not_found
 from ecr_image_replicator.registry.http.encodings import encoding_error, has_coding
 from ecr_image_replicator.registry.manifest_responses import is_success
 from ecr_image_replicator.retries import retries_exhausted
@@ -104,7 +106,10 @@ class BlobRequests:
             self._client.read_error(response)
             response = self._get(descriptor, offset, end, operation)
         if response.status not in _WITH_BLOB:
-            raise self._client.error(self._client.read_error(response), operation)
+            rejection = self._client.read_error(response)
+            if is_not_found(rejection) and self._client.side is Side.SOURCE:
+                raise blob_not_found_error(rejection, operation)
+            raise self._client.error(rejection, operation)
         start = offset if response.status == 206 else 0
         try:
             self._check_extent(response, descriptor, start, end, operation)

@@ -163,14 +163,6 @@ def _not_found(
     failed: str, found: str, side: Side, login_origin: Part | None, status: int, code: str
 ) -> NotFoundError:
     hint: tuple[Part, ...]
-    if code == "BLOB_UNKNOWN" and side is Side.SOURCE:
-        return NotFoundError(
-            f"{failed}: blob not found ({found})",
-            hint="Push the image to the source again: its content there is incomplete.",
-            side=side,
-            status=status,
-            code=code,
-        )
     if side is Side.DESTINATION or code == "NAME_UNKNOWN":
         missing, hint = "repository", ("Check the repository name in ", REFERENCE_SETTINGS[side])
     else:
@@ -185,6 +177,20 @@ def _not_found(
         side=side,
         status=status,
         code=code,
+    )
+
+
+def blob_not_found_error(response: HttpResponse, operation: str) -> NotFoundError:
+    """Return the error for a blob that the source does not have, with any code.
+
+    Its manifest was read before. The response may be that of a storage.
+    """
+    return NotFoundError(
+        f"cannot {operation}: blob not found ({describe_response(response)})",
+        hint="Push the image to the source again: its content there is incomplete.",
+        side=Side.SOURCE,
+        status=response.status,
+        code=error_code(response),
     )
 
 

@@ -181,14 +181,6 @@ def test_the_message_for_a_404_names_the_missing_object(
     assert str(error) == f"cannot pull quay.io/a:1: {message}"
 
 
-def test_the_message_for_a_missing_blob_says_that_the_source_is_incomplete() -> None:
-    error = _raised(_response(404, _error("BLOB_UNKNOWN")))
-    assert str(error) == (
-        "cannot pull quay.io/a:1: blob not found (404 Not Found, BLOB_UNKNOWN: no). Push the image "
-        "to the source again: its content there is incomplete."
-    )
-
-
 def test_the_message_for_a_413_names_the_body_size_limit_of_a_proxy() -> None:
     page = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
     error = str(_raised(_response(413, page, HTML), Side.DESTINATION))
