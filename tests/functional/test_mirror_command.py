@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local.registry import Operation, RegistryServer, SpecificationPolicy
+from local.registry import (
+    ErrorCode,
+    Operation,
+    RegistryError,
+    RegistryServer,
+    SpecificationPolicy,
+)
 from local.registry.store import Store
 from local.web import DroppedConnectionError, Request
 from tests.functional.mirror_fixtures import methods, put_tags
@@ -180,12 +186,35 @@ def test_verbose_prints_log_lines(registries: Start, tmp_path: Path) -> None:
     assert _run(file, "--verbose", "--quiet")[0] == Exit.USAGE
 
 
+class _ThrottleOncePolicy(SpecificationPolicy):
+    """A registry that responds 429 to the first GET of a manifest."""
+
+    def __init__(self) -> None:
+        self._is_first = True
+
+    def before(self, operation: Operation, request: Request, store: Store) -> None:  # noqa: ARG002 - the policy's
+        if request.method == "GET" and "/manifests/" in request.path and self._is_first:
+            self._is_first = False
+            raise RegistryError(ErrorCode.TOOMANYREQUESTS, "wait", headers={"Retry-After": "0"})
+
+
+def test_the_wait_for_a_rate_limit_is_printed(registries: Start, tmp_path: Path) -> None:
+    source, destination = registries(policy=_ThrottleOncePolicy()), registries()
+    put_tags(source, "team/app", ["1"])
+
+    status, _, err = _run(_write(tmp_path / "m.yaml", source, destination))
+
+    assert status == Exit.DONE, err
+    assert f"retrying in 0 s: cannot pull {source.host}/team/app" in err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "not a map"),
         ("- a", "not a map"),
         ("a: [", "invalid mirror file"),
+        ("a: b\n---\nc: d\n", "expected a single document in the stream but found another"),
         ("Repositorys: []", "unknown property 'Repositorys'"),
         ("Repositories: [{SrcRepository: a, DestRepository: b.example/c, Tag: x}]", "'Tag'"),
     ],

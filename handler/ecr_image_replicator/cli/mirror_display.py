@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, TextIO
 
-from ecr_image_replicator.cli.display import NullDisplay, is_terminal
+from ecr_image_replicator.cli.display import NullDisplay, is_terminal, retry_line
 from ecr_image_replicator.cli.report import size
 from ecr_image_replicator.mirror.compare import ComparisonStatus
 from ecr_image_replicator.mirror.results import ImageStatus
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ecr_image_replicator.copy.ports import Progress
+    from ecr_image_replicator.errors import TransientError
     from ecr_image_replicator.mirror.compare import MirrorImage
     from ecr_image_replicator.mirror.preparation import Preparation, PreparedEntry
     from ecr_image_replicator.mirror.report import ChoiceSummary
@@ -92,8 +93,8 @@ class MirrorLines:
             self.show(f"warning: {warning}")
 
     def image_progress(self, entry: PreparedEntry, image: MirrorImage) -> Progress:  # noqa: ARG002 - the port's
-        """Return a progress that adds to the set's bytes."""
-        return _ImageBytes(self._advance)
+        """Return a progress that adds to the set's bytes and prints retries."""
+        return _ImageProgress(self._advance, self._retry)
 
     def image_done(self, result: ImageResult) -> None:
         """Print a line for an image."""
@@ -135,6 +136,10 @@ class MirrorLines:
             else:
                 self._write(self._status())
 
+    def _retry(self, error: TransientError) -> None:
+        if not self._is_quiet:
+            self.show(retry_line(error))
+
     @property
     def _interval_seconds(self) -> float:
         return _STATUS_SECONDS if self._is_terminal else _LINE_SECONDS
@@ -161,12 +166,19 @@ class MirrorLines:
         self._stream.flush()
 
 
-class _ImageBytes(NullDisplay):
-    """Reports the number of received bytes."""
+class _ImageProgress(NullDisplay):
+    """Reports the number of received bytes, and retries."""
 
-    def __init__(self, advance: Callable[[int], None]) -> None:
+    def __init__(
+        self, advance: Callable[[int], None], retry: Callable[[TransientError], None]
+    ) -> None:
         self._advance = advance
+        self._retry = retry
 
     def advance(self, blob: Descriptor, count_bytes: int) -> None:  # noqa: ARG002 - the port's
         """Count bytes."""
         self._advance(count_bytes)
+
+    def retry(self, error: TransientError) -> None:
+        """Print the error before the wait for a retry."""
+        self._retry(error)

@@ -77,7 +77,8 @@ def _parse_yaml(path: Path, text: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        parts = [getattr(error, "context", None), getattr(error, "problem", None)]
+        problem = " ".join(filter(None, parts)) or "it cannot be parsed"
         raise RequestError(f"invalid mirror file {path}: {problem}{line}") from error
     except RecursionError as error:
         raise RequestError(f"invalid mirror file {path}: it is nested too deeply") from error
