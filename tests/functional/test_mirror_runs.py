@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from local.aws import LoopbackAws
@@ -207,10 +208,18 @@ def test_the_error_for_a_missing_digest_names_the_image_with_its_digest(
     assert failed.error.startswith(f"cannot pull {named}: image not found (404 Not Found)")
 
 
-def test_two_entries_with_the_same_destination_tag_are_an_error(registries: Start) -> None:
+@pytest.mark.parametrize(
+    ("tag", "options"),
+    [("1", {}), ("2", {"Platforms": "all", "ArchImageTags": {"amd64": "1"}})],
+    ids=["DestImage", "ArchImageTags"],
+)
+def test_two_entries_with_the_same_destination_tag_are_an_error(
+    tag: str, options: dict[str, Any], registries: Start
+) -> None:
     source, destination = registries(), registries()
     put_tags(source, "team/app", ["1"])
-    image = {"SrcImage": f"{source.host}/x:1", "DestImage": f"{destination.host}/mirror/app:1"}
+    target = f"{destination.host}/mirror/app:{tag}"
+    image = {"SrcImage": f"{source.host}/x:1", "DestImage": target, **options}
     mirror = {"Repositories": [_repository(source, destination)], "Images": [image]}
 
     with pytest.raises(RequestError, match="both write to"):

@@ -314,7 +314,7 @@ def _check(preparation: Preparation) -> None:
     owners: dict[tuple[str, str], str] = {}
     for each in preparation.entries:
         for image in each.images:
-            for tag in image.image.destination_tags:
+            for tag in (*image.image.destination_tags, *each.entry.template.arch_tags.values()):
                 place = each.entry.destination_name, tag
                 first = owners.setdefault(place, each.entry.name)
                 if first != each.entry.name:
