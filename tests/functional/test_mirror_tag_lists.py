@@ -96,6 +96,15 @@ def test_a_body_that_is_not_a_tag_list_is_an_invalid_response(serve: Serve, docu
         _reader(server.host).list_tags()
 
 
+def test_a_web_page_instead_of_a_tag_list_names_the_host(serve: Serve) -> None:
+    server = serve(lambda _: Response(200, {"Content-Type": "text/html"}, b"<html></html>"))
+    with pytest.raises(
+        ProtocolError,
+        match=rf"{server.host} is not a container registry \(200 OK, text/html\)\. Check the host",
+    ):
+        _reader(server.host).list_tags()
+
+
 def test_pages_that_link_to_each_other_are_an_invalid_response(serve: Serve) -> None:
     def handle(request: Request) -> Response:
         last = request.parameter("last")

@@ -37,6 +37,11 @@ def is_html(response: HttpResponse) -> bool:
     return media_type(response) in {"text/html", "application/xhtml+xml"}
 
 
+def is_web_page(response: HttpResponse) -> bool:
+    """Return whether a response is HTML where JSON should be, not JSON with a wrong type."""
+    return is_html(response) and not response.content.lstrip().startswith(b"{")
+
+
 def media_type(response: HttpResponse) -> str:
     """Return the media type of a body, without parameters, in lowercase; "" for none."""
     return sanitize(response.header("content-type").partition(";")[0], 80).lower()

@@ -12,7 +12,7 @@ from ecr_image_replicator.model.manifests import (
     MAX_MANIFEST_BYTES,
     parse_manifest,
 )
-from ecr_image_replicator.registry.error_bodies import is_html
+from ecr_image_replicator.registry.error_bodies import is_html, is_web_page
 from ecr_image_replicator.registry.error_responses import is_not_found, not_a_registry
 from ecr_image_replicator.retries import RETRYABLE_STATUSES
 
@@ -65,7 +65,7 @@ def read_manifest(
     InvalidManifestError
         It is malformed or of an unsupported kind.
     """
-    if is_html(response) and not response.content.lstrip().startswith(b"{"):
+    if is_web_page(response):
         raise not_a_registry(response, operation, response.url.authority, client.side)
     if wanted is not None and not wanted.names(response.content):
         found = Digest.of(response.content, wanted.algorithm)

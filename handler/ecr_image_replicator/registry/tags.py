@@ -12,6 +12,8 @@ from ecr_image_replicator.copy.tag_ports import TagHead
 from ecr_image_replicator.errors import ProtocolError, Side
 from ecr_image_replicator.model.manifests import has_too_many_values
 from ecr_image_replicator.registry.client import RETRY_429_ONLY
+from ecr_image_replicator.registry.error_bodies import is_web_page
+from ecr_image_replicator.registry.error_responses import not_a_registry
 from ecr_image_replicator.registry.http.link_header import find_next_link
 from ecr_image_replicator.registry.http.urls import InvalidUrlError
 from ecr_image_replicator.registry.manifest_responses import ACCEPT_MANIFESTS, announced_digest
@@ -77,6 +79,9 @@ class RegistryTags:
             )
             if response.status != 200:
                 raise self._client.error(response, operation)
+            if is_web_page(response):
+                host = response.url.authority
+                raise not_a_registry(response, operation, host, self._client.side)
             size_bytes += len(response.content)
             if size_bytes > _MAX_LIST_BYTES:
                 raise self._invalid(f"it is longer than {_MAX_LIST_BYTES} bytes")
