@@ -32,7 +32,9 @@ from ecr_image_replicator.request.properties import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from ecr_image_replicator.request.mirror import MirrorEntry
 
 KNOWN_MIRROR_PROPERTIES: Final = (
     "Images",
@@ -65,6 +67,7 @@ def parse_mirror(properties: Mapping[str, Any]) -> MirrorRequest:
     problems.check_image_options("Defaults.", defaults)
     repositories = list(parse_repositories(properties, defaults, problems))
     images = list(parse_images(properties, defaults, problems))
+    _check_defaults(defaults, repositories, problems)
     if not any(properties.get(name) for name in ("Images", "Repositories")):
         problems.add("Images or Repositories is required")
     check_destinations([*repositories, *images], problems)
@@ -90,6 +93,17 @@ def parse_mirror(properties: Mapping[str, Any]) -> MirrorRequest:
 
 def _parse_defaults(properties: Mapping[str, Any]) -> dict[str, Any]:
     return read_object(properties, "Defaults", secret=True)
+
+
+def _check_defaults(
+    defaults: Mapping[str, Any], repositories: Sequence[MirrorEntry], problems: Problems
+) -> None:
+    """Find defaults that limit the versions of no repository: every tag would be copied."""
+    if not repositories or any(each.selection and each.selection.versions for each in repositories):
+        return
+    for name in ("Suffix", "Newest"):
+        if defaults.get(name) not in (None, ""):
+            problems.add(f"Defaults.{name} is invalid without Versions")
 
 
 def _parse_concurrency(properties: Mapping[str, Any]) -> dict[str, int]:

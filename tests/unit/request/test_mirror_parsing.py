@@ -128,6 +128,8 @@ def test_the_properties_of_the_mirror_are_parsed() -> None:
         ({"Repositories": [{**_ENTRY, "Tags": "a["}]}, "bracket"),
         ({"Repositories": [{**_ENTRY, "Tags": "sha256-" + "a" * 64}]}, "stands for a digest"),
         ({"Repositories": [{**_ENTRY, "Newest": 3}]}, "Newest is invalid without Versions"),
+        ({"Repositories": [_ENTRY], "Defaults": {"Newest": 3}}, "Defaults.Newest is invalid witho"),
+        ({"Repositories": [_ENTRY], "Defaults": {"Suffix": "-a"}}, "Defaults.Suffix is invalid wi"),
         ({"Repositories": [{**_ENTRY, "Newest": 0, "Versions": "*"}]}, "Newest 0 is invalid"),
         ({"Repositories": [{**_ENTRY, "Newest": "x", "Versions": "*"}]}, "Newest 'x' is invalid"),
         ({"Repositories": [{**_ENTRY, "Newest": [3], "Versions": "*"}]}, r"Newest \[3\] is inv"),
@@ -225,6 +227,16 @@ def test_inline_credentials_are_rejected_and_not_quoted() -> None:
         with pytest.raises(RequestError, match="Creds is invalid") as raised:
             parse_mirror(place)
         assert "hunter2" not in str(raised.value)
+
+
+def test_a_default_newest_applies_to_entries_with_versions() -> None:
+    other = {**_ENTRY, "DestRepository": "registry.example/mirror/other", "Versions": "1.*"}
+    whole, newest = _parse(Defaults={"Newest": 3}, Repositories=[_ENTRY, other]).entries
+
+    assert whole.selection is not None
+    assert whole.selection.versions is None
+    assert newest.selection is not None
+    assert newest.selection.newest == 3
 
 
 def test_a_duplicate_destination_tag_is_rejected() -> None:
