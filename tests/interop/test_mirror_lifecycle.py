@@ -175,10 +175,10 @@ def test_a_rejected_schedule_fails_the_resource_before_images_are_copied(
     mirror = {
         "Repositories": mirror_scene.entries[:1],
         "CompleteWhen": "Started",
-        "Schedule": "cron(0 3 * * *)",
+        "Schedule": "cron(0 3 * * * *)",
     }
     headers = {"Content-Type": "application/json", "x-amzn-ErrorType": "ValidationException"}
-    content = b'{"Message": "Invalid Schedule Expression cron(0 3 * * *)."}'
+    content = b'{"Message": "Invalid Schedule Expression cron(0 3 * * * *)."}'
     scheduler = LoopbackServer(lambda _: Response(400, headers, content))
     scheduler.start()
     machine.pool.configure({"AWS_ENDPOINT_URL_SCHEDULER": scheduler.url})
@@ -189,7 +189,7 @@ def test_a_rejected_schedule_fails_the_resource_before_images_are_copied(
 
     (response,) = machine.cloudformation.responses
     assert response.status == "FAILED"
-    assert "Invalid Schedule Expression cron(0 3 * * *)" in (response.reason or "")
+    assert "Invalid Schedule Expression cron(0 3 * * * *)" in (response.reason or "")
     assert not any(each.method in {"POST", "PUT"} for each in mirror_scene.destination.requests)
 
 

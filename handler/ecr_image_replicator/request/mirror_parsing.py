@@ -50,6 +50,7 @@ KNOWN_MIRROR_PROPERTIES: Final = (
 #: Of CloudFormation, and Trigger, which only has to change.
 _IGNORED: Final = ("ServiceToken", "ServiceTimeout", "Trigger")
 _MAX_CONCURRENCY: Final = 40
+_CRON_FIELDS: Final = 6
 
 
 def parse_mirror(properties: Mapping[str, Any]) -> MirrorRequest:
@@ -147,5 +148,10 @@ def _parse_schedule(properties: Mapping[str, Any]) -> str:
         raise RequestError(
             f"Schedule {quote(text)} is invalid: it is cron(…), rate(…) or at(…), as EventBridge "
             "Scheduler takes them"
+        )
+    if text.startswith("cron(") and len(text[5:-1].split()) != _CRON_FIELDS:
+        raise RequestError(
+            f"Schedule {quote(text)} is invalid: EventBridge Scheduler takes cron(minutes hours "
+            "day-of-month month day-of-week year)"
         )
     return text

@@ -150,6 +150,7 @@ def test_the_properties_of_the_mirror_are_parsed() -> None:
         ({"Repositories": [_ENTRY], "MaxFailures": -1}, "MaxFailures -1 is invalid"),
         ({"Repositories": [_ENTRY], "CompleteWhen": "Never"}, "CompleteWhen"),
         ({"Repositories": [_ENTRY], "Schedule": "daily"}, "Schedule 'daily' is invalid"),
+        ({"Repositories": [_ENTRY], "Schedule": "cron(0 3 * * *)"}, r"takes cron\(minutes hours "),
         ({"Repositories": [_ENTRY], "SourceConcurrency": 0}, "SourceConcurrency 0 is invalid"),
         ({"Repositories": [_ENTRY], "SourceConcurrency": True}, "SourceConcurrency True is inv"),
         ({"Repositories": [_ENTRY], "SourceConcurrency": {"a.io": 99}}, "99 workers, at most 40"),
