@@ -168,6 +168,15 @@ class OwnUsages(cdk.Stack):
         )
         ours.ECRDeployment(
             self,
+            "ToOtherAccount",
+            src=ours.DockerImageName("nginx:latest"),
+            dest=ours.DockerImageName("210987654321.dkr.ecr.eu-west-1.amazonaws.com/new:1.0"),
+            dest_role=other,
+            create_repository=True,
+            verify_signature_key="arn:aws:kms:us-west-2:123456789012:key/given-as-text",
+        )
+        ours.ECRDeployment(
+            self,
             "Network",
             src=ours.DockerImageName("nginx:latest"),
             dest=to(repository, "network"),

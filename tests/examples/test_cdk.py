@@ -183,16 +183,18 @@ def test_permissions_of_source_and_destination(synthesis: Synthesis, own: Stack)
             f"{repositories}/plain/app",
             "arn:aws:s3:::builds/app.tar",
             "arn:aws:iam::210987654321:role/Reader",
+            "arn:aws:kms:us-west-2:123456789012:key/given-as-text",
             own.resolve({"Ref": name_of(template, "Secret")}),
         )
     }
 
-    asset, destination, plain, archive, role, secret = granted.values()
+    asset, destination, plain, archive, role, key, secret = granted.values()
     assert asset == PULL
     assert destination == PULL | PUSH | {"ecr:DescribeRepositories", "ecr:BatchDeleteImage"}
     assert plain == PULL | PUSH | {"ecr:DescribeRepositories"}
     assert archive == {"s3:GetObject", "s3:GetObjectVersion"}
     assert role == {"sts:AssumeRole"}
+    assert key == {"kms:GetPublicKey"}
     assert "secretsmanager:GetSecretValue" in secret
 
 

@@ -65,7 +65,8 @@ class ECRDeployment(Construct):
     copy_referrers
         Copy signatures, SBOMs and attestations too; ``"required"`` fails if one is rejected.
     verify_signature_key
-        Copy only what this key signed: a PEM public key, or an asymmetric KMS key.
+        Copy only what this key signed: a PEM public key, or an asymmetric KMS key or its ARN. An
+        alias's ARN grants nothing.
     src_role, dest_role
         Roles that the function assumes for an endpoint, for example in other accounts. Their
         permissions are not changed; the function is only allowed to assume them.
@@ -159,17 +160,15 @@ class ECRDeployment(Construct):
             service_token = function.function_arn
             self._grantee = grantee(cdk.Stack.of(self), function)
             self._grant(src, dest, src_role, dest_role, deletes=on_delete == "Untag")
-            if create_repository:
+            if create_repository and dest_role is None:
                 dest.grant_create(self, self._owned)
         elif settings or role or vpc or memory_limit:
             raise ValueError(
                 "service_token cannot be combined with settings, role, vpc or memory_limit: "
                 "the function exists already."
             )
-        if verify_signature_key is not None and not isinstance(verify_signature_key, str):
-            if self._grantee is not None:
-                verify_signature_key.grant(self._principal, "kms:GetPublicKey")
-            verify_signature_key = verify_signature_key.key_arn
+        if verify_signature_key is not None:
+            verify_signature_key = self._allow_verification(verify_signature_key)
         # cdk-ecr-deployment's child has another name: CloudFormation can change neither the type
         # nor the ServiceToken of a resource, so a stack that migrates needs a new one
         self._resource = cdk.CustomResource(
@@ -282,6 +281,18 @@ class ECRDeployment(Construct):
                 dest.grant_write(side, self._owned, deletes=deletes)
             else:
                 image.grant_read(side, self._owned)
+
+    def _allow_verification(self, key: str | kms.IKey) -> str:
+        """Return the value of VerifySignatureKey; allow the function to read a KMS key."""
+        if not isinstance(key, str):
+            if self._grantee is not None:
+                key.grant(self._principal, "kms:GetPublicKey")
+            return key.key_arn
+        if self._grantee is not None and key.startswith("arn:") and ":key/" in key:
+            self.add_to_principal_policy(
+                iam.PolicyStatement(actions=["kms:GetPublicKey"], resources=[key])
+            )
+        return key
 
 
 def _given(**properties: Any) -> dict[str, Any]:
