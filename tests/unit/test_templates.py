@@ -52,6 +52,14 @@ def test_a_proxy_may_be_a_secrets_manager_reference(value: str) -> None:
     assert re.fullmatch(TEMPLATE["Parameters"]["HttpsProxy"]["AllowedPattern"], value)
 
 
+@pytest.mark.parametrize(
+    "name", ["hub-AbCdEf", "hub-??????", "team/hub-*", "events!connection/hub-*"]
+)
+def test_secrets_are_named_as_in_iam_policies(name: str) -> None:
+    pattern = TEMPLATE["Parameters"]["Secrets"]["AllowedPattern"]
+    assert re.fullmatch(pattern, f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name}")
+
+
 def test_monitoring_imports_only_what_the_template_exports() -> None:
     imported = set(re.findall(r"\$\{ReplicatorStack\}-(\w+)", str(MONITORING)))
     exported = {

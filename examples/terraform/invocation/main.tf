@@ -28,7 +28,7 @@ variable "tag" {
 }
 
 variable "function_name" {
-  description = "The replicator's function: the last component of its stack's ServiceToken output."
+  description = "The replicator's function: the FunctionName output of its stack."
   type        = string
 }
 
