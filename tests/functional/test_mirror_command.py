@@ -280,6 +280,9 @@ def test_an_interrupted_run_writes_its_state_and_report(registries: Start, tmp_p
     document: dict[str, Any] = json.loads(report.read_text())
     copied = int(document["Summary"]["Copied"])
     assert 1 <= copied < SIGNAL_AT
+    left = {each["Destination"] for each in document["Left"]}
+    assert len(left) == int(document["Summary"]["Left"]) == 40 - copied
+    assert {each["Error"] for each in document["Left"]} == {"the run was stopped"}
     assert len(json.loads(state.read_text())["Images"]) == copied
     # the responses to others may not have been read
     assert copied <= len(destination.store.tags("mirror/app")) < SIGNAL_AT

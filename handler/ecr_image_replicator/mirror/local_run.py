@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ecr_image_replicator.errors import StoppedError
 from ecr_image_replicator.mirror.compare import ComparisonStatus
 from ecr_image_replicator.mirror.known import OptionFingerprints
 from ecr_image_replicator.mirror.preparation import prepare
@@ -17,6 +18,7 @@ from ecr_image_replicator.mirror.report import (
     remember_digests,
     remember_unchanged,
 )
+from ecr_image_replicator.mirror.results import ImageStatus, image_result
 from ecr_image_replicator.mirror.worker import RepositoryWorker
 
 if TYPE_CHECKING:
@@ -142,6 +144,24 @@ class LocalRun:
             for each in prepared.with_status(ComparisonStatus.CHANGED, ComparisonStatus.UNCOMPARED)
         ]
         shown: list[ImageResult] = []
+        try:
+            self._copy_images(prepared, images, shown, turns)
+        except StoppedError:
+            left = [
+                image_result(prepared.entry, each, ImageStatus.LEFT, error="the run was stopped")
+                for each in images[len(shown) :]
+            ]
+            with self._lock:
+                self._results += left
+            raise
+
+    def _copy_images(
+        self,
+        prepared: PreparedEntry,
+        images: Sequence[MirrorImage],
+        shown: list[ImageResult],
+        turns: threading.Semaphore,
+    ) -> None:
         worker = RepositoryWorker(
             self._replicator,
             prepared.entry,
