@@ -16,8 +16,10 @@ from local.registry import RegistryServer
 from tests.functional.conftest import Function
 
 from custom_resource.response import CustomResourceResponse, deliver
+from ecr_image_replicator.cli.exit_codes import Exit, exit_status
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
+from ecr_image_replicator.errors import CredentialsError
 from ecr_image_replicator.replicate import Replicator
 from ecr_image_replicator.request.parsing import parse_request
 from ecr_image_replicator.request.settings import Settings
@@ -107,6 +109,28 @@ def test_the_message_names_a_ca_bundle_that_does_not_exist(
     response = function.create(f"{registries(tls=tls).host}/a:1", f"{registries().host}/a:1")
     assert response["Status"] == "FAILED"
     assert "none.pem in SSL_CERT_FILE: no such file or directory" in response["Reason"]
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "AWS_CA_BUNDLE"])
+def test_the_error_of_an_aws_call_names_a_ca_bundle_that_does_not_exist(
+    aws: LoopbackAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    for each in VARIABLES:
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "missing.pem"))
+    properties = {
+        "SrcImage": f"{aws.ecr().host}/team/app:1",
+        "DestImage": "registry.invalid/mirror/app:1",
+        "RetryConfigs": {"numAttempts": 1},
+    }
+    with pytest.raises(CredentialsError) as caught:
+        Replicator(Settings()).replicate(
+            parse_request(properties), deadline=Deadline(30), progress=LoggedProgress()
+        )
+
+    found = f"invalid certificate bundle {tmp_path / 'missing.pem'} in {variable}: no such file"
+    assert f"ecr:GetAuthorizationToken failed: {found} or directory. Correct" in str(caught.value)
+    assert exit_status(caught.value) is Exit.UNTRUSTED_HOST
 
 
 def test_aws_calls_trust_the_certificates_in_ssl_cert_dir(

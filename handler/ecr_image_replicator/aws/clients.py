@@ -12,9 +12,9 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from ecr_image_replicator.aws.errors import aws_error
+from ecr_image_replicator.aws.errors import aws_error, role_error
 from ecr_image_replicator.aws.operations import Operation
-from ecr_image_replicator.errors import AwsError, RoleError, Setting, Side
+from ecr_image_replicator.errors import AwsError, RoleError, Side
 from ecr_image_replicator.no_proxy import is_exempt, names_proxies
 from ecr_image_replicator.trust_store import find_trust_store
 
@@ -32,10 +32,6 @@ _READ_TIMEOUTS_SECONDS: Final = (20.0, 10.0, 5.0, 2.0, 1.0)
 _MAX_IDENTITIES: Final = 32
 #: STS, AssumeRole: the maximum length of RoleSessionName.
 _MAX_SESSION_NAME: Final = 64
-_EXTERNAL_IDS: Final = {
-    Side.SOURCE: Setting.SOURCE_EXTERNAL_ID,
-    Side.DESTINATION: Setting.DESTINATION_EXTERNAL_ID,
-}
 
 
 class AwsEndpoint(NamedTuple):
@@ -206,7 +202,7 @@ class AwsClients:
         try:
             found = self.send(Operation.ASSUME_ROLE, parameters, AwsEndpoint(), own, timeouts)
         except AwsError as error:
-            raise _role_error(error, identity.side, role) from error
+            raise role_error(error, identity.side, role) from error
         try:
             credentials = found["Credentials"]
             return {
@@ -243,6 +239,9 @@ class AwsClients:
 
         try:
             client = self.find(operation.service, endpoint, identity, timeouts)
+        except (botocore.exceptions.BotoCoreError, ValueError) as error:
+            raise aws_error(error, operation) from error
+        try:
             return getattr(client, botocore.xform_name(operation.api_name))(**parameters)
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             raise aws_error(error, operation) from error
@@ -361,25 +360,6 @@ def session_name(side: Side) -> str:
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
     name = f"ecr-image-replicator-{side}"
     return (f"{name}-{function}" if function else name)[:_MAX_SESSION_NAME]
-
-
-def _role_error(error: AwsError, side: Side, role: AssumedRole) -> RoleError:
-    if not error.is_denied:
-        return RoleError(
-            f"cannot assume the role {role.arn} for the {side}: {error.action} failed: "
-            f"{error.reason}",
-            hint=error.hint,
-        )
-    # STS does not say whether the role exists
-    trust: tuple[str | Setting, ...] = (
-        f"Allow {error.action} on the role, and allow this caller in the role's trust policy",
-    )
-    if role.external_id:
-        trust += (" with the external ID in ", _EXTERNAL_IDS[side])
-    return RoleError(
-        f"cannot assume the role {role.arn} for the {side}: role not found or {error.reason}",
-        hint=(*trust, "."),
-    )
 
 
 def _has_own_endpoint(service: str) -> bool:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ecr_image_replicator.errors import AwsError
+from ecr_image_replicator.errors import AwsError, RoleError, Setting, Side
 from ecr_image_replicator.propagation import is_explicit_deny
 from ecr_image_replicator.sanitize import sanitize
+from ecr_image_replicator.trust_store import UnreadableTrustStoreError, shared_context
 
 if TYPE_CHECKING:
     from ecr_image_replicator.aws.operations import Operation
+    from ecr_image_replicator.request.roles import AssumedRole
 
 _MAX_MESSAGE_CHARACTERS: Final = 300
 _PARAMETER: Final = r"parameter ([A-Za-z0-9.\[\]]+)[,:]"
@@ -27,10 +29,22 @@ _TEMPORARY: Final = (
 )
 #: botocore's exceptions for settings that are missing or invalid.
 _SETTINGS: Final = (
-    r"InvalidRegionError|NoCredentialsError|NoRegionError|PartialCredentialsError|ProfileNotFound"
+    r"ConfigNotFound|ConfigParseError|InvalidConfigError|InvalidRegionError|NoCredentialsError"
+    r"|NoRegionError|PartialCredentialsError|ProfileNotFound|ValueError"
 )
+_INVALID_CONFIGURATION: Final = (
+    "invalid AWS configuration",
+    "Check the variables of AWS, such as AWS_ENDPOINT_URL, and its configuration files.",
+)
+_NO_SSO_SESSION: Final = ("no valid AWS SSO session found", "Run `aws sso login`.")
+_EXTERNAL_IDS: Final = {
+    Side.SOURCE: Setting.SOURCE_EXTERNAL_ID,
+    Side.DESTINATION: Setting.DESTINATION_EXTERNAL_ID,
+}
 #: Reason and hint by the name of botocore's exception, so that this module does not import it.
 _FAILURES: Final = {
+    "ConfigNotFound": _INVALID_CONFIGURATION,
+    "ConfigParseError": _INVALID_CONFIGURATION,
     "ConnectTimeoutError": ("cannot connect to the service, connection timed out", ""),
     "ConnectionClosedError": ("the service closed the connection", ""),
     "CredentialRetrievalError": ("cannot load AWS credentials", ""),
@@ -38,7 +52,11 @@ _FAILURES: Final = {
         "cannot connect to the service",
         "Check the network, and VPC endpoints if the function is in a VPC.",
     ),
+    "HTTPClientError": ("the connection failed", ""),
+    "IncompleteReadError": ("the connection failed", ""),
+    "InvalidConfigError": _INVALID_CONFIGURATION,
     "InvalidRegionError": ("invalid AWS region", "Check AWS_REGION."),
+    "LoginError": ("no valid AWS login session found", "Run `aws login`."),
     "NoCredentialsError": (
         "no AWS credentials found",
         "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
@@ -53,6 +71,10 @@ _FAILURES: Final = {
         "certificate verification failed",
         "Set AWS_CA_BUNDLE to a file with the certificate authority.",
     ),
+    "SSOError": _NO_SSO_SESSION,
+    "TokenRetrievalError": _NO_SSO_SESSION,
+    # from the creation of a client: an invalid endpoint, or a number that is none
+    "ValueError": _INVALID_CONFIGURATION,
 }
 
 
@@ -62,7 +84,7 @@ def aws_error(error: Exception, operation: Operation) -> AwsError:
     Parameters
     ----------
     error
-        A BotoCoreError or a ClientError.
+        A BotoCoreError, a ClientError, or a ValueError from the creation of a client.
     """
     response: Any = getattr(error, "response", None)
     found = response.get("Error") if isinstance(response, dict) else None
@@ -87,15 +109,40 @@ def aws_error(error: Exception, operation: Operation) -> AwsError:
     )
 
 
+def role_error(error: AwsError, side: Side, role: AssumedRole) -> RoleError:
+    """Return the error to raise for a role that cannot be assumed."""
+    if not error.is_denied:
+        return RoleError(
+            f"cannot assume the role {role.arn} for the {side}: {error.action} failed: "
+            f"{error.reason}",
+            hint=error.hint,
+        )
+    # STS does not say whether the role exists
+    trust: tuple[str | Setting, ...] = (
+        f"Allow {error.action} on the role, and allow this caller in the role's trust policy",
+    )
+    if role.external_id:
+        trust += (" with the external ID in ", _EXTERNAL_IDS[side])
+    return RoleError(
+        f"cannot assume the role {role.arn} for the {side}: role not found or {error.reason}",
+        hint=(*trust, "."),
+    )
+
+
 def _describe_failure(error: Exception) -> tuple[str, str, str]:
     """Return name, reason and hint for a call without a response."""
     names = (each.__name__ for each in type(error).__mro__)
     name = next((each for each in names if each in _FAILURES), "")
-    reason, hint = _FAILURES.get(name, ("the connection failed", ""))
+    reason, hint = _FAILURES.get(name, (f"botocore raised {type(error).__name__}", ""))
     if name == "ParamValidationError":
         # its report quotes values, which may be secrets
         parameters = sorted(set(re.findall(_PARAMETER, str(error))))
         reason += f" {', '.join(parameters)}" if parameters else ""
+    elif name == "SSLError":
+        try:
+            shared_context()
+        except UnreadableTrustStoreError as unreadable:
+            return name, str(unreadable), "Correct the variable, or the file that it names."
     return name, reason, hint
 
 

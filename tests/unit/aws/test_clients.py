@@ -20,6 +20,7 @@ from ecr_image_replicator.aws.clients import (
 from ecr_image_replicator.aws.errors import aws_error
 from ecr_image_replicator.aws.operations import Operation
 from ecr_image_replicator.aws.sessions import AwsAccess
+from ecr_image_replicator.cli.exit_codes import Exit, exit_status
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import AwsError, OutOfTimeError, SecretError, Side
 from ecr_image_replicator.request.roles import AssumedRole
@@ -260,6 +261,31 @@ def _client_error(code: str, message: str) -> botocore.exceptions.ClientError:
             "the connection failed",
             "",
         ),
+        (
+            botocore.exceptions.UnauthorizedSSOTokenError(),
+            "no valid AWS SSO session found",
+            ". Run `aws sso login`.",
+        ),
+        (
+            botocore.exceptions.TokenRetrievalError(provider="sso", error_msg="hunter2"),
+            "no valid AWS SSO session found",
+            ". Run `aws sso login`.",
+        ),
+        (
+            botocore.exceptions.LoginTokenLoadError(error_msg="hunter2"),
+            "no valid AWS login session found",
+            ". Run `aws login`.",
+        ),
+        (
+            botocore.exceptions.ConfigParseError(path="hunter2"),
+            "invalid AWS configuration",
+            ". Check the variables of AWS, such as AWS_ENDPOINT_URL, and its configuration files.",
+        ),
+        (
+            botocore.exceptions.MetadataRetrievalError(error_msg="hunter2"),
+            "botocore raised MetadataRetrievalError",
+            "",
+        ),
     ],
 )
 def test_the_message_for_a_failed_call_contains_no_secrets(
@@ -272,6 +298,24 @@ def test_the_message_for_a_failed_call_contains_no_secrets(
     assert error.reason == reason
     assert error.is_denied is ("access denied" in reason)
     assert not error.is_explicit_deny
+
+
+def test_the_error_for_an_invalid_endpoint_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:4566?hunter2")
+    caller = AwsAccess().open_caller(
+        None, Side.SOURCE, deadline=Deadline(10), retry_policy=RetryPolicy()
+    )
+
+    with pytest.raises(AwsError) as caught:
+        caller.call(Operation.READ_OBJECT, {}, AwsEndpoint("eu-west-1"))
+
+    assert str(caught.value) == (
+        "s3:GetObject failed: invalid AWS configuration. Check the variables of AWS, such as "
+        "AWS_ENDPOINT_URL, and its configuration files."
+    )
+    assert exit_status(caught.value) is Exit.USAGE
 
 
 def test_an_explicit_deny_is_recognized_by_its_message() -> None:
