@@ -259,6 +259,30 @@ def test_deletion_fails_if_the_registry_does_not_support_it(
     ), response["Reason"]
 
 
+def test_the_log_distinguishes_missing_tags_from_tags_that_point_elsewhere(
+    function: Function, registries: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, destination = registries(), registries()
+    push(_image(1), source.host, "team/app", "1")
+    push(_image(2), destination.host, "mirror/app", "moved")
+    target = f"{destination.host}/mirror/app:1.0"
+    physical_id = _physical_id_of(function.create(f"{source.host}/team/app:1", target))
+
+    _physical_id_of(
+        function.delete(physical_id, target, OnDelete="Untag", DestTags=["gone", "moved"])
+    )
+
+    logged = {
+        vars(each)["tag"]: each.message
+        for each in caplog.records
+        if each.name.endswith("registry.destination")
+    }
+    assert logged == {
+        "gone": "the tag does not exist",
+        "moved": "kept a tag that points elsewhere",
+    }
+
+
 def test_deletion_fails_if_the_registry_is_unreachable(
     function: Function, registries: Start
 ) -> None:

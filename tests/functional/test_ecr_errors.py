@@ -100,6 +100,28 @@ def test_the_message_for_a_rejected_policy_mentions_the_new_repository(
         "123456789012, region eu-west-1: ecr:SetRepositoryPolicy failed: rejected "
         "(InvalidParameterException: "
     ), response["Reason"]
+    assert (
+        "). Delete the new repository and deploy again: policies are set only when it is created."
+        in response["Reason"]
+    ), response["Reason"]
+
+
+def test_the_message_for_a_denied_policy_says_that_the_new_repository_lacks_it(
+    aws: LoopbackAws, aws_function: Function
+) -> None:
+    aws.docker_hub.put(_image(), "library/nginx", "1")
+    aws.ecr().quirks.denied_actions.add("ecr:PutLifecyclePolicy")
+    selection = {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": "1"}
+    rule = {"rulePriority": "1", "selection": selection, "action": {"type": "expire"}}
+
+    response = aws_function.create(
+        "nginx:1", DESTINATION, CreateRepository={"LifecyclePolicy": {"rules": [rule]}}
+    )
+
+    assert (
+        "delete it and deploy again: policies are set only when it is created. Log"
+        in response["Reason"]
+    ), response["Reason"]
 
 
 def test_a_throttled_api_call_fails_after_numattempts(

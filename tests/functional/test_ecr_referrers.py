@@ -69,7 +69,7 @@ def test_an_immutable_platform_tag_is_an_error_before_anything_is_pushed(
 
     assert response["Status"] == "FAILED"
     assert "mirror/app:1-arm64: the tag is immutable" in response["Reason"]
-    assert "is immutable" in response["Reason"]
+    assert "Choose a new tag, or make the tag mutable." in response["Reason"]
     assert registry.store.tags("mirror/app") == {"1-arm64": images[2].digest}
     assert not [
         each

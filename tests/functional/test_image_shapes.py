@@ -191,5 +191,6 @@ def test_an_image_with_an_invalid_config_is_copied_without_a_platform(pair: Regi
     assert response["Status"] == "SUCCESS", response
     assert response["Data"]["Platforms"] == ""
     assert pair.copy_pushed(ImageArch="amd64")["Reason"].startswith(
-        f"platform linux/amd64 not found in {pair.source.host}/team/app:1"
+        f"platform linux/amd64 not found in {pair.source.host}/team/app:1: it is a single image "
+        "without a platform. Remove ImageArch or choose another image."
     )

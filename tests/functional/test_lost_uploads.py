@@ -17,6 +17,7 @@ from local.registry import (
     SpecificationPolicy,
     Store,
 )
+from local.registry.digests import digest_of
 from local.web import Request
 from tests.functional.conftest import Function
 
@@ -65,6 +66,27 @@ def test_a_blob_is_retried_after_several_lost_uploads(
 
     assert response["Status"] == "SUCCESS", response["Reason"]
     assert destination.store.tags("app") == {"1": image.digest}
+
+
+def test_the_error_for_bytes_that_the_destination_received_otherwise_is_a_digest_mismatch(
+    function: Function, registries: Start
+) -> None:
+    error = RegistryError(ErrorCode.DIGEST_INVALID, "provided digest did not match")
+    source, destination = registries(), registries(policy=_FailingUploadsPolicy(error, 100))
+    image = build_image([])
+    push(image, source.host, "app", "1")
+
+    response = function.create(
+        f"{source.host}/app:1",
+        f"{destination.host}/app:1",
+        RetryConfigs={"numAttempts": 2, "baseDelay": 0},
+    )
+
+    assert response["Reason"].startswith(
+        f"cannot push blob {digest_of(image.config)} to {destination.host}/app: digest mismatch, "
+        "the registry received other bytes than were sent (400 Bad Request, DIGEST_INVALID: "
+        "provided digest did not match) after 2 attempts. "
+    ), response["Reason"]
 
 
 @pytest.mark.parametrize(

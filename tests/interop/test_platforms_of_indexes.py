@@ -307,6 +307,8 @@ def test_arch_image_tags_are_pushed_in_one_run(pair: RegistryPair, tmp_path: Pat
     ("properties", "message"),
     [
         ({"Platforms": "plan9/amd64"}, "platform plan9/amd64 not found in"),
+        ({"Platforms": "plan9/amd64"}, "Choose one of them in Platforms."),
+        ({"ImageArch": "mips64"}, "Choose one of them in ImageArch."),
         ({"Platforms": "linux/amd64,plan9/amd64"}, "windows(10.0.20348.2227+win32k)/amd64"),
         (
             {"ImageArch": "amd64", "ArchImageTags": {"amd64": "a", "arm64": "b"}},

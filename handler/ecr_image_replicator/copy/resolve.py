@@ -212,7 +212,7 @@ class ContentReader:
                 raise PlatformNotFoundError(
                     f"platform {each.full_name} not found in {self._request.source}: it is a "
                     f"single image {found}",
-                    hint=("Remove ", Setting.PLATFORMS, " or choose another image."),
+                    hint=("Remove ", self._request.platforms_setting, " or choose another image."),
                 )
         if self._request.arch_tags:
             raise RequestError(
@@ -257,8 +257,8 @@ class ContentReader:
             offered = [entry.image_platform for entry in entries]
             if any(find_platform(offered, each) is None for each in wanted):
                 entries = self._ask_configs(entries)
-        origin = str(self._request.source)
-        chosen = [choose_entry(entries, each, origin) for each in wanted]
+        origin, setting = str(self._request.source), self._request.platforms_setting
+        chosen = [choose_entry(entries, each, origin, setting) for each in wanted]
         if len(wanted) == 1:
             digest = chosen[0].descriptor.digest
             platforms = ((chosen[0].platform or wanted[0], digest),)

@@ -99,13 +99,15 @@ def find_platform(offered: Sequence[Platform | None], wanted: Platform) -> int |
     return admitted[0][0] if admitted and anything_goes else None
 
 
-def choose_entry(entries: Sequence[Entry], wanted: Platform, origin: str) -> Entry:
+def choose_entry(
+    entries: Sequence[Entry], wanted: Platform, origin: str, setting: Setting = Setting.PLATFORMS
+) -> Entry:
     """Return the image of a platform.
 
     Parameters
     ----------
-    origin
-        The reference, for the message.
+    origin, setting
+        The reference, and the property that chooses the platform, for the message.
 
     Raises
     ------
@@ -117,7 +119,7 @@ def choose_entry(entries: Sequence[Entry], wanted: Platform, origin: str) -> Ent
         offered = describe_platforms(e.image_platform for e in entries if e.image_platform)
         raise PlatformNotFoundError(
             f"platform {wanted.full_name} not found in {origin}: it has {offered or 'none'}",
-            hint=("Choose one of them in ", Setting.PLATFORMS, "."),
+            hint=("Choose one of them in ", setting, "."),
         )
     return entries[position]
 

@@ -15,6 +15,7 @@ from ecr_image_replicator.errors import (
     RegistryError,
     Setting,
     Side,
+    Term,
     ThrottledError,
 )
 from ecr_image_replicator.model.digests import Digest
@@ -40,6 +41,7 @@ _NO_REPOSITORY: Final = "RepositoryNotFoundException"
 _ALREADY_EXISTS: Final = "RepositoryAlreadyExistsException"
 _NO_IMAGE: Final = "ImageNotFound"
 _REFERENCED: Final = "ImageReferencedByManifestList"
+_CREATE_AGAIN: Final = (" and ", Term.RETRY, ": policies are set only when it is created.")
 _THROTTLED: Final = frozenset({"ThrottlingException", "LimitExceededException"})
 
 
@@ -222,7 +224,7 @@ class EcrRepository:
                 try:
                     self._caller.call(operation, {**self._name, **policy}, self._endpoint)
                 except AwsError as error:
-                    raise self._error(error, step) from error
+                    raise self._error(error, step, is_new=True) from error
 
     def remove_tags(self, tags: Sequence[str]) -> tuple[str, ...]:
         """Remove tags from their images; a missing tag or repository is accepted.
@@ -293,8 +295,8 @@ class EcrRepository:
                 return None
             raise self._error(error, step) from error
 
-    def _error(self, error: AwsError, step: str) -> RegistryError:
-        """Return the error to raise for a rejected call."""
+    def _error(self, error: AwsError, step: str, *, is_new: bool = False) -> RegistryError:
+        """Return the error to raise for a rejected call; a new repository lacks a policy then."""
         if error.code == _NO_REPOSITORY:
             return self.missing()
         message = (
@@ -307,10 +309,14 @@ class EcrRepository:
                 side=Side.DESTINATION,
                 status=403,
                 code=error.code,
-                hint=f"Allow {error.action} on the repository{self._caller.identity.grantee}.",
+                hint=(
+                    f"Allow {error.action} on the repository{self._caller.identity.grantee}",
+                    *((", delete it", *_CREATE_AGAIN) if is_new else (".",)),
+                ),
             )
+        hint = ("Delete the new repository", *_CREATE_AGAIN) if is_new else error.hint
         kind = ThrottledError if error.code in _THROTTLED else RegistryError
-        return kind(message, side=Side.DESTINATION, code=error.code, hint=error.hint)
+        return kind(message, side=Side.DESTINATION, code=error.code, hint=hint)
 
     def _not_removed(self, tag: str, failure: Mapping[str, Any]) -> RegistryError:
         code = sanitize(failure.get("failureCode"), 80)

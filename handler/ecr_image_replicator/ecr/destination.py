@@ -283,7 +283,7 @@ class EcrDestination(RegistryDestination):
         )
 
     def _immutable(self, tag: str, current: Digest | None, content: Digest) -> ImmutableTagError:
-        return immutable_tag_error(f"{self._reference.name}:{tag}", current, content)
+        return immutable_tag_error(self._reference, tag, current, content)
 
 
 def _is_closed(error: UnavailableError) -> bool:

@@ -143,8 +143,10 @@ class RegistryDestination:
     def remove_tags(self, tags: Sequence[str], content: Digest) -> None:
         """Delete the tags, never what they point at (specification, "Deleting tags")."""
         for tag in tags:
-            if self._find_existing(tag) != content:
-                _LOGGER.info("kept a tag that points elsewhere", extra={"tag": tag})
+            found = self._find_existing(tag)
+            if found != content:
+                problem = "kept a tag that points elsewhere" if found else "the tag does not exist"
+                _LOGGER.info(problem, extra={"tag": tag})
                 continue
             response = self._client.request(
                 "DELETE", f"{self._path}/manifests/{tag}", f"delete {self._name(tag)}"
@@ -258,7 +260,7 @@ class RegistryDestination:
             current = self.find_digest(reference)
             if current is not None and current == manifest.digest:
                 return current
-            raise immutable_tag_error(name, current, manifest.digest)
+            raise immutable_tag_error(self._reference, reference, current, manifest.digest)
         missing = missing_content_error(response, f"push {name}", self._client.side)
         raise missing or self._client.error(response, f"push {name}")
 

@@ -8,26 +8,36 @@ from ecr_image_replicator.errors import ImmutableTagError, Setting, Side
 
 if TYPE_CHECKING:
     from ecr_image_replicator.model.digests import Digest
+    from ecr_image_replicator.model.references import ImageReference
 
 #: The code that ECR rejects an immutable tag with.
 TAG_INVALID: Final = "TAG_INVALID"
 
 
-def immutable_tag_error(name: str, current: Digest | None, content: Digest) -> ImmutableTagError:
+def immutable_tag_error(
+    destination: ImageReference, tag: str, current: Digest | None, content: Digest
+) -> ImmutableTagError:
     """Return the error for a tag that cannot be moved to other content.
 
     Parameters
     ----------
-    name
-        Registry, repository and tag.
+    destination
+        The request's destination.
+    tag
+        Its own tag, or another one of the same content or of a platform.
     current
         What the tag points at.
     """
+    is_own = tag == destination.tag
     return ImmutableTagError(
-        f"cannot push {name}: the tag is immutable and points at {current or 'other content'}, "
-        f"not at {content}",
+        f"cannot push {destination.name}:{tag}: the tag is immutable and points at "
+        f"{current or 'other content'}, not at {content}",
         side=Side.DESTINATION,
         status=400,
         code=TAG_INVALID,
-        hint=("Choose a new tag in ", Setting.DESTINATION, ", or make the tag mutable."),
+        hint=(
+            "Choose a new tag",
+            *((" in ", Setting.DESTINATION) if is_own else ()),
+            ", or make the tag mutable.",
+        ),
     )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ecr_image_replicator.registry.http.urls import Url
     from ecr_image_replicator.registry.rate_limiter import RateLimiter
 
+#: Codes for bytes that are not those that were sent.
+_OTHER_BYTES_CODES: Final = frozenset({"DIGEST_INVALID", "SIZE_INVALID"})
 _BINARY: Final = {"Content-Type": "application/octet-stream"}
 #: Statuses for an upload session that is gone, or whose bytes are not those that were sent.
 _LOST_STATUSES: Final = frozenset({404, 410, 416})
@@ -128,9 +130,10 @@ class RegistryUpload:
         The repository exists, since the session was opened: a 404 is that of the session.
         """
         if _is_lost(response):
-            return LostUploadError(
-                f"cannot {operation}: the upload session was lost ({describe_response(response)})"
-            )
+            problem = "the upload session was lost"
+            if error_code(response) in _OTHER_BYTES_CODES:
+                problem = "digest mismatch, the registry received other bytes than were sent"
+            return LostUploadError(f"cannot {operation}: {problem} ({describe_response(response)})")
         error = self._client.error(response, operation)
         return PendingPermissionError(error) if self._client.is_pending_denial(response) else error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ecr_image_replicator.errors import RequestError
@@ -15,6 +14,7 @@ from ecr_image_replicator.request.credentials import parse_credentials
 from ecr_image_replicator.request.mirror import RELEASES_ONLY, MirrorEntry, Selection
 from ecr_image_replicator.request.parsing import KNOWN_PROPERTIES, parse_request
 from ecr_image_replicator.request.properties import (
+    find_similar,
     property_name,
     quote,
     read_boolean,
@@ -83,8 +83,8 @@ class Problems:
         for name in values:
             if name in known:
                 continue
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = find_similar(str(name), known)
+            hint = f"; did you mean {near!r}?" if near else ""
             where = f" in {place.removesuffix('.')}" if place else ""
             self.add(f"unknown property {quote(name)}{where}{hint}")
 

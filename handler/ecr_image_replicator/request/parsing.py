@@ -26,12 +26,14 @@ from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.platforms import Platform
 from ecr_image_replicator.model.references import ImageReference, parse_image_reference
 from ecr_image_replicator.request.platform_choice import (
+    choosing_setting,
     parse_architecture_tags,
     parse_platforms,
     parse_tag,
 )
 from ecr_image_replicator.request.properties import (
     PROPERTY_NAMES,
+    find_similar,
     find_value,
     invalid,
     parse_as,
@@ -48,18 +50,18 @@ from ecr_image_replicator.request.repository_settings import (
 )
 from ecr_image_replicator.request.retry_settings import parse_retries
 from ecr_image_replicator.request.roles import AssumedRole
+from ecr_image_replicator.request.signature_key import parse_signature_key
 from ecr_image_replicator.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from ecr_image_replicator.model.manifests import Descriptor
 
 #: Properties of CloudFormation itself, and those without a meaning for the replication.
-_IGNORED: Final = frozenset({"ServiceToken", "ServiceTimeout", "Trigger"})
+_IGNORED: Final = ("ServiceToken", "ServiceTimeout", "Trigger")
 KNOWN_PROPERTIES: Final = tuple(PROPERTY_NAMES.values())
 _MAX_TAGS: Final = 100
 #: AWS STS API reference, AssumeRole.
 _EXTERNAL_ID: Final = r"[A-Za-z0-9_+=,.@:/-]{2,1224}"
-_KMS_KEY: Final = r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+"
 
 
 class Referrers(Enum):
@@ -124,6 +126,8 @@ class ReplicationRequest:
         For ECR, S3 and the secret of that endpoint; None for the function's own role.
     platforms
         The platforms chosen by property; empty without a choice.
+    platforms_setting
+        The property that chooses them, for messages.
     copies_index
         Whether the whole index is copied, byte for byte.
     arch_tags
@@ -157,6 +161,7 @@ class ReplicationRequest:
     source_role: AssumedRole | None = None
     destination_role: AssumedRole | None = None
     platforms: tuple[Platform, ...] = ()
+    platforms_setting: Setting = Setting.PLATFORMS
     copies_index: bool = False
     arch_tags: Mapping[Platform, str] = field(default_factory=dict, hash=False)
     referrers: Referrers = Referrers.IGNORED
@@ -204,7 +209,7 @@ def parse_request(
     destination = _parse_destination(read_required(properties, Setting.DESTINATION))
     platforms, copies_index = parse_platforms(properties)
     tags = _parse_tags(properties, destination.tag)
-    referrers, signature_key = _parse_referrers(properties), _parse_signature_key(properties)
+    referrers, signature_key = _parse_referrers(properties), parse_signature_key(properties)
     on_delete = [each.value for each in OnDelete]
     read_choice(properties, Setting.ON_DELETE, on_delete, OnDelete.RETAIN.value)
     text = read_required(properties, Setting.SOURCE)
@@ -223,6 +228,7 @@ def parse_request(
             properties, Setting.DESTINATION_ROLE, Setting.DESTINATION_EXTERNAL_ID
         ),
         platforms=platforms,
+        platforms_setting=choosing_setting(properties),
         copies_index=copies_index,
         arch_tags=parse_architecture_tags(properties, taken=(destination.tag, *tags)),
         referrers=referrers,
@@ -278,14 +284,9 @@ def _is_dry_run(properties: Mapping[str, Any]) -> bool:
 def _reject_unknown(properties: Mapping[str, Any]) -> None:
     for name in properties:
         if name not in KNOWN_PROPERTIES and name not in _IGNORED:
-            import difflib  # noqa: PLC0415 - for this error only
-
-            near = difflib.get_close_matches(str(name), KNOWN_PROPERTIES, n=1, cutoff=0.5)
-            hint = (
-                f"Did you mean '{near[0]}'?"
-                if near
-                else f"Use one of {', '.join(KNOWN_PROPERTIES)}."
-            )
+            near = find_similar(str(name), (*KNOWN_PROPERTIES, *_IGNORED))
+            known = ", ".join(KNOWN_PROPERTIES)
+            hint = f"Did you mean '{near}'?" if near else f"Use one of {known}."
             raise RequestError(f"unknown property {quote(name)}", hint=hint)
 
 
@@ -375,25 +376,6 @@ def _parse_format(properties: Mapping[str, Any], *, is_archive: bool) -> Manifes
             hint="Use gzip.",
         )
     return ManifestFormat(name) if name else None
-
-
-def _parse_signature_key(properties: Mapping[str, Any]) -> str | None:
-    setting = Setting.VERIFY_SIGNATURE_KEY
-    text = read_text(properties, setting, secret=True)
-    if (
-        text is None
-        or text.startswith("-----BEGIN PUBLIC KEY-----")
-        or re.fullmatch(_KMS_KEY, text)
-    ):
-        return text
-    # a private key pasted here by mistake must not appear in the message
-    shown = quote(text) if text.startswith("arn:") else "the value"
-    raise invalid(
-        setting,
-        f"{shown} is neither a public key nor the ARN of a KMS key",
-        hint="Use a PEM public key (-----BEGIN PUBLIC KEY-----) or the ARN of an asymmetric KMS "
-        "key or alias.",
-    )
 
 
 def _parse_referrers(properties: Mapping[str, Any]) -> Referrers:

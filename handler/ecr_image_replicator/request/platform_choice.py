@@ -51,7 +51,7 @@ def parse_platforms(properties: Mapping[str, Any]) -> tuple[tuple[Platform, ...]
                 Setting.PLATFORMS, "'all' beside other platforms", hint="Use 'all' alone."
             )
         return (), True
-    setting = Setting.ARCHITECTURE if architectures else Setting.PLATFORMS
+    setting = choosing_setting(properties)
     platforms = [parse_as(setting, Platform.parse, name) for name in names or architectures]
     return tuple(dict.fromkeys(platforms)), copies_index
 
@@ -61,6 +61,12 @@ def platforms_of_index(
 ) -> Sequence[Platform]:
     """Return the platforms to copy from an index; empty for all of it."""
     return () if request.copies_index else request.platforms or default_platforms
+
+
+def choosing_setting(properties: Mapping[str, Any]) -> Setting:
+    """Return the property that chooses platforms, or would."""
+    architectures = read_texts(properties, Setting.ARCHITECTURE)
+    return Setting.ARCHITECTURE if architectures else Setting.PLATFORMS
 
 
 def parse_architecture_tags(
@@ -76,13 +82,18 @@ def parse_architecture_tags(
     Raises
     ------
     RequestError
-        A platform or tag is malformed, or a tag is used twice.
+        A platform or tag is malformed, or is used twice.
     """
     setting = Setting.ARCHITECTURE_TAGS
-    tags = {
-        parse_as(setting, Platform.parse, str(platform)): parse_tag(setting, tag)
-        for platform, tag in read_object(properties, setting).items()
-    }
+    tags: dict[Platform, str] = {}
+    for name, tag in read_object(properties, setting).items():
+        platform = parse_as(setting, Platform.parse, str(name))
+        if tags.setdefault(platform, parse_tag(setting, tag)) != tag:
+            raise invalid(
+                setting,
+                f"{quote(name)} is {platform}, which has the tag {tags[platform]}",
+                hint="Give each platform one tag.",
+            )
     for tag in tags.values():
         if tag in taken or list(tags.values()).count(tag) > 1:
             raise invalid(

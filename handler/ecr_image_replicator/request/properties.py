@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from ecr_image_replicator.errors import Assignment, Part, RequestError, Setting, Term
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ecr_image_replicator.errors import Name
 
@@ -174,6 +174,15 @@ def reject_unknown_keys(
     for key in values:
         if key not in known:
             raise invalid(setting, f"unknown key {quote(key)}", hint=f"Use {', '.join(known)}.")
+
+
+def find_similar(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that an unknown one resembles most, without regard to case."""
+    import difflib  # noqa: PLC0415 - for errors only
+
+    by_lowercase = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), by_lowercase, n=1, cutoff=0.5)
+    return by_lowercase[near[0]] if near else None
 
 
 def parse_as(setting: Setting, parse: Callable[[str], _Value], text: str) -> _Value:

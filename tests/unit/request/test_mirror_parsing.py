@@ -119,6 +119,10 @@ def test_the_properties_of_the_mirror_are_parsed() -> None:
         ({}, "Images or Repositories is required"),
         ({"Repositories": [], "Images": []}, "Images or Repositories is required"),
         ({"Repository": [_ENTRY]}, "unknown property 'Repository'; did you mean 'Repositories'"),
+        (
+            {"REPOSITORIES": [_ENTRY]},
+            "unknown property 'REPOSITORIES'; did you mean 'Repositories'",
+        ),
         ({"Repositories": [{**_ENTRY, "Tag": "1"}]}, "unknown property 'Tag' in Repos"),
         ({"Repositories": [{"SrcRepository": "a"}]}, "DestRepository"),
         ({"Repositories": [{**_ENTRY, "SrcRepository": "quay.io/a:1"}]}, "neither tag nor digest"),

@@ -62,6 +62,10 @@ def test_properties_of_cloudformation_are_ignored(name: str) -> None:
         (_properties(DestImage="localhost:5002"), "is not host/repository:tag"),
         (_properties(SrcImg="a"), "unknown property 'SrcImg'. Did you mean 'SrcImage'?"),
         (_properties(destimage="a"), "Did you mean 'DestImage'?"),
+        (_properties(SRC_IMAGE="a"), "Did you mean 'SrcImage'?"),
+        (_properties(DRYRUN="true"), "Did you mean 'DryRun'?"),
+        (_properties(Triggers="1"), "Did you mean 'Trigger'?"),
+        (_properties(serviceTimeout="60"), "Did you mean 'ServiceTimeout'?"),
         (_properties(**{"!": 1}), "unknown property '!'. Use one of SrcImage, DestImage"),
         (_properties(DestTags="a,b c"), "invalid DestTags: 'b c' is not a tag"),
         (_properties(DestTags=[1]), "invalid DestTags: [1] is not a list of strings"),
@@ -86,6 +90,10 @@ def test_properties_of_cloudformation_are_ignored(name: str) -> None:
         (_properties(ArchImageTags={"amd64": "v1"}), "the tag v1 is used twice"),
         (_properties(ArchImageTags={"amd64": "a"}, DestTags="a"), "the tag a is used twice"),
         (_properties(ArchImageTags={"amd64": "a", "arm64": "a"}), "the tag a is used twice"),
+        (
+            _properties(ArchImageTags={"amd64": "a", "x86_64": "b"}),
+            "invalid ArchImageTags: 'x86_64' is linux/amd64, which has the tag a",
+        ),
         (
             _properties(VerifySignatureKey="arn:aws:s3:::b/k"),
             "invalid VerifySignatureKey: 'arn:aws:s3:::b/k' is neither",
