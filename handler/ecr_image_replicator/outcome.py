@@ -141,7 +141,7 @@ class Outcome(NamedTuple):
     def _referrers(self) -> dict[str, str]:
         if self.referrers is None:
             return {}
-        refused = [str(referrer.descriptor.digest) for referrer, _ in self.referrers.refused]
+        refused = [str(referrer.descriptor.digest) for referrer in self.referrers.refused]
         return {
             "ReferrersCopied": str(len(self.referrers.copied)),
             "ReferrersRefused": str(len(refused)),

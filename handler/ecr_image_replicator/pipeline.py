@@ -253,7 +253,7 @@ class Pipeline:
             extra={
                 "copied": [str(each) for each in report.copied],
                 "present": len(report.present),
-                "refused": [str(each) for each, _ in report.refused],
+                "refused": [str(each) for each in report.refused],
             },
         )
         return report

@@ -89,6 +89,22 @@ def test_a_rejected_referrer_fails_the_copy_if_copyreferrers_is_required(
     assert destination.store.tags("mirror/app") == {}
 
 
+def test_the_error_for_a_required_referrer_has_the_terms_of_the_resource(
+    function: Function, registries: Start, image: Image
+) -> None:
+    source, destination = registries(), registries(policy=RejectedReferrersPolicy(status=403))
+    push(image, source.host, "team/app", "1")
+    push(sbom(image), source.host, "team/app")
+
+    response = copy(function, source, destination, CopyReferrers="required")
+
+    # one hint: not that of the push, which does not know what the properties are called
+    assert (
+        "UNSUPPORTED: subjects are not supported) and no credentials were given. Use "
+        "CopyReferrers: true to copy the image without it. Log stream:" in response["Reason"]
+    ), response["Reason"]
+
+
 def test_a_503_for_a_referrer_fails_the_copy(
     function: Function, registries: Start, image: Image
 ) -> None:

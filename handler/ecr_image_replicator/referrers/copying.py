@@ -23,6 +23,7 @@ from ecr_image_replicator.errors import (
     InvalidManifestError,
     ReferrersError,
     RegistryError,
+    ReplicationError,
     Setting,
     ThrottledError,
     UnavailableError,
@@ -77,14 +78,14 @@ class ReferrersReport:
     copied, present
         The referrers that were pushed, and those that existed already.
     refused
-        The referrers that cannot be copied, each with the reason.
+        The referrers that cannot be copied.
     results
         The outcome of each blob.
     """
 
     copied: list[FoundReferrer] = field(default_factory=list)
     present: list[FoundReferrer] = field(default_factory=list)
-    refused: list[tuple[FoundReferrer, str]] = field(default_factory=list)
+    refused: list[FoundReferrer] = field(default_factory=list)
     results: BlobResults = field(default_factory=dict)
 
 
@@ -193,7 +194,7 @@ class ReferrerCopier:
         self._transfer = transfer
         self._mount_from = mount_from
         self._is_required = is_required
-        self._lists: dict[Digest, ReferrersList | str] = {}
+        self._lists: dict[Digest, ReferrersList | ReplicationError] = {}
         self._shared = _SharedBlobs()
 
     def copy(self, levels: Sequence[Sequence[FoundReferrer]]) -> ReferrersReport:
@@ -217,17 +218,17 @@ class ReferrerCopier:
         self._list_by_tag(report)
         return report
 
-    def _list(self, subject: Digest) -> ReferrersList | str:
+    def _list(self, subject: Digest) -> ReferrersList | ReplicationError:
         """Return the destination's referrers, or why they cannot be listed."""
         try:
             return self._destination.list_referrers(subject)
         except (RegistryError, ContentError) as error:
             return _reason(error)
 
-    def _copy(self, found: FoundReferrer) -> BlobResults | str | None:
+    def _copy(self, found: FoundReferrer) -> BlobResults | ReplicationError | None:
         """Copy one referrer; return its results, None if it exists, or why it cannot be copied."""
         listed = None if found.tag else self._lists[found.subject]
-        if isinstance(listed, str):
+        if isinstance(listed, ReplicationError):
             return listed
         try:
             if listed is None and self._has_tagged(found):
@@ -238,7 +239,7 @@ class ReferrerCopier:
             if not found.tag and (
                 manifest.subject is None or manifest.subject.digest != found.subject
             ):
-                return f"its manifest does not name {found.subject} as its subject"
+                return ContentError(f"its manifest does not name {found.subject} as its subject")
             return self._carry_out(
                 make_plan(
                     manifest,
@@ -271,28 +272,35 @@ class ReferrerCopier:
         return bool(wanted) and wanted <= _layers(current)
 
     def _note(
-        self, report: ReferrersReport, found: FoundReferrer, outcome: BlobResults | str | None
+        self,
+        report: ReferrersReport,
+        found: FoundReferrer,
+        outcome: BlobResults | ReplicationError | None,
     ) -> None:
         if outcome is None:
             report.present.append(found)
-        elif isinstance(outcome, str):
+        elif isinstance(outcome, ReplicationError):
             self._refuse(report, found, outcome)
         else:
             report.copied.append(found)
             report.results = merge_results(report.results, outcome)
 
-    def _refuse(self, report: ReferrersReport, found: FoundReferrer, reason: str) -> None:
+    def _refuse(
+        self, report: ReferrersReport, found: FoundReferrer, reason: ReplicationError
+    ) -> None:
         if self._is_required:
             raise ReferrersError(
-                f"cannot copy referrer {found} of {found.subject}: {reason}",
+                f"cannot copy referrer {found} of {found.subject}: ",
+                *reason.message,
                 hint=(
                     "Use ",
                     Assignment(Setting.COPY_REFERRERS, "true"),
                     " to copy the image without it.",
                 ),
             )
-        _LOGGER.warning("a referrer was not copied", extra={"referrer": str(found), "why": reason})
-        report.refused.append((found, reason))
+        details = {"referrer": str(found), "why": str(reason)}
+        _LOGGER.warning("a referrer was not copied", extra=details)
+        report.refused.append(found)
 
     def _list_by_tag(self, report: ReferrersReport) -> None:
         """Add referrers to the fallback tags of a destination without the referrers API.
@@ -349,11 +357,11 @@ class _SharedBlobs:
                 self._is_moved[blob.digest].set_result(is_moved)
 
 
-def _reason(error: RegistryError | ContentError) -> str:
+def _reason(error: RegistryError | ContentError) -> ReplicationError:
     """Return why a referrer cannot be copied; raise a temporary failure."""
     if isinstance(error, ThrottledError | UnavailableError):
         raise error
-    return str(error)
+    return error
 
 
 def describe(manifest: Manifest) -> Descriptor:
