@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,6 +154,9 @@ class ReplicationResource:
                 invocation.deadline,
             ),
         )
+        if invocation.continuation.invocation > 1:
+            started_at_seconds = invocation.continuation.started_at_seconds
+            outcome = outcome._replace(duration_seconds=time.time() - started_at_seconds)
         self._helper.Data.update(outcome.attributes())
         _LOGGER.info("done", extra={"result": outcome.attributes()})
         return outcome.physical_resource_id

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.builders import digest_of
+from tests.unit.custom_resource.engines import FakeContext, FakeReplicator, event_of
 
 from custom_resource.continuation import CONTINUATION_KEY, MAX_INVOCATIONS, Continuation
+from custom_resource.resource import ReplicationResource
 from ecr_image_replicator.copy.progress import ProgressSnapshot
 from ecr_image_replicator.errors import OutOfTimeError
 from ecr_image_replicator.model.archive_references import ArchiveReference
@@ -208,3 +211,12 @@ def test_the_error_has_the_reason_that_prevents_another_invocation(
 def test_remaining_manifests_are_continued_at_any_rate() -> None:
     finished = ProgressSnapshot(PINNED, copied=0, largest_left=None, bytes_per_second=0)
     assert next_run(snapshot=finished).invocation == 2
+
+
+def test_the_duration_counts_from_the_first_invocation() -> None:
+    fields = {**FIELDS, "StartedAt": time.time() - 100}
+    event = event_of("Create", ResponseURL="", **{CONTINUATION_KEY: fields})
+
+    body = ReplicationResource(FakeReplicator).respond(event, FakeContext())
+
+    assert 100 <= float(body["Data"]["DurationSeconds"]) < 1000
