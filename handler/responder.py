@@ -157,8 +157,8 @@ def _text(values: Mapping[str, Any], name: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Escape what a log cannot encode."""
-    return text.encode("ascii", "backslashreplace").decode()
+    """Escape what a log cannot encode, and what a log or a terminal may interpret."""
+    return text.encode("unicode_escape").decode()
 
 
 def _name(text: str) -> str:
