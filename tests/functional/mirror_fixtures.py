@@ -12,10 +12,9 @@ from local.web import AccessLogEntry
 
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline
-from ecr_image_replicator.mirror.compare import MirrorImage
 from ecr_image_replicator.mirror.known import KnownImages
 from ecr_image_replicator.mirror.local_run import LocalRun
-from ecr_image_replicator.mirror.preparation import Preparation, PreparedEntry
+from ecr_image_replicator.mirror.preparation import Preparation
 from ecr_image_replicator.mirror.report import MirrorReport
 from ecr_image_replicator.mirror.results import ImageResult
 from ecr_image_replicator.replicate import Replicator
@@ -33,7 +32,7 @@ class RecordingDisplay:
     def prepared(self, preparation: Preparation) -> None:
         self.preparation = preparation
 
-    def image_progress(self, entry: PreparedEntry, image: MirrorImage) -> LoggedProgress:  # noqa: ARG002 - the port's signature
+    def image_progress(self) -> LoggedProgress:
         return LoggedProgress()
 
     def image_done(self, result: ImageResult) -> None:

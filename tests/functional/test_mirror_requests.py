@@ -125,7 +125,7 @@ def test_a_new_tag_is_read_only_if_an_earlier_attempt_may_have_pushed_it(
         replicator,
         parse_mirror(_mirror(source, destination)).entries[0],
         Deadline(60),
-        progress=lambda _: LoggedProgress(),
+        progress=LoggedProgress,
     )
 
     outcome = worker.run([MirrorImage("1", ("1",), is_new=True)], tries=tries)

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from ecr_image_replicator.copy.ports import Progress
     from ecr_image_replicator.errors import TransientError
-    from ecr_image_replicator.mirror.compare import MirrorImage
-    from ecr_image_replicator.mirror.preparation import Preparation, PreparedEntry
+    from ecr_image_replicator.mirror.preparation import Preparation
     from ecr_image_replicator.mirror.report import ChoiceSummary
     from ecr_image_replicator.mirror.results import ImageResult
     from ecr_image_replicator.model.manifests import Descriptor
@@ -92,7 +91,7 @@ class MirrorLines:
         for warning in () if self._is_quiet else choice.warnings:
             self.show(f"warning: {warning}")
 
-    def image_progress(self, entry: PreparedEntry, image: MirrorImage) -> Progress:  # noqa: ARG002 - the port's
+    def image_progress(self) -> Progress:
         """Return a progress that adds to the set's bytes and prints retries."""
         return _ImageProgress(self._advance, self._retry)
 

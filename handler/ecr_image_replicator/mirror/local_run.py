@@ -43,7 +43,7 @@ class MirrorDisplay(Protocol):
     def prepared(self, preparation: Preparation) -> None:
         """Show the images to copy."""
 
-    def image_progress(self, entry: PreparedEntry, image: MirrorImage) -> Progress:
+    def image_progress(self) -> Progress:
         """Return the progress display of an image."""
 
     def image_done(self, result: ImageResult) -> None:
@@ -166,7 +166,7 @@ class LocalRun:
             self._replicator,
             prepared.entry,
             self._deadline,
-            progress=lambda image: self._display.image_progress(prepared, image),
+            progress=self._display.image_progress,
             before_image=lambda _, results: self._show(results, shown),
             run_seconds_left=lambda: self._deadline.remaining_seconds,
             most_streams=self._streams,

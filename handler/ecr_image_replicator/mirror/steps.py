@@ -291,7 +291,7 @@ class MirrorSteps:
             self._replicator,
             entry,
             deadline,
-            progress=lambda _: LoggedProgress(self._replicator.settings.progress_interval_seconds),
+            progress=lambda: LoggedProgress(self._replicator.settings.progress_interval_seconds),
             before_image=lambda position, results: self._write_position(item, position, results),
             run_seconds_left=lambda: item.not_after_seconds - self._clock(),
         )

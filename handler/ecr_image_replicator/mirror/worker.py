@@ -102,7 +102,7 @@ class RepositoryWorker:
         entry: MirrorEntry,
         deadline: Deadline,
         *,
-        progress: Callable[[MirrorImage], Progress],
+        progress: Callable[[], Progress],
         before_image: Callable[[int, Sequence[ImageResult]], None] = lambda *_: None,
         run_seconds_left: Callable[[], float] = lambda: float("inf"),
         most_streams: int | None = None,
@@ -149,7 +149,7 @@ class RepositoryWorker:
             if self._deadline.remaining_seconds < _MIN_SECONDS:
                 return WorkerOutcome(tuple(done), position, 0.0, tries)
             self._before_image(position, done)
-            recorder = ProgressRecorder(self._progress(images[position]))
+            recorder = ProgressRecorder(self._progress())
             try:
                 done.append(self._copy(images[position], recorder, is_first_try=not tries))
             except (ThrottledError, OutOfTimeError) as error:

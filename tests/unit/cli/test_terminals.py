@@ -34,7 +34,7 @@ def narrow_terminal() -> Iterator[tuple[TextIO, int]]:
 def shown_status(stream: TextIO, reading: int) -> str:
     times = iter(range(0, 1000, 10))
     display = MirrorLines(stream, clock=lambda: next(times))
-    progress = display.image_progress(None, None)  # type: ignore[arg-type]
+    progress = display.image_progress()
     progress.advance(BLOB, 5 << 30)
     return os.read(reading, 1000).decode()
 
