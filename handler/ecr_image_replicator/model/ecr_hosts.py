@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 #: The region of ECR Public's API for credentials (Amazon ECR Public endpoints and quotas).
 PUBLIC_REGION: Final = "us-east-1"
 PUBLIC_HOSTS: Final = frozenset({"public.ecr.aws", "ecr-public.aws.com"})
-_SUFFIXES: Final = (
+#: DNS suffixes of the AWS partitions (botocore, partitions.json).
+PARTITION_SUFFIXES: Final = (
     "amazonaws.com",
     "amazonaws.com.cn",
     "amazonaws.eu",
@@ -32,7 +33,7 @@ def _pattern(service: str, suffixes: tuple[str, ...]) -> re.Pattern[str]:
     )
 
 
-_SINGLE_STACK: Final = _pattern(r"dkr\.ecr", _SUFFIXES)
+_SINGLE_STACK: Final = _pattern(r"dkr\.ecr", PARTITION_SUFFIXES)
 _DUAL_STACK: Final = _pattern("dkr-ecr", _DUAL_STACK_SUFFIXES)
 
 

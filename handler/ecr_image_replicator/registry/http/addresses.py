@@ -8,6 +8,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
+from ecr_image_replicator.model.ecr_hosts import PARTITION_SUFFIXES
 from ecr_image_replicator.no_proxy import embedded_ipv4, is_loopback_name
 from ecr_image_replicator.registry.http.urls import Url
 
@@ -17,16 +18,6 @@ _INSTANCE_SERVICES: Final = ipaddress.IPv6Network("fd00:ec2::/32")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 #: Private (RFC 6890); Python before 3.11.10 takes most of it for global.
 _PROTOCOL_ASSIGNMENTS: Final = ipaddress.IPv4Network("192.0.0.0/24")
-#: Of the AWS partitions (botocore's partitions.json).
-_S3_DOMAINS: Final = (
-    "amazonaws.com",
-    "amazonaws.com.cn",
-    "amazonaws.eu",
-    "c2s.ic.gov",
-    "sc2s.sgov.gov",
-    "cloud.adc-e.uk",
-    "csp.hci.ic.gov",
-)
 _REGION: Final = r"[a-z]{2,8}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}"
 _VPC_ENDPOINT: Final = r"vpce-[0-9a-f]{8,32}-[0-9a-z-]{4,48}"
 #: Names of the metadata service of other clouds, which resolve to a link-local address.
@@ -79,7 +70,7 @@ def is_s3(url: Url) -> bool:
 
 @lru_cache(maxsize=256)
 def _is_s3_host(host: str) -> bool:
-    domain = next((each for each in _S3_DOMAINS if host.endswith(f".{each}")), "")
+    domain = next((each for each in PARTITION_SUFFIXES if host.endswith(f".{each}")), "")
     labels = host.removesuffix(f".{domain}").split(".") if domain else []
     match labels:
         case [*_, "s3" | "s3-external-1"]:  # the global endpoint and that of us-east-1
