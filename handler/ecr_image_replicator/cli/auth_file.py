@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ecr_image_replicator.errors import RequestError, SecretError
-from ecr_image_replicator.model.references import canonical_registry
+from ecr_image_replicator.model.references import DOCKER_HUB
 from ecr_image_replicator.request.logins import Login
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.references import ImageReference
 
 _LOGGER: Final = logging.getLogger(__name__)
-_DOCKER_HUB: Final = "docker.io"
 #: The key under which Docker stores its own login.
 _DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 #: A helper returns this user name with an identity token.
@@ -152,11 +151,12 @@ class _AuthFile:
         from ecr_image_replicator.request.docker_config import (  # noqa: PLC0415 - few have such files
             DockerConfig,
             MalformedEntryError,
+            split_key,
         )
 
         registry = reference.registry
         for key, name in self._registry_helpers():
-            if canonical_registry(re.sub(r"^https?://", "", key).partition("/")[0]) == registry:
+            if split_key(key)[0] == registry:
                 return self._run_helper(name, key)
         config = DockerConfig.parse(self.document)
         try:
@@ -171,7 +171,7 @@ class _AuthFile:
             return Login(found.username, found.password, f"the auth file {self.path}")
         default = self.document.get("credsStore")
         if isinstance(default, str) and default:
-            key = _DOCKER_HUB_KEY if registry == _DOCKER_HUB else registry
+            key = _DOCKER_HUB_KEY if registry == DOCKER_HUB else registry
             return self._run_helper(default, key)
         return None
 

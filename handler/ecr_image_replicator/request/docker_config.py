@@ -102,6 +102,12 @@ class DockerConfig:
         return not self.helpers.isdisjoint({"", registry})
 
 
+def split_key(key: str) -> tuple[str, str]:
+    """Return the registry that a key names, as references do, and the path after its host."""
+    host, _, path = re.sub(r"^https?://", "", key).partition("/")
+    return canonical_registry(host), path.strip("/")
+
+
 def parse_entry(entry: Any) -> DockerLogin:
     """Read one entry: an identity token, a user name and password, or both in base64.
 
@@ -148,10 +154,9 @@ def decode_pair(text: Any) -> DockerLogin:
 
 def _matching_path(key: str, registry: str, repository: str) -> str | None:
     """Return the part of a key after its host, None if the key is not for this repository."""
-    host, _, rest = re.sub(r"^https?://", "", key).partition("/")
-    if canonical_registry(host) != registry:
+    own, path = split_key(key)
+    if own != registry:
         return None
-    path = rest.strip("/")
     if path in _WHOLE_REGISTRY:
         return ""
     return path if f"{repository}/".startswith(f"{path}/") else None
@@ -165,8 +170,5 @@ def _is_empty(entry: Any) -> bool:
 
 def _parse_helpers(document: Mapping[str, Any]) -> frozenset[str]:
     helpers = document.get("credHelpers")
-    registries = {
-        canonical_registry(re.sub(r"^https?://", "", key).partition("/")[0])
-        for key in (helpers if isinstance(helpers, dict) else ())
-    }
+    registries = {split_key(key)[0] for key in (helpers if isinstance(helpers, dict) else ())}
     return frozenset(registries | ({""} if document.get("credsStore") else set()))

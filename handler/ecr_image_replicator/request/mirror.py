@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import Side
 from ecr_image_replicator.model.archive_references import ArchiveReference
+from ecr_image_replicator.model.references import DOCKER_HUB
 from ecr_image_replicator.model.tag_patterns import TagPattern
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ecr_image_replicator.model.versions import VersionRange
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
-DEFAULT_CONCURRENCY: Final = {"docker.io": 2, "*": 4}
+DEFAULT_CONCURRENCY: Final = {DOCKER_HUB: 2, "*": 4}
 #: The host of archives, among hosts of registries.
 ARCHIVE_HOST: Final = "s3"
 #: A suffix that only versions without one match.
