@@ -20,7 +20,7 @@ from ecr_image_replicator.archive.docker_save import (
     read_saved_images,
     read_stored_image,
 )
-from ecr_image_replicator.archive.layer_cache import compression_of
+from ecr_image_replicator.archive.layers import compression_of
 from ecr_image_replicator.archive.oci_layout import INDEX_NAME, LayoutIndex, OciLayout, blob_name
 from ecr_image_replicator.archive.tar_headers import quote
 from ecr_image_replicator.errors import ContentError, ImageNotFoundError, InvalidArchiveError
@@ -92,9 +92,7 @@ def read_contents(
     return stored
 
 
-def uncompressed_layers(
-    index: TarIndex, layout: OciLayout, manifest: Manifest
-) -> StoredImage | None:
+def uncompressed_layers(index: TarIndex, manifest: Manifest) -> StoredImage | None:
     """Return the stored image of a manifest of `docker save`'s index with uncompressed layers.
 
     None when there is no manifest.json, all layers are compressed, or it is no container image.
@@ -103,8 +101,8 @@ def uncompressed_layers(
         return None
     if index.find_known(MANIFEST_NAME) is None or not _has_uncompressed(manifest):
         return None
-    layers = tuple(map(layout.name_of, manifest.layers))
-    return read_stored_image(index, SavedImage(layout.name_of(manifest.config), (), layers))
+    layers = tuple(blob_name(layer.digest) for layer in manifest.layers)
+    return read_stored_image(index, SavedImage(blob_name(manifest.config.digest), (), layers))
 
 
 def _has_manifest(index: TarIndex, first: str) -> bool:

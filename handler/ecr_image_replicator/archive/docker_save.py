@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ecr_image_replicator.archive.choice import Candidate
+from ecr_image_replicator.archive.oci_layout import blob_name
 from ecr_image_replicator.archive.tar_headers import normalize_path, quote
 from ecr_image_replicator.errors import (
     ContentError,
@@ -188,5 +189,5 @@ def _read_diff_ids(config: bytes) -> tuple[Digest, ...]:
 
 def _in_order(layers: tuple[str, ...], diff_ids: tuple[Digest, ...]) -> tuple[str, ...]:
     """Order layers that are named by their diff_ids as the config does, whose order counts."""
-    names = tuple(f"blobs/{each.algorithm}/{each.encoded}" for each in diff_ids)
+    names = tuple(map(blob_name, diff_ids))
     return names if sorted(names) == sorted(layers) else layers

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.archive.compression import Compression
-from ecr_image_replicator.archive.layer_cache import compression_of
 from ecr_image_replicator.archive.layer_proofs import VERIFIED_LAYERS, LayerClaim
-from ecr_image_replicator.archive.layers import layer_media_type
+from ecr_image_replicator.archive.layers import compression_of, layer_media_type
 from ecr_image_replicator.copy.results import TransferReport
 from ecr_image_replicator.errors import ContentError, RegistryError
 from ecr_image_replicator.model.digests import read_verified

@@ -6,27 +6,12 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.archive.compression import Compression
-from ecr_image_replicator.archive.layers import layer_media_type
-
 if TYPE_CHECKING:
+    from ecr_image_replicator.archive.compression import Compression
     from ecr_image_replicator.model.digests import Digest
     from ecr_image_replicator.model.manifests import Descriptor
 
 _MAX_LAYERS: Final = 10_000
-_DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
-_COMPRESSIONS: Final = {
-    **{layer_media_type(each): each for each in (Compression.GZIP, Compression.ZSTD)},
-    layer_media_type(Compression.NONE): Compression.NONE,
-    _DOCKER_LAYER: Compression.NONE,
-    f"{_DOCKER_LAYER}.gzip": Compression.GZIP,
-    f"{_DOCKER_LAYER}.zstd": Compression.ZSTD,
-}
-
-
-def compression_of(layer: Descriptor) -> Compression | None:
-    """Return how a layer's media type says it is compressed; None for an unknown media type."""
-    return _COMPRESSIONS.get(layer.media_type)
 
 
 class LayerCache:

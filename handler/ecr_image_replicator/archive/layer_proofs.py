@@ -16,7 +16,7 @@ from ecr_image_replicator.archive.compression import (
     Compression,
     decompressed,
 )
-from ecr_image_replicator.archive.layer_cache import compression_of
+from ecr_image_replicator.archive.layers import compression_of
 from ecr_image_replicator.errors import (
     AwsError,
     ContentError,

@@ -24,7 +24,7 @@ from ecr_image_replicator.archive.compression import (
 from ecr_image_replicator.archive.tar_headers import quote
 from ecr_image_replicator.errors import DigestMismatchError
 from ecr_image_replicator.model.digests import Digest, VerifiedStream
-from ecr_image_replicator.model.manifests import OCI_LAYER, Descriptor
+from ecr_image_replicator.model.manifests import DOCKER_LAYER, OCI_LAYER, Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,12 @@ _SUFFIXES: Final = {
     Compression.GZIP: "+gzip",
     Compression.ZSTD: "+zstd",
 }
+_DECLARED: Final = {
+    **{f"{OCI_LAYER}{suffix}": compression for compression, suffix in _SUFFIXES.items()},
+    DOCKER_LAYER: Compression.NONE,
+    f"{DOCKER_LAYER}.gzip": Compression.GZIP,
+    f"{DOCKER_LAYER}.zstd": Compression.ZSTD,
+}
 #: Of compressed bytes without output, such as the table of contents of zstd:chunked.
 _MAX_TAP_BYTES: Final = 32 * 1024 * 1024
 
@@ -45,6 +51,11 @@ _MAX_TAP_BYTES: Final = 32 * 1024 * 1024
 def layer_media_type(compression: Compression) -> str:
     """Return the media type of a layer with this compression."""
     return OCI_LAYER + _SUFFIXES[compression]
+
+
+def compression_of(layer: Descriptor) -> Compression | None:
+    """Return how a layer's media type says it is compressed; None for an unknown media type."""
+    return _DECLARED.get(layer.media_type)
 
 
 @dataclass(frozen=True, slots=True)

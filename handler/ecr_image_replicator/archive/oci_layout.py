@@ -220,7 +220,7 @@ class OciLayout:
         name = blob_name(descriptor.digest)
         member = self._index.find(name)
         if member is None:
-            raise self._missing(name)
+            raise self._index.missing(name)
         if member.size_bytes != descriptor.size_bytes:
             raise DigestMismatchError(
                 f"invalid archive {self._reference.location}: ",
@@ -241,10 +241,6 @@ class OciLayout:
     def is_file(self, descriptor: Descriptor) -> bool:
         """Return whether a blob is read from its file, not from the `data` of its descriptor."""
         return descriptor.digest not in self._embedded
-
-    def name_of(self, descriptor: Descriptor) -> str:
-        """Return the name of the file that holds a blob."""
-        return blob_name(descriptor.digest)
 
     def _parse(self, digest: Digest) -> Manifest:
         content = self._manifests.get(digest)
@@ -305,7 +301,7 @@ class OciLayout:
             (each for each in getattr(root, "manifests", ()) if each.digest == digest), None
         )
         if root is None or child is None or child.platform is None:
-            return self._missing(blob_name(digest))
+            return self._index.missing(blob_name(digest))
         platforms = [
             each.platform.full_name
             for each in self._available(root)
@@ -320,12 +316,6 @@ class OciLayout:
 
     def _malformed(self, digest: Digest, error: ContentError) -> InvalidArchiveError:
         return self._index.invalid(f"{quote(blob_name(digest))}: ", *error.message, hint=error.hint)
-
-    def _missing(self, name: str) -> InvalidArchiveError:
-        return self._index.invalid(
-            f"{quote(name)} not found, which the image refers to",
-            hint="The archive is incomplete; save the image again.",
-        )
 
 
 def _read_piece(reader: ByteReader) -> bytes:

@@ -11,8 +11,7 @@ from ecr_image_replicator.archive.contents import read_contents, uncompressed_la
 from ecr_image_replicator.archive.forward_reader import ForwardReader
 from ecr_image_replicator.archive.layers import ArchivedLayer, find_archived_layer
 from ecr_image_replicator.archive.object_start import StartedObject
-from ecr_image_replicator.archive.oci_layout import OciLayout
-from ecr_image_replicator.archive.tar_headers import quote
+from ecr_image_replicator.archive.oci_layout import OciLayout, blob_name
 from ecr_image_replicator.archive.tar_index import PAGE_BYTES, TarIndex
 from ecr_image_replicator.errors import DigestMismatchError, InvalidManifestError
 from ecr_image_replicator.model.digests import BytesReader
@@ -85,7 +84,7 @@ class ArchiveSource:
         index, content = self._open()
         if not isinstance(content, OciLayout) or self._compression is Compression.NONE:
             return None
-        image = uncompressed_layers(index, content, manifest)
+        image = uncompressed_layers(index, manifest)
         if image is not None:
             with self._lock:
                 self._content = image
@@ -167,7 +166,7 @@ class ArchiveSource:
         if isinstance(content, OciLayout):
             embedded = [blob for blob in blobs if not content.is_file(blob)]
             yield from embedded
-            files = {content.name_of(blob): blob for blob in blobs if blob not in embedded}
+            files = {blob_name(blob.digest): blob for blob in blobs if blob not in embedded}
         else:
             by_digest = {blob.digest: blob for blob in blobs}
             names = _files(content)
@@ -220,10 +219,7 @@ class ArchiveSource:
     def _find(self, index: TarIndex, name: str) -> Member:
         member = index.find(name)
         if member is None:
-            raise index.invalid(
-                f"{quote(name)} not found, which the image refers to",
-                hint="The archive is incomplete; save the image again.",
-            )
+            raise index.missing(name)
         return member
 
     def _open(self) -> tuple[TarIndex, OciLayout | StoredImage]:

@@ -291,6 +291,13 @@ class TarIndex:
         """Return an error that names the archive and what was found in it."""
         return InvalidArchiveError(f"invalid archive {self.location}: ", *found, hint=hint)
 
+    def missing(self, name: str) -> InvalidArchiveError:
+        """Return the error for a file that the image refers to and the archive does not have."""
+        return self.invalid(
+            f"{quote(name)} not found, which the image refers to",
+            hint="The archive is incomplete; save the image again.",
+        )
+
 
 class _Window:
     """The part of the archive that was read last; it moves forward only."""

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ecr_image_replicator.errors import RequestError, Setting
 from ecr_image_replicator.model.manifests import (
     DOCKER_CONFIG,
+    DOCKER_LAYER,
     DOCKER_MANIFEST,
     DOCKER_MANIFEST_LIST,
     OCI_CONFIG,
     OCI_INDEX,
+    OCI_LAYER,
     OCI_MANIFEST,
     ImageIndex,
     ImageManifest,
@@ -42,10 +44,8 @@ _INDEXES: Final = {ManifestFormat.DOCKER: DOCKER_MANIFEST_LIST, ManifestFormat.O
 _MANIFESTS: Final = {ManifestFormat.DOCKER: DOCKER_MANIFEST, ManifestFormat.OCI: OCI_MANIFEST}
 _DOCKER_TYPES: Final = {
     OCI_CONFIG: DOCKER_CONFIG,
-    "application/vnd.oci.image.layer.v1.tar": "application/vnd.docker.image.rootfs.diff.tar",
-    "application/vnd.oci.image.layer.v1.tar+gzip": (
-        "application/vnd.docker.image.rootfs.diff.tar.gzip"
-    ),
+    OCI_LAYER: DOCKER_LAYER,
+    f"{OCI_LAYER}+gzip": f"{DOCKER_LAYER}.gzip",
     "application/vnd.oci.image.layer.nondistributable.v1.tar": (
         "application/vnd.docker.image.rootfs.foreign.diff.tar"
     ),
