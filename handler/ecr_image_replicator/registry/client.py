@@ -147,22 +147,19 @@ class RegistryClient:
         """
         request = HttpRequest(method, self._url(target), headers or {}, body)
 
-        def once() -> HttpResponse:
-            streamed = self._exchange(request, target, operation, retry_statuses)
-            content = b"" if method == "HEAD" else streamed.read(limit_bytes)
-            return self._whole(streamed, content)
-
         denials = 0
         for attempt in itertools.count(1):
             if rate_limiter is not None:
                 rate_limiter.wait(self._deadline)
             try:
-                response = once()
+                streamed = self._exchange(request, target, operation, retry_statuses)
+                content = b"" if method == "HEAD" else streamed.read(limit_bytes)
             except TransientError as error:
                 if rate_limiter is not None and isinstance(error, OverloadedError):
                     rate_limiter.decrease()
                 self._wait_or_raise(request, attempt - denials, error, operation)
             else:
+                response = self._whole(streamed, content)
                 if rate_limiter is not None:
                     rate_limiter.increase()
                 # the response to a HEAD has no reason, and the GET that follows it has

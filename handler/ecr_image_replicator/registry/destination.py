@@ -20,14 +20,13 @@ from ecr_image_replicator.errors import (
 )
 from ecr_image_replicator.model.ecr_hosts import parse_ecr_host
 from ecr_image_replicator.registry.blobs import has_blob
-from ecr_image_replicator.registry.client import RETRY_429_ONLY
 from ecr_image_replicator.registry.error_bodies import describe_response, error_code, is_html
 from ecr_image_replicator.registry.error_responses import is_immutable_tag, missing_content_error
 from ecr_image_replicator.registry.immutable_tags import immutable_tag_error
 from ecr_image_replicator.registry.manifest_responses import (
-    ACCEPT_MANIFESTS,
     announced_digest,
     find_manifest,
+    head_manifest,
     is_stored,
     is_success,
 )
@@ -268,12 +267,8 @@ class RegistryDestination:
         return self._reference.manifest_name(reference)
 
     def _head(self, reference: str) -> HttpResponse:
-        return self._client.request(
-            "HEAD",
-            f"{self._path}/manifests/{reference}",
-            f"read {self._name(reference)}",
-            headers={"Accept": ACCEPT_MANIFESTS},
-            retry_statuses=RETRY_429_ONLY,
+        return head_manifest(
+            self._client, self._reference.repository, reference, f"read {self._name(reference)}"
         )
 
     def _find_existing(self, tag: str) -> Digest | None:

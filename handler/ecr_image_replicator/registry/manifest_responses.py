@@ -12,6 +12,7 @@ from ecr_image_replicator.model.manifests import (
     MAX_MANIFEST_BYTES,
     parse_manifest,
 )
+from ecr_image_replicator.registry.client import RETRY_429_ONLY
 from ecr_image_replicator.registry.error_bodies import is_html, is_web_page
 from ecr_image_replicator.registry.error_responses import is_not_found, not_a_registry
 from ecr_image_replicator.retries import RETRYABLE_STATUSES
@@ -43,6 +44,19 @@ def get_manifest(
         headers={"Accept": ACCEPT_MANIFESTS},
         limit_bytes=MAX_MANIFEST_BYTES,
         retry_statuses=retry_statuses,
+    )
+
+
+def head_manifest(
+    client: RegistryClient, repository: str, selector: str, operation: str
+) -> HttpResponse:
+    """Send the HEAD for a manifest by its tag or digest; a GET follows where it fails."""
+    return client.request(
+        "HEAD",
+        f"/v2/{repository}/manifests/{selector}",
+        operation,
+        headers={"Accept": ACCEPT_MANIFESTS},
+        retry_statuses=RETRY_429_ONLY,
     )
 
 

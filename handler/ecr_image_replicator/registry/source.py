@@ -13,10 +13,10 @@ from ecr_image_replicator.registry.blobs import BlobRequests
 from ecr_image_replicator.registry.client import RETRY_429_ONLY
 from ecr_image_replicator.registry.downloads import Downloads
 from ecr_image_replicator.registry.manifest_responses import (
-    ACCEPT_MANIFESTS,
     announced_digest,
     get_manifest,
     has_manifest,
+    head_manifest,
     is_success,
     read_manifest,
 )
@@ -67,12 +67,8 @@ class RegistrySource:
     def find_digest(self) -> Digest | None:
         """Send a HEAD, which counts against no pull limit; None where only a GET can tell."""
         operation = f"pull {self._reference}"
-        response = self._client.request(
-            "HEAD",
-            f"/v2/{self._reference.repository}/manifests/{self._reference.selector}",
-            operation,
-            headers={"Accept": ACCEPT_MANIFESTS},
-            retry_statuses=RETRY_429_ONLY,
+        response = head_manifest(
+            self._client, self._reference.repository, self._reference.selector, operation
         )
         log_pull_limit(response, self._reference.registry)
         if response.status == 401:

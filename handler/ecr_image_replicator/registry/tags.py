@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from ecr_image_replicator.copy.tag_ports import TagHead
 from ecr_image_replicator.errors import ProtocolError, Side
 from ecr_image_replicator.model.manifests import has_too_many_values
-from ecr_image_replicator.registry.client import RETRY_429_ONLY
 from ecr_image_replicator.registry.error_bodies import is_web_page
 from ecr_image_replicator.registry.error_responses import not_a_registry
 from ecr_image_replicator.registry.http.link_header import find_next_link
 from ecr_image_replicator.registry.http.urls import InvalidUrlError
-from ecr_image_replicator.registry.manifest_responses import ACCEPT_MANIFESTS, announced_digest
+from ecr_image_replicator.registry.manifest_responses import (
+    announced_digest,
+    get_manifest,
+    head_manifest,
+)
 
 if TYPE_CHECKING:
     from ecr_image_replicator.model.references import ImageReference
@@ -49,7 +52,6 @@ class RegistryTags:
     def __init__(self, reference: ImageReference, client: RegistryClient) -> None:
         self._reference = reference
         self._client = client
-        self._path = f"/v2/{reference.repository}"
 
     def list_tags(self) -> tuple[str, ...]:
         """Return every tag, each once, in the registry's order.
@@ -63,7 +65,7 @@ class RegistryTags:
         """
         operation = f"list the tags of {self._reference.name}"
         tags: dict[str, None] = {}
-        target: str | None = f"{self._path}/tags/list?n={_PAGE}"
+        target: str | None = f"/v2/{self._reference.repository}/tags/list?n={_PAGE}"
         seen: set[str] = set()
         empty_pages = size_bytes = 0
         while target is not None:
@@ -116,14 +118,12 @@ class RegistryTags:
             The registry rejects the request.
         """
         operation = f"read {self._reference.manifest_name(selector)}"
-        target, headers = f"{self._path}/manifests/{selector}", {"Accept": ACCEPT_MANIFESTS}
-        response = self._client.request(
-            "HEAD", target, operation, headers=headers, retry_statuses=RETRY_429_ONLY
-        )
+        repository = self._reference.repository
+        response = head_manifest(self._client, repository, selector, operation)
         is_rejected = response.status in {403, 404} and self._client.side is Side.SOURCE
         if is_rejected or self._client.is_pending_denial(response):
             # only the response to a GET has the reason: an explicit deny is final
-            response = self._client.request("GET", target, operation, headers=headers)
+            response = get_manifest(self._client, repository, selector, operation)
         if response.status == 200:
             media_type = response.header("content-type").partition(";")[0].strip()
             return TagHead(announced_digest(response), media_type)
