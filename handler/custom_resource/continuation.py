@@ -12,6 +12,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from custom_resource.sns import CONTINUATION_KEY
 from ecr_image_replicator.errors import ContentError, OutOfTimeError
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.manifests import Descriptor
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from ecr_image_replicator.request.parsing import ReplicationRequest
 
 _LOGGER: Final = logging.getLogger(__name__)
-#: The event's field, beside CloudFormation's own.
-CONTINUATION_KEY: Final = "Continuation"
 #: Lambda stops a function that invokes itself after about 16 invocations.
 MAX_INVOCATIONS: Final = 12
 #: The maximum and the default of ServiceTimeout.
@@ -74,7 +73,7 @@ class Continuation:
         blobs are found. Its StartedAt is kept if it is readable, so that CloudFormation's time
         is not exceeded.
         """
-        timeout_seconds = _service_timeout_seconds(event)
+        timeout_seconds = service_timeout_seconds(event.get("ResourceProperties"))
         fields = event.get(CONTINUATION_KEY)
         if fields is None:
             return cls(now, timeout_seconds)
@@ -183,8 +182,8 @@ def _check_largest(snapshot: ProgressSnapshot, span_seconds: float, *, is_alone:
         )
 
 
-def _service_timeout_seconds(event: Mapping[str, Any]) -> float:
-    properties = event.get("ResourceProperties")
+def service_timeout_seconds(properties: object) -> float:
+    """Return how long CloudFormation waits for a response; 3,600 if that is not a valid number."""
     value = properties.get("ServiceTimeout") if isinstance(properties, dict) else None
     seconds = _number(value)
     if seconds is None or not 1 <= seconds <= MAX_SERVICE_TIMEOUT_SECONDS:

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from custom_resource.continuation import CONTINUATION_KEY, Continuation
+from custom_resource.continuation import Continuation
 from custom_resource.deadlines import reserve_seconds
 from custom_resource.failures import DefectError, known_error, render, with_log_stream
 from custom_resource.metrics import InvocationMetrics
@@ -18,6 +18,7 @@ from custom_resource.response import (
     deliver,
     failed_physical_id,
 )
+from custom_resource.sns import CONTINUATION_KEY
 from ecr_image_replicator.aws.invocation import is_function_arn, unqualified_arn
 from ecr_image_replicator.copy.progress import LoggedProgress
 from ecr_image_replicator.deadline import Deadline

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from custom_resource.continuation import service_timeout_seconds
 from custom_resource.mirror_ids import mirror_id
 from custom_resource.response import CustomResourceResponse
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 #: What is left of ServiceTimeout for the summary and the response.
 _SUMMARY_SECONDS: Final = 120.0
-_MAX_SERVICE_TIMEOUT_SECONDS: Final = 3600.0
 #: Of a run that CloudFormation does not wait for; the state machine's own limit is a day.
 RUN_SECONDS: Final = 23 * 3600.0
 
@@ -83,9 +83,5 @@ def run_seconds(mirror: MirrorRequest, properties: Mapping[str, Any]) -> float:
     """Return how long a run may take."""
     if mirror.completes_when_started:
         return RUN_SECONDS
-    try:
-        seconds = float(properties.get("ServiceTimeout") or _MAX_SERVICE_TIMEOUT_SECONDS)
-    except (TypeError, ValueError):
-        seconds = _MAX_SERVICE_TIMEOUT_SECONDS
-    seconds = min(max(seconds, 1.0), _MAX_SERVICE_TIMEOUT_SECONDS)
+    seconds = service_timeout_seconds(properties)
     return max(seconds - _SUMMARY_SECONDS, seconds / 2)

@@ -7,10 +7,10 @@ function with a notification whose message is that request.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
-#: The function's own field, which only the function itself may set.
-_CONTINUATION_KEY = "Continuation"
+#: A field that only the function itself may set, beside CloudFormation's own.
+CONTINUATION_KEY: Final = "Continuation"
 
 
 def is_notification(event: dict[str, Any]) -> bool:
@@ -38,7 +38,7 @@ def unwrap(event: dict[str, Any]) -> dict[str, Any]:
         request = None
     if not isinstance(request, dict):
         return {}
-    request.pop(_CONTINUATION_KEY, None)
+    request.pop(CONTINUATION_KEY, None)
     return request
 
 

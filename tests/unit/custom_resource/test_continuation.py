@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests.unit.builders import digest_of
 from tests.unit.custom_resource.engines import FakeContext, FakeReplicator, event_of
 
-from custom_resource.continuation import CONTINUATION_KEY, MAX_INVOCATIONS, Continuation
+from custom_resource.continuation import MAX_INVOCATIONS, Continuation
 from custom_resource.resource import ReplicationResource
+from custom_resource.sns import CONTINUATION_KEY
 from ecr_image_replicator.copy.progress import ProgressSnapshot
 from ecr_image_replicator.errors import OutOfTimeError
 from ecr_image_replicator.model.archive_references import ArchiveReference
