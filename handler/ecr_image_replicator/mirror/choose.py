@@ -42,15 +42,12 @@ class TagChoice:
         Exact tags that the repository does not have.
     warnings
         Patterns without a match, and names that are not valid tags.
-    unmatched
-        Number of other tags.
     """
 
     chosen: tuple[TagDecision, ...] = ()
     left_out: tuple[TagDecision, ...] = ()
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    unmatched: int = 0
 
 
 def choose_tags(listed: Iterable[str], selection: Selection) -> TagChoice:
@@ -84,7 +81,6 @@ def choose_tags(listed: Iterable[str], selection: Selection) -> TagChoice:
             if each.text in selection.named and each.text not in tags
         ),
         warnings=(*warnings, *_without_match(tags, selection)),
-        unmatched=len(tags) - len(chosen) - len(left_out),
     )
 
 

@@ -40,11 +40,6 @@ class RateLimiter:
         self._starts: deque[float] = deque(maxlen=per_second)
         self._slowed_at = float("-inf")
 
-    @property
-    def per_second(self) -> float:
-        """The current limit."""
-        return self._rate
-
     def wait(self, deadline: Deadline) -> None:
         """Wait until a request may be sent.
 
