@@ -61,6 +61,8 @@ class Outcome(NamedTuple):
         The outcome of the referrers; None when they are not copied.
     planned_changes
         The changes of a dry run; None for a real run.
+    moved_tags
+        The tags of the content that did not point at it before.
     """
 
     destination: ImageReference

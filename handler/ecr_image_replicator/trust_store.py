@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +96,7 @@ def shared_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContex
         ) from error
 
 
-def new_unverified_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> Any:
+def new_unverified_context(kind: type[ssl.SSLContext]) -> ssl.SSLContext:
     """Return a new client context, of a subclass of SSLContext, that accepts any certificate."""
     context = kind(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
