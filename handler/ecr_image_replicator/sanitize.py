@@ -1,8 +1,10 @@
-"""Text from servers and users, made safe for messages and log lines."""
+"""Text from servers, users and libraries, made safe for messages and log lines."""
 
 from __future__ import annotations
 
 import re
+import traceback
+from pathlib import PurePath
 from typing import Final
 
 #: What is looked at beyond the limit, so that a secret that crosses the limit is removed whole.
@@ -31,3 +33,9 @@ def sanitize(text: object, max_characters: int) -> str:
     line = re.sub(_AUTHORIZATION, r"\1 …", line)
     is_whole = len(text) <= cut and len(line) <= max_characters
     return line if is_whole else line[: max_characters - 3] + "..."
+
+
+def raised_at(error: BaseException) -> str:
+    """Return the file and line where an exception was raised; its text may quote secrets."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{PurePath(frame.filename).name}:{frame.lineno}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.cli.arguments import (
@@ -26,6 +25,7 @@ from ecr_image_replicator.cli.mirror_command import (
 )
 from ecr_image_replicator.cli.streams import OutputError, optional_messages
 from ecr_image_replicator.errors import DeniedError, ReplicationError, Setting
+from ecr_image_replicator.sanitize import raised_at
 
 if TYPE_CHECKING:
     import argparse
@@ -87,11 +87,8 @@ _LOGIN_HINT = "Logins of `docker login` and `podman login` are used too; see --a
 
 
 def _describe_defect(error: Exception) -> str:
-    import traceback  # noqa: PLC0415 - for defects only
-
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno}"
-    return f"defect in {PROGRAM}: {type(error).__name__} at {place}. Please report it."
+    kind = type(error).__name__
+    return f"defect in {PROGRAM}: {kind} at {raised_at(error)}. Please report it."
 
 
 def _print_error(message: str) -> None:

@@ -8,9 +8,7 @@ seconds to wait before it. The caller invokes it again.
 from __future__ import annotations
 
 import logging
-import traceback
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ecr_image_replicator.errors import (
@@ -25,6 +23,7 @@ from ecr_image_replicator.mirror.recorder import ProgressRecorder
 from ecr_image_replicator.mirror.results import ImageStatus, error_text, image_result
 from ecr_image_replicator.model.archive_references import ArchiveReference
 from ecr_image_replicator.model.digests import Digest
+from ecr_image_replicator.sanitize import raised_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -277,7 +276,6 @@ def _throttle_seconds(error: ReplicationError, tries: int) -> float | None:
 
 def _defect(error: Exception) -> str:
     """Describe an unexpected exception by its location, since its message can contain secrets."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    place = raised_at(error)
     _LOGGER.error("defect", extra={"kind": type(error).__name__, "place": place})
     return f"internal error: {type(error).__name__} at {place}. Report it as a defect."
