@@ -26,6 +26,7 @@ from local.web import (
     Request,
     Response,
     read_body,
+    s3_error,
 )
 
 __all__ = ["CloudFormationEndpoint", "CustomResourceResponse", "RequestType"]
@@ -169,7 +170,7 @@ class CloudFormationEndpoint(Running):
         request_id = request.path.removeprefix(_BUCKET)
         with self._changed:
             if self._statuses:
-                return _error(self._statuses.pop(0), "InternalError", "Please try again.")
+                return s3_error(self._statuses.pop(0), "InternalError", "Please try again.")
         try:
             body = read_body(request, _STORED_LIMIT_BYTES)
         except OversizedBodyError as error:
@@ -205,12 +206,7 @@ class CloudFormationEndpoint(Running):
     def _reject(self, status: int, code: str, message: str) -> Response:
         with self._changed:
             self._violations.append(f"{status} {code}: {message}")
-        return _error(status, code, message)
+        return s3_error(status, code, message)
 
     def _signature(self, path: str) -> str:
         return hmac.new(self._key, path.encode(), hashlib.sha256).hexdigest()
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    return Response(status, {"Content-Type": "application/xml"}, body.encode())

@@ -6,7 +6,6 @@ The rules are those of the AWS CloudFormation User Guide, "Custom resource respo
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,14 +41,13 @@ class CustomResourceResponse:
     """One stored response: its bytes and their JSON object (empty if there is none).
 
     `violations` has a sentence for each violated rule. CloudFormation accepts only responses
-    without violations. `received_at_seconds` is on the monotonic clock.
+    without violations.
     """
 
     request_id: str
     body: bytes
     document: Mapping[str, Any]
     violations: tuple[str, ...]
-    received_at_seconds: float
 
     @property
     def status(self) -> str:
@@ -83,9 +81,7 @@ def read_response(body: bytes, expectation: Expectation) -> CustomResourceRespon
         violations = tuple(_violations(body, document, expectation))
     else:
         document, violations = {}, ("the response is not a JSON object",)
-    return CustomResourceResponse(
-        expectation.request_id, body, document, violations, time.monotonic()
-    )
+    return CustomResourceResponse(expectation.request_id, body, document, violations)
 
 
 def _violations(

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from local.registry.blob_responses import serve_blob
 from local.registry.store import Store
-from local.web import Request, Response
+from local.web import Request, Response, s3_error
 
 BlobRedirects = Literal["absolute", "network-path", "path"]
 """The form of the storage's Location: `http://host:port/…`, `//host:port/…` or `/…`.
@@ -62,20 +62,20 @@ class SignedBlobStorage:
     def handle(self, request: Request) -> Response:
         """Serve a signed URL: 200, 206 or 416; 400 with Authorization; 403 not signed; 404."""
         if self._rejects_authorization and "authorization" in request.headers:
-            return _error(400, "InvalidArgument", "Only one auth mechanism allowed")
+            return s3_error(400, "InvalidArgument", "Only one auth mechanism allowed")
         if not self.serves(request) or request.method not in {"GET", "HEAD"}:
-            return _error(404, "NoSuchKey", "The specified key does not exist.")
+            return s3_error(404, "NoSuchKey", "The specified key does not exist.")
         expires = request.parameter("X-Expires") or ""
         signature = request.parameter("X-Signature") or ""
         expected = self._signature(request.path, expires)
         if not hmac.compare_digest(signature.encode(), expected.encode()):
-            return _error(403, "SignatureDoesNotMatch", "The signature does not match.")
+            return s3_error(403, "SignatureDoesNotMatch", "The signature does not match.")
         if self._clock() > int(expires):
-            return _error(403, "AccessDenied", "Request has expired")
+            return s3_error(403, "AccessDenied", "Request has expired")
         repository, _, digest = request.path.removeprefix(self._prefix).rpartition("/")
         blob = self._store.find_blob(repository, digest)
         if blob is None:
-            return _error(404, "NoSuchKey", "The specified key does not exist.")
+            return s3_error(404, "NoSuchKey", "The specified key does not exist.")
         served = serve_blob(blob, request.headers.get("range"))
         # object storage has no headers of registries
         kept = {k: v for k, v in served.headers.items() if k != "Docker-Content-Digest"}
@@ -83,8 +83,3 @@ class SignedBlobStorage:
 
     def _signature(self, path: str, expires: str) -> str:
         return hmac.new(self._key, f"{path}\n{expires}".encode(), hashlib.sha256).hexdigest()
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    return Response(status, {"Content-Type": "application/xml"}, body.encode())

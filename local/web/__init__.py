@@ -10,6 +10,7 @@ from local.web.messages import (
     Request,
     Response,
     read_body,
+    s3_error,
 )
 from local.web.server import Application, LoopbackServer
 from local.web.wsgi import WsgiApplication
@@ -28,4 +29,5 @@ __all__ = [
     "Response",
     "WsgiApplication",
     "read_body",
+    "s3_error",
 ]

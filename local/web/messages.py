@@ -96,6 +96,12 @@ class Response:
         return self.body.length if isinstance(self.body, FileSpan) else len(self.body)
 
 
+def s3_error(status: int, code: str, message: str) -> Response:
+    """Return an error as S3 sends it (Amazon S3 API reference, "REST error responses")."""
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Response(status, {"Content-Type": "application/xml"}, body.encode())
+
+
 def read_body(request: Request, limit_bytes: int) -> bytes:
     """Return a whole request body that is no larger than `limit_bytes`.
 
