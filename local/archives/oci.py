@@ -18,7 +18,6 @@ def build_oci_layout(
     contents: Sequence[tuple[Content, str]],
     *,
     reverse_order: bool = False,
-    index: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Path:
     """Write an archive of images and indexes, each with a name or "".
@@ -28,12 +27,10 @@ def build_oci_layout(
     reverse_order
         index.json comes first, then manifests and blobs, the smallest first, so that a compressed
         archive needs one pass. Programs write index.json last.
-    index
-        An index.json that replaces the generated one.
     options
         Of `write_tar`.
     """
-    files = layout_files(contents, index=index)
+    files = layout_files(contents)
     if reverse_order:
         top, blobs = files[-2:], files[:-2]
         blobs.sort(key=lambda file: len(file.content) if isinstance(file.content, bytes) else 0)
@@ -44,7 +41,7 @@ def build_oci_layout(
 def layout_files(
     contents: Sequence[tuple[Content, str]], *, index: Mapping[str, Any] | None = None
 ) -> list[ArchiveFile]:
-    """Return the files of a layout: blobs, index.json and oci-layout."""
+    """Return the files of a layout: blobs, index.json (`index` or a generated one), oci-layout."""
     blobs: dict[str, ArchiveFile] = {}
     entries = []
     for content, name in contents:

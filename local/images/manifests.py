@@ -120,18 +120,18 @@ def build_index(
     format: Format = "oci",  # noqa: A002 - as skopeo and buildah name it
     annotations: Mapping[str, str] | None = None,
     *,
-    media_type_in_body: bool = True,
     descriptor_annotations: Sequence[Mapping[str, str] | None] = (),
     subject: Content | None = None,
 ) -> Index:
     """Return an index of images; `descriptor_annotations` are for their descriptors, in order."""
     extended = [*descriptor_annotations, *[None] * (len(images) - len(descriptor_annotations))]
-    document: dict[str, Any] = {"schemaVersion": 2}
-    if media_type_in_body:
-        document["mediaType"] = _INDEX[format]
-    document["manifests"] = [
-        image.descriptor(notes) for image, notes in zip(images, extended, strict=True)
-    ]
+    document: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": _INDEX[format],
+        "manifests": [
+            image.descriptor(notes) for image, notes in zip(images, extended, strict=True)
+        ],
+    }
     if subject is not None:
         document["subject"] = _subject(subject)
     if annotations:

@@ -54,29 +54,17 @@ class NoAuthentication:
 class BasicAuthentication:
     """HTTP Basic with a user name and password in each request. Each user has all rights.
 
-    The challenge has `realm` and, if given, `service`. With `anonymous_pull`, reading requires
-    no credentials.
+    The challenge has `realm`.
     """
 
-    def __init__(
-        self,
-        users: Mapping[str, str],
-        *,
-        realm: str = "loopback registry",
-        service: str | None = None,
-        anonymous_pull: bool = False,
-    ) -> None:
+    def __init__(self, users: Mapping[str, str], *, realm: str = "loopback registry") -> None:
         self._users = dict(users)
-        self._anonymous_pull = anonymous_pull
-        self._challenge = f'Basic realm="{realm}"' + (f',service="{service}"' if service else "")
+        self._challenge = f'Basic realm="{realm}"'
 
-    def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:
-        """Accept a user's request, and an anonymous pull if allowed."""
+    def authorize(self, request: Request, accesses: tuple[Access, ...]) -> None:  # noqa: ARG002 - signature of Authentication
+        """Accept a user's request."""
         header = request.headers.get("authorization")
         if header is None:
-            pulls = accesses and all(access.action == "pull" for access in accesses)
-            if self._anonymous_pull and pulls:
-                return
             self._reject("authentication required")
         user = authenticated_user(header, self._users)
         if user is None:

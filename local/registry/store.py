@@ -83,9 +83,9 @@ class Store:
 
     # Blobs
 
-    def put_blob(self, repository: str, content: bytes, algorithm: str = "sha256") -> Digest:
+    def put_blob(self, repository: str, content: bytes) -> Digest:
         """Store bytes as a blob of a repository and return their digest."""
-        digest = digest_of(content, algorithm)
+        digest = digest_of(content)
         arriving = self._uploads_directory / str(uuid.uuid4())
         arriving.write_bytes(content)
         self._adopt(arriving, digest)

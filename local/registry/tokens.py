@@ -20,6 +20,7 @@ from local.registry.authentication import Access, authenticated_user
 from local.registry.errors import ErrorCode, RegistryError
 from local.web import OversizedBodyError, Request, Response, read_body
 
+_PATH = "/token"
 _FORM_LIMIT_BYTES = 64 * 1024
 
 
@@ -31,10 +32,9 @@ class TokenService:
     `expires_in` and `issued_at`; `token_fields` are the names of the token in the response
     (`token`, `access_token` or both). `first_scope_only` reads only one `scope` parameter, as some
     services do. `identity_tokens` maps refresh tokens to users. `realm` is the service's URL on
-    another host; by default it is `path` on the registry's own.
+    another host; by default it is `/token` on the registry's own.
     """
 
-    path: str = "/token"
     service: str = "loopback-registry"
     lifetime_seconds: float = 300
     states_expiry: bool = True
@@ -88,7 +88,7 @@ class BearerAuthentication:
 
     def serve(self, request: Request) -> Response | None:
         """Return the token service's response: 200 with a token, 400 or 401."""
-        if request.path != self._tokens.path:
+        if request.path != _PATH:
             return None
         if request.method == "GET":
             return self._get(request)
@@ -184,7 +184,7 @@ class BearerAuthentication:
         self, request: Request, accesses: tuple[Access, ...], message: str, error: str | None
     ) -> RegistryError:
         challenge = {
-            "realm": self._tokens.realm or request.origin + self._tokens.path,
+            "realm": self._tokens.realm or request.origin + _PATH,
             "service": self._tokens.service,
             "scope": _scope_text(accesses),
             "error": error or "",
