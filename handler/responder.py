@@ -96,7 +96,7 @@ def _respond(
     _LOGGER.error("responding to request %s: %s", request_id, response["Reason"])
     budget_seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
     if not deliver(url, response, budget_seconds=budget_seconds):
-        raise UndeliveredResponseError("cannot deliver the response to CloudFormation")
+        raise UndeliveredResponseError
     _print_metric(request_id)
     return response
 

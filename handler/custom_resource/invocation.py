@@ -17,6 +17,7 @@ from custom_resource.response import (
     UndeliveredResponseError,
     deliver,
     failed_physical_id,
+    interim_output,
 )
 from custom_resource.sns import CONTINUATION_KEY
 from ecr_image_replicator.aws.invocation import is_function_arn, unqualified_arn
@@ -200,7 +201,7 @@ class Invocation:
         assert self.response is not None  # noqa: S101 - for mypy
         is_expected = self._response_url and self.response["Status"] != "CONTINUED"
         if is_expected and not self._is_delivered:
-            raise UndeliveredResponseError("cannot deliver the response to CloudFormation")
+            raise UndeliveredResponseError
         return self.response
 
     def metrics(self) -> InvocationMetrics | None:
@@ -256,12 +257,7 @@ class Invocation:
             except Exception as error:  # noqa: BLE001 - the response must be sent all the same
                 found = render(known_error(error))
                 return _joined(reason, f"cannot continue in another invocation: {found}")
-            self.response = {
-                "Status": "CONTINUED",
-                **{
-                    name: self.event[name] for name in ("StackId", "RequestId", "LogicalResourceId")
-                },
-            }
+            self.response = interim_output(self.event, "CONTINUED")
             shown = {**following.fields(), "Layers": len(following.layers)}
             _LOGGER.info("continues in another invocation", extra={"continuation": shown})
         return ""

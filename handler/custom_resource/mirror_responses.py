@@ -44,12 +44,6 @@ def response_body(
     ).body()
 
 
-def started_body(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the output for a request whose run has started; its response comes later."""
-    names = ("StackId", "RequestId", "LogicalResourceId")
-    return {"Status": "STARTED", **{name: event[name] for name in names}}
-
-
 def scheduled_name(at: object, now_seconds: float) -> str:
     """Name a run by the time that its schedule gave: a duplicate has the same name."""
     text = re.sub(r"[^0-9TZ]", "", str(at or ""))[:20]

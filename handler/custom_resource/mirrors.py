@@ -20,12 +20,12 @@ from custom_resource.mirror_responses import (
     response_body,
     run_seconds,
     scheduled_name,
-    started_body,
 )
 from custom_resource.response import (
     UndeliveredResponseError,
     allowed_hosts,
     deliver,
+    interim_output,
     is_allowed_url,
     is_https,
 )
@@ -112,7 +112,7 @@ class MirrorResource:
                 raise NotAllowedError("the host of ResponseURL is not allowed")
             served = self._serve(request, context, is_from_topic=is_from_topic)
             if served is None:
-                return started_body(request)
+                return interim_output(request, "STARTED")
             status, data = "SUCCESS", served
         except Exception as error:  # noqa: BLE001 - every exception becomes a response
             reason = render(known_error(error))
@@ -349,7 +349,7 @@ class MirrorResource:
         budget_seconds = min(left_seconds - _DELIVERY_MARGIN_SECONDS, most_seconds)
         tls = response_context(ClientContext)
         if not deliver(url, body, budget_seconds=budget_seconds, tls=tls):
-            raise UndeliveredResponseError("cannot deliver the response to CloudFormation")
+            raise UndeliveredResponseError
 
     def _open_steps(self, context: Any) -> tuple[MirrorSteps, Deadline]:
         deadline = _deadline(context)

@@ -57,6 +57,9 @@ _PARTITION_SUFFIXES: Final = (
 class UndeliveredResponseError(Exception):
     """CloudFormation did not accept the response; Lambda must treat the invocation as failed."""
 
+    def __init__(self) -> None:
+        super().__init__("cannot deliver the response to CloudFormation")
+
 
 @dataclass(frozen=True, slots=True)
 class CustomResourceResponse:
@@ -115,6 +118,12 @@ class CustomResourceResponse:
             "Data": dict(data),
         }
         return fields | ({"Reason": reason} if reason else {})
+
+
+def interim_output(event: Mapping[str, Any], status: str) -> dict[str, Any]:
+    """Return the output of an invocation that leaves the response to a later one."""
+    names = ("StackId", "RequestId", "LogicalResourceId")
+    return {"Status": status, **{name: event[name] for name in names}}
 
 
 def failed_physical_id(event: Mapping[str, Any]) -> str:

@@ -217,10 +217,9 @@ class Pipeline:
 
     def _carry_out(self, plan: ReplicationPlan) -> BlobResults:
         archive = self.endpoints.archive
-        is_sequential = archive is not None and archive.is_sequential and not self.request.dry_run
-        sequential_order = (
-            archive.sequential_order(plan.blobs) if archive and is_sequential else None
-        )
+        sequential_order = None
+        if archive is not None and archive.is_sequential and not self.request.dry_run:
+            sequential_order = archive.sequential_order(plan.blobs)
         results = self.transfer.run(plan, sequential_order=sequential_order)
         if not self.request.dry_run:
             self.known_blobs.update((blob.digest, blob) for blob in (*plan.blobs, *plan.present))
