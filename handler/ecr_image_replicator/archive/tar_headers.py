@@ -22,9 +22,10 @@ BLOCK_BYTES: Final = tarfile.BLOCKSIZE
 _MAX_SIZE_BYTES: Final = 2**62
 #: The records of pax extended headers that count.
 _PAX_KEYS: Final = frozenset({"path", "linkpath", "size"})
+_GNU_MAGIC: Final = b"ustar  \0"
 #: The access time that `tar --listed-incremental` writes where POSIX has the name's prefix, which
 #: Python's tarfile reads in GNU headers too (GNU tar manual, "Basic Tar Format").
-_ACCESS_TIME: Final = re.compile(rb".{257}ustar  \0.{80}([0-7]{11})\0", re.DOTALL)
+_ACCESS_TIME: Final = re.compile(rb"([0-7]{11})\0")
 #: Stands for all records of sparse files.
 _SPARSE: Final = "GNU.sparse"
 
@@ -181,7 +182,7 @@ def _parse(block: bytes) -> tarfile.TarInfo | None:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):
         return None
-    if time := _ACCESS_TIME.match(block):
+    if block[257:265] == _GNU_MAGIC and (time := _ACCESS_TIME.match(block, 345)):
         info.name = info.name.removeprefix(f"{time[1].decode()}/")
     return info
 
