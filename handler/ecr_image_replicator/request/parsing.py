@@ -302,12 +302,9 @@ def _parse_source(text: str) -> ImageReference | ArchiveReference:
 
 
 def _parse_destination(text: str) -> ImageReference:
+    hint = "Write the registry's host and the repository."
     if is_archive_reference(text):
-        raise invalid(
-            Setting.DESTINATION,
-            f"{quote(text)} is an archive",
-            hint="Write the registry's host and the repository.",
-        )
+        raise invalid(Setting.DESTINATION, f"{quote(text)} is an archive", hint=hint)
     destination = parse_as(Setting.DESTINATION, parse_image_reference, text)
     if destination.digest is not None:
         raise invalid(
@@ -316,11 +313,7 @@ def _parse_destination(text: str) -> ImageReference:
             hint="Replace the digest by a tag.",
         )
     if "/" not in text.partition("://")[2] and "/" not in text.partition("://")[0]:
-        raise invalid(
-            Setting.DESTINATION,
-            f"{quote(text)} is not host/repository:tag",
-            hint="Write the registry's host and the repository.",
-        )
+        raise invalid(Setting.DESTINATION, f"{quote(text)} is not host/repository:tag", hint=hint)
     return destination
 
 
