@@ -25,7 +25,7 @@ _THROTTLED: Final = r"Throttl\w+|TooManyRequests\w*|RequestLimitExceeded|LimitEx
 _TEMPORARY: Final = (
     rf"{_THROTTLED}|Internal(?:Error|Failure|Service\w*|Server\w*)|ServiceUnavailable\w*"
     r"|RequestTimeout\w*|ConnectTimeoutError|ConnectionClosedError|EndpointConnectionError"
-    r"|ReadTimeoutError"
+    r"|ProxyConnectionError|ReadTimeoutError"
 )
 #: botocore's exceptions for settings that are missing or invalid.
 _SETTINGS: Final = (

@@ -236,6 +236,7 @@ def test_the_error_class_determines_the_exit_status(name: str, status: Exit) -> 
         ("ServiceUnavailable", Exit.TEMPORARY_FAILURE),
         ("ConnectTimeoutError", Exit.TEMPORARY_FAILURE),
         ("EndpointConnectionError", Exit.TEMPORARY_FAILURE),
+        ("ProxyConnectionError", Exit.TEMPORARY_FAILURE),
         ("NoCredentialsError", Exit.USAGE),
         ("NoRegionError", Exit.USAGE),
         ("ProfileNotFound", Exit.USAGE),
