@@ -53,6 +53,7 @@ TWO_ATTEMPTS = {"numAttempts": 2, "baseDelay": 0, "maxDelay": 0}
         ),
         ("KMS.DisabledException", "the key is disabled", 400, "Enable the object's KMS key"),
         ("InvalidObjectState", "", 403, "in an archive storage class: restore it first."),
+        ("InvalidAccessKeyId", "", 403, "Check that the AWS credentials are valid and the clock"),
         ("Other", "whatever", 400, "(Other: whatever)"),
     ],
 )
@@ -73,6 +74,20 @@ def test_the_message_for_an_s3_error_has_a_hint(
     assert reason.startswith("cannot read s3://archives/app.tar: s3:GetObject ")
     assert f"({code}: " in reason
     assert found in reason
+
+
+def test_the_message_for_a_version_that_is_a_delete_marker_names_versionid(
+    function: Function, storage: ObjectStorage, registries: Start, tmp_path: Path
+) -> None:
+    storage.put("app.tar", build_docker_save(tmp_path / "a", [SAVED]))
+    storage.alteration = lambda _request, _response: error_response("MethodNotAllowed", "", 405)
+    source = "s3://archives/app.tar?versionId=marker"
+
+    reason = function.create(source, f"{registries().host}/app:1")["Reason"]
+
+    assert reason.startswith(f"cannot read {source}: s3:GetObject failed: ")
+    assert "(MethodNotAllowed: " in reason
+    assert "). Check versionId. " in reason
 
 
 def test_an_object_that_is_overwritten_during_the_copy_is_an_error(

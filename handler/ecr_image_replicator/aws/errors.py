@@ -21,6 +21,14 @@ _MAX_MESSAGE_CHARACTERS: Final = 300
 _PARAMETER: Final = r"parameter ([A-Za-z0-9.\[\]]+)[,:]"
 _NOT_FOUND: Final = r"NoSuch\w+|\w*NotFound(?:Exception)?"
 _THROTTLED: Final = r"Throttl\w+|TooManyRequests\w*|RequestLimitExceeded|LimitExceeded\w*|SlowDown"
+#: Credentials, a session or a signature that AWS does not accept.
+_UNAUTHENTICATED: Final = (
+    r"ExpiredToken\w*|IncompleteSignature\w*|InvalidAccessKeyId|InvalidClientTokenId"
+    r"|InvalidSignature\w*|InvalidToken|LoginError|MissingAuthenticationToken\w*|RequestExpired"
+    r"|RequestTimeTooSkewed|SignatureDoesNotMatch|SSOError|TokenRetrievalError"
+    r"|UnrecognizedClient\w*"
+)
+_CHECK_CREDENTIALS: Final = "Check that the AWS credentials are valid and the clock is right."
 #: Throttles, and errors of the service itself, which a later call may not meet.
 _TEMPORARY: Final = (
     rf"{_THROTTLED}|Internal(?:Error|Failure|Service\w*|Server\w*)|ServiceUnavailable\w*"
@@ -106,6 +114,7 @@ def aws_error(error: Exception, operation: Operation) -> AwsError:
         code=code,
         reason=reason,
         is_explicit_deny=is_explicit_deny(str(found.get("Message"))),
+        hint=_CHECK_CREDENTIALS if is_unauthenticated(code) else "",
     )
 
 
@@ -151,11 +160,18 @@ def _describe_rejection(code: str, message: str) -> str:
     response = f"{code}: {message}" if message else code
     if AwsError(action="", code=code).is_denied:
         return f"access denied ({response})"
+    if is_unauthenticated(code):
+        return f"authentication failed ({response})"
     if is_not_found(code):
         return f"not found ({response})"
     if re.fullmatch(_THROTTLED, code):
         return f"rate limit exceeded ({response})"
     return f"rejected ({response})"
+
+
+def is_unauthenticated(code: str) -> bool:
+    """Return whether AWS does not accept the caller's credentials, or there is no session."""
+    return re.fullmatch(_UNAUTHENTICATED, code) is not None
 
 
 def is_not_found(code: str) -> bool:

@@ -238,7 +238,9 @@ def _hint(reference: ArchiveReference, error: AwsError, identity: Identity) -> _
             *grantee,
             ".",
         )
-    if error.code in {"NoSuchVersion", "InvalidArgument"} and reference.version_id:
+    # MethodNotAllowed: the version is a delete marker
+    versions = {"NoSuchVersion", "InvalidArgument", "MethodNotAllowed"}
+    if error.code in versions and reference.version_id:
         return ("Check versionId.",)
     version = " and s3:GetObjectVersion" if reference.version_id else ""
     hints: dict[str, _Hint] = {

@@ -86,11 +86,12 @@ def exit_status(error: ReplicationError) -> Exit:
             is_not_found,
             is_setting,
             is_temporary,
+            is_unauthenticated,
         )
 
         if rejection.code == "SSLError":
             return Exit.UNTRUSTED_HOST
-        if rejection.is_denied:
+        if rejection.is_denied or is_unauthenticated(rejection.code):
             return Exit.DENIED
         if is_setting(rejection.code):
             return Exit.USAGE

@@ -257,6 +257,11 @@ def _client_error(code: str, message: str) -> botocore.exceptions.ClientError:
             "",
         ),
         (
+            _client_error("ExpiredTokenException", "The security token has expired"),
+            "authentication failed (ExpiredTokenException: The security token has expired)",
+            ". Check that the AWS credentials are valid and the clock is right.",
+        ),
+        (
             botocore.exceptions.HTTPClientError(error="https://x/?hunter2"),
             "the connection failed",
             "",

@@ -227,6 +227,10 @@ def test_the_error_class_determines_the_exit_status(name: str, status: Exit) -> 
     ("code", "status"),
     [
         ("AccessDenied", Exit.DENIED),
+        ("ExpiredToken", Exit.DENIED),
+        ("InvalidAccessKeyId", Exit.DENIED),
+        ("UnrecognizedClientException", Exit.DENIED),
+        ("SSOError", Exit.DENIED),
         ("NoSuchKey", Exit.NOT_FOUND),
         ("NoSuchBucket", Exit.NOT_FOUND),
         ("ResourceNotFoundException", Exit.NOT_FOUND),
