@@ -271,27 +271,24 @@ def test_a_layout_without_manifest_json_is_copied_byte_for_byte(
     assert destination.store.manifest("app", "1").content == image.manifest
 
 
-@pytest.mark.parametrize("save_format", ["folders", "layout"])
+@pytest.mark.parametrize("rootfs", [{"rootfs": {"type": "layers"}}, {"rootfs": None}, {}])
 def test_an_archive_without_layers_is_copied(
-    copy: Copy, destination: RegistryServer, tmp_path: Path, save_format: Any
+    copy: Copy, destination: RegistryServer, tmp_path: Path, rootfs: dict[str, Any]
 ) -> None:
-    config = json.dumps(
-        {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers"}}
-    ).encode()
+    config = json.dumps({"os": "linux", "architecture": "amd64", **rootfs}).encode()
     entry = {"Config": "config.json", "RepoTags": ["app:1"], "Layers": None}
-    path = write_tar(
-        tmp_path / "a.tar",
-        [
-            ArchiveFile("config.json", config),
-            ArchiveFile("manifest.json", json.dumps([entry]).encode()),
-        ],
-    )
-    if save_format == "layout":
-        path = build_docker_save(tmp_path / "b.tar", [SavedImage([], ["app:1"])], "layout")
+    manifest = ArchiveFile("manifest.json", json.dumps([entry]).encode())
 
-    response = copy(path)
+    copy(write_tar(tmp_path / "a.tar", [ArchiveFile("config.json", config), manifest]))
 
-    assert response["Status"] == "SUCCESS", response
+    assert manifest_of(destination, "app", "1")["layers"] == []
+
+
+def test_a_layout_without_layers_is_copied(
+    copy: Copy, destination: RegistryServer, tmp_path: Path
+) -> None:
+    copy(build_docker_save(tmp_path / "a.tar", [SavedImage([], ["app:1"])], "layout"))
+
     assert manifest_of(destination, "app", "1")["layers"] == []
 
 

@@ -143,7 +143,7 @@ def read_config(index: TarIndex, image: SavedImage) -> StoredConfig:
     """
     content = _read_config(index, image.config)
     try:
-        return StoredConfig(content, _read_diff_ids(content))
+        return StoredConfig(content, _read_diff_ids(content, image))
     except ContentError as error:
         raise index.invalid(f"{quote(image.config)}: ", *error.message) from error
 
@@ -180,10 +180,10 @@ def _read_config(index: TarIndex, name: str) -> bytes:
     return content
 
 
-def _read_diff_ids(config: bytes) -> tuple[Digest, ...]:
-    rootfs = parse_json_object(config, "the config").get("rootfs")
-    if isinstance(rootfs, dict) and rootfs.get("diff_ids") is None:
-        return ()  # an image without layers
+def _read_diff_ids(config: bytes, image: SavedImage) -> tuple[Digest, ...]:
+    rootfs = parse_json_object(config, "the config").get("rootfs") or {}
+    if not image.layers and isinstance(rootfs, dict) and rootfs.get("diff_ids") is None:
+        return ()
     return parse_config_diff_ids(config)
 
 
