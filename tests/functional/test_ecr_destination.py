@@ -87,9 +87,9 @@ def test_an_unchanged_image_takes_one_request_in_a_warm_function(
     assert _calls(aws) == []
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("status", [400, 401, 403])
 def test_an_expired_token_is_renewed_once(
-    aws: LoopbackAws, aws_function: Function, status: int, monkeypatch: pytest.MonkeyPatch
+    aws: LoopbackAws, aws_function: Function, status: int
 ) -> None:
     aws.docker_hub.put(_image(), "library/nginx", "1.27")
     registry = aws.ecr()
@@ -98,7 +98,6 @@ def test_an_expired_token_is_renewed_once(
     assert aws_function.create("nginx:1.27", DESTINATION)["Status"] == "SUCCESS"
     aws.expire_tokens()
     aws.clear_requests()
-    monkeypatch.setattr("ecr_image_replicator.aws.logins._MIN_RENEWAL_AGE_SECONDS", 0.0)
 
     response = aws_function.create("nginx:1.27", DESTINATION)
 

@@ -46,14 +46,17 @@ class LoginStore:
     def renew(self, key: Hashable, rejected: Login, fetch: Callable[[], Login]) -> Login | None:
         """Return another login than the rejected one, None if there is none.
 
-        A login that was fetched seconds ago was not rejected because of its age, and fetching it
-        after every rejection would double the number of requests.
+        A login that was fetched seconds ago was not rejected because of its age, unless
+        `expires_at` says so, and fetching it after every rejection would double the number of
+        requests.
         """
         with self._lock_of(key):
             cached = self._cached.get(key)
             if cached is not None and _differs(cached.login, rejected):
                 return cached.login
-            if cached is not None and self._clock() - cached.fetched_at < _MIN_RENEWAL_AGE_SECONDS:
+            now = self._clock()
+            is_young = cached is not None and now - cached.fetched_at < _MIN_RENEWAL_AGE_SECONDS
+            if is_young and now < rejected.expires_at:
                 return None
             login = self._fetch(key, fetch)
             return login if _differs(login, rejected) else None

@@ -159,6 +159,11 @@ class _Exchange:
     def _authenticate_after(self, response: _BufferedResponse, rejected: str | None) -> bool:
         """Get another authorization after an error; False when none can help."""
         authenticator = self._authenticator
+        has_expired = rejected is not None and is_expired_token(response.whole)
+        if rejected is not None and (has_expired or response.status != 401):
+            with authenticator.lock:
+                if authenticator.refresh_preemptive(rejected, has_expired=has_expired):
+                    return True
         if response.status == 401:
             challenges = (
                 self._challenges(response) or authenticator.last_challenges or self._probe()
@@ -171,15 +176,8 @@ class _Exchange:
         if rejected is None:
             found = self._challenges(response)
             return response.status != 400 and self._authenticate_unchallenged(found)
-        with authenticator.lock:
-            if authenticator.refresh_preemptive(rejected):
-                return True
         is_token = rejected.startswith("Bearer ")
-        if (
-            authenticator.last_challenges is None
-            or not is_token
-            or not is_expired_token(response.whole)
-        ):
+        if authenticator.last_challenges is None or not is_token or not has_expired:
             return False
         self._authenticate(authenticator.last_challenges, rejected)
         return True

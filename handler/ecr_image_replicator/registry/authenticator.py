@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ecr_image_replicator.errors import ProtocolError
@@ -163,16 +163,23 @@ class Authenticator:
             if login is not None:
                 self._use_preemptively(login)
 
-    def refresh_preemptive(self, rejected: str | None) -> bool:
+    def refresh_preemptive(self, rejected: str | None, *, has_expired: bool = False) -> bool:
         """Replace a preemptive authorization that was rejected and may have expired.
 
         Returns False when there is no other. A registry that sends no challenge need not
         respond to an expired login with a 401.
+
+        Parameters
+        ----------
+        has_expired
+            Whether the registry says that it has.
         """
         login = self._login
         if not self._is_preemptive or login is None or rejected is None:
             return False
         if rejected == encode_basic(login):
+            if has_expired:
+                login = replace(login, expires_at=self._clock())
             renewed = self._credentials.renew(self._registry, login)
             if renewed is None:
                 return False

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from ecr_image_replicator.aws.logins import LoginStore
 from ecr_image_replicator.request.logins import Login
@@ -57,6 +58,16 @@ def test_a_rejected_login_is_not_fetched_again_within_30_seconds() -> None:
     fetch = _logins("one")
 
     assert store.renew("key", store.find("key", fetch), fetch) is None
+
+
+def test_a_young_login_is_renewed_if_it_has_expired() -> None:
+    clock = Clock()
+    store = LoginStore(clock=clock)
+    fetch = _logins("one", "two")
+    expired = replace(store.find("key", fetch), expires_at=clock())
+    renewed = store.renew("key", expired, fetch)
+    assert renewed is not None
+    assert renewed.password == "two"
 
 
 def test_renew_returns_none_if_the_login_is_unchanged() -> None:
