@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ecr_image_replicator.errors import PlatformNotFoundError, Setting
+from ecr_image_replicator.errors import Assignment, PlatformNotFoundError, Setting
 from ecr_image_replicator.model.manifests import INDEX_MEDIA_TYPES
 from ecr_image_replicator.sanitize import sanitize
 
@@ -117,9 +117,11 @@ def choose_entry(
     position = find_platform([entry.image_platform for entry in entries], wanted)
     if position is None:
         offered = describe_platforms(e.image_platform for e in entries if e.image_platform)
+        choose = ("Choose one of them in ", setting, ".")
+        copy_all = ("Copy the whole index with ", Assignment(Setting.COPY_INDEX, "true"), ".")
         raise PlatformNotFoundError(
             f"platform {wanted.full_name} not found in {origin}: it has {offered or 'none'}",
-            hint=("Choose one of them in ", setting, "."),
+            hint=choose if offered else copy_all,
         )
     return entries[position]
 
