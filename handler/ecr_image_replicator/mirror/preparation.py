@@ -217,7 +217,7 @@ class _HostPreparation:
         except StoppedError:
             raise
         except ReplicationError as error:
-            _LOGGER.warning("cannot list the tags of %s: %s", entry.source_name, error)
+            _LOGGER.warning("cannot mirror %s: %s", entry.source_name, error)
             is_late = isinstance(error, OutOfTimeError)
             return replace(prepared, error=_late_list(entry) if is_late else error)
         choice = choose_tags(listed, selection)
