@@ -242,6 +242,11 @@ def test_an_output_file_that_cannot_be_written_is_an_error_before_any_request(
         status, _, err = _run(file, option, tmp_path / "none" / "file.json")
         assert (status, err.count("\n")) == (Exit.USAGE, 1)
         assert "file.json: No such file or directory" in err
+    status, _, err = _run(
+        file, "--report", tmp_path / "a", "--state", tmp_path / ".." / tmp_path.name / "a"
+    )
+    assert status == Exit.USAGE
+    assert "a: --report and --state name the same file" in err
     assert not source.requests
 
 

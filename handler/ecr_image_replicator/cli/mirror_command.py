@@ -130,7 +130,7 @@ def mirror_images(
     from ecr_image_replicator.cli.logs import shown_logs  # noqa: PLC0415 - as above
     from ecr_image_replicator.cli.mirror_display import MirrorLines  # noqa: PLC0415 - as above
     from ecr_image_replicator.cli.mirror_file import (  # noqa: PLC0415 - as above
-        check_output,
+        check_outputs,
         read_mirror_file,
         read_state,
     )
@@ -141,8 +141,7 @@ def mirror_images(
     from ecr_image_replicator.request.settings import Settings  # noqa: PLC0415 - as above
 
     mirror = parse_mirror(read_mirror_file(command.file))
-    check_output(command.report)
-    check_output(command.state)
+    check_outputs(command.report, command.state)
     known = KnownImages.parse(read_state(command.state))
     logins = AuthFiles.locate(command.authfile, environment, find_home())
     replicator = Replicator(Settings.from_environment(environment), find_login=logins.find_login)

@@ -104,16 +104,22 @@ def read_state(path: Path | None) -> bytes | None:
         raise RequestError(f"invalid state file {path}: {error.strerror}") from error
 
 
-def check_output(path: Path | None) -> None:
-    """Check that a file can be written, before the run whose result it takes.
+def check_outputs(report: Path | None, state: Path | None) -> None:
+    """Check that the files can be written, before the run whose results they take.
 
     Raises
     ------
     RequestError
-        It cannot.
+        One of them cannot, or both are one file.
     """
-    if path is None:
-        return
+    paths = [path for path in (report, state) if path is not None]
+    for path in paths:
+        _check_output(path)
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise RequestError(f"invalid output file {report}: --report and --state name the same file")
+
+
+def _check_output(path: Path) -> None:
     reason = 0
     if path.is_dir():
         reason = errno.EISDIR

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ecr_image_replicator.cli.mirror_file import check_output, read_mirror_file, write_file
+from ecr_image_replicator.cli.mirror_file import check_outputs, read_mirror_file, write_file
 from ecr_image_replicator.errors import RequestError
 
 
@@ -81,7 +81,7 @@ def test_a_file_that_cannot_be_written_is_found_before_the_run(
 ) -> None:
     file = tmp_path / name
     with pytest.raises(RequestError, match=f"^invalid output file {file}: {reason}"):
-        check_output(file)
+        check_outputs(None, file)
     with pytest.raises(RequestError, match=f"^invalid output file {file}: {reason}"):
         write_file(file, b"")
     assert list(tmp_path.iterdir()) == []
