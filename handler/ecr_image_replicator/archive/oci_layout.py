@@ -5,6 +5,7 @@ OCI image specification 1.1, "Image Layout Specification".
 
 from __future__ import annotations
 
+import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
@@ -163,6 +164,7 @@ class OciLayout:
         self.root: Final = root
         self._media_type = media_type
         self._manifests = known
+        self._lock = threading.Lock()
         self._verified: set[Digest] = set()
         self._embedded: dict[Digest, bytes] = {}
 
@@ -249,8 +251,9 @@ class OciLayout:
             if member is None:
                 raise self._missing_manifest(digest)
             content = self._read(member, digest)
-            if sum(map(len, self._manifests.values())) < _MAX_KEPT_BYTES:
-                self._manifests[digest] = content
+            with self._lock:  # manifests are read in parallel
+                if sum(map(len, self._manifests.values())) < _MAX_KEPT_BYTES:
+                    self._manifests[digest] = content
         try:
             return parse_manifest(content, self._media_type if digest == self.root else "")
         except InvalidManifestError as error:
