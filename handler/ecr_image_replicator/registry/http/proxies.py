@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import urllib3.exceptions
 import urllib3.util
 
+from ecr_image_replicator.errors import RequestError
 from ecr_image_replicator.no_proxy import is_exempt, names_proxies
 
 if TYPE_CHECKING:
@@ -29,16 +30,25 @@ class Proxy:
     url: urllib3.util.Url = field(repr=False)
 
     @classmethod
-    def parse(cls, text: str) -> Proxy | None:
-        """Parse ``[http[s]://][user:password@]host[:port]``; None for another scheme."""
+    def parse(cls, text: str, variable: str) -> Proxy:
+        """Parse an environment variable's ``[http[s]://][user:password@]host[:port]``.
+
+        Raises
+        ------
+        RequestError
+            The text is something else. The message names the variable and does not quote the text,
+            which may contain a login.
+        """
         named = text if "://" in text else f"http://{text}"
         try:
             url = urllib3.util.parse_url(named)
         except urllib3.exceptions.LocationParseError:
-            return None
+            url = urllib3.util.Url()
         scheme = (url.scheme or "").lower()
+        if scheme.startswith("socks"):
+            raise RequestError(f"invalid {variable}: SOCKS proxies are not supported")
         if scheme not in _DEFAULT_PORTS or not url.host:
-            return None
+            raise RequestError(f"invalid {variable}: the value is not http://host:port")
         return cls(url._replace(scheme=scheme, port=url.port or _DEFAULT_PORTS[scheme]))
 
     @property
@@ -68,6 +78,11 @@ def find_proxy(url: Url) -> Proxy | None:
 
     HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are read by the scheme of the URL, in lower case first.
     NO_PROXY lists exceptions; loopback addresses never go through a proxy.
+
+    Raises
+    ------
+    RequestError
+        The variable does not name an HTTP proxy.
     """
     if not names_proxies(os.environ) or is_exempt(url.host, url.port):
         return None
@@ -75,5 +90,7 @@ def find_proxy(url: Url) -> Proxy | None:
 
     import requests.utils  # noqa: PLC0415 - the same
 
-    named = requests.utils.select_proxy(str(url), urllib.request.getproxies_environment())
-    return Proxy.parse(named) if named else None
+    proxies = urllib.request.getproxies_environment()
+    named = requests.utils.select_proxy(str(url), proxies)
+    variable = f"{url.scheme if url.scheme in proxies else 'all'}_proxy".upper()
+    return Proxy.parse(named, variable) if named else None

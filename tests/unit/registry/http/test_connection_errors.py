@@ -118,8 +118,7 @@ def test_plain_http_is_suggested_for_a_response_without_tls(reason: str) -> None
 
 def test_a_rejected_tunnel_is_recognized_only_with_a_proxy() -> None:
     error = LibraryError(URL, reason=OSError("Tunnel connection failed: 407 Authentication"))
-    proxy = Proxy.parse("proxy.example:3128")
-    assert proxy
+    proxy = Proxy.parse("proxy.example:3128", "HTTPS_PROXY")
     assert find_tunnel_rejection(error, proxy) == TunnelRejection(proxy, 407)
     assert find_tunnel_rejection(error, None) is None
     assert find_tunnel_rejection(LibraryError(URL), proxy) is None

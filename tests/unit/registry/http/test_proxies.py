@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from ecr_image_replicator.errors import RequestError
 from ecr_image_replicator.registry.http.proxies import Proxy, find_proxy
 from ecr_image_replicator.registry.http.urls import parse_url
 
@@ -80,9 +81,8 @@ def test_loopback_hosts_never_go_through_a_proxy(monkeypatch: pytest.MonkeyPatch
         ({"HTTPS_PROXY": "p.io:1", "https_proxy": "p.io:2"}, "https://a.io/", "p.io:2"),
         ({"HTTPS_PROXY": "p.io:1", "NO_PROXY": "a.io"}, "https://a.io/", "None"),
         ({"HTTPS_PROXY": "p.io:1", "NO_PROXY": "a.io", "no_proxy": "b"}, "https://a.io/", "p.io:1"),
-        ({"HTTPS_PROXY": "socks5://p.io:1"}, "https://a.io/", "None"),
-        ({"HTTPS_PROXY": "http://"}, "https://a.io/", "None"),
-        ({"HTTPS_PROXY": "http://p.io:port"}, "https://a.io/", "None"),
+        ({"HTTPS_PROXY": "socks5://p.io:1"}, "http://a.io/", "None"),
+        ({"HTTPS_PROXY": "socks5://p.io:1", "NO_PROXY": "a.io"}, "https://a.io/", "None"),
     ],
 )  # fmt: skip
 def test_each_scheme_has_its_proxy_variable(
@@ -93,16 +93,34 @@ def test_each_scheme_has_its_proxy_variable(
     assert str(find_proxy(parse_url(url))) == proxy
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("HTTPS_PROXY", "socks5://ann:sesame@p.io:1", "SOCKS proxies are not supported"),
+        ("https_proxy", "SOCKS5h://p.io:1", "SOCKS proxies are not supported"),
+        ("ALL_PROXY", "socks4://p.io:1", "SOCKS proxies are not supported"),
+        ("HTTPS_PROXY", "http://", "the value is not http://host:port"),
+        ("HTTPS_PROXY", "http://ann:sesame@p.io:port", "the value is not http://host:port"),
+        ("HTTPS_PROXY", "ftp://p.io", "the value is not http://host:port"),
+    ],
+)
+def test_an_invalid_proxy_is_an_error_and_no_direct_connection(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(RequestError) as raised:
+        find_proxy(parse_url("https://a.io/"))
+    assert str(raised.value) == f"invalid {variable.upper()}: {reason}"
+
+
 def test_proxy_credentials_are_decoded_and_not_shown() -> None:
-    proxy = Proxy.parse("http://ann:open%40sesame@p.io:3128")
-    assert proxy
+    proxy = Proxy.parse("http://ann:open%40sesame@p.io:3128", "HTTPS_PROXY")
     assert proxy.has_login
     assert proxy.headers == {"Proxy-Authorization": "Basic YW5uOm9wZW5Ac2VzYW1l"}
     assert "sesame" not in f"{proxy} {proxy!r}"
 
 
 def test_a_proxy_without_credentials_has_no_authorization_header() -> None:
-    proxy = Proxy.parse("p.io:3128")
-    assert proxy
+    proxy = Proxy.parse("p.io:3128", "HTTPS_PROXY")
     assert not proxy.has_login
     assert proxy.headers == {}
