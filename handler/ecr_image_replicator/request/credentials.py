@@ -138,6 +138,13 @@ def parse_inline_credentials(text: str, setting: Part) -> InlineCredentials:
     RequestError
         The message names the setting and does not quote the text.
     """
+    if text.lstrip().startswith("{"):  # what {{resolve:secretsmanager:NAME}} becomes
+        raise RequestError(
+            "invalid ",
+            setting,
+            ": the value is JSON, not user:password",
+            hint="If it is a secret's content, name the secret instead.",
+        )
     username, colon, password = text.partition(":")
     if not colon or not username or not password:
         raise RequestError("invalid ", setting, ": the value is not user:password")

@@ -336,6 +336,13 @@ def test_credentials_are_inline_or_a_secret_reference(
         ),
         ("s3cret:", "invalid SrcCreds: the value is not user:password"),
         (":s3cret", "invalid SrcCreds: the value is not user:password"),
+        (
+            ' {"username": "ann", "password": "s3cret"}',
+            (
+                "invalid SrcCreds: the value is JSON, not user:password. "
+                "If it is a secret's content, name the secret instead."
+            ),
+        ),
     ],
 )
 def test_malformed_credentials_are_rejected_and_not_quoted(text: str, message: str) -> None:
