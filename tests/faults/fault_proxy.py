@@ -192,6 +192,12 @@ class FaultProxy:
             self.exchanges.clear()
             self.choose = choose
 
+    @property
+    def open_connections(self) -> int:
+        """The number of connections that clients have not closed yet, as far as the proxy knows."""
+        with self._lock:
+            return len(self._open)
+
     def wait_until_closed(self) -> bool:
         """Wait until every client has closed its connections; return whether all have."""
         with self._lock:

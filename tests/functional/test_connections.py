@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from local.images import build_image, build_layer, push
@@ -115,8 +114,8 @@ def test_redirects_to_many_hosts_keep_a_bounded_number_of_connections() -> None:
         def redirect(exchange: Exchange) -> None:
             nonlocal most
             # the server sees a closed connection later than the client
-            wait_until(lambda: count_connections(storage) <= MAX_ORIGINS)
-            most = max(most, min(count_connections(storage), MAX_ORIGINS))
+            wait_until(lambda: storage.open_connections <= MAX_ORIGINS)
+            most = max(most, storage.open_connections)
             url = f"http://127.0.1.{next(hosts) % 250}:{storage.host.rpartition(':')[2]}"
             respond(b"", 307, Location=url + exchange.request.target)(exchange)
 
@@ -130,15 +129,7 @@ def test_redirects_to_many_hosts_keep_a_bounded_number_of_connections() -> None:
         assert most > 1
         assert not registry.defects
         # no connection to a storage host is kept for the next invocation
-        wait_until(lambda: count_connections(storage) == 0)
-        assert count_connections(registry) > 0
+        assert storage.wait_until_closed()
+        assert registry.open_connections > 0
         replicator.close()
-        assert count_connections(registry) == 0
-
-
-def count_connections(server: FaultProxy) -> int:
-    """Count the connections that this process has established to a server on loopback."""
-    port = f":{int(server.host.rpartition(':')[2]):04X}"
-    rows = [row.split() for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
-    established = "01"
-    return sum(row[2].endswith(port) and row[3] == established for row in rows)
+        assert registry.wait_until_closed()
