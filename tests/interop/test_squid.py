@@ -182,11 +182,10 @@ def test_an_image_is_copied_through_squid(
     )
 
 
+@pytest.mark.parametrize("squid", [_LOGIN], indirect=True)
 def test_squid_rejects_invalid_proxy_credentials(
     squid: Squid, source: RegistryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "@" not in squid.host:
-        pytest.skip("this squid does not require authentication")
     host = squid.host.rpartition("@")[2]
     for login, found in (("", "requires a login"), ("ann:wrong@", "rejected its login")):
         monkeypatch.setenv("HTTPS_PROXY", f"http://{login}{host}")
