@@ -24,25 +24,21 @@ from local.registry import (
 from local.web import Request, Response
 from tests.faults.fault_kinds import TEMPORARY_STATUSES, respond_with
 from tests.faults.fault_proxy import Exchange, Fault, FaultProxy, pass_on
+from tests.registry_clients import new_destination_client
 from tests.replicating import replicate_once
 
 from ecr_image_replicator.deadline import Deadline
 from ecr_image_replicator.errors import (
     OutOfTimeError,
     ReplicationError,
-    Side,
     ThrottledError,
     UnavailableError,
 )
 from ecr_image_replicator.model.digests import Digest
 from ecr_image_replicator.model.references import parse_image_reference
 from ecr_image_replicator.outcome import Outcome
-from ecr_image_replicator.registry.authenticator import Authenticator
-from ecr_image_replicator.registry.client import RegistryClient
 from ecr_image_replicator.registry.destination import RegistryDestination
-from ecr_image_replicator.registry.http.hosts import Schemes
 from ecr_image_replicator.registry.http.session import Session
-from ecr_image_replicator.request.credentials import NoCredentials
 from ecr_image_replicator.retries import Backoff, OverloadedError, RetryPolicy, SharedPause
 
 #: One request of each kind in a replication of one image, with its endpoint.
@@ -173,20 +169,6 @@ def test_a_blob_that_was_stored_before_a_gateways_error_is_not_sent_again(
     assert methods == ["POST", "HEAD", "PUT", "HEAD"]
 
 
-def _client(host: str, session: Session, pause: SharedPause) -> RegistryClient:
-    deadline = Deadline(60)
-    return RegistryClient(
-        host,
-        Side.DESTINATION,
-        session=session,
-        authenticator=Authenticator(host, (), NoCredentials(), Side.DESTINATION),
-        schemes=Schemes(("127.0.0.1",)),
-        backoff=Backoff(RetryPolicy(base_delay_seconds=0), deadline),
-        deadline=deadline,
-        pause=pause,
-    )
-
-
 class LostResponsePolicy(SpecificationPolicy):
     """A registry that loses the response to a closed upload, and rejects it with a status then."""
 
@@ -208,7 +190,7 @@ class LostResponsePolicy(SpecificationPolicy):
 def test_a_layer_whose_session_is_unknown_after_a_lost_response_is_looked_for(status: int) -> None:
     policy, session = LostResponsePolicy(status), Session(connections=1)
     with RegistryServer(policy=policy) as server:
-        client = _client(server.host, session, SharedPause())
+        client = new_destination_client(server.host, session, SharedPause())
         reference = parse_image_reference(f"{server.host}/copy:1")
         destination = RegistryDestination(reference, client, Backoff(RetryPolicy(), Deadline(60)))
         upload = destination.start_streamed_upload()
@@ -224,7 +206,7 @@ def test_retry_after_of_an_upload_pauses_all_requests_to_the_registry(stage: Sta
         lambda _: respond_with(429, "TOOMANYREQUESTS", lambda: b"Retry-After: 40")
     )
     session, pause = Session(connections=1), SharedPause()
-    client = _client(stage.destination.host, session, pause)
+    client = new_destination_client(stage.destination.host, session, pause)
     with pytest.raises(OverloadedError):
         client.request("PUT", "/v2/copy/blobs/uploads/1", "push a layer", body=iter([b"x"]))
     session.close()

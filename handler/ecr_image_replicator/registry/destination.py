@@ -193,7 +193,7 @@ class RegistryDestination:
         if isinstance(opened, BlobOutcome):
             self._mounts.state = SelfMount.HONOURED
             return opened
-        if self._takes_a_probe() and self._is_needless(opened, descriptor):
+        if self._may_exist() and self._is_needless(opened, descriptor):
             self._mounts.state = SelfMount.IGNORED
             return BlobOutcome.SKIPPED
         self._opened = descriptor
@@ -366,9 +366,12 @@ class RegistryDestination:
                 self._is_rejected = True
                 self._mounts.add_rejection()
 
-    def _takes_a_probe(self) -> bool:
+    def _may_exist(self) -> bool:
+        """Tell whether a HEAD must look for a blob whose mount opened a session."""
         with self._lock:
-            if self._mounts.state is not SelfMount.UNKNOWN or not self._probes_left:
+            if self._mounts.state is not SelfMount.UNKNOWN:  # another stream found out meanwhile
+                return self._mounts.state is SelfMount.IGNORED
+            if not self._probes_left:
                 return False
             self._probes_left -= 1
             self._mounts.add_probe(self._reference.repository)
